@@ -1,0 +1,197 @@
+"""The settings of the installation: ``SYNC_PANEL_…`` in the environment, read once, into one Config.
+
+A wrong value stops the start with one clear line. Secrets may also come from a file whose path is
+in ``SYNC_PANEL_…_FILE``. The README's table and :data:`SETTINGS` are compared by a test.
+"""
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from panel.keys import read_or_make_key
+
+PREFIX = "SYNC_PANEL_"
+SHORTEST_SECRET_KEY = 32
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class ConfigError(Exception):
+    """A setting has a value that cannot be used; the text is one line for the operator."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One environment variable: its name after the prefix, and what it is for."""
+
+    name: str
+    description: str
+    secret: bool = False
+
+
+SETTINGS = (
+    Setting("HOST", "Address to listen on."),
+    Setting("PORT", "Port to listen on."),
+    Setting("DATA_DIR", "Folder of the database, the secret key and the made Hardware ID."),
+    Setting("DATABASE_URL", "SQLAlchemy URL of the database.", secret=True),
+    Setting("SECRET_KEY", "Key that signs cookies and seals passwords.", secret=True),
+    Setting("SECRET_KEY_FALLBACKS", "Older keys, separated by spaces.", secret=True),
+    Setting("UNLOCK_MINUTES", "How long an unlock lasts."),
+    Setting("SESSION_HOURS", "How long a sign-in lasts."),
+    Setting("TRUSTED_PROXIES", "Addresses or networks of reverse proxies that are believed."),
+    Setting("REMOTE_USER_HEADER", "Header in which a trusted proxy names the person."),
+    Setting("PATH_PREFIX", "Path below which a reverse proxy serves the panel, such as /sync."),
+    Setting("HARDWARE_ID", "Hardware ID to use instead of this machine's own."),
+    Setting("EMBED_ORIGINS", "Origins whose pages may frame the panel."),
+    Setting("KEEP_DAYS", "Days for which runs, tombstones and deliveries are kept."),
+    Setting("THREADS", "Threads that answer requests."),
+)
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything the environment decides. Units stand in the names."""
+
+    data_dir: Path
+    database_url: str
+    secret_keys: tuple[str, ...]
+    host: str = "127.0.0.1"
+    port: int = 8000
+    unlock_minutes: int = 15
+    session_hours: int = 12
+    trusted_proxies: tuple[Network, ...] = ()
+    remote_user_header: str = ""
+    path_prefix: str = ""
+    hardware_id: str = ""
+    embed_origins: tuple[str, ...] = ()
+    keep_days: int = 90
+    threads: int = 8
+
+
+def load(environment: Mapping[str, str]) -> Config:
+    """Read the settings out of ``environment``. Raise :class:`ConfigError` on the first bad one."""
+    source = _Source(environment)
+    data_dir = Path(source.text("DATA_DIR", "instance")).absolute()
+    trusted_proxies = _networks(source.words("TRUSTED_PROXIES"))
+    remote_user_header = source.text("REMOTE_USER_HEADER")
+    if remote_user_header and not trusted_proxies:
+        raise ConfigError(
+            f"{PREFIX}REMOTE_USER_HEADER needs {PREFIX}TRUSTED_PROXIES: "
+            "without it anybody could name themselves."
+        )
+    return Config(
+        data_dir=data_dir,
+        database_url=_database_url(source.secret("DATABASE_URL"), data_dir),
+        secret_keys=_secret_keys(source, data_dir),
+        host=source.text("HOST", "127.0.0.1"),
+        port=source.number("PORT", 8000, 0, 65_535),
+        unlock_minutes=source.number("UNLOCK_MINUTES", 15, 1, 240),
+        session_hours=source.number("SESSION_HOURS", 12, 1, 720),
+        trusted_proxies=trusted_proxies,
+        remote_user_header=remote_user_header,
+        path_prefix=_path_prefix(source.text("PATH_PREFIX")),
+        hardware_id=_hardware_id(source.text("HARDWARE_ID")),
+        embed_origins=tuple(_origin(word) for word in source.words("EMBED_ORIGINS")),
+        keep_days=source.number("KEEP_DAYS", 90, 1, 3_650),
+        threads=source.number("THREADS", 8, 1, 64),
+    )
+
+
+class _Source:
+    """The environment, refusing names that only look like settings."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._values = {
+            name.removeprefix(PREFIX): value
+            for name, value in environment.items()
+            if name.startswith(PREFIX)
+        }
+        known = {setting.name for setting in SETTINGS}
+        known |= {f"{setting.name}_FILE" for setting in SETTINGS if setting.secret}
+        for name in sorted(self._values.keys() - known):
+            raise ConfigError(f"{PREFIX}{name} is not a setting of Sync Panel.")
+
+    def text(self, name: str, default: str = "") -> str:
+        return self._values.get(name, "").strip() or default
+
+    def words(self, name: str) -> list[str]:
+        return self.text(name).replace(",", " ").split()
+
+    def number(self, name: str, default: int, lowest: int, highest: int) -> int:
+        text = self.text(name, str(default))
+        if not re.fullmatch(r"[0-9]{1,9}", text) or not lowest <= int(text) <= highest:
+            raise ConfigError(
+                f"{PREFIX}{name} must be a whole number from {lowest} to {highest}, not {text!r}."
+            )
+        return int(text)
+
+    def secret(self, name: str) -> str:
+        file_name = self.text(f"{name}_FILE")
+        if not file_name:
+            return self.text(name)
+        if self.text(name):
+            raise ConfigError(f"Set {PREFIX}{name} or {PREFIX}{name}_FILE, not both.")
+        try:
+            return Path(file_name).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeError) as error:
+            raise ConfigError(f"{PREFIX}{name}_FILE cannot be read: {error}.") from error
+
+
+def _database_url(url: str, data_dir: Path) -> str:
+    if not url:
+        return f"sqlite:///{data_dir / 'sync-panel.sqlite3'}"
+    if not url.startswith(("sqlite:///", "postgresql+psycopg://")):
+        raise ConfigError(
+            f"{PREFIX}DATABASE_URL must begin with sqlite:/// or postgresql+psycopg://."
+        )
+    return url
+
+
+def _secret_keys(source: _Source, data_dir: Path) -> tuple[str, ...]:
+    fallbacks = source.secret("SECRET_KEY_FALLBACKS").split()
+    try:
+        newest = source.secret("SECRET_KEY") or read_or_make_key(data_dir)
+    except OSError as error:
+        raise ConfigError(f"The secret key in {data_dir} cannot be read: {error}.") from error
+    for key in (newest, *fallbacks):
+        if len(key) < SHORTEST_SECRET_KEY:
+            raise ConfigError(
+                f"{PREFIX}SECRET_KEY and its fallbacks need at least "
+                f"{SHORTEST_SECRET_KEY} characters each."
+            )
+    return (newest, *fallbacks)
+
+
+def _networks(words: list[str]) -> tuple[Network, ...]:
+    try:
+        return tuple(ipaddress.ip_network(word, strict=False) for word in words)
+    except ValueError as error:
+        raise ConfigError(f"{PREFIX}TRUSTED_PROXIES: {error}.") from error
+
+
+def _path_prefix(path: str) -> str:
+    path = path.rstrip("/")
+    if path and not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", path):
+        raise ConfigError(f"{PREFIX}PATH_PREFIX must look like /sync, not {path!r}.")
+    return path
+
+
+def _hardware_id(text: str) -> str:
+    if text and not re.fullmatch(r"[A-Za-z0-9._:-]{8,64}", text):
+        raise ConfigError(
+            f"{PREFIX}HARDWARE_ID must have 8 to 64 letters, digits or any of . _ : - in it."
+        )
+    return text
+
+
+def _origin(word: str) -> str:
+    parts = urlsplit(word)
+    if parts.scheme not in ("https", "http") or not parts.netloc or parts.path.strip("/"):
+        raise ConfigError(
+            f"{PREFIX}EMBED_ORIGINS must hold origins like https://intranet.example.org, "
+            f"not {word!r}."
+        )
+    return f"{parts.scheme}://{parts.netloc}".lower()

@@ -1,0 +1,78 @@
+"""The secret key of this installation and what is derived from it.
+
+One random key signs cookies and, through HKDF (RFC 5869), encrypts the secrets that must be sent
+again later. Older keys still open what they closed, so a key can be changed without locking
+anybody out.
+"""
+
+import base64
+import hashlib
+import hmac
+import os
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+KEY_FILE_NAME = "secret_key"
+
+
+class Unreadable(Exception):
+    """A sealed secret that none of the present keys can open."""
+
+
+def read_or_make_key(data_dir: Path) -> str:
+    """Return the key kept in ``data_dir``; on the first start make it, readable by its owner only."""
+    path = data_dir / KEY_FILE_NAME
+    data_dir.mkdir(parents=True, exist_ok=True)
+    draft = data_dir / f".{KEY_FILE_NAME}.{os.getpid()}.{secrets.token_hex(4)}"
+    if not path.exists():
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(secrets.token_urlsafe(48))
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            # A link fails where the name exists: of two processes starting at once, one key wins.
+            os.link(draft, path)
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+    return path.read_text(encoding="ascii").strip()
+
+
+class Vault:
+    """Seals and opens secrets with the newest key, opening also with the older ones."""
+
+    def __init__(self, secret_keys: Sequence[str]) -> None:
+        self._fernet = MultiFernet([_fernet(key) for key in secret_keys])
+
+    def seal(self, secret: str) -> str:
+        """Return ``secret`` encrypted and authenticated, as ASCII text."""
+        return self._fernet.encrypt(secret.encode()).decode("ascii")
+
+    def open(self, sealed: str) -> str:
+        """Return what was sealed. Raise :class:`Unreadable` if no key fits."""
+        try:
+            return self._fernet.decrypt(sealed.encode("ascii")).decode()
+        except (InvalidToken, UnicodeError) as error:
+            raise Unreadable from error
+
+
+def _fernet(secret_key: str) -> Fernet:
+    derived = HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=b"sync-panel vault")
+    return Fernet(base64.urlsafe_b64encode(derived.derive(secret_key.encode())))
+
+
+def hash_token(token: str) -> str:
+    """Return the form in which a random token (256 bits) is stored: SHA-256 in hex."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def same(one: str, other: str) -> bool:
+    """Compare two texts in a time that does not tell where they differ."""
+    return hmac.compare_digest(one.encode(), other.encode())

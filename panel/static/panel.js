@@ -1,0 +1,1 @@
+// The few lines of script that the panel needs beside htmx.

@@ -1,0 +1,1 @@
+"""The exchange of records that the preferences govern. Nothing here knows Flask."""
