@@ -12,7 +12,7 @@ Three sources in `panel/static/` become `panel/static/built/` (ignored by git, p
 Scripts get a `.br` and a `.gz` beside them. `manifest.json` says what was made:
 
     {"htmx": "2.0.10",
-     "files": {"app.js": "app.0123456789abcdef.js", "panel.css": "panel.css", "embed.js": "embed.js"},
+     "files": {"app.js": "app.0123456789abcdef.js", "panel.css": "panel.css", …},
      "csp": {"panel.css": "sha256-…="}}
 
 `python hatch_build.py`, where the build requirements can be imported, does the same outside a

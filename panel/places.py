@@ -1,4 +1,4 @@
-"""Where the files are that are no Python: beside panel/ in the source tree, inside it in a wheel."""
+"""Where the files are that are no Python: beside panel/ in the source, inside it in a wheel."""
 
 from pathlib import Path
 

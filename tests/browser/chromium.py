@@ -11,7 +11,7 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-NAMES = ("chromium", "google-chrome", "google-chrome-stable", "chrome", "chromium-browser", "msedge")
+NAMES = ("chromium", "google-chrome", "google-chrome-stable", "chromium-browser", "msedge")
 ELSEWHERE = (
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
     "/Applications/Chromium.app/Contents/MacOS/Chromium",

@@ -1,0 +1,38 @@
+"""What may stand in no file of the repository."""
+
+import re
+
+# In pieces, so that this file is not its own first finding.
+REGISTRIES = (
+    "pypi" + ".org",
+    "python" + "hosted.org",
+    "npmjs" + ".org",
+    "npmjs" + ".com",
+    "yarnpkg" + ".com",
+    "crates" + ".io",
+    "jsdelivr" + ".net",
+    "unpkg" + ".com",
+    "cdnjs" + ".",
+    "cloudflare" + ".com",
+    "deb.debian" + ".org",
+    "archive.ubuntu" + ".com",
+    "fonts.google" + "apis",
+)
+MACHINE_PATHS = re.compile(r"(?<![\w.~-])/(?:work|roo" + r"t|home/\w+)/")
+
+
+def test_no_file_names_a_registry_or_a_cdn(texts: dict[str, str]) -> None:
+    found = [
+        (name, host) for name, text in texts.items() for host in REGISTRIES if host in text.lower()
+    ]
+    assert found == []
+
+
+def test_no_file_names_a_folder_of_the_machine_it_was_written_on(texts: dict[str, str]) -> None:
+    found = [(name, hit[0]) for name, text in texts.items() if (hit := MACHINE_PATHS.search(text))]
+    assert found == []
+
+
+def test_nothing_built_is_tracked(texts: dict[str, str]) -> None:
+    built = re.compile(r"panel/static/built/|\.mo$|(^|/)htmx[^/]*\.js$|__pycache__|^instance/")
+    assert [name for name in texts if built.search(name)] == []
