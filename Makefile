@@ -36,7 +36,7 @@ run: $(STAMPS)/project $(BUILT) ## install what is missing, and start the panel
 	@exec $(BIN)/sync-panel up
 
 test: $(STAMPS)/test $(STAMPS)/project $(BUILT) browser ## run every test, the browser's too
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist worksteal $(PYTEST_ARGS)
 
 lint: $(STAMPS)/test ## ruff and mypy --strict
 	@$(BIN)/ruff check .
