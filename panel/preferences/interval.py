@@ -1,0 +1,42 @@
+"""The sync time interval: the one preference that is changed without unlocking."""
+
+from sqlalchemy.orm import Session
+
+from panel.errors import Invalid
+from panel.models import LONGEST_INTERVAL_MINUTES, Settings
+from panel.preferences import activity
+from panel.preferences.activity import What
+from panel.preferences.actor import Actor
+from panel.preferences.rows import lock_settings, refuse_stale
+from panel.words import say
+
+
+def set_interval(session: Session, actor: Actor, minutes: int, version: int) -> Settings:
+    """Sync every ``minutes`` from now on; 0 pauses once the current batch has finished.
+
+    ``version`` is the ``interval_version`` that the form was opened on. Raise :class:`Invalid`
+    (field ``interval_minutes``) or :class:`Conflict`.
+    """
+    settings = lock_settings(session)
+    if settings.sync_id is None:
+        raise Invalid({"interval_minutes": say("Give this server a Sync ID first.")})
+    if not 0 <= minutes <= LONGEST_INTERVAL_MINUTES:
+        reason = say("Whole minutes from 0 to %(longest)s.", longest=LONGEST_INTERVAL_MINUTES)
+        raise Invalid({"interval_minutes": reason})
+    before = settings.interval_minutes
+    if minutes == before:
+        return settings
+    if version != settings.interval_version:
+        refuse_stale(session, "interval", None, version, settings.interval_version)
+    settings.interval_minutes = minutes
+    settings.interval_version += 1
+    activity.record(
+        session,
+        actor,
+        What.INTERVAL_CHANGED,
+        subject="interval",
+        version=settings.interval_version,
+        was={"interval_minutes": before},
+        became={"interval_minutes": minutes},
+    )
+    return settings
