@@ -74,7 +74,7 @@ class Config:
 def load(environment: Mapping[str, str]) -> Config:
     """Read the settings out of ``environment``. Raise :class:`ConfigError` on the first bad one."""
     source = _Source(environment)
-    data_dir = Path(source.text("DATA_DIR", "instance")).absolute()
+    data_dir = _data_dir(source.text("DATA_DIR", "instance"))
     trusted_proxies = _networks(source.words("TRUSTED_PROXIES"))
     remote_user_header = source.text("REMOTE_USER_HEADER")
     if remote_user_header and not trusted_proxies:
@@ -138,6 +138,16 @@ class _Source:
             return Path(file_name).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeError) as error:
             raise ConfigError(f"{PREFIX}{name}_FILE cannot be read: {error}.") from error
+
+
+def _data_dir(path: str) -> Path:
+    data_dir = Path(path).absolute()
+    try:
+        # What is inside opens the passwords: a folder that is made here is its owner's only.
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{PREFIX}DATA_DIR cannot be made: {error}.") from error
+    return data_dir
 
 
 def _database_url(url: str, data_dir: Path) -> str:

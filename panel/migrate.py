@@ -28,6 +28,17 @@ def upgrade(database_url: str, revision: str = "head") -> None:
         engine.dispose()
 
 
+def upgrade_if_needed(database_url: str) -> None:
+    """Run the migrations that are missing; where none is, load no Alembic and wait for no lock."""
+    engine = make_engine(database_url)
+    try:
+        present = present_revision(engine)
+    finally:
+        engine.dispose()
+    if present != newest_revision():
+        upgrade(database_url)
+
+
 def newest_revision() -> str:
     """Return the last revision that this version of the panel brings along."""
     names = sorted(path.stem for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
