@@ -25,6 +25,11 @@ WORKERS ?= auto
 PYTEST_ARGS ?=
 KILLS ?= 20
 
+# The driver of PostgreSQL is installed only where it is used: not every machine has a build of it.
+ifneq ($(filter postgresql%,$(SYNC_PANEL_DATABASE_URL))$(SYNC_PANEL_DATABASE_URL_FILE),)
+DRIVER := $(STAMPS)/postgresql
+endif
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help run test lint format bench demo soak build browser lock clean
@@ -32,7 +37,7 @@ KILLS ?= 20
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
 
-run: $(STAMPS)/project $(BUILT) ## install what is missing, and start the panel
+run: $(STAMPS)/project $(BUILT) $(DRIVER) ## install what is missing, and start the panel
 	@exec $(BIN)/sync-panel up
 
 test: $(STAMPS)/test $(STAMPS)/project $(BUILT) browser ## run every test, the browser's too
@@ -75,6 +80,11 @@ $(STAMPS)/run: requirements/run.txt $(STAMPS)/venv
 	@$(INSTALL) -r $<
 	@touch $@
 
+$(STAMPS)/postgresql: requirements/postgresql.txt $(STAMPS)/run
+	@echo "Installing $<"
+	@$(INSTALL) -r $<
+	@touch $@
+
 $(STAMPS)/test: requirements/test.txt $(STAMPS)/run
 	@echo "Installing $<"
 	@$(INSTALL) -r $<
@@ -103,7 +113,8 @@ $(STAMPS)/lock: requirements/lock.txt $(STAMPS)/venv
 $(STAMPS)/project: pyproject.toml hatch_build.py $(STAMPS)/run $(STAMPS)/build
 	@echo "Installing the project"
 	@rm -rf $(VENV)/wheel
-	@PYTHONPATH=$(BUILD_TOOLS) $(BIN)/python -m hatchling build -t wheel:editable -d $(VENV)/wheel >/dev/null
+	@PYTHONPATH=$(BUILD_TOOLS) $(BIN)/python -m hatchling build -t wheel:editable \
+		-d $(VENV)/wheel >$(VENV)/wheel.log 2>&1 || { cat $(VENV)/wheel.log >&2; exit 1; }
 	@$(BIN)/python -m pip install --quiet --no-deps --no-index --force-reinstall $(VENV)/wheel/*.whl
 	@touch $@
 
@@ -113,6 +124,8 @@ $(BUILT): $(ASSETS) $(STAMPS)/build
 lock: $(STAMPS)/lock ## work out requirements/*.txt anew from pyproject.toml
 	@for name in lock bench; do $(COMPILE) --group $$name -o requirements/$$name.txt; done
 	@$(COMPILE) pyproject.toml -o requirements/run.txt
+	@$(COMPILE) pyproject.toml --extra postgresql -c requirements/run.txt \
+		-o requirements/postgresql.txt
 	@$(COMPILE) pyproject.toml --all-extras --group test -c requirements/run.txt \
 		-o requirements/test.txt
 	@$(BIN)/python -c 'import tomllib; \

