@@ -1,0 +1,91 @@
+"""Wires everything, and nothing else."""
+
+import os
+from datetime import timedelta
+
+from flask import Flask
+from flask_compress import Compress
+
+from panel.config import Config, load
+from panel.db import Database, make_engine
+from panel.hardware import own_hardware_id
+from panel.keys import Vault
+from panel.migrate import upgrade
+from panel.places import TEMPLATES
+from panel.web import (
+    activity,
+    health,
+    people,
+    set_up,
+    sign_in,
+)
+from panel.web.access import init_access
+from panel.web.csrf import init_csrf
+from panel.web.errors import init_errors
+from panel.web.headers import init_headers
+from panel.web.htmx import init_htmx
+from panel.web.language import init_language
+from panel.web.lock import init_lock
+from panel.web.proxy import TrustedProxies
+from panel.web.services import NAME, Services
+from panel.web.session import Sessions
+from panel.web.static import init_static
+
+LARGEST_FORM_BYTES = 256 * 1024
+
+
+def create_app(config: Config | None = None, database: Database | None = None) -> Flask:
+    """Return the application for ``config`` (by default the environment's).
+
+    Without a ``database`` the one that ``config`` names is opened, and brought to this version's
+    tables first.
+    """
+    config = config or load(os.environ)
+    app = Flask("panel", template_folder=str(TEMPLATES), static_folder=None)
+    app.config.update(_flask_settings(config))
+    app.session_interface = Sessions()
+    app.extensions[NAME] = Services(
+        config=config,
+        database=database or _open_database(config),
+        vault=Vault(config.secret_keys),
+        hardware_id=own_hardware_id(config),
+    )
+    # What comes first here looks at a request first, and at its answer last.
+    Compress(app)
+    for initialise in (
+        init_headers,
+        init_htmx,
+        init_language,
+        init_errors,
+        init_access,
+        init_csrf,
+        init_lock,
+        init_static,
+    ):
+        initialise(app)
+    for module in (activity, health, people, set_up, sign_in):
+        app.register_blueprint(module.blueprint)
+    app.wsgi_app = TrustedProxies(  # type: ignore[method-assign]
+        app.wsgi_app, config.trusted_proxies, config.path_prefix
+    )
+    return app
+
+
+def _flask_settings(config: Config) -> dict[str, object]:
+    return {
+        "SECRET_KEY": config.secret_keys[0],
+        "SECRET_KEY_FALLBACKS": list(config.secret_keys[1:]),
+        "SESSION_COOKIE_NAME": "s",
+        "PERMANENT_SESSION_LIFETIME": timedelta(hours=config.session_hours),
+        "MAX_CONTENT_LENGTH": LARGEST_FORM_BYTES,
+        "COMPRESS_ALGORITHM": ["br", "gzip"],
+        "COMPRESS_ALGORITHM_STREAMING": ["br", "gzip"],
+        "COMPRESS_BR_LEVEL": 5,
+        "COMPRESS_MIN_SIZE": 200,
+        "COMPRESS_MIMETYPES": ["text/html", "text/csv", "text/plain", "application/json"],
+    }
+
+
+def _open_database(config: Config) -> Database:
+    upgrade(config.database_url)
+    return Database(make_engine(config.database_url))

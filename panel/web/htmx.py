@@ -1,0 +1,53 @@
+"""The one module that knows the headers of htmx, and what caches must be told because of them."""
+
+from typing import Any
+
+from flask import Flask, Response, redirect, url_for
+from htmx_flask import Htmx, request
+from werkzeug.wrappers import Response as AnyResponse
+
+# The region of every page for a sentence that belongs to no form (templates/base.html).
+NOTICE = "#notice"
+# The slot of a form for the question for the authorisation code, seen from the form itself.
+PROMPT = "find .prompt"
+# Where a view may say the swap of a region whole, or of what is inside it.
+INSIDE, WHOLE, NOTHING = "innerHTML", "outerHTML", "none"
+
+
+def init_htmx(app: Flask) -> None:
+    """Let requests know whether htmx sent them, and let caches know that it matters."""
+    Htmx(app)
+    app.after_request(_tell_caches)
+
+
+def is_fragment() -> bool:
+    """Say whether the answer is to be swapped into a page that stands: True only if htmx asks for it.
+
+    A history restore wants the whole page back, and htmx-flask 0.1 does not know that.
+    """
+    return bool(request.htmx) and not request.htmx.history_restore_request
+
+
+def back_to_page(endpoint: str = "page.show", **query: Any) -> AnyResponse:
+    """Answer a plain post: go and get the page (303), so that loading it again sends nothing twice."""
+    return redirect(url_for(endpoint, **query), 303)
+
+
+def leave_for(url: str) -> AnyResponse:
+    """Send the whole browser to ``url``, which must be one of our own: 303, or htmx's word for it."""
+    if is_fragment():
+        return Response(status=204, headers={"HX-Redirect": url})
+    return redirect(url, 303)
+
+
+def retarget(html: str, target: str, swap: str = INSIDE, status: int = 200) -> Response:
+    """Return ``html`` as a fragment that goes to ``target`` instead of where the form says."""
+    return Response(html, status, {"HX-Retarget": target, "HX-Reswap": swap})
+
+
+def _tell_caches(response: Response) -> Response:
+    response.vary.add("HX-Request")
+    if "Cache-Control" not in response.headers:
+        # A page may be kept by its browser, which asks each time whether it is still good.
+        response.headers["Cache-Control"] = "no-store" if is_fragment() else "private, no-cache"
+    return response

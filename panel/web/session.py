@@ -1,0 +1,136 @@
+"""Who is signed in: a signed cookie with the person and the generation that the sign-in was good for.
+
+A new password or a disabling raises the person's generation, which ends every older session at
+once. A session that a reverse proxy began is good only while that proxy names the same person.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+from typing import Any
+
+from flask import Flask, g, request, session
+from flask.sessions import SecureCookieSessionInterface
+
+from panel.errors import NotPermitted
+from panel.models import Person
+from panel.preferences import activity, people
+from panel.preferences.activity import What
+from panel.preferences.actor import Actor
+from panel.web.proxy import BELIEVED
+from panel.web.services import services
+from panel.words import say
+
+# Short, since they travel with every request: person, generation, by proxy, CSRF secret.
+PERSON, GENERATION, BY_PROXY, CSRF = "p", "g", "x", "_c"
+
+
+class Sessions(SecureCookieSessionInterface):
+    """Flask's session cookie, with the attributes that this request calls for."""
+
+    def get_cookie_path(self, app: Flask) -> str:
+        return str(cookie_options()["path"])
+
+    def get_cookie_secure(self, app: Flask) -> bool:
+        return bool(cookie_options()["secure"])
+
+    def get_cookie_samesite(self, app: Flask) -> str:
+        return str(cookie_options()["samesite"])
+
+    def get_cookie_partitioned(self, app: Flask) -> bool:
+        return bool(cookie_options()["partitioned"])
+
+
+def cookie_options() -> dict[str, Any]:
+    """Return the attributes of every cookie of ours, as ``Response.set_cookie`` takes them.
+
+    In another site's frame a browser sends only partitioned cookies, and those only under https.
+    """
+    framed = request.is_secure and bool(services().config.embed_origins)
+    return {
+        "path": request.script_root or "/",
+        "secure": request.is_secure,
+        "httponly": True,
+        "samesite": "None" if framed else "Lax",
+        "partitioned": framed,
+    }
+
+
+def current_person() -> Person | None:
+    """Return who sends this request, if that is a person who may sign in.
+
+    Raise :class:`NotPermitted` if a trusted proxy names somebody the panel does not let in.
+    """
+    if "person" not in g:
+        g.person = None
+        name = _name_from_proxy()
+        g.person = _person_of_proxy(name) if name else _person_of_session()
+    person: Person | None = g.person
+    return person
+
+
+def actor() -> Actor:
+    """Return the signed-in person as the verbs want to know them; nameless if nobody is."""
+    person = current_person()
+    return Actor(
+        name=person.name if person else "",
+        address=request.remote_addr or "",
+        via="proxy" if session.get(BY_PROXY) else "web",
+        person_id=person.id if person else None,
+    )
+
+
+def sign_in(person: Person, by_proxy: bool = False) -> None:
+    """Begin a session for ``person``, keeping nothing of the one before."""
+    session.clear()
+    session[PERSON], session[GENERATION] = person.id, person.generation
+    if by_proxy:
+        session[BY_PROXY] = 1
+    session[CSRF] = _csrf_secret(services().config.secret_keys, person)
+    g.person = person
+
+
+def sign_out() -> None:
+    """End the session."""
+    session.clear()
+    g.person = None
+
+
+def _person_of_session() -> Person | None:
+    if PERSON not in session or BY_PROXY in session:
+        return None
+    with services().database.reading() as reading:
+        person = reading.get(Person, session[PERSON])
+    return person if person and _still_good(person) else None
+
+
+def _still_good(person: Person) -> bool:
+    return person.disabled_at is None and session.get(GENERATION) == person.generation
+
+
+def _name_from_proxy() -> str:
+    header = services().config.remote_user_header
+    believed = header and request.environ.get(BELIEVED)
+    return request.headers.get(header, "").strip() if believed else ""
+
+
+def _person_of_proxy(name: str) -> Person:
+    with services().database.reading() as reading:
+        person = people.find_person(reading, name)
+    if person is None or person.disabled_at is not None:
+        raise NotPermitted(
+            say("The intranet says that you are %(name)s, who may not use this panel.", name=name)
+        )
+    if session.get(PERSON) != person.id or BY_PROXY not in session or not _still_good(person):
+        sign_in(person, by_proxy=True)
+        g.person = person
+        with services().database.writing() as writing:
+            activity.record(writing, actor(), What.SIGNED_IN)
+    return person
+
+
+def _csrf_secret(secret_keys: Sequence[str], person: Person) -> str:
+    # The same for each session of this generation: a page that was open while its session ended
+    # is good again once its reader has signed in again.
+    text = f"csrf {person.id} {person.generation}"
+    return hmac.digest(secret_keys[0].encode(), text.encode(), hashlib.sha256).hex()[:16]

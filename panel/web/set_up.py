@@ -1,0 +1,51 @@
+"""The set-up link: the first person and the authorisation code, on an empty database."""
+
+from flask import Blueprint, make_response, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from panel.errors import Invalid, NotFound
+from panel.preferences import people
+from panel.preferences.actor import Actor
+from panel.web.htmx import leave_for
+from panel.web.services import services
+from panel.web.session import sign_in
+from panel.words import say
+
+blueprint = Blueprint("set_up", __name__, url_prefix="/set-up")
+
+
+@blueprint.get("/<token>")
+def show(token: str) -> ResponseReturnValue:
+    """Show the form to whoever has the link that was printed at the start."""
+    _check(token)
+    return render_template("set_up.html", problems={})
+
+
+@blueprint.post("/<token>")
+def save(token: str) -> ResponseReturnValue:
+    """Make the first person, who may do everything, and set the code; then go to the page."""
+    _check(token)
+    form = request.form
+    name, password, code = form.get("name", ""), form.get("password", ""), form.get("code", "")
+    try:
+        with services().database.writing() as session:
+            who = Actor(name.strip(), request.remote_addr or "", via="web")
+            person = people.set_up(session, who, name, password, code)
+    except Invalid as invalid:
+        page = render_template("set_up.html", problems=invalid.problems)
+        return make_response(page, invalid.status)
+    services().set_up.use_up()
+    sign_in(person)
+    return leave_for(url_for("page.show"))
+
+
+def _check(token: str) -> None:
+    with services().database.reading() as session:
+        taken = people.first_person_exists(session)
+    if taken or not services().set_up.fits(token):
+        raise NotFound(
+            say(
+                "This set-up link was used, or the panel has been started again since. "
+                "If nobody can sign in yet, the next start prints a new link."
+            )
+        )
