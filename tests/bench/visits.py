@@ -1,0 +1,92 @@
+"""What a visit and an act cost on a bad line, as a real Chromium sees it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from time import monotonic
+
+from playwright.sync_api import Browser, Page, Request, StorageState
+
+from tests.bench.line import CLINIC, OPEN, Count, Line
+
+# The longest wait for the heaviest peer's cold visit, with room.
+PATIENCE_MILLISECONDS = 400_000
+TIMES = """() => {
+  const entries = performance.getEntriesByType('resource')
+  const page = performance.getEntriesByType('navigation')[0]
+  const paint = performance.getEntriesByName('first-contentful-paint')[0]
+  return {
+    readable: (paint ? paint.startTime : page.domContentLoadedEventEnd) / 1000,
+    complete: Math.max(page.loadEventEnd, ...entries.map(e => e.responseEnd)) / 1000,
+    requests: 1 + entries.filter(e => e.transferSize > 0 || e.duration > 50).length,
+  }
+}"""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """TCP payload bytes each way, requests, connections, and seconds on the line."""
+
+    down: int = 0
+    up: int = 0
+    requests: int = 0
+    connections: int = 0
+    readable_seconds: float = 0.0
+    seconds: float = 0.0
+
+
+class Visitor:
+    """A signed-in browser at the far end of a line in front of one server."""
+
+    def __init__(self, browser: Browser, port: int, path: str, state: StorageState) -> None:
+        self.line = Line(port)
+        self.url = f"http://127.0.0.1:{self.line.port}{path}"
+        self._context = browser.new_context(
+            storage_state=state, viewport={"width": 1100, "height": 900}
+        )
+        self._context.set_default_timeout(PATIENCE_MILLISECONDS)
+        self.page = self._context.new_page()
+
+    def close(self) -> None:
+        """Leave, and take the line down."""
+        self._context.close()
+        self.line.close()
+
+    def visit(self) -> Cost:
+        """Open the page in a new tab of the same browser over the bad line."""
+        self.page.close()
+        self.page = self._context.new_page()
+        with self._counted() as cost:
+            self.page.goto(self.url, wait_until="load")
+            self.page.wait_for_load_state("networkidle")
+        times = self.page.evaluate(TIMES)
+        return replace(
+            cost(),
+            requests=times["requests"],
+            readable_seconds=times["readable"],
+            seconds=times["complete"],
+        )
+
+    def act(self, do: Callable[[Page], None], done: Callable[[Page], None]) -> Cost:
+        """Do something on the open page over the bad line, until its effect is to be seen."""
+        requests: list[Request] = []
+        self.page.on("request", requests.append)
+        begin = monotonic()
+        with self._counted() as cost:
+            do(self.page)
+            done(self.page)
+            seconds = monotonic() - begin
+            self.page.wait_for_load_state("networkidle")
+        self.page.remove_listener("request", requests.append)
+        return replace(cost(), requests=len(requests), seconds=seconds)
+
+    @contextmanager
+    def _counted(self) -> Iterator[Callable[[], Cost]]:
+        self.line.shape(CLINIC)
+        self.line.recount()
+        yield lambda: _cost(self.line.count)
+        self.line.shape(OPEN)
+
+
+def _cost(count: Count) -> Cost:
+    return Cost(down=count.down, up=count.up, connections=count.connections)

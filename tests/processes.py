@@ -1,0 +1,118 @@
+"""Real servers in processes of their own, for tests that need more than one or a real one."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+
+USER, PASSWORD, CODE = "asha", "palm tree letters", "coral-reef-7421"
+START_SECONDS = 60
+POLL_SECONDS = 0.05
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class PanelProcess:
+    """One server: its folder, its database, its port, and the process while it runs."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        database_url: str = "",
+        port: int = 0,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.folder = folder
+        self.port = port or free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._environment = {
+            **{name: value for name, value in os.environ.items() if "SYNC_PANEL" not in name},
+            "SYNC_PANEL_DATA_DIR": str(folder),
+            "SYNC_PANEL_PORT": str(self.port),
+            # Two servers on one machine must not take each other for the same one.
+            "SYNC_PANEL_HARDWARE_ID": f"test-machine-{folder.name}"[:64],
+            **({"SYNC_PANEL_DATABASE_URL": database_url} if database_url else {}),
+            **(environment or {}),
+        }
+
+    def shell(self, *words: str, stdin: str = "") -> str:
+        """Run ``sync-panel words…`` on this server's data and return what it printed."""
+        done = subprocess.run(
+            [sys.executable, "-m", "panel.cli", *words],
+            env=self._environment,
+            input=stdin,
+            text=True,
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"sync-panel {words}: {done.stderr or done.stdout}"
+        return done.stdout
+
+    def init(self) -> None:
+        """Make the first person and the authorisation code."""
+        password, code = self.folder / "password", self.folder / "code"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        password.write_text(PASSWORD, encoding="utf-8")
+        code.write_text(CODE, encoding="utf-8")
+        self.shell(
+            "init", "--user", USER, "--password-file", str(password), "--code-file", str(code)
+        )
+
+    def start(self) -> None:
+        """Start the server and wait until it says that it is well."""
+        log = (self.folder / "log").open("ab")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "panel.cli", "up"],
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+        log.close()
+        deadline = time.monotonic() + START_SECONDS
+        while not self._answers():
+            assert self._process.poll() is None, (self.folder / "log").read_text()
+            assert time.monotonic() < deadline, "the server did not start in time"
+            time.sleep(POLL_SECONDS)
+
+    @property
+    def pid(self) -> int:
+        """The process id of the running server."""
+        assert self._process is not None
+        return self._process.pid
+
+    def kill(self) -> None:
+        """End the process as a power cut would: no goodbye."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """End the process as an operator would."""
+        self._end(signal.SIGTERM)
+
+    def _end(self, sign: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send_signal(sign)
+            self._process.wait(timeout=START_SECONDS)
+            self._process = None
+
+    def _answers(self) -> bool:
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request("GET", "/healthz")
+            return connection.getresponse().status == 200
+        except (HTTPException, OSError):
+            return False
+        finally:
+            connection.close()
