@@ -1,5 +1,7 @@
 """The exchange of records: records, inbox, runs, and what each side remembers of the other."""
 
+from secrets import token_hex
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -24,6 +26,7 @@ def upgrade() -> None:
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("seq", sa.BigInteger(), nullable=False),
         sa.Column("purged_seq", sa.BigInteger(), nullable=False),
+        sa.Column("mark", sa.String(length=12), nullable=False),
         sa.CheckConstraint("id = 1", name=op.f("ck_clock_one_row")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_clock")),
     )
@@ -46,7 +49,8 @@ def upgrade() -> None:
         "link",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("device_token_sealed", sa.String(), nullable=True),
-        sa.Column("point", sa.String(length=32), nullable=False),
+        sa.Column("point", sa.String(length=12), nullable=False),
+        sa.Column("next_point", sa.String(length=12), nullable=False),
         sa.Column("central_cursor", sa.BigInteger(), nullable=False),
         sa.Column("addressed_cursor", sa.BigInteger(), nullable=False),
         sa.Column("restore_cursor", sa.BigInteger(), nullable=False),
@@ -65,6 +69,7 @@ def upgrade() -> None:
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("holder", sa.String(length=64), nullable=True),
         sa.Column("held_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("due_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("asked_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("failures", sa.Integer(), nullable=False),
@@ -85,6 +90,7 @@ def upgrade() -> None:
         sa.Column("seq", sa.BigInteger(), nullable=False),
         sa.Column("deleted", sa.Boolean(), nullable=False),
         sa.Column("data", sa.String(), nullable=True),
+        sa.Column("size", sa.Integer(), nullable=False),
         sa.Column("waiting", sa.Boolean(), nullable=False),
         sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_records")),
@@ -93,17 +99,11 @@ def upgrade() -> None:
             "table_name", "record_id", name=op.f("uq_records_table_name_record_id")
         ),
     )
-    op.create_index(op.f("ix_records_changed_at"), "records", ["changed_at"], unique=False)
-    op.create_index("ix_records_owner_to_seq", "records", ["owner", "to", "seq"], unique=False)
-    op.create_index("ix_records_to_seq", "records", ["to", "seq"], unique=False)
-    op.create_index(
-        "ix_records_waiting_seq",
-        "records",
-        ["seq"],
-        unique=False,
-        sqlite_where=sa.text("waiting"),
-        postgresql_where=sa.text("waiting"),
-    )
+    op.create_index("ix_records_owner_seq", "records", ["owner", "seq"], unique=False)
+    _create_partial_index("ix_records_central", ["seq"], 'owner = 1 AND "to" IS NULL')
+    _create_partial_index("ix_records_addressed", ["to", "seq"], '"to" IS NOT NULL')
+    _create_partial_index("ix_records_waiting", ["seq"], "waiting")
+    _create_partial_index("ix_records_tombstones", ["changed_at"], "deleted")
     op.create_table(
         "runs",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -179,8 +179,8 @@ def upgrade() -> None:
         "peers",
         sa.Column("server_id", sa.Integer(), nullable=False),
         sa.Column("site_uuid", sa.String(length=36), nullable=False),
-        sa.Column("point", sa.String(length=32), nullable=False),
-        sa.Column("point_before", sa.String(length=32), nullable=False),
+        sa.Column("point", sa.String(length=12), nullable=False),
+        sa.Column("point_before", sa.String(length=12), nullable=False),
         sa.Column("central_cursor", sa.BigInteger(), nullable=False),
         sa.Column("addressed_cursor", sa.BigInteger(), nullable=False),
         sa.Column("restore_cursor", sa.BigInteger(), nullable=False),
@@ -198,9 +198,18 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("server_id", name=op.f("pk_peers")),
         sa.UniqueConstraint("site_uuid", name=op.f("uq_peers_site_uuid")),
     )
-    op.execute("INSERT INTO clock (id, seq, purged_seq) VALUES (1, 0, 0)")
+    op.execute(
+        sa.text("INSERT INTO clock (id, seq, purged_seq, mark) VALUES (1, 0, 0, :mark)").bindparams(
+            mark=token_hex(4)
+        )
+    )
     op.execute("INSERT INTO loop (id, failures, refusal) VALUES (1, 0, '')")
     op.execute(
-        "INSERT INTO link (id, point, central_cursor, addressed_cursor, restore_cursor, initialise,"
-        " protocol, site_uuid) VALUES (1, '', 0, 0, 0, 'done', '', '')"
+        "INSERT INTO link (id, point, next_point, central_cursor, addressed_cursor, restore_cursor,"
+        " initialise, protocol, site_uuid) VALUES (1, '', '', 0, 0, 0, 'needed', '', '')"
     )
+
+
+def _create_partial_index(name: str, columns: list[str], where: str) -> None:
+    condition = sa.text(where)
+    op.create_index(name, "records", columns, sqlite_where=condition, postgresql_where=condition)

@@ -27,6 +27,10 @@ TABLE_NAME_LENGTH, RECORD_ID_LENGTH = 100, 255
 BigId = BigInteger().with_variant(Integer(), "sqlite")
 
 
+def _partial_index(name: str, *columns: str, where: str) -> Index:
+    return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
+
+
 class Clock(Base):
     """The one row that counts changes on this server."""
 
@@ -37,6 +41,9 @@ class Clock(Base):
     seq: Mapped[int] = mapped_column(BigInteger, default=0)
     # Tombstones up to here were purged: whoever stopped reading before it must initialise.
     purged_seq: Mapped[int] = mapped_column(BigInteger, default=0)
+    # Names this count: it changes when the count starts from another past (initialise), so that an
+    # application's cursor of the old one is not taken for one of the new.
+    mark: Mapped[str] = mapped_column(String(12), default="")
 
 
 class Record(Base):
@@ -45,14 +52,11 @@ class Record(Base):
     __tablename__ = "records"
     __table_args__ = (
         UniqueConstraint("table_name", "record_id"),
-        Index("ix_records_owner_to_seq", "owner", "to", "seq"),
-        Index("ix_records_to_seq", "to", "seq"),
-        Index(
-            "ix_records_waiting_seq",
-            "seq",
-            sqlite_where=text("waiting"),
-            postgresql_where=text("waiting"),
-        ),
+        Index("ix_records_owner_seq", "owner", "seq"),
+        _partial_index("ix_records_central", "seq", where='owner = 1 AND "to" IS NULL'),
+        _partial_index("ix_records_addressed", "to", "seq", where='"to" IS NOT NULL'),
+        _partial_index("ix_records_waiting", "seq", where="waiting"),
+        _partial_index("ix_records_tombstones", "changed_at", where="deleted"),
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
@@ -67,9 +71,11 @@ class Record(Base):
     deleted: Mapped[bool] = mapped_column(default=False)
     # JSON text of one object, kept as text: it is passed on more often than it is read.
     data: Mapped[str | None]
+    # Bytes of ``data`` in UTF-8, so that a batch can be cut to size without reading it.
+    size: Mapped[int] = mapped_column(default=0)
     # Written here and not yet known to have reached the primary.
     waiting: Mapped[bool] = mapped_column(default=False)
-    changed_at: Mapped[datetime] = mapped_column(index=True)
+    changed_at: Mapped[datetime]
 
 
 class Inbox(Base):
@@ -118,7 +124,7 @@ class SetAside(Base):
 
 
 class Run(Base):
-    """One run of the sync: on a satellite each, on a primary those that moved or refused something."""
+    """One run of the sync; a primary keeps those that moved something or changed the result."""
 
     __tablename__ = "runs"
 
@@ -154,6 +160,7 @@ class Loop(Base):
     id: Mapped[int] = mapped_column(primary_key=True, default=1)
     holder: Mapped[str | None] = mapped_column(String(64))
     held_until: Mapped[datetime | None]
+    started_at: Mapped[datetime | None]
     due_at: Mapped[datetime | None]
     # "Sync now" was pressed and no run has begun since.
     asked_at: Mapped[datetime | None]
@@ -173,13 +180,15 @@ class Link(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True, default=1)
     device_token_sealed: Mapped[str | None]
-    # The primary's mark of the last exchange that both sides know: a restored copy does not have it.
-    point: Mapped[str] = mapped_column(String(32), default="")
+    # The mark of the last exchange that both sides know, and the one proposed for the exchange
+    # under way: a side restored from a backup does not have them (PROTOCOL.md, *Points*).
+    point: Mapped[str] = mapped_column(String(12), default="")
+    next_point: Mapped[str] = mapped_column(String(12), default="")
     central_cursor: Mapped[int] = mapped_column(BigInteger, default=0)
     addressed_cursor: Mapped[int] = mapped_column(BigInteger, default=0)
     restore_cursor: Mapped[int] = mapped_column(BigInteger, default=0)
-    # "done", "needed" (asked for, not begun) or "running".
-    initialise: Mapped[str] = mapped_column(String(8), default="done")
+    # "done", "needed" (not begun) or "running". A satellite's first sync initialises it.
+    initialise: Mapped[str] = mapped_column(String(8), default="needed")
     # Which protocol answered last, where the parameters say "ask".
     protocol: Mapped[str] = mapped_column(String(4), default="")
     site_uuid: Mapped[str] = mapped_column(String(64), default="")
@@ -199,8 +208,8 @@ class Peer(Base):
     )
     site_uuid: Mapped[str] = mapped_column(String(36), unique=True)
     # The marks of the last exchange and the one before: an answer may have been lost.
-    point: Mapped[str] = mapped_column(String(32), default="")
-    point_before: Mapped[str] = mapped_column(String(32), default="")
+    point: Mapped[str] = mapped_column(String(12), default="")
+    point_before: Mapped[str] = mapped_column(String(12), default="")
     central_cursor: Mapped[int] = mapped_column(BigInteger, default=0)
     addressed_cursor: Mapped[int] = mapped_column(BigInteger, default=0)
     restore_cursor: Mapped[int] = mapped_column(BigInteger, default=0)
