@@ -1,0 +1,86 @@
+"""``sync-panel records``: records in and out, one by one or as JSON Lines."""
+
+import sys
+from typing import BinaryIO
+
+import click
+
+from panel.cli.answers import print_json, print_table
+from panel.cli.installation import Installation, installation
+from panel.errors import Refusal
+from panel.models import Settings
+from panel.sync.bulk import as_line, export_records, put_lines, write_lines
+from panel.sync.following import changes as changes_since
+from panel.sync.records import list_records
+from panel.words import say
+
+PAGE_RECORDS = 1_000
+
+
+@click.group("records")
+def group() -> None:
+    """Records of applications. FILE is JSON Lines, - is standard input or output."""
+
+
+@group.command("put")
+@click.argument("file", type=click.File("rb"))
+def put(file: BinaryIO) -> None:
+    """Put (and delete) what each line of FILE says: {"table": …, "id": …, "data": {…}}."""
+    with installation() as here:
+        lines, changed = put_lines(here.database, _own_sync_id(here), file, _tell)
+    click.echo(f"{lines} lines, {changed} records changed.")
+
+
+@group.command("list")
+@click.argument("table")
+@click.option("--after", default="", help="Begin beyond this record id.")
+@click.option("--limit", default=100, type=click.IntRange(1, PAGE_RECORDS), show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for scripts.")
+def list_(table: str, after: str, limit: int, as_json: bool) -> None:
+    """List the records of TABLE by their id."""
+    with installation() as here, here.database.reading() as session:
+        lines = [as_line(record) for record in list_records(session, table, after, limit)]
+    if as_json:
+        print_json(lines)
+        return
+    rows = [[line[name] for name in ("id", "owner", "to", "changed_at")] for line in lines]
+    print_table(("Id", "Owner", "To", "Changed"), rows)
+
+
+@group.command("export")
+@click.argument("file", type=click.File("wb", atomic=True))
+@click.option("--table", help="Only this table.")
+def export(file: BinaryIO, table: str | None) -> None:
+    """Write every record that is not deleted to FILE."""
+    with installation() as here, here.database.reading() as session:
+        count = write_lines(export_records(session, table), file)
+    click.echo(f"{count} records.", err=True)
+
+
+@group.command("changes")
+@click.argument("file", type=click.File("wb", atomic=True))
+@click.option("--since", default="", help="The cursor that this command printed before.")
+def changes(file: BinaryIO, since: str) -> None:
+    """Write what changed, oldest first, to FILE; the next cursor goes to standard error."""
+    more = True
+    with installation() as here:
+        while more:
+            with here.database.reading() as session:
+                page = changes_since(session, since, PAGE_RECORDS)
+                write_lines(page.records, file)
+            since, more = page.cursor, page.more
+    click.echo(since, err=True)
+
+
+def _own_sync_id(here: Installation) -> int:
+    with here.database.reading() as session:
+        sync_id = session.get_one(Settings, 1).sync_id
+    if sync_id is None:
+        raise Refusal(say("Give this server a Sync ID first."))
+    return sync_id
+
+
+def _tell(lines: int) -> None:
+    # Somebody who watches wants to see it move; a log does not.
+    if sys.stderr.isatty():
+        click.echo(f"\r{lines} lines stored ", err=True, nl=False)
