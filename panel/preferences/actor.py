@@ -7,7 +7,7 @@ from dataclasses import dataclass
 class Actor:
     """The one who acts: a person signed in, a script at the shell, or the sync service.
 
-    ``via`` is "web", "shell", "proxy" or "sync"; ``person_id`` is None for whoever is no person here.
+    ``via`` is "web", "shell", "proxy" or "sync"; ``person_id`` is None for all others.
     """
 
     name: str

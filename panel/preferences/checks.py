@@ -1,4 +1,4 @@
-"""Checks of what people type, one value at a time, gathering a reason for each that cannot stand."""
+"""Checks of what people type, value by value, gathering a reason for each that cannot stand."""
 
 from panel.errors import Invalid
 from panel.models import HIGHEST_SYNC_ID

@@ -1,4 +1,4 @@
-"""Hashes of secrets that only have to be checked: people's passwords, the code, a primary's pairs."""
+"""Hashes of secrets that are only checked: people's passwords, the code, a primary's pairs."""
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError

@@ -25,7 +25,7 @@ def lock_code(session: Session) -> AuthorisationCode:
 
 
 def lock_server(session: Session, server_id: int) -> Server:
-    """Return a row of the list as it is now. Raise :class:`NotFound` if it is not there (any more)."""
+    """Return a row of the list as it is now. Raise :class:`NotFound` if it is not there."""
     server = session.get(Server, server_id, with_for_update=True, populate_existing=True)
     if server is None or server.removed_at is not None:
         raise NotFound(say("This server is not in the list any more."))

@@ -1,4 +1,4 @@
-"""Which URL of a primary may be kept: https unless it stays in the building, and no secrets in it."""
+"""Which URL may be kept: https unless it stays in the building, and no secrets in it."""
 
 import ipaddress
 import re

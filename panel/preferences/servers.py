@@ -1,0 +1,148 @@
+"""The servers to synchronise with: added, changed, removed and put back, each with its Activity."""
+
+from collections.abc import Collection, Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from panel import clock
+from panel.errors import Invalid, NotFound
+from panel.keys import hash_token
+from panel.models import Server, Settings
+from panel.preferences.activity import What
+from panel.preferences.actor import Actor
+from panel.preferences.checks import Checks
+from panel.preferences.clearing import clear_hardware, clear_server_password, clear_server_url
+from panel.preferences.listing import PAGE_SIZE, Listing, list_servers
+from panel.preferences.parameter_rules import label
+from panel.preferences.rows import lock_server, lock_settings, refuse_stale
+from panel.preferences.server_changes import find_changes, record, shown_url, write_changes
+from panel.preferences.server_rules import (
+    ServerFields,
+    ask_before_url,
+    check_row,
+    tidy,
+)
+from panel.words import say
+
+__all__ = [
+    "PAGE_SIZE",
+    "Listing",
+    "ServerFields",
+    "add_server",
+    "clear_hardware",
+    "clear_server_password",
+    "clear_server_url",
+    "edit_server",
+    "label",
+    "list_servers",
+    "remove_servers",
+    "restore_servers",
+]
+
+
+def add_server(
+    session: Session,
+    actor: Actor,
+    fields: ServerFields,
+    key: str | None = None,
+    confirmed: Collection[str] = (),
+) -> Server:
+    """Add a row to the list and return it.
+
+    ``key`` is the form's own: sent again, it finds the row that the first one made. ``confirmed``
+    names acts that somebody was warned of ("url_http", "url_on_primary"). Raise :class:`Invalid`
+    with a reason for every field that cannot stand, or :class:`NeedsConfirmation`.
+    """
+    settings = lock_settings(session)
+    # Hashed, so that a key of any length fits its column.
+    added_key = hash_token(key)[:32] if key else None
+    if added_key is not None:
+        known = session.scalar(select(Server).where(Server.added_key == added_key))
+        if known is not None:
+            return known
+    checks = Checks()
+    wanted = tidy(checks, fields)
+    check_row(session, checks, settings, wanted)
+    checks.finish()
+    server = Server(name="", store="", url="", user_name="", added_key=added_key)
+    ask_before_url(settings, wanted.url, shown_url(settings, server), confirmed)
+    changes = find_changes(settings, server, wanted)
+    write_changes(session, actor, What.SERVER_ADDED, settings, server, changes)
+    return server
+
+
+def edit_server(
+    session: Session,
+    actor: Actor,
+    server_id: int,
+    fields: ServerFields,
+    version: int,
+    confirmed: Collection[str] = (),
+) -> Server:
+    """Change a row and return it. What is saved already is no change.
+
+    ``version`` is the row's that the form was opened on. Raise as :func:`add_server` does, and
+    :class:`Conflict` or :class:`NotFound`.
+    """
+    settings = lock_settings(session)
+    server = lock_server(session, server_id)
+    checks = Checks()
+    wanted = tidy(checks, fields)
+    changes = find_changes(settings, server, wanted)
+    if not changes and not checks.problems:
+        return server
+    if version != server.version:
+        refuse_stale(session, "server", server.id, version, server.version)
+    check_row(session, checks, settings, wanted, server)
+    checks.finish()
+    ask_before_url(settings, wanted.url, shown_url(settings, server), confirmed)
+    write_changes(session, actor, What.SERVER_CHANGED, settings, server, changes)
+    return server
+
+
+def remove_servers(session: Session, actor: Actor, ids: Sequence[int]) -> list[Server]:
+    """Take the rows with these ids out of the list, so that :func:`restore_servers` can undo it.
+
+    A row that was taken out before stays so. Return all of them; raise :class:`NotFound`.
+    """
+    lock_settings(session)
+    servers = _lock_all(session, ids)
+    for server in servers:
+        if server.removed_at is None:
+            server.removed_at = clock.now()
+            record(session, actor, What.SERVER_REMOVED, server)
+    return servers
+
+
+def restore_servers(session: Session, actor: Actor, ids: Sequence[int]) -> list[Server]:
+    """Put removed rows back as they were, all of them or none, and return them.
+
+    Raise :class:`Invalid` (field ``sync_id``) naming the first that has no place any more.
+    """
+    settings = lock_settings(session)
+    servers = _lock_all(session, ids)
+    for server in servers:
+        if server.removed_at is None:
+            continue
+        _check_place(session, settings, server)
+        server.removed_at = None
+        record(session, actor, What.SERVER_RESTORED, server)
+    return servers
+
+
+def _check_place(session: Session, settings: Settings, server: Server) -> None:
+    checks = Checks()
+    row = ServerFields(server.sync_id, server.name, server.store, user_name=server.user_name)
+    check_row(session, checks, settings, row, server)
+    for reason in checks.problems.values():
+        whole = say("%(server)s cannot come back. %(reason)s", server=label(server), reason=reason)
+        raise Invalid({"sync_id": whole})
+
+
+def _lock_all(session: Session, ids: Sequence[int]) -> list[Server]:
+    query = select(Server).where(Server.id.in_(ids)).order_by(Server.id).with_for_update()
+    servers = list(session.scalars(query.execution_options(populate_existing=True)))
+    if not servers or len(servers) != len(set(ids)):
+        raise NotFound(say("Select a server of the list first."))
+    return servers

@@ -1,0 +1,56 @@
+"""The shared password, in the form that this server's role needs.
+
+A satellite must send it, so it is sealed. A primary only checks it, so it keeps the argon2 hash of
+what travels on the wire, and nothing that could be opened again.
+"""
+
+import hashlib
+
+from panel import clock
+from panel.keys import Unreadable, Vault, same
+from panel.models import Settings
+from panel.preferences.passwords import hash_secret, verify_secret
+
+
+def wire_password(password: str) -> str:
+    """Return what travels instead of a password: its lower-case hex SHA-256 (mSupply Sync v5)."""
+    return hashlib.sha256(password.encode()).hexdigest()
+
+
+def read_password(settings: Settings, vault: Vault) -> str | None:
+    """Return the password that a satellite sends; None if none is set.
+
+    Raise :class:`panel.keys.Unreadable` if the key that sealed it is gone.
+    """
+    sealed = settings.password_sealed
+    return None if sealed is None else vault.open(sealed)
+
+
+def is_password(settings: Settings, vault: Vault, password: str) -> bool:
+    """Say whether ``password`` is the one that is set already."""
+    if settings.password_hash is not None:
+        return verify_secret(settings.password_hash, wire_password(password))
+    try:
+        return same(read_password(settings, vault) or "", password)
+    except Unreadable:
+        return False
+
+
+def set_password(settings: Settings, vault: Vault, password: str) -> None:
+    """Keep ``password`` in the form that the role of ``settings`` needs."""
+    if settings.is_primary:
+        settings.password_hash, settings.password_sealed = (
+            hash_secret(wire_password(password)),
+            None,
+        )
+    else:
+        settings.password_hash, settings.password_sealed = None, vault.seal(password)
+    settings.password_changed_at = clock.now()
+
+
+def fit_password(settings: Settings, vault: Vault) -> None:
+    """Give a password that was sealed the form of a primary's, if this server became one."""
+    if settings.is_primary and settings.password_sealed is not None:
+        changed_at = settings.password_changed_at
+        set_password(settings, vault, vault.open(settings.password_sealed))
+        settings.password_changed_at = changed_at

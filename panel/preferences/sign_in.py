@@ -1,0 +1,70 @@
+"""Signing in with name and password: throttled, and as slow for a name that nobody has."""
+
+from functools import cache
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from panel.db import Database
+from panel.errors import Invalid, Refusal
+from panel.models import NAME_LENGTH, Person, searchable
+from panel.preferences import activity
+from panel.preferences.activity import What
+from panel.preferences.actor import Actor
+from panel.preferences.passwords import hash_secret, verify_secret
+from panel.preferences.rows import lock_code
+from panel.preferences.tries import refuse_if_closed
+from panel.words import say
+
+
+def name_key(name: str) -> str:
+    """Return what tells two people apart: their names, whatever the case."""
+    return searchable(name)[:NAME_LENGTH]
+
+
+def find_person(session: Session, name: str) -> Person | None:
+    """Return the person of this name in whatever case, disabled or not."""
+    return session.scalar(select(Person).where(Person.name_key == name_key(name)))
+
+
+def check_sign_in(database: Database, name: str, password: str, address: str) -> Person:
+    """Return the person of this name and password, and record that they signed in.
+
+    Raise :class:`Invalid` (``password``) or :class:`Throttled`: five wrong tries in 15 minutes
+    under one name or from one address. A refusal leaves its row of Activity too, which is why this
+    commits by itself.
+    """
+    with database.writing() as session:
+        answer = _answer(session, name, password, address)
+    if isinstance(answer, Refusal):
+        raise answer
+    return answer
+
+
+def _answer(session: Session, name: str, password: str, address: str) -> Person | Refusal:
+    lock_code(session)
+    printable = "".join(filter(str.isprintable, name))
+    person = find_person(session, printable)
+    # Under the name as it is known, so that "ASHA" gives no five tries more than "asha".
+    known_as = person.name if person is not None else name_key(printable)
+    actor = Actor(known_as, address, "web", person.id if person is not None else None)
+    # No limit over all here: anybody can reach this form, and could lock everybody out with it.
+    if closed := refuse_if_closed(session, actor, What.SIGN_IN_FAILED, by_all=None):
+        return closed
+    if not _is_password(person, password) or person is None or person.disabled_at is not None:
+        activity.record(session, actor, What.SIGN_IN_FAILED)
+        return Invalid({"password": say("Name and password do not go together.")})
+    activity.record(session, actor, What.SIGNED_IN)
+    return person
+
+
+def _is_password(person: Person | None, password: str) -> bool:
+    password_hash = person.password_hash if person is not None else None
+    # Checked against something in any case: the time it takes tells nobody which names exist.
+    matches = verify_secret(password_hash or _nobodys_hash(), password)
+    return matches and password_hash is not None
+
+
+@cache
+def _nobodys_hash() -> str:
+    return hash_secret("nobody's password")
