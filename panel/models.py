@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import JSON, CheckConstraint, Index, MetaData, String, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeEngine
 
 from panel.db import UtcDateTime
 
@@ -37,6 +38,11 @@ class Base(DeclarativeBase):
 def searchable(value: str) -> str:
     """Return ``value`` as the list compares it: case and surrounding space do not count."""
     return value.strip().casefold()
+
+
+def _key_text(length: int) -> TypeEngine[str]:
+    # Compared by code points on every database: only so is "begins with" one range of an index.
+    return String(length).with_variant(String(length, collation="C"), "postgresql")
 
 
 class Settings(Base):
@@ -127,9 +133,9 @@ class Server(Base):
     last_contact_at: Mapped[datetime | None]
     last_success_at: Mapped[datetime | None] = mapped_column(index=True)
     # What the list sorts and finds by (see searchable).
-    name_key: Mapped[str] = mapped_column(String(NAME_LENGTH), index=True)
-    store_key: Mapped[str] = mapped_column(String(STORE_LENGTH), index=True)
-    user_name_key: Mapped[str] = mapped_column(String(USER_NAME_LENGTH), index=True)
+    name_key: Mapped[str] = mapped_column(_key_text(NAME_LENGTH), index=True)
+    store_key: Mapped[str] = mapped_column(_key_text(STORE_LENGTH), index=True)
+    user_name_key: Mapped[str] = mapped_column(_key_text(USER_NAME_LENGTH), index=True)
 
 
 class Person(Base):

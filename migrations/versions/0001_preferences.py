@@ -75,9 +75,9 @@ def upgrade() -> None:
         sa.Column("removed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("last_contact_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("last_success_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("name_key", sa.String(length=80), nullable=False),
-        sa.Column("store_key", sa.String(length=40), nullable=False),
-        sa.Column("user_name_key", sa.String(length=80), nullable=False),
+        sa.Column("name_key", _key_text(80), nullable=False),
+        sa.Column("store_key", _key_text(40), nullable=False),
+        sa.Column("user_name_key", _key_text(80), nullable=False),
         sa.CheckConstraint("sync_id >= 1", name=op.f("ck_servers_sync_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_servers")),
         sa.UniqueConstraint("added_key", name=op.f("uq_servers_added_key")),
@@ -133,6 +133,11 @@ def upgrade() -> None:
     )
     op.execute("INSERT INTO authorisation_code (id, generation) VALUES (1, 0)")
     _keep_activity()
+
+
+def _key_text(length: int) -> sa.types.TypeEngine[str]:
+    # Compared by code points on every database: only so is "begins with" one range of an index.
+    return sa.String(length).with_variant(sa.String(length, collation="C"), "postgresql")
 
 
 def _keep_activity() -> None:
