@@ -1,4 +1,4 @@
-"""The Hardware ID of this machine: the same after every start, and telling nothing else about it."""
+"""The Hardware ID of this machine: the same after every start, telling nothing else about it."""
 
 import os
 import secrets

@@ -48,7 +48,7 @@ def open_listener(host: str, port: int) -> socket.socket:
 
 
 def url_of(host: str, port: int, path_prefix: str) -> str:
-    """Return the URL at which a browser on this machine finds the panel, with a slash at the end."""
+    """Return the URL, a slash at its end, at which a browser on this machine finds the panel."""
     host = ANY_ADDRESS.get(host, host)
     return f"http://{f'[{host}]' if ':' in host else host}:{port}{path_prefix}/"
 

@@ -3,6 +3,7 @@
 Exit codes: 0 done, 1 refused (the reason is on standard error), 2 wrong usage or setting.
 """
 
+import os
 import sys
 from importlib import import_module
 from typing import Any
@@ -31,6 +32,12 @@ COMMANDS = {
 }
 
 
+class WrongSetting(click.ClickException):
+    """The environment has to be put right first."""
+
+    exit_code = 2
+
+
 class Commands(click.Group):
     """Finds the commands, and turns what they raise into words and an exit code."""
 
@@ -48,9 +55,7 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except ConfigError as error:
-            wrong_setting = click.ClickException(str(error))
-            wrong_setting.exit_code = 2
-            raise wrong_setting from error
+            raise WrongSetting(str(error)) from error
         except Refusal as refusal:
             raise click.ClickException(reason(refusal)) from refusal
         except SQLAlchemyError as error:
@@ -74,6 +79,8 @@ def commands() -> None:
 
 def main() -> None:
     """Run the command that the arguments name, and exit."""
+    # A database made here holds what opens the lock: it is its owner's only, in whatever folder.
+    os.umask(0o077)
     for stream in (sys.stdout, sys.stderr):
         # A Windows pipe may not know every letter of a name: better a \\u than no answer at all.
         if hasattr(stream, "reconfigure"):

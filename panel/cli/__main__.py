@@ -1,0 +1,5 @@
+"""``python -m panel.cli``, where the command itself is not on the path."""
+
+from panel.cli import main
+
+main()

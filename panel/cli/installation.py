@@ -1,0 +1,69 @@
+"""What every command works on: this installation's settings, its database, who is at the shell."""
+
+import getpass
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from panel.config import Config, ConfigError, load
+from panel.db import Database, make_engine
+from panel.errors import Refusal
+from panel.keys import Vault
+from panel.migrate import present_revision, upgrade_if_needed
+from panel.models import NAME_LENGTH
+from panel.preferences.actor import Actor
+from panel.words import say
+
+
+@dataclass(frozen=True)
+class Installation:
+    """One installation of the panel, as the shell reaches it."""
+
+    config: Config
+    database: Database
+    vault: Vault
+    actor: Actor
+
+
+@contextmanager
+def installation(make: bool = False) -> Iterator[Installation]:
+    """Yield the installation that the environment names, its database migrated.
+
+    Only with ``make`` is a database made where there is none: elsewhere that would hide a
+    ``SYNC_PANEL_DATA_DIR`` that was forgotten.
+    """
+    config = load(os.environ)
+    database = open_database(config)
+    try:
+        if not make and present_revision(database.engine) is None:
+            raise Refusal(
+                say(
+                    "There is no panel in %(folder)s yet. Set SYNC_PANEL_DATA_DIR if it is "
+                    "elsewhere; `sync-panel up` or `sync-panel init` begins one.",
+                    folder=config.data_dir,
+                )
+            )
+        upgrade_if_needed(config.database_url)
+        yield Installation(config, database, Vault(config.secret_keys), Actor(name=who()))
+    finally:
+        database.close()
+
+
+def open_database(config: Config) -> Database:
+    """Return the database of ``config``. Raise ConfigError where its driver is not installed."""
+    try:
+        return Database(make_engine(config.database_url))
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"The database needs the package {error.name}: pip install 'sync-panel[postgresql]'"
+        ) from error
+
+
+def who() -> str:
+    """Return the system user who gave the command: behind sudo the person, not the service."""
+    try:
+        name = os.environ.get("SUDO_USER") or getpass.getuser()
+    except (OSError, KeyError, ImportError):  # no such user, in a container for example
+        name = "shell"
+    return name[:NAME_LENGTH]

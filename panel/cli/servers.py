@@ -1,0 +1,171 @@
+"""``sync-panel servers``: the list of servers to synchronise with, each named by its Sync ID."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import click
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from panel.cli.answers import print_json, print_table
+from panel.cli.installation import installation
+from panel.cli.secret_input import read_secret
+from panel.errors import NotFound
+from panel.models import Server, Settings
+from panel.preferences.present import fields_of
+from panel.preferences.server_changes import shown_url
+from panel.preferences.servers import (
+    ServerFields,
+    add_server,
+    clear_hardware,
+    clear_server_password,
+    edit_server,
+    list_servers,
+    remove_servers,
+)
+from panel.words import say
+
+COLUMNS = ("sync_id", "name", "store", "user_name", "url", "hardware_id", "last_success_at")
+
+confirm_option = click.option(
+    "--confirm", "confirmed", multiple=True, metavar="ACT", help="What a refusal named."
+)
+yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+
+
+@click.group("servers")
+def group() -> None:
+    """The servers to synchronise with."""
+
+
+@group.command("list")
+@click.option("--find", default="", help="Beginning of Sync ID, name, store or user name.")
+@click.option("--sort", type=click.Choice(COLUMNS), default="sync_id", show_default=True)
+@click.option("--descending", is_flag=True, help="Sort the other way round.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def list_(find: str, sort: str, descending: bool, as_json: bool) -> None:
+    """Show the list, or the part of it that begins with something."""
+    with installation() as here, here.database.reading() as session:
+        settings = session.get_one(Settings, 1)
+        rows = [_shown(settings, row) for row in _pages(session, find, sort, descending)]
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(COLUMNS, ([row[column] for column in COLUMNS] for row in rows))
+
+
+def _pages(session: Session, find: str, sort: str, descending: bool) -> Iterator[Server]:
+    page, pages = 1, 1
+    while page <= pages:
+        listing = list_servers(session, find=find, sort=sort, descending=descending, page=page)
+        yield from listing.rows
+        page, pages = page + 1, listing.pages
+
+
+def _shown(settings: Settings, server: Server) -> dict[str, object]:
+    return {
+        **{column: getattr(server, column) for column in COLUMNS},
+        "url": shown_url(settings, server),
+        "password": server.password_hash is not None,
+        "last_contact_at": server.last_contact_at,
+    }
+
+
+@group.command("add")
+@click.option("--sync-id", type=int, required=True)
+@click.option("--name", required=True)
+@click.option("--store", required=True)
+@click.option("--url", default="", help="Only on a satellite: where its primary is.")
+@click.option("--user-name", default="", help="Only on a primary: the server's own pair.")
+@click.option("--password-file", help="File with that pair's password; - is standard input.")
+@confirm_option
+def add(
+    sync_id: int,
+    name: str,
+    store: str,
+    url: str,
+    user_name: str,
+    password_file: str | None,
+    confirmed: tuple[str, ...],
+) -> None:
+    """Add a server."""
+    password = None if password_file is None else read_secret(password_file, "Password")
+    fields = ServerFields(sync_id, name, store, url, user_name, password)
+    with installation() as here, here.database.writing() as session:
+        add_server(session, here.actor, fields, confirmed=confirmed)
+    click.echo(f"Added {sync_id} {name}.")
+
+
+@group.command("edit")
+@click.argument("number", type=int, metavar="SYNC_ID")
+@click.option("--sync-id", type=int, help="Its new Sync ID.")
+@click.option("--name")
+@click.option("--store")
+@click.option("--url", help="'' clears it.")
+@click.option("--user-name")
+@click.option("--password-file", help="File with its own password; - is standard input.")
+@click.option("--remove-password", is_flag=True, help="Let it use the shared pair again.")
+@confirm_option
+def edit(
+    number: int,
+    password_file: str | None,
+    remove_password: bool,
+    confirmed: tuple[str, ...],
+    **changes: Any,
+) -> None:
+    """Change a server; what is not named stays."""
+    if password_file is not None and remove_password:
+        raise click.UsageError("--remove-password has no place beside --password-file.")
+    if password_file is not None:
+        changes["password"] = read_secret(password_file, "Password")
+    changes = {field: value for field, value in changes.items() if value is not None}
+    with installation() as here, here.database.writing() as session:
+        server = _find(session, number)
+        if remove_password:
+            clear_server_password(session, here.actor, server.id, server.version)
+        if changes:
+            fields = replace(fields_of(server), **changes)
+            edit_server(session, here.actor, server.id, fields, server.version, confirmed)
+    click.echo("Saved.")
+
+
+@group.command("remove")
+@click.argument("numbers", type=int, nargs=-1, required=True, metavar="SYNC_ID…")
+@yes_option
+def remove(numbers: tuple[int, ...], yes: bool) -> None:
+    """Remove servers, after naming them."""
+    with installation() as here:
+        with here.database.reading() as session:
+            servers = [_find(session, number) for number in numbers]
+        _ask("Remove " + ", ".join(f"{row.sync_id} {row.name}" for row in servers), yes)
+        with here.database.writing() as session:
+            remove_servers(session, here.actor, [row.id for row in servers])
+    click.echo("Removed.")
+
+
+@group.command("clear-hardware")
+@click.argument("number", type=int, metavar="SYNC_ID")
+@yes_option
+def clear_hardware_(number: int, yes: bool) -> None:
+    """Let another machine take a server's place: the next one that calls is bound to it."""
+    with installation() as here:
+        with here.database.reading() as session:
+            server = _find(session, number)
+        _ask(f"Clear the Hardware ID of {number} {server.name} and end its token", yes)
+        with here.database.writing() as session:
+            clear_hardware(session, here.actor, server.id, server.version)
+    click.echo("Cleared.")
+
+
+def _find(session: Session, sync_id: int) -> Server:
+    here = select(Server).where(Server.sync_id == sync_id, Server.removed_at.is_(None))
+    server = session.scalar(here)
+    if server is None:
+        raise NotFound(say("No server here has Sync ID %(sync_id)s.", sync_id=sync_id))
+    return server
+
+
+def _ask(act: str, yes: bool) -> None:
+    if not yes:
+        click.confirm(f"{act}?", abort=True, err=True)

@@ -1,0 +1,89 @@
+"""``sync-panel export`` and ``import``: the preferences as a file."""
+
+import json
+import sys
+from typing import BinaryIO
+
+import click
+
+from panel.cli.answers import print_json
+from panel.cli.installation import installation
+from panel.cli.secret_input import STANDARD_INPUT, read_secret
+from panel.preferences.site_file import read_site
+from panel.preferences.transfer import Change, apply_import, export_site, plan_import
+
+SIGNS = {"added": "+", "removed": "-", "changed": "~"}
+
+
+@click.command("export")
+@click.option("--with-secrets", is_flag=True, help="Passwords too, encrypted.")
+@click.option(
+    "--passphrase-file",
+    help="File with the passphrase of the secrets; - (the default) is standard input.",
+)
+def export_command(with_secrets: bool, passphrase_file: str | None) -> None:
+    """Print the interval, the parameters and the servers as JSON."""
+    if passphrase_file and not with_secrets:
+        raise click.UsageError("--passphrase-file needs --with-secrets.")
+    passphrase = None
+    if with_secrets:
+        passphrase = read_secret(passphrase_file or STANDARD_INPUT, "Passphrase")
+    with installation() as here, here.database.writing() as session:
+        document = export_site(session, here.actor, here.vault, passphrase)
+    print_json(document)
+
+
+@click.command("import")
+@click.argument("file", type=click.File("rb"))
+@click.option("--passphrase-file", help="File with the passphrase, if there are secrets in FILE.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--confirm", "confirmed", multiple=True, metavar="ACT", help="What a refusal named.")
+def import_command(
+    file: BinaryIO, passphrase_file: str | None, yes: bool, confirmed: tuple[str, ...]
+) -> None:
+    """Show what FILE would change here, ask, and change all of it or nothing.
+
+    Servers that are not in FILE are removed, unless it has no list of them at all.
+    """
+    if file.fileno() == sys.stdin.fileno() and (passphrase_file == STANDARD_INPUT or not yes):
+        raise click.UsageError(
+            "With FILE on standard input, say --yes, and take the passphrase from a file."
+        )
+    passphrase = None
+    if passphrase_file:
+        passphrase = read_secret(passphrase_file, "Passphrase", twice=False)
+    site = read_site(_decoded(file), passphrase)
+    with installation(make=True) as here:
+        with here.database.reading() as session:
+            changes = plan_import(session, here.vault, site)
+        if not changes:
+            click.echo("Nothing to change.")
+            return
+        for change in changes:
+            click.echo(_line(change))
+        if not yes:
+            click.confirm("Change this?", abort=True, err=True)
+        with here.database.writing() as session:
+            apply_import(session, here.actor, here.vault, site, confirmed)
+    click.echo("Imported.")
+
+
+def _decoded(file: BinaryIO) -> object:
+    try:
+        # Bytes, so that a byte order mark or UTF-16, as Windows shells write it, is understood.
+        return json.loads(file.read())
+    except ValueError as error:
+        raise click.ClickException(f"{file.name} is not JSON: {error}") from error
+
+
+def _line(change: Change) -> str:
+    line = f"{SIGNS[change.act]} {change.subject}"
+    if not change.field:
+        return line
+    if change.field == "password":
+        return f"{line}  password: changed"
+    return f"{line}  {change.field}: {_quoted(change.was)} -> {_quoted(change.became)}"
+
+
+def _quoted(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)

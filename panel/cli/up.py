@@ -1,0 +1,38 @@
+"""``sync-panel up``: serve the panel."""
+
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+from panel.config import load
+from panel.serve import answer, open_listener, url_of
+
+if TYPE_CHECKING:
+    from panel.web.services import Services
+
+
+@click.command("up")
+def command() -> None:
+    """Serve the panel until Ctrl-C, on SYNC_PANEL_HOST and SYNC_PANEL_PORT."""
+    config = load(os.environ)
+    # First of all, since a port that is taken should be known at once.
+    listener = open_listener(config.host, config.port)
+    # Imported late, for the same reason.
+    from panel.app import create_app
+    from panel.web.services import services_of
+
+    app = create_app(config)
+    host, port = listener.getsockname()[:2]
+    _greet(services_of(app), url_of(host, port, config.path_prefix))
+    answer(app, listener, config.threads)
+
+
+def _greet(services: "Services", url: str) -> None:
+    from panel.preferences.people import first_person_exists
+
+    click.echo(f"Sync Panel is at {url}")
+    with services.database.reading() as session:
+        if not first_person_exists(session):
+            link = f"{url}set-up/{services.set_up.token}"
+            click.echo(f"Nobody can sign in yet. Set it up, once, at {link}")
