@@ -1,4 +1,4 @@
-"""The settings of the installation: ``SYNC_PANEL_…`` in the environment, read once, into one Config.
+"""The settings of the installation: ``SYNC_PANEL_…`` in the environment, read once into a Config.
 
 A wrong value stops the start with one clear line. Secrets may also come from a file whose path is
 in ``SYNC_PANEL_…_FILE``. The README's table and :data:`SETTINGS` are compared by a test.
@@ -8,8 +8,12 @@ import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from panel.keys import read_or_make_key
 
@@ -156,6 +160,15 @@ def _database_url(url: str, data_dir: Path) -> str:
     if not url.startswith(("sqlite:///", "postgresql+psycopg://")):
         raise ConfigError(
             f"{PREFIX}DATABASE_URL must begin with sqlite:/// or postgresql+psycopg://."
+        )
+    try:
+        make_url(url)
+    except (ArgumentError, ValueError) as error:
+        # Not the value itself, nor the parser's words for it: there is a password in it.
+        raise ConfigError(f"{PREFIX}DATABASE_URL is not a URL of SQLAlchemy.") from error
+    if url.startswith("postgresql") and find_spec("psycopg") is None:
+        raise ConfigError(
+            f"{PREFIX}DATABASE_URL needs the package psycopg: pip install 'sync-panel[postgresql]'"
         )
     return url
 

@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, Engine, inspect, text
 
 from panel.db import make_engine
+from panel.errors import Refusal
 from panel.places import MIGRATIONS
+from panel.words import say
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -15,7 +17,7 @@ _ADVISORY_LOCK = 7_306_851_240
 
 
 def upgrade(database_url: str, revision: str = "head") -> None:
-    """Run the migrations that are missing up to ``revision``, in one transaction and under a lock."""
+    """Run the migrations missing up to ``revision``, in one transaction and under a lock."""
     # Imported late: Alembic takes 6 MB that a running server never needs.
     from alembic import command
 
@@ -29,20 +31,31 @@ def upgrade(database_url: str, revision: str = "head") -> None:
 
 
 def upgrade_if_needed(database_url: str) -> None:
-    """Run the migrations that are missing; where none is, load no Alembic and wait for no lock."""
+    """Run the migrations that are missing; where none is, load no Alembic and wait for no lock.
+
+    Raise :class:`Refusal` if the database is newer than this version of the panel.
+    """
     engine = make_engine(database_url)
     try:
         present = present_revision(engine)
     finally:
         engine.dispose()
+    if present not in (None, *_revisions()):
+        raise Refusal(
+            say("A newer version of Sync Panel has used this database. Install that one.")
+        )
     if present != newest_revision():
         upgrade(database_url)
 
 
 def newest_revision() -> str:
     """Return the last revision that this version of the panel brings along."""
-    names = sorted(path.stem for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
-    return names[-1].split("_", 1)[0]
+    return _revisions()[-1]
+
+
+def _revisions() -> list[str]:
+    names = (path.stem for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
+    return sorted(name.split("_", 1)[0] for name in names)
 
 
 def present_revision(engine: Engine) -> str | None:
@@ -50,7 +63,8 @@ def present_revision(engine: Engine) -> str | None:
     with engine.execution_options(reading=True).connect() as connection:
         if not inspect(connection).has_table("alembic_version"):
             return None
-        return connection.scalar(text("SELECT version_num FROM alembic_version"))
+        revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+        return revision
 
 
 def _wait_for_others(connection: Connection) -> None:

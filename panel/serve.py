@@ -42,7 +42,8 @@ def open_listener(host: str, port: int) -> socket.socket:
                 "Perhaps Sync Panel runs already; SYNC_PANEL_PORT sets another port.",
                 host=host,
                 port=port,
-                reason=error.strerror or error,
+                # Python adds the address to it, which stands before it here.
+                reason=(error.strerror or str(error)).partition(" (while")[0],
             )
         ) from error
 

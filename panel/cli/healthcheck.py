@@ -14,7 +14,7 @@ TIME_OUT_SECONDS = 10
 
 @click.command("healthcheck")
 def command() -> None:
-    """Ask the panel that runs here whether it is well; exit code 1 if it is not."""
+    """Ask the running panel if it is well."""
     url = _url(load(os.environ))
     try:
         # A proxy for the way out of the house is no way to ourselves.

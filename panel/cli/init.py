@@ -12,7 +12,9 @@ from panel.preferences.people import set_up
 @click.option("--password-file", default=STANDARD_INPUT, help="File with that person's password.")
 @click.option("--code-file", default=STANDARD_INPUT, help="File with the authorisation code.")
 def command(name: str, password_file: str, code_file: str) -> None:
-    """Set up a new panel: the first person, who may do everything, and the authorisation code.
+    """Set up a new panel without a browser.
+
+    Makes the first person, who may do everything, and the authorisation code.
 
     A file may be -, standard input (the default): a terminal asks; a pipe gives one line for each,
     the password first.

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from panel.config import Config, ConfigError, load
+from panel.config import Config, load
 from panel.db import Database, make_engine
 from panel.errors import Refusal
 from panel.keys import Vault
@@ -34,7 +34,7 @@ def installation(make: bool = False) -> Iterator[Installation]:
     ``SYNC_PANEL_DATA_DIR`` that was forgotten.
     """
     config = load(os.environ)
-    database = open_database(config)
+    database = Database(make_engine(config.database_url))
     try:
         if not make and present_revision(database.engine) is None:
             raise Refusal(
@@ -48,16 +48,6 @@ def installation(make: bool = False) -> Iterator[Installation]:
         yield Installation(config, database, Vault(config.secret_keys), Actor(name=who()))
     finally:
         database.close()
-
-
-def open_database(config: Config) -> Database:
-    """Return the database of ``config``. Raise ConfigError where its driver is not installed."""
-    try:
-        return Database(make_engine(config.database_url))
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"The database needs the package {error.name}: pip install 'sync-panel[postgresql]'"
-        ) from error
 
 
 def who() -> str:

@@ -27,7 +27,7 @@ KEYS = ("sync_interval", *NUMBERS, *FROM_FILES, *TEXTS)
 
 @click.group("settings")
 def group() -> None:
-    """The interval and the parameters of this server."""
+    """The interval and the parameters."""
 
 
 @group.command("show")

@@ -22,7 +22,10 @@ SIGNS = {"added": "+", "removed": "-", "changed": "~"}
     help="File with the passphrase of the secrets; - (the default) is standard input.",
 )
 def export_command(with_secrets: bool, passphrase_file: str | None) -> None:
-    """Print the interval, the parameters and the servers as JSON."""
+    """Print the preferences as a file for import.
+
+    The interval, the parameters and the servers; no people, no code.
+    """
     if passphrase_file and not with_secrets:
         raise click.UsageError("--passphrase-file needs --with-secrets.")
     passphrase = None
@@ -41,7 +44,9 @@ def export_command(with_secrets: bool, passphrase_file: str | None) -> None:
 def import_command(
     file: BinaryIO, passphrase_file: str | None, yes: bool, confirmed: tuple[str, ...]
 ) -> None:
-    """Show what FILE would change here, ask, and change all of it or nothing.
+    """Take over the preferences in FILE.
+
+    Shows what would change here, asks, and changes all of it or nothing.
 
     Servers that are not in FILE are removed, unless it has no list of them at all.
     """

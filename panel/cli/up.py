@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 @click.command("up")
 def command() -> None:
-    """Serve the panel until Ctrl-C, on SYNC_PANEL_HOST and SYNC_PANEL_PORT."""
+    """Serve the panel, until Ctrl-C.
+
+    SYNC_PANEL_HOST and SYNC_PANEL_PORT say where.
+    """
     config = load(os.environ)
     # First of all, since a port that is taken should be known at once.
     listener = open_listener(config.host, config.port)
