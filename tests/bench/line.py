@@ -94,10 +94,13 @@ class Line:
         self.count.connections += 1
         await asyncio.sleep(self._shape.round_trip_seconds)
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
-        await asyncio.gather(
-            self._pump(first, reader, far_writer, up=True),
-            self._pump(b"", far_reader, writer, up=False),
-        )
+        try:
+            await asyncio.gather(
+                self._pump(first, reader, far_writer, up=True),
+                self._pump(b"", far_reader, writer, up=False),
+            )
+        finally:
+            far_writer.close()
 
     async def _pump(
         self,
