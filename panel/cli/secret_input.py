@@ -4,6 +4,8 @@ Arguments are seen by everybody on the machine (``ps``) and stay in the shell's 
 """
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -31,17 +33,30 @@ def read_secret(source: str, what: str, twice: bool = True) -> str:
 
 def read_text(source: str) -> str:
     """Return all of the file ``source``, or of standard input where it is ``-``."""
+    return sys.stdin.read() if source == STANDARD_INPUT else _read_file(source)
+
+
+def read_bytes(source: str) -> bytes:
+    """Return all of the file ``source`` as it is, or of standard input where it is ``-``."""
     if source == STANDARD_INPUT:
-        return sys.stdin.read()
-    return _read_file(source)
+        return sys.stdin.buffer.read()
+    with _told(source):
+        return Path(source).read_bytes()
 
 
 def _read_file(source: str) -> str:
-    try:
+    with _told(source):
         # Windows editors begin a file with a byte order mark, which is no part of a password.
         return Path(source).read_text(encoding="utf-8-sig")
+
+
+@contextmanager
+def _told(source: str) -> Iterator[None]:
+    try:
+        yield
     except (OSError, UnicodeError) as error:
-        raise click.ClickException(f"{source} cannot be read: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise click.ClickException(f"{source} cannot be read: {reason}.") from error
 
 
 def _only_line(text: str, source: str) -> str:

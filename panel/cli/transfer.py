@@ -1,14 +1,12 @@
 """``sync-panel export`` and ``import``: the preferences as a file."""
 
 import json
-import sys
-from typing import BinaryIO
 
 import click
 
 from panel.cli.answers import print_json
 from panel.cli.installation import installation
-from panel.cli.secret_input import STANDARD_INPUT, read_secret
+from panel.cli.secret_input import STANDARD_INPUT, read_bytes, read_secret
 from panel.preferences.site_file import read_site
 from panel.preferences.transfer import Change, apply_import, export_site, plan_import
 
@@ -37,20 +35,21 @@ def export_command(with_secrets: bool, passphrase_file: str | None) -> None:
 
 
 @click.command("import")
-@click.argument("file", type=click.File("rb"))
+@click.argument("file")
 @click.option("--passphrase-file", help="File with the passphrase, if there are secrets in FILE.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--confirm", "confirmed", multiple=True, metavar="ACT", help="What a refusal named.")
 def import_command(
-    file: BinaryIO, passphrase_file: str | None, yes: bool, confirmed: tuple[str, ...]
+    file: str, passphrase_file: str | None, yes: bool, confirmed: tuple[str, ...]
 ) -> None:
     """Take over the preferences in FILE.
 
     Shows what would change here, asks, and changes all of it or nothing.
 
-    Servers that are not in FILE are removed, unless it has no list of them at all.
+    Servers that are not in FILE are removed, unless it has no list of them at all. FILE may be -,
+    standard input.
     """
-    if file.fileno() == sys.stdin.fileno() and (passphrase_file == STANDARD_INPUT or not yes):
+    if file == STANDARD_INPUT and (passphrase_file == STANDARD_INPUT or not yes):
         raise click.UsageError(
             "With FILE on standard input, say --yes, and take the passphrase from a file."
         )
@@ -73,12 +72,12 @@ def import_command(
     click.echo("Imported.")
 
 
-def _decoded(file: BinaryIO) -> object:
+def _decoded(file: str) -> object:
     try:
         # Bytes, so that a byte order mark or UTF-16, as Windows shells write it, is understood.
-        return json.loads(file.read())
+        return json.loads(read_bytes(file))
     except ValueError as error:
-        raise click.ClickException(f"{file.name} is not JSON: {error}") from error
+        raise click.ClickException(f"{file} is not JSON: {error}") from error
 
 
 def _line(change: Change) -> str:

@@ -1,0 +1,53 @@
+"""A command line of its own for each test; ``shell`` on SQLite, ``any_shell`` on PostgreSQL too."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.shell import Shell
+from tests.conftest import NewDatabase
+
+SYSTEM_USER = "technician"
+
+
+@pytest.fixture(autouse=True)
+def system_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SUDO_USER", raising=False)
+    monkeypatch.setenv("LOGNAME", SYSTEM_USER)
+
+
+@pytest.fixture
+def shell(tmp_path: Path, sqlite_url: str) -> Iterator[Shell]:
+    shell = Shell(tmp_path, sqlite_url)
+    yield shell
+    shell.database.close()
+
+
+@pytest.fixture
+def any_shell(tmp_path: Path, database_url: str) -> Iterator[Shell]:
+    shell = Shell(tmp_path, database_url)
+    yield shell
+    shell.database.close()
+
+
+@pytest.fixture
+def primary(shell: Shell) -> Shell:
+    shell.do("settings", "set", "sync_id=1", "name=National Store", "store=NAT-01")
+    return shell
+
+
+@pytest.fixture
+def satellite(shell: Shell) -> Shell:
+    shell.do("settings", "set", "sync_id=7", "name=Kadavu", "store=KDV-01")
+    return shell
+
+
+@pytest.fixture
+def other_shell(tmp_path: Path, new_sqlite: NewDatabase) -> Iterator[Shell]:
+    """Another machine, with another key."""
+    folder = tmp_path / "other"
+    folder.mkdir()
+    shell = Shell(folder, new_sqlite(True))
+    yield shell
+    shell.database.close()

@@ -1,0 +1,54 @@
+"""The command line as a script uses it: words in; exit code, output and errors back."""
+
+from pathlib import Path
+
+from click.testing import CliRunner, Result
+
+from panel.cli import commands
+from panel.db import Database, make_engine
+from panel.models import Activity
+from panel.preferences import activity
+
+PASSWORD, CODE = "palm tree letters", "coral-reef-7421"
+
+
+class Shell:
+    """One installation by its command line, and its database, to look at what came of it."""
+
+    def __init__(self, folder: Path, database_url: str) -> None:
+        self.folder = folder
+        self.database = Database(make_engine(database_url))
+        self.environment = {
+            "SYNC_PANEL_DATA_DIR": str(folder),
+            "SYNC_PANEL_DATABASE_URL": database_url,
+            "SYNC_PANEL_HARDWARE_ID": "test-machine",
+        }
+
+    def run(self, *words: str, stdin: str | bytes = "") -> Result:
+        """Give a command, whatever comes of it."""
+        return CliRunner().invoke(
+            commands, words, input=stdin, env=self.environment, catch_exceptions=False
+        )
+
+    def do(self, *words: str, stdin: str | bytes = "") -> str:
+        """Give a command that must succeed, and return what it printed."""
+        result = self.run(*words, stdin=stdin)
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    def refused(self, *words: str, stdin: str | bytes = "", code: int = 1) -> str:
+        """Give a command that must fail with ``code``, and return the reason it gave."""
+        result = self.run(*words, stdin=stdin)
+        assert result.exit_code == code, result.output
+        return result.stderr
+
+    def file(self, name: str, text: str) -> str:
+        """Write a file and return its path."""
+        path = self.folder / name
+        path.write_text(text, encoding="utf-8")
+        return str(path)
+
+    def activity(self) -> list[Activity]:
+        """Return what was recorded, newest first."""
+        with self.database.reading() as session:
+            return activity.search(session)
