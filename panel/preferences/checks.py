@@ -8,7 +8,11 @@ SHORTEST_SECRET, LONGEST_SECRET = 8, 200
 
 
 class Checks:
-    """Takes typed values and returns them tidied; what is wrong with them stays in ``problems``."""
+    """Takes typed values and returns them tidied; what is wrong with them stays in ``problems``.
+
+    A value that cannot stand comes back empty, so that it may be looked up in the database like
+    any other: nothing is saved anyway.
+    """
 
     def __init__(self) -> None:
         self.problems: dict[str, Message] = {}
@@ -30,27 +34,27 @@ class Checks:
         value = value.strip()
         if missing is not None and not value:
             self.refuse(field, missing)
-        if len(value) > longest:
-            self.refuse(field, say("At most %(longest)s characters.", longest=longest))
-        if not value.isprintable():
-            self.refuse(field, say("Only letters, digits, signs and spaces, in one line."))
-        return value
+        return self._line(field, value, longest)
 
     def secret(self, field: str, value: str, shortest: int = 1) -> str:
         """Return ``value`` as it is: spaces may be a part of it, a line's end may not."""
         if len(value) < shortest:
             self.refuse(field, say("At least %(shortest)s characters.", shortest=shortest))
-        if len(value) > LONGEST_SECRET:
-            self.refuse(field, say("At most %(longest)s characters.", longest=LONGEST_SECRET))
+            return ""
+        return self._line(field, value, LONGEST_SECRET)
+
+    def _line(self, field: str, value: str, longest: int) -> str:
+        if len(value) > longest:
+            self.refuse(field, say("At most %(longest)s characters.", longest=longest))
+            return ""
         if not value.isprintable():
             self.refuse(field, say("Only letters, digits, signs and spaces, in one line."))
+            return ""
         return value
 
     def sync_id(self, field: str, value: int | None) -> int | None:
         """Return ``value``: empty, or a whole number that a Sync ID may be."""
-        if value is not None and not 1 <= value <= HIGHEST_SYNC_ID:
-            self.refuse(
-                field,
-                say("A whole number from 1 to %(highest)s.", highest=HIGHEST_SYNC_ID),
-            )
-        return value
+        if value is None or 1 <= value <= HIGHEST_SYNC_ID:
+            return value
+        self.refuse(field, say("A whole number from 1 to %(highest)s.", highest=HIGHEST_SYNC_ID))
+        return None

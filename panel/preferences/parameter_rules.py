@@ -65,8 +65,6 @@ class Parameters:
 
 def tidy(checks: Checks, typed: Parameters) -> Parameters:
     """Return the values as they are to be kept; what is wrong with each alone is in ``checks``."""
-    if typed.password:
-        checks.secret("password", typed.password)
     size = typed.request_size
     if size is not None and not SMALLEST_REQUEST <= size <= LARGEST_REQUEST:
         reason = say(
@@ -83,6 +81,7 @@ def tidy(checks: Checks, typed: Parameters) -> Parameters:
         name=checks.text("name", typed.name, NAME_LENGTH),
         store=checks.text("store", typed.store, STORE_LENGTH),
         user_name=checks.text("user_name", typed.user_name, USER_NAME_LENGTH),
+        password=checks.secret("password", typed.password) if typed.password else None,
         url=tidy_url(checks, typed.url),
         private_ca=_tidy_ca(checks, typed.private_ca),
         fingerprint=_tidy_fingerprint(checks, typed.fingerprint),
@@ -90,12 +89,12 @@ def tidy(checks: Checks, typed: Parameters) -> Parameters:
 
 
 def tidy_url(checks: Checks, typed: str) -> str:
-    """Return the URL as it is to be kept, or as it was typed if it cannot stand."""
+    """Return the URL as it is to be kept; what is wrong with it is in ``checks``."""
     try:
         return check_url(typed)[0]
     except Invalid as error:
         checks.refuse("url", error.problems["url"])
-        return typed
+        return ""
 
 
 def _tidy_ca(checks: Checks, typed: str) -> str:

@@ -107,8 +107,9 @@ def _apply(
     password = changes.pop("password", None)
     for field, value in changes.items():
         setattr(settings, field, value)
-    fit_password(settings, vault)
-    if password is not None:
+    if password is None:
+        fit_password(settings, vault)
+    else:
         set_password(settings, vault, password)
         before["password"] = changes["password"] = SECRET
     _record(session, actor, What.PARAMETERS_CHANGED, settings, before, changes)

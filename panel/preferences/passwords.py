@@ -21,5 +21,5 @@ def verify_secret(secret_hash: str, secret: str) -> bool:
     """Say whether ``secret`` is the one that was hashed. Takes as long for a wrong one."""
     try:
         return _hasher.verify(secret_hash, secret)
-    except (VerificationError, InvalidHashError):
+    except (VerificationError, InvalidHashError, UnicodeError):
         return False

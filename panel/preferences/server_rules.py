@@ -41,8 +41,6 @@ def tidy(checks: Checks, typed: ServerFields) -> ServerFields:
     """Return the values as they are to be kept; what is wrong with each alone is in ``checks``."""
     if typed.sync_id is None:
         checks.refuse("sync_id", say("A server needs a Sync ID."))
-    if typed.password:
-        checks.secret("password", typed.password)
     needs_name, needs_store = say("A server needs a Name."), say("A server needs a Store.")
     return replace(
         typed,
@@ -51,7 +49,7 @@ def tidy(checks: Checks, typed: ServerFields) -> ServerFields:
         store=checks.text("store", typed.store, STORE_LENGTH, needs_store),
         url=tidy_url(checks, typed.url),
         user_name=checks.text("user_name", typed.user_name, USER_NAME_LENGTH),
-        password=typed.password or None,
+        password=checks.secret("password", typed.password) if typed.password else None,
     )
 
 

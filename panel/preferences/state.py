@@ -242,7 +242,6 @@ def culprits(session: Session) -> list[Culprit]:
 
 
 def recent_runs(session: Session, n: int = 24) -> list[Run]:
-    """Return the last ``n`` runs, the newest first."""
-    return list(
-        session.scalars(select(Run).order_by(Run.started_at.desc(), Run.id.desc()).limit(n))
-    )
+    """Return the last ``n`` runs as a plot shows them, the oldest first."""
+    newest = select(Run).order_by(Run.started_at.desc(), Run.id.desc()).limit(n)
+    return list(session.scalars(newest))[::-1]

@@ -1,0 +1,89 @@
+"""Steps that tests of several verbs take: make a primary or a satellite, act at the same moment."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from threading import Barrier, Thread
+from typing import TypeVar
+
+from sqlalchemy.orm import Session
+
+from panel.db import Database
+from panel.errors import Refusal
+from panel.keys import Vault
+from panel.models import Server, Settings
+from panel.preferences.activity import What, search
+from panel.preferences.actor import Actor
+from panel.preferences.parameters import Parameters, save_parameters
+from panel.preferences.servers import ServerFields, add_server
+
+T = TypeVar("T")
+
+SETTER_UP = Actor("Setter-up")
+PRIMARY = Parameters(1, "National Store", "NAT-01", "country", "a shared word", "", None)
+SATELLITE = Parameters(
+    7, "Kadavu Health Centre", "KDV-01", "kadavu", "a shared word", "https://central.example", None
+)
+NATIONAL = ServerFields(1, "National Store", "NAT-01")
+KADAVU = ServerFields(7, "Kadavu Health Centre", "KDV-01")
+LEVUKA = ServerFields(8, "Levuka Hospital", "LEV-01")
+
+
+def become(database: Database, vault: Vault, wanted: Parameters) -> Settings:
+    """Make this server what ``wanted`` says, whatever was asked to be confirmed."""
+    with database.writing() as session:
+        version = session.get_one(Settings, 1).parameters_version
+        confirmed = ("sync_id", "url_http", "url_on_primary")
+        return save_parameters(session, SETTER_UP, vault, wanted, version, confirmed)
+
+
+def become_standalone(database: Database, vault: Vault) -> Settings:
+    return become(database, vault, replace(PRIMARY, sync_id=None))
+
+
+def add(database: Database, *rows: ServerFields) -> list[Server]:
+    with database.writing() as session:
+        return [
+            add_server(session, SETTER_UP, row, confirmed=("url_http", "url_on_primary"))
+            for row in rows
+        ]
+
+
+def doing(database: Database, verb: Callable[[Session], T]) -> Callable[[], T]:
+    """Return ``verb`` in a writing session of its own, to be called later."""
+
+    def act() -> T:
+        with database.writing() as session:
+            return verb(session)
+
+    return act
+
+
+def at_once(*acts: Callable[[], T]) -> tuple[list[T], list[Refusal]]:
+    """Let every act begin at the same moment; return what succeeded, and what was refused."""
+    barrier = Barrier(len(acts))
+    done: list[T] = []
+    refused: list[Refusal] = []
+    broken: list[Exception] = []
+
+    def run(act: Callable[[], T]) -> None:
+        barrier.wait()
+        try:
+            done.append(act())
+        except Refusal as refusal:
+            refused.append(refusal)
+        except Exception as error:
+            broken.append(error)
+
+    threads = [Thread(target=run, args=(act,)) for act in acts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert broken == []
+    return done, refused
+
+
+def happened(database: Database, what: What) -> int:
+    """Count the rows of Activity of one kind."""
+    with database.reading() as session:
+        return len(search(session, what=what, limit=1_000))

@@ -1,0 +1,319 @@
+"""The synchronise parameters: what they may be, what has to be confirmed, two people at once."""
+
+from collections.abc import Collection
+from dataclasses import replace
+from datetime import datetime
+
+import pytest
+
+from panel.db import Database
+from panel.errors import Conflict, Invalid, NeedsConfirmation
+from panel.keys import Vault
+from panel.models import Settings
+from panel.preferences.activity import SECRET, What, search
+from panel.preferences.actor import Actor
+from panel.preferences.parameters import Parameters, clear_url, save_parameters
+from panel.preferences.servers import remove_servers
+from panel.sync.models import Record, Run
+from tests.preferences.conftest import MovedClock
+from tests.preferences.steps import (
+    KADAVU,
+    LEVUKA,
+    NATIONAL,
+    PRIMARY,
+    SATELLITE,
+    add,
+    at_once,
+    become,
+    become_standalone,
+    doing,
+    happened,
+)
+
+
+class Site:
+    """One server and the person who edits its parameters."""
+
+    def __init__(self, database: Database, vault: Vault, person: Actor) -> None:
+        self.database, self.vault, self.person = database, vault, person
+
+    def save(self, wanted: Parameters, confirmed: Collection[str] = ()) -> Settings:
+        with self.database.writing() as session:
+            version = session.get_one(Settings, 1).parameters_version
+            return save_parameters(session, self.person, self.vault, wanted, version, confirmed)
+
+    def problems(self, wanted: Parameters) -> dict[str, str]:
+        before = self.settings()
+        with pytest.raises(Invalid) as refused:
+            self.save(wanted)
+        assert self.settings().parameters_version == before.parameters_version
+        return {field: str(reason) for field, reason in refused.value.problems.items()}
+
+    def acts(self, wanted: Parameters) -> list[str]:
+        with pytest.raises(NeedsConfirmation) as refused:
+            self.save(wanted)
+        assert all(str(warning) for warning in refused.value.acts.values())
+        return sorted(refused.value.acts)
+
+    def settings(self) -> Settings:
+        with self.database.reading() as session:
+            return session.get_one(Settings, 1)
+
+    def synchronised(self, moment: datetime) -> None:
+        with self.database.writing() as session:
+            session.add(Run(other=1, started_at=moment, ended_at=moment, result="well"))
+
+
+@pytest.fixture
+def site(database: Database, vault: Vault, asha: Actor) -> Site:
+    return Site(database, vault, asha)
+
+
+def test_what_is_typed_is_saved_tidied_and_noted(site: Site) -> None:
+    site.save(replace(SATELLITE, name="  Kadavu  ", url="Central.Example/", request_size=10))
+    saved = site.settings()
+    assert (saved.sync_id, saved.name, saved.url) == (7, "Kadavu", "https://central.example")
+    assert saved.request_size == 10
+    with site.database.reading() as session:
+        (row,) = search(session)
+    assert row.what == What.PARAMETERS_CHANGED
+    assert row.became == {
+        "sync_id": 7,
+        "name": "Kadavu",
+        "store": "KDV-01",
+        "user_name": "kadavu",
+        "url": "https://central.example",
+        "request_size": 10,
+        "password": SECRET,
+    }
+
+
+def test_the_password_is_in_no_column_and_no_activity(site: Site) -> None:
+    site.save(SATELLITE)
+    site.save(replace(SATELLITE, password="another word"))
+    with site.database.reading() as session:
+        texts = [repr(vars(site.settings())), *(repr(vars(row)) for row in search(session))]
+    assert not [text for text in texts if "a shared word" in text or "another word" in text]
+
+
+def test_every_bad_value_gets_its_reason_at_once(site: Site) -> None:
+    problems = site.problems(
+        Parameters(
+            sync_id=0,
+            name="a" * 81,
+            store="two\nlines",
+            user_name="tab\there",
+            password="end of line\n",
+            url="https://me:secret@central.example",
+            request_size=9,
+            protocol="v6",
+            private_ca="no certificate",
+            fingerprint="12:34",
+        )
+    )
+    assert problems.keys() == {
+        "sync_id", "name", "store", "user_name", "password", "url",
+        "request_size", "protocol", "private_ca", "fingerprint",
+    }  # fmt: skip
+    assert "80" in problems["name"]
+    assert "2147483647" in problems["sync_id"]
+
+
+@pytest.mark.parametrize("sync_id", [1, 2, 2_147_483_647, None])
+def test_a_sync_id_is_a_positive_number_or_empty(site: Site, sync_id: int | None) -> None:
+    assert site.save(replace(PRIMARY, sync_id=sync_id)).sync_id == sync_id
+
+
+@pytest.mark.parametrize("sync_id", [0, -1, 2_147_483_648, 2**70])
+def test_a_sync_id_outside_its_range_is_refused(site: Site, sync_id: int) -> None:
+    assert site.problems(replace(SATELLITE, sync_id=sync_id)).keys() == {"sync_id"}
+
+
+@pytest.mark.parametrize("size", [10, 5_000, None])
+def test_a_request_size_is_automatic_or_in_its_range(site: Site, size: int | None) -> None:
+    assert site.save(replace(SATELLITE, request_size=size)).request_size == size
+
+
+@pytest.mark.parametrize("size", [0, 9, 5_001, -10])
+def test_a_request_size_outside_its_range_is_refused(site: Site, size: int) -> None:
+    assert site.problems(replace(SATELLITE, request_size=size)).keys() == {"request_size"}
+
+
+def test_a_fingerprint_may_be_typed_as_tools_print_it(site: Site) -> None:
+    printed = ":".join(["AB"] * 32)
+    assert site.save(replace(SATELLITE, fingerprint=f" {printed} ")).fingerprint == "ab" * 32
+
+
+# --- roles ----------------------------------------------------------------------------------------
+
+
+def test_no_server_of_the_list_has_this_servers_sync_id(site: Site) -> None:
+    site.save(SATELLITE)
+    add(site.database, NATIONAL)
+    assert "1 National Store" in site.problems(PRIMARY)["sync_id"]
+
+
+def test_a_primary_with_satellites_cannot_become_one(site: Site) -> None:
+    site.save(PRIMARY)
+    add(site.database, KADAVU)
+    assert "primary only" in site.problems(replace(SATELLITE, sync_id=9))["sync_id"]
+
+
+def test_removed_rows_stand_in_nobodys_way(site: Site) -> None:
+    site.save(PRIMARY)
+    (row,) = add(site.database, KADAVU)
+    with site.database.writing() as session:
+        remove_servers(session, site.person, [row.id])
+    assert site.save(SATELLITE).sync_id == 7
+
+
+def test_the_shared_user_name_is_no_rows_own(site: Site) -> None:
+    site.save(PRIMARY)
+    add(site.database, replace(KADAVU, user_name="kadavu", password="its own word"))
+    assert "7 Kadavu" in site.problems(replace(PRIMARY, user_name="Kadavu"))["user_name"]
+
+
+# --- what must be confirmed -----------------------------------------------------------------------
+
+
+def test_the_first_sync_id_and_a_change_before_any_sync_ask_nothing(site: Site) -> None:
+    site.save(SATELLITE)
+    site.save(replace(SATELLITE, sync_id=9))
+
+
+def test_another_sync_id_after_a_run_is_confirmed_first(site: Site, time: MovedClock) -> None:
+    site.save(SATELLITE)
+    site.synchronised(time.now)
+    wanted = replace(SATELLITE, sync_id=9)
+    assert site.acts(wanted) == ["sync_id"]
+    assert site.settings().sync_id == 7
+    assert site.save(wanted, {"sync_id"}).sync_id == 9
+
+
+def test_another_sync_id_with_records_is_confirmed_first(site: Site, time: MovedClock) -> None:
+    site.save(SATELLITE)
+    with site.database.writing() as session:
+        session.add(
+            Record(
+                table_name="item", record_id="1", owner=7, version=1, seq=1,
+                data="{}", changed_at=time.now,
+            )
+        )  # fmt: skip
+    assert site.acts(replace(SATELLITE, sync_id=None)) == ["sync_id"]
+
+
+def test_http_to_a_public_address_is_confirmed_once(site: Site) -> None:
+    wanted = replace(SATELLITE, url="http://central.example")
+    assert site.acts(wanted) == ["url_http"]
+    site.save(wanted, {"url_http"})
+    site.save(replace(wanted, name="Another name"))
+
+
+def test_http_next_door_asks_nothing(site: Site) -> None:
+    assert site.save(replace(SATELLITE, url="http://10.0.0.1")).url == "http://10.0.0.1"
+
+
+def test_a_url_on_the_primary_is_confirmed_and_no_other_warning_given(site: Site) -> None:
+    wanted = replace(PRIMARY, url="http://central.example")
+    assert site.acts(wanted) == ["url_on_primary"]
+    site.save(wanted, {"url_on_primary"})
+
+
+def test_a_satellite_with_a_url_that_becomes_the_primary_is_told(site: Site) -> None:
+    site.save(SATELLITE)
+    assert site.acts(replace(SATELLITE, sync_id=1)) == ["url_on_primary"]
+
+
+def test_an_http_url_left_from_the_primary_is_confirmed_on_the_satellite(site: Site) -> None:
+    url = "http://central.example"
+    site.save(replace(PRIMARY, url=url), {"url_on_primary"})
+    assert site.acts(replace(SATELLITE, url=url)) == ["url_http"]
+
+
+def test_all_that_is_serious_is_asked_at_once(site: Site, time: MovedClock) -> None:
+    site.save(SATELLITE)
+    site.synchronised(time.now)
+    wanted = replace(SATELLITE, sync_id=9, url="http://central.example")
+    assert site.acts(wanted) == ["sync_id", "url_http"]
+    with pytest.raises(NeedsConfirmation) as refused:
+        site.save(wanted, {"sync_id"})
+    assert list(refused.value.acts) == ["url_http"]
+
+
+# --- two people, and one who sends twice ----------------------------------------------------------
+
+
+def test_of_two_at_once_the_second_hears_who_changed_what(
+    site: Site, vault: Vault, asha: Actor, ben: Actor
+) -> None:
+    version = site.save(SATELLITE).parameters_version
+    by_asha = replace(SATELLITE, name="Asha's name", password="a new word")
+    by_ben = replace(SATELLITE, name="Ben's name", password="a newer word")
+    done, refused = at_once(
+        doing(site.database, lambda s: save_parameters(s, asha, vault, by_asha, version)),
+        doing(site.database, lambda s: save_parameters(s, ben, vault, by_ben, version)),
+    )
+    (settings,), (conflict,) = done, refused
+    assert isinstance(conflict, Conflict)
+    assert conflict.version == settings.parameters_version
+    told = {difference.field: difference for difference in conflict.differences}
+    assert told["name"].was == "Kadavu Health Centre"
+    assert told["name"].became == settings.name == f"{told['name'].person}'s name"
+    assert (told["password"].was, told["password"].became) == (SECRET, SECRET)
+
+
+def test_the_same_form_sent_twice_is_saved_once(site: Site, vault: Vault, asha: Actor) -> None:
+    for _ in range(2):
+        with site.database.writing() as session:
+            save_parameters(session, asha, vault, SATELLITE, 1)
+    assert happened(site.database, What.PARAMETERS_CHANGED) == 1
+
+
+def test_a_stale_form_is_told_so_even_where_it_would_be_wrong_now(site: Site, asha: Actor) -> None:
+    site.save(PRIMARY)
+    add(site.database, KADAVU)
+    with pytest.raises(Conflict), site.database.writing() as session:
+        save_parameters(session, asha, site.vault, SATELLITE, 1)
+
+
+# --- clearing the URL -----------------------------------------------------------------------------
+
+
+def test_clear_empties_the_url_and_leaves_the_rest(site: Site) -> None:
+    before = site.save(SATELLITE)
+    with site.database.writing() as session:
+        clear_url(session, site.person, before.parameters_version)
+    saved = site.settings()
+    assert (saved.url, saved.name, saved.has_password) == ("", "Kadavu Health Centre", True)
+    with site.database.reading() as session:
+        row = search(session)[0]
+    assert (row.what, row.was) == (What.URL_CLEARED, {"url": "https://central.example"})
+
+
+def test_clear_twice_is_clear_once(site: Site) -> None:
+    version = site.save(SATELLITE).parameters_version
+    for _ in range(2):
+        with site.database.writing() as session:
+            clear_url(session, site.person, version)
+    assert happened(site.database, What.URL_CLEARED) == 1
+
+
+def test_a_url_that_somebody_just_changed_is_not_cleared_unseen(site: Site) -> None:
+    version = site.save(SATELLITE).parameters_version
+    site.save(replace(SATELLITE, url="https://other.example"))
+    with pytest.raises(Conflict), site.database.writing() as session:
+        clear_url(session, site.person, version)
+    assert site.settings().url == "https://other.example"
+
+
+def test_standing_alone_needs_nothing(database: Database, vault: Vault) -> None:
+    assert become_standalone(database, vault).sync_id is None
+
+
+def test_the_list_keeps_its_rows_while_the_server_stands_alone(
+    database: Database, vault: Vault
+) -> None:
+    become(database, vault, PRIMARY)
+    add(database, KADAVU, LEVUKA)
+    become_standalone(database, vault)
+    assert become(database, vault, PRIMARY).is_primary
