@@ -5,33 +5,61 @@ from datetime import timedelta
 
 from flask import Flask
 from flask_compress import Compress
+from werkzeug.routing import IntegerConverter, Map
 
 from panel.config import Config, load
 from panel.db import Database, make_engine
 from panel.hardware import own_hardware_id
 from panel.keys import Vault
-from panel.migrate import upgrade
+from panel.migrate import upgrade_if_needed
 from panel.places import TEMPLATES
 from panel.web import (
     activity,
+    api,
     health,
+    interval,
+    page,
+    parameters,
     people,
     set_up,
     sign_in,
+    unlock,
 )
 from panel.web.access import init_access
 from panel.web.csrf import init_csrf
 from panel.web.errors import init_errors
 from panel.web.headers import init_headers
 from panel.web.htmx import init_htmx
+from panel.web.labels import init_labels
 from panel.web.language import init_language
 from panel.web.lock import init_lock
+from panel.web.programs import init_programs
 from panel.web.proxy import TrustedProxies
 from panel.web.services import NAME, Services
 from panel.web.session import Sessions
 from panel.web.static import init_static
+from panel.web.sync_routes import init_sync
 
+_VIEWS = (
+    activity,
+    api,
+    health,
+    interval,
+    page,
+    parameters,
+    people,
+    set_up,
+    sign_in,
+    unlock,
+)
 LARGEST_FORM_BYTES = 256 * 1024
+
+
+class RowId(IntegerConverter):
+    """A number in a URL that a database can look for: others are not found, here already."""
+
+    def __init__(self, url_map: Map) -> None:
+        super().__init__(url_map, max=2**31 - 1)
 
 
 def create_app(config: Config | None = None, database: Database | None = None) -> Flask:
@@ -43,6 +71,7 @@ def create_app(config: Config | None = None, database: Database | None = None) -
     config = config or load(os.environ)
     app = Flask("panel", template_folder=str(TEMPLATES), static_folder=None)
     app.config.update(_flask_settings(config))
+    app.url_map.converters["int"] = RowId
     app.session_interface = Sessions()
     app.extensions[NAME] = Services(
         config=config,
@@ -53,17 +82,20 @@ def create_app(config: Config | None = None, database: Database | None = None) -
     # What comes first here looks at a request first, and at its answer last.
     Compress(app)
     for initialise in (
+        init_programs,
         init_headers,
         init_htmx,
         init_language,
+        init_labels,
         init_errors,
         init_access,
         init_csrf,
         init_lock,
         init_static,
+        init_sync,
     ):
         initialise(app)
-    for module in (activity, health, people, set_up, sign_in):
+    for module in _VIEWS:
         app.register_blueprint(module.blueprint)
     app.wsgi_app = TrustedProxies(  # type: ignore[method-assign]
         app.wsgi_app, config.trusted_proxies, config.path_prefix
@@ -87,5 +119,5 @@ def _flask_settings(config: Config) -> dict[str, object]:
 
 
 def _open_database(config: Config) -> Database:
-    upgrade(config.database_url)
+    upgrade_if_needed(config.database_url)
     return Database(make_engine(config.database_url))

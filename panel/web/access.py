@@ -11,7 +11,7 @@ from panel.errors import NotPermitted
 from panel.models import Person
 from panel.preferences import activity
 from panel.preferences.activity import What
-from panel.preferences.people import Permission
+from panel.preferences.people import Permission, permissions
 from panel.web.errors import answer, wants_json
 from panel.web.htmx import is_fragment
 from panel.web.services import services
@@ -28,6 +28,17 @@ PUBLIC = (
     "set_up.show",
     "sign_in.enter",
     "sign_in.show",
+    # Applications, with bearer tokens.
+    "api.delete",
+    "api.describe",
+    "api.follow",
+    "api.get",
+    "api.list_",
+    "api.put",
+    "api.write",
+    # Other servers, with the pair or a device token.
+    "sync.call_v5",
+    "sync.exchange",
 )
 # For the signed-in, whatever their permissions.
 LEAVE = "sign_in.leave"
@@ -41,18 +52,13 @@ def init_access(app: Flask) -> None:
 
 def may(person: Person, permission: Permission) -> bool:
     """Say whether ``person`` has ``permission``."""
-    has = {
-        Permission.VIEW: person.may_view,
-        Permission.EDIT: person.may_edit,
-        Permission.MANAGE: person.may_manage,
-    }
-    return has[permission]
+    return permission in permissions(person)
 
 
 def permitted(
     permission: Permission,
 ) -> Callable[[Callable[P, ResponseReturnValue]], Callable[P, ResponseReturnValue]]:
-    """Let only people with ``permission`` reach the view; the others get 403, and an Activity row."""
+    """Let only people with ``permission`` reach the view; others get 403 and an Activity row."""
 
     def decorate(view: Callable[P, ResponseReturnValue]) -> Callable[P, ResponseReturnValue]:
         @wraps(view)

@@ -1,4 +1,4 @@
-"""No other site may make a signed-in browser act here: Flask-WTF's token, masked, and one more look.
+"""No other site may make a browser act here: Flask-WTF's token, masked, and a second look.
 
 The token's payload stays the same for a session, so each page masks it anew: what a page reflects
 and what it hides are compressed together (BREACH).
@@ -8,7 +8,7 @@ import base64
 import secrets
 from itertools import cycle
 
-from flask import Flask, request
+from flask import Flask, request, session
 from flask_wtf.csrf import CSRFError, CSRFProtect, generate_csrf
 from markupsafe import Markup
 
@@ -58,7 +58,9 @@ def init_csrf(app: Flask) -> None:
 
 
 def masked_token() -> str:
-    """Return the token of this session for the page's ``hx-headers`` or a form, never twice alike."""
+    """Return this session's token for the page's ``hx-headers`` or a form, never twice alike."""
+    # Flask-WTF would put one of 40 letters in the cookie that every request carries.
+    session.setdefault(CSRF, secrets.token_hex(8))
     mask = secrets.token_bytes(MASK_LENGTH)
     return base64.urlsafe_b64encode(mask + _crossed(mask, generate_csrf().encode())).decode()
 

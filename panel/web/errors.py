@@ -1,15 +1,15 @@
 """One shape for every error: a page or a notice for people, ``{"error": …}`` for programs."""
 
-from datetime import datetime
-
 from flask import Flask, Response, g, jsonify, make_response, render_template, request
 from flask_wtf.csrf import CSRFError
+from sqlalchemy.exc import DataError
 from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed
 
 from panel import clock
 from panel.errors import Refusal, Throttled
 from panel.web.htmx import NOTICE, is_fragment, retarget
 from panel.web.language import show
+from panel.web.programs import is_for_programs
 from panel.words import Message, say
 
 _UNKNOWN = ("bad_request", say("The panel did not understand that request."))
@@ -36,6 +36,7 @@ def init_errors(app: Flask) -> None:
     app.register_error_handler(Refusal, _on_refusal)
     app.register_error_handler(CSRFError, _on_csrf)
     app.register_error_handler(HTTPException, _on_http)
+    app.register_error_handler(DataError, _on_data)
 
 
 def answer(status: int, code: str, message: Message, template: str = "error.html") -> Response:
@@ -62,24 +63,31 @@ def answer_program(status: int, code: str, message: Message) -> Response:
 
 def wants_json() -> bool:
     """Say whether a program asks, rather than a browser."""
+    if is_for_programs():
+        return True
     best = request.accept_mimetypes.best_match(["text/html", "application/json"])
     return best == "application/json"
 
 
-def seconds_until(moment: datetime) -> int:
-    """Return the whole seconds from now to ``moment``, as ``Retry-After`` wants them."""
-    return max(1, round((moment - clock.now()).total_seconds()))
-
-
-def _on_refusal(refusal: Refusal) -> Response:
-    response = answer(refusal.status, refusal.code, refusal.message)
+def with_retry_after(response: Response, refusal: Refusal) -> Response:
+    """Return ``response``, telling in seconds when the next try is heard if too many went wrong."""
     if isinstance(refusal, Throttled):
-        response.headers["Retry-After"] = str(seconds_until(refusal.until))
+        seconds = max(1, round((refusal.until - clock.now()).total_seconds()))
+        response.headers["Retry-After"] = str(seconds)
     return response
 
 
-def _on_csrf(error: CSRFError) -> Response:
+def _on_refusal(refusal: Refusal) -> Response:
+    return with_retry_after(answer(refusal.status, refusal.code, refusal.message), refusal)
+
+
+def _on_csrf(_error: CSRFError) -> Response:
     return answer(400, "csrf", OLD_PAGE)
+
+
+def _on_data(_error: DataError) -> Response:
+    # PostgreSQL refuses NUL in a text, which no browser sends and every scanner does.
+    return answer(400, *_UNKNOWN)
 
 
 def _on_http(error: HTTPException) -> Response | HTTPException:

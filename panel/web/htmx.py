@@ -21,7 +21,7 @@ def init_htmx(app: Flask) -> None:
 
 
 def is_fragment() -> bool:
-    """Say whether the answer is to be swapped into a page that stands: True only if htmx asks for it.
+    """Say whether the answer is to be swapped into a page that stands.
 
     A history restore wants the whole page back, and htmx-flask 0.1 does not know that.
     """
@@ -29,12 +29,12 @@ def is_fragment() -> bool:
 
 
 def back_to_page(endpoint: str = "page.show", **query: Any) -> AnyResponse:
-    """Answer a plain post: go and get the page (303), so that loading it again sends nothing twice."""
+    """Answer a plain post: get the page (303), so that loading it again sends nothing twice."""
     return redirect(url_for(endpoint, **query), 303)
 
 
 def leave_for(url: str) -> AnyResponse:
-    """Send the whole browser to ``url``, which must be one of our own: 303, or htmx's word for it."""
+    """Send the whole browser to ``url``, one of our own: by 303, or by htmx's word for it."""
     if is_fragment():
         return Response(status=204, headers={"HX-Redirect": url})
     return redirect(url, 303)

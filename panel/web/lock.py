@@ -24,10 +24,9 @@ from panel.preferences.unlock import Unlock
 from panel.web.access import require
 from panel.web.errors import answer, wants_json
 from panel.web.htmx import PROMPT, is_fragment, retarget
-from panel.web.language import show
 from panel.web.services import services
 from panel.web.session import actor, cookie_options, current_person
-from panel.words import Message, say
+from panel.words import say
 
 P = ParamSpec("P")
 

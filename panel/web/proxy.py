@@ -22,7 +22,7 @@ class TrustedProxies:
     """WSGI middleware: the browser's address and scheme, and the path below which we are served.
 
     Reads ``X-Forwarded-For``, ``X-Forwarded-Proto`` and ``X-Forwarded-Prefix`` of trusted proxies.
-    The prefix may come from ``path_prefix`` as well, whether or not the proxy takes it off the path.
+    The prefix may come from ``path_prefix`` as well, and the proxy may leave it on the path or not.
     """
 
     def __init__(

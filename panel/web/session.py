@@ -1,4 +1,4 @@
-"""Who is signed in: a signed cookie with the person and the generation that the sign-in was good for.
+"""Who is signed in: a signed cookie with the person and the generation that it is good for.
 
 A new password or a disabling raises the person's generation, which ends every older session at
 once. A session that a reverse proxy began is good only while that proxy names the same person.
@@ -88,6 +88,12 @@ def sign_in(person: Person, by_proxy: bool = False) -> None:
         session[BY_PROXY] = 1
     session[CSRF] = _csrf_secret(services().config.secret_keys, person)
     g.person = person
+
+
+def renew(person: Person) -> None:
+    """Keep this browser signed in if it is that of ``person``, whose older sessions just ended."""
+    if session.get(PERSON) == person.id:
+        sign_in(person, by_proxy=BY_PROXY in session)
 
 
 def sign_out() -> None:

@@ -2,10 +2,12 @@
 
 from flask import Blueprint, make_response, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from wtforms import PasswordField, StringField
 
 from panel.errors import Invalid, NotFound
 from panel.preferences import people
 from panel.preferences.actor import Actor
+from panel.web.forms import PanelForm
 from panel.web.htmx import leave_for
 from panel.web.services import services
 from panel.web.session import sign_in
@@ -14,26 +16,34 @@ from panel.words import say
 blueprint = Blueprint("set_up", __name__, url_prefix="/set-up")
 
 
+class SetUpForm(PanelForm):
+    """The first person, and the code."""
+
+    name = StringField()
+    password = PasswordField()
+    code = StringField()
+
+
 @blueprint.get("/<token>")
 def show(token: str) -> ResponseReturnValue:
     """Show the form to whoever has the link that was printed at the start."""
     _check(token)
-    return render_template("set_up.html", problems={})
+    return render_template("set_up.html", form=SetUpForm())
 
 
 @blueprint.post("/<token>")
 def save(token: str) -> ResponseReturnValue:
     """Make the first person, who may do everything, and set the code; then go to the page."""
     _check(token)
-    form = request.form
-    name, password, code = form.get("name", ""), form.get("password", ""), form.get("code", "")
+    form = SetUpForm(request.form)
+    name, password, code = (field.data or "" for field in (form.name, form.password, form.code))
     try:
         with services().database.writing() as session:
             who = Actor(name.strip(), request.remote_addr or "", via="web")
             person = people.set_up(session, who, name, password, code)
     except Invalid as invalid:
-        page = render_template("set_up.html", problems=invalid.problems)
-        return make_response(page, invalid.status)
+        form.refuse(invalid)
+        return make_response(render_template("set_up.html", form=form), form.status)
     services().set_up.use_up()
     sign_in(person)
     return leave_for(url_for("page.show"))

@@ -2,22 +2,30 @@
 
 import re
 
-from flask import Blueprint, make_response, render_template, request, url_for
+from flask import Blueprint, Response, make_response, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
+from wtforms import PasswordField, StringField
 
-from panel.errors import Refusal, Throttled
+from panel.errors import Refusal
 from panel.preferences import activity, people
 from panel.preferences.activity import What
 from panel.web.csrf import protect
-from panel.web.errors import OLD_PAGE, seconds_until
+from panel.web.errors import OLD_PAGE, with_retry_after
+from panel.web.forms import PanelForm
 from panel.web.htmx import leave_for
 from panel.web.lock import end_unlock
 from panel.web.services import services
 from panel.web.session import actor, current_person, sign_in, sign_out
-from panel.words import Message
 
 blueprint = Blueprint("sign_in", __name__)
+
+
+class SignInForm(PanelForm):
+    """A name and the password that goes with it."""
+
+    name = StringField()
+    password = PasswordField()
 
 
 @blueprint.get("/sign-in")
@@ -25,27 +33,33 @@ def show() -> ResponseReturnValue:
     """Show the form, or go on for who is signed in already."""
     if current_person() is not None:
         return leave_for(_next())
-    return _form()
+    return _page(SignInForm())
 
 
 @blueprint.post("/sign-in")
-@protect.exempt
 def enter() -> ResponseReturnValue:
     """Begin a session for the right name and password; anything else is the form again."""
+    form = SignInForm(request.form)
     try:
-        # Here rather than before every view, so that a form left open overnight comes back filled.
+        # Asked here, so that a form left open overnight comes back with the name in it.
         protect.protect()
-    except CSRFError:
-        return _form(OLD_PAGE, 400)
-    name, password = request.form.get("name", ""), request.form.get("password", "")
-    try:
         person = people.check_sign_in(
-            services().database, name, password, request.remote_addr or ""
+            services().database,
+            form.name.data or "",
+            form.password.data or "",
+            request.remote_addr or "",
         )
+    except CSRFError:
+        form.refuse(Refusal(OLD_PAGE))
+        return _page(form)
     except Refusal as refusal:
-        return _refused(refusal)
+        form.refuse(refusal)
+        return with_retry_after(_page(form), refusal)
     sign_in(person)
     return leave_for(_next())
+
+
+protect.exempt(enter)
 
 
 @blueprint.post("/sign-out")
@@ -58,16 +72,9 @@ def leave() -> ResponseReturnValue:
     return leave_for(url_for("sign_in.show"))
 
 
-def _form(problem: Message | None = None, status: int = 200) -> ResponseReturnValue:
-    page = render_template("sign_in.html", problem=problem, next=request.values.get("next", ""))
-    return make_response(page, status)
-
-
-def _refused(refusal: Refusal) -> ResponseReturnValue:
-    response = make_response(_form(refusal.message, refusal.status))
-    if isinstance(refusal, Throttled):
-        response.headers["Retry-After"] = str(seconds_until(refusal.until))
-    return response
+def _page(form: SignInForm) -> Response:
+    next_path = request.values.get("next", "")
+    return make_response(render_template("sign_in.html", form=form, next=next_path), form.status)
 
 
 def _next() -> str:

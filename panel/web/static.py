@@ -1,4 +1,4 @@
-"""The script and the style as the build made them: hashed names, prepared compressions, CSP hash."""
+"""The script and the style as the build made them, with hashed names and a hash for the CSP."""
 
 import json
 from dataclasses import dataclass
@@ -10,13 +10,12 @@ from whitenoise import WhiteNoise
 
 from panel.places import BUILT, MANIFEST
 
-FOREVER_SECONDS = 10 * 365 * 24 * 60 * 60
 PATH = "/static/"
 
 
 @dataclass(frozen=True)
 class Assets:
-    """What a page needs to name: the script's file, the style's text and the hash that allows it."""
+    """What a page names: the script's file, the style's text and the hash that allows it."""
 
     script: str
     style: Markup

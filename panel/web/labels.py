@@ -1,0 +1,36 @@
+"""What the fields are called on the screen, for those who read of them elsewhere."""
+
+from collections.abc import Mapping
+
+from flask import Flask
+
+from panel.web.language import show
+from panel.words import Message, say
+
+LABELS: Mapping[str, Message] = {
+    "interval_minutes": say("Sync time interval"),
+    "sync_id": say("Sync ID"),
+    "name": say("Name"),
+    "store": say("Store"),
+    "user_name": say("User name"),
+    "password": say("Password"),
+    "url": say("URL"),
+    "hardware_id": say("Hardware ID"),
+    "request_size": say("Sync request size"),
+    "protocol": say("Protocol"),
+    "private_ca": say("Private authority (PEM)"),
+    "fingerprint": say("SHA-256 fingerprint"),
+    "view": say("view"),
+    "edit": say("edit preferences"),
+    "manage": say("manage people"),
+}
+
+
+def init_labels(app: Flask) -> None:
+    """Give templates ``names()``: every field's label by the field's name."""
+    app.jinja_env.globals["names"] = names
+
+
+def names() -> dict[str, str]:
+    """Return every field's label, in the language of this request."""
+    return {field: show(label) for field, label in LABELS.items()}
