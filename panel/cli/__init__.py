@@ -29,6 +29,7 @@ COMMANDS = {
     "token": "panel.cli.token:group",
     "records": "panel.cli.records:group",
     "healthcheck": "panel.cli.healthcheck:command",
+    "demo": "panel.cli.demo:command",
 }
 
 
