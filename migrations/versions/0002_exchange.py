@@ -45,6 +45,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_inbox")),
         sa.UniqueConstraint("stream", "position", name=op.f("uq_inbox_stream_position")),
     )
+    op.create_index(
+        "ix_inbox_stream_table_name_record_id",
+        "inbox",
+        ["stream", "table_name", "record_id"],
+        unique=False,
+    )
     op.create_table(
         "link",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -100,10 +106,10 @@ def upgrade() -> None:
         ),
     )
     op.create_index("ix_records_owner_seq", "records", ["owner", "seq"], unique=False)
-    _create_partial_index("ix_records_central", ["seq"], 'owner = 1 AND "to" IS NULL')
-    _create_partial_index("ix_records_addressed", ["to", "seq"], '"to" IS NOT NULL')
-    _create_partial_index("ix_records_waiting", ["seq"], "waiting")
-    _create_partial_index("ix_records_tombstones", ["changed_at"], "deleted")
+    _create_partial_index("ix_records_central", "records", ["seq"], 'owner = 1 AND "to" IS NULL')
+    _create_partial_index("ix_records_addressed", "records", ["to", "seq"], '"to" IS NOT NULL')
+    _create_partial_index("ix_records_waiting", "records", ["seq"], "waiting")
+    _create_partial_index("ix_records_tombstones", "records", ["changed_at"], "deleted")
     op.create_table(
         "runs",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -126,6 +132,7 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_runs_other"), "runs", ["other"], unique=False)
     op.create_index(op.f("ix_runs_started_at"), "runs", ["started_at"], unique=False)
+    _create_partial_index("ix_runs_open", "runs", ["other"], "ended_at IS NULL")
     op.create_table(
         "set_aside",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -210,6 +217,6 @@ def upgrade() -> None:
     )
 
 
-def _create_partial_index(name: str, columns: list[str], where: str) -> None:
+def _create_partial_index(name: str, table: str, columns: list[str], where: str) -> None:
     condition = sa.text(where)
-    op.create_index(name, "records", columns, sqlite_where=condition, postgresql_where=condition)
+    op.create_index(name, table, columns, sqlite_where=condition, postgresql_where=condition)

@@ -82,7 +82,10 @@ class Inbox(Base):
     """What arrived and waits for its pull to be complete, in the order of ``id``."""
 
     __tablename__ = "inbox"
-    __table_args__ = (UniqueConstraint("stream", "position"),)
+    __table_args__ = (
+        UniqueConstraint("stream", "position"),
+        Index("ix_inbox_stream_table_name_record_id", "stream", "table_name", "record_id"),
+    )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     # "restore", "central" or "addressed".
@@ -127,6 +130,7 @@ class Run(Base):
     """One run of the sync; a primary keeps those that moved something or changed the result."""
 
     __tablename__ = "runs"
+    __table_args__ = (_partial_index("ix_runs_open", "other", where="ended_at IS NULL"),)
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     # Sync ID of the server at the other end.

@@ -1,13 +1,13 @@
 """What an application wants to write, checked before anything is locked or written."""
 
 import json
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from panel.errors import Invalid
 from panel.models import HIGHEST_SYNC_ID
+from panel.sync.fields import is_plain
 from panel.sync.models import RECORD_ID_LENGTH, TABLE_NAME_LENGTH
 from panel.words import Message, say
 
@@ -67,7 +67,7 @@ def to_text(data: Mapping[str, Any]) -> str:
 def _check_name(problems: dict[str, Message], field: str, name: object, longest: int) -> None:
     if not isinstance(name, str) or not 1 <= len(name) <= longest:
         problems[field] = say("Must have 1 to %(longest)s characters.", longest=longest)
-    elif any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
+    elif not is_plain(name):
         problems[field] = say("Must not have control characters in it.")
 
 

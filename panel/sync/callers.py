@@ -1,0 +1,187 @@
+"""Which satellite calls: its row, its machine and its identity, and whether all of it fits."""
+
+import secrets
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from panel import clock
+from panel.keys import hash_token
+from panel.models import PRIMARY_SYNC_ID, Server, Settings
+from panel.preferences import activity
+from panel.preferences.activity import What
+from panel.preferences.actor import Actor
+from panel.preferences.state import culprits
+from panel.sync.credentials import DeviceToken, Doorkeeper, Pair, find_device, find_server
+from panel.sync.messages import About
+from panel.sync.models import Applicant, Peer
+from panel.sync.refusals import SyncRefusal
+
+_TOKEN_BYTES = 32
+
+
+@dataclass(frozen=True)
+class Caller:
+    """A satellite that proved who it is. ``about`` is None where its digest said all is known."""
+
+    server_id: int
+    about: About | None
+    by_password: bool
+
+
+def recognise(
+    session: Session,
+    doorkeeper: Doorkeeper,
+    credentials: Pair | DeviceToken,
+    about: About | str,
+    address: str,
+) -> Caller:
+    """Return who calls, without changing anything. Raise SyncRefusal."""
+    if isinstance(credentials, DeviceToken):
+        server = find_device(session, credentials)
+        if isinstance(about, str):
+            _check_digest(session, server, about)
+            return Caller(server.id, None, False)
+        return Caller(server.id, about, False)
+    if isinstance(about, str):
+        raise SyncRefusal("identity_wanted")
+    own_row = doorkeeper.check_pair(session, credentials, address)
+    stated = find_server(session, about.sync_id)
+    if own_row is None and stated is not None and stated.password_hash is not None:
+        # It has a pair of its own, and the shared one does not stand for it.
+        raise SyncRefusal("site_name_not_found")
+    row = own_row or stated
+    if row is None:
+        raise Stranger(about, address)
+    return Caller(row.id, about, True)
+
+
+class Stranger(SyncRefusal):
+    """A caller with the right shared pair, whose Sync ID no row has."""
+
+    def __init__(self, about: About, address: str) -> None:
+        if about.sync_id == PRIMARY_SYNC_ID:
+            super().__init__("identity_differs", differences=[["sync_id", None, PRIMARY_SYNC_ID]])
+        else:
+            super().__init__("waiting_to_be_added", sync_id=about.sync_id)
+        self.about = about
+        self.address = address
+
+    def note(self, session: Session) -> None:
+        """Put the caller on the list of those who wait to be added."""
+        if self.about.sync_id == PRIMARY_SYNC_ID:
+            return
+        applicant = session.get(Applicant, self.about.sync_id)
+        if applicant is None:
+            applicant = Applicant(sync_id=self.about.sync_id, first_at=clock.now())
+            session.add(applicant)
+        applicant.name, applicant.store = self.about.name, self.about.store
+        applicant.hardware_id, applicant.address = self.about.hardware_id, self.address[:64]
+        applicant.last_at = clock.now()
+
+
+def admit(session: Session, caller: Caller, actor: Actor) -> tuple[Server, Peer, str]:
+    """Return the caller's row, what is known of it, and a new token ("" if it has one).
+
+    Its machine is bound by the first contact. Raise SyncRefusal, with the row's id in it.
+    """
+    server = session.get_one(Server, caller.server_id, with_for_update=True, populate_existing=True)
+    if server.removed_at is not None:
+        raise SyncRefusal("device_token_ended")
+    peer = find_peer(session, server)
+    try:
+        settings = check_open(session)
+        if caller.about is not None:
+            _check_about(settings, server, caller.about)
+            bind(session, server, caller.about.hardware_id, actor)
+            peer.app_name, peer.app_version = "Sync Panel", caller.about.app_version
+    except SyncRefusal as refusal:
+        refusal.server_id = server.id
+        raise
+    return server, peer, _new_token(server) if caller.by_password else ""
+
+
+def check_open(session: Session) -> Settings:
+    """Return the settings of a primary that takes callers. Raise SyncRefusal."""
+    settings = session.get_one(Settings, 1, populate_existing=True)
+    if not settings.is_primary:
+        raise SyncRefusal("not_a_primary")
+    if culprits(session):
+        raise SyncRefusal("sync_disabled")
+    if settings.interval_minutes == 0:
+        raise SyncRefusal("sync_paused")
+    return settings
+
+
+def find_peer(session: Session, server: Server) -> Peer:
+    """Return what is remembered of a satellite; begin to, at its first contact."""
+    peer = session.get(Peer, server.id, populate_existing=True)
+    if peer is None:
+        peer = Peer(server_id=server.id, site_uuid=str(uuid.uuid4()))
+        session.add(peer)
+        session.flush()
+    return peer
+
+
+def check_hardware(server: Server, hardware_id: str) -> None:
+    """Raise SyncRefusal if the row is bound to another machine."""
+    if server.hardware_id is not None and server.hardware_id != hardware_id:
+        raise SyncRefusal("site_incorrect_hardware_id")
+
+
+def differences(settings: Settings, server: Server, about: About) -> list[list[Any]]:
+    """Return the fields that the two sides do not agree on: name, value at the primary, theirs."""
+    pairs = [
+        ("sync_id", server.sync_id, about.sync_id),
+        ("name", server.name, about.name),
+        ("store", server.store, about.store),
+        ("primary_name", settings.name, about.primary_name),
+        ("primary_store", settings.store, about.primary_store),
+    ]
+    return [[field, here, there] for field, here, there in pairs if here != there]
+
+
+def _check_about(settings: Settings, server: Server, about: About) -> None:
+    check_hardware(server, about.hardware_id)
+    if not about.store:
+        raise SyncRefusal("site_has_no_store")
+    if found := differences(settings, server, about):
+        raise SyncRefusal("identity_differs", differences=found)
+
+
+def _check_digest(session: Session, server: Server, digest: str) -> None:
+    settings, peer = session.get_one(Settings, 1), session.get(Peer, server.id)
+    known = About(
+        server.sync_id,
+        server.name,
+        server.store,
+        server.hardware_id or "",
+        peer.app_version if peer else "",
+        settings.name,
+        settings.store,
+    )
+    if known.digest() != digest:
+        raise SyncRefusal("identity_wanted")
+
+
+def bind(session: Session, server: Server, hardware_id: str, actor: Actor) -> None:
+    """Bind the row to a machine unless it is bound already."""
+    if server.hardware_id is None:
+        server.hardware_id = hardware_id
+        activity.record(
+            session,
+            actor,
+            What.HARDWARE_BOUND,
+            subject="server",
+            subject_id=server.id,
+            label=f"{server.sync_id} {server.name}",
+            became={"hardware_id": hardware_id},
+        )
+
+
+def _new_token(server: Server) -> str:
+    token = f"{server.sync_id}.{secrets.token_urlsafe(_TOKEN_BYTES)}"
+    server.device_token_hash = hash_token(token)
+    return token

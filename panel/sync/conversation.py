@@ -1,0 +1,80 @@
+"""Sending an exchange and reading its answer: by token or password, short or in full."""
+
+import base64
+from dataclasses import replace
+from typing import Any
+
+from panel.sync.credentials import Pair
+from panel.sync.fields import BadMessage, Fields
+from panel.sync.messages import About, Answer, Request
+from panel.sync.refusals import SyncRefusal
+from panel.sync.transport import LinkFault, Response, Transport
+from panel.sync.wire import ACCEPTED, Body, read_body, write_body
+
+PATH = "/sync/exchange"
+_CODE_LENGTH = 40
+
+
+def exchange(
+    transport: Transport, pair: Pair, token: str, about: About, request: Request
+) -> tuple[Answer, Response]:
+    """Send ``request`` and return its answer. Raise SyncRefusal or LinkFault.
+
+    With a token the identity goes as a digest. Where the primary no longer knows the token it is
+    asked again with the password; where it knows another identity, with the whole of it.
+    """
+    in_full = not token
+    while True:
+        asked = replace(request, about=about if in_full else about.digest())
+        try:
+            return _send(transport, _authorization(pair, token), asked)
+        except SyncRefusal as refusal:
+            if refusal.code == "device_token_ended" and token:
+                token, in_full = "", True
+            elif refusal.code == "identity_wanted" and not in_full:
+                in_full = True
+            else:
+                raise
+
+
+def basic(pair: Pair) -> str:
+    """Return the value of an Authorization header for a pair."""
+    text = f"{pair.user_name}:{pair.wire_password}"
+    return f"Basic {base64.b64encode(text.encode()).decode()}"
+
+
+def read_error(response: Response) -> Exception:
+    """Return what an answer that is no success means: a SyncRefusal, or a LinkFault."""
+    if 300 <= response.status < 400:
+        return LinkFault("redirected", location=response.headers.get("Location", "")[:200])
+    try:
+        error = Fields(Fields(_json(response)).get("error"))
+        code = error.text("code", _CODE_LENGTH)
+        values = error.get("data")
+    except (BadMessage, LinkFault):
+        if response.status >= 500:
+            return LinkFault("server_error", status=response.status)
+        return LinkFault("not_a_sync_server")
+    return SyncRefusal(code, **(values if isinstance(values, dict) else {}))
+
+
+def _send(transport: Transport, authorization: str, request: Request) -> tuple[Answer, Response]:
+    body = write_body(request.to_json())
+    headers = {"Authorization": authorization, "Accept-Encoding": ACCEPTED}
+    if body.encoding:
+        headers["Content-Encoding"] = body.encoding
+    response = transport.send("POST", PATH, headers, body.content)
+    if response.status != 200:
+        raise read_error(response)
+    try:
+        return Answer.from_json(_json(response)), response
+    except BadMessage as error:
+        raise LinkFault("not_a_sync_server") from error
+
+
+def _authorization(pair: Pair, token: str) -> str:
+    return f"Bearer {token}" if token else basic(pair)
+
+
+def _json(response: Response) -> Any:
+    return read_body(Body(response.content, response.headers.get("Content-Encoding", "")))

@@ -1,0 +1,147 @@
+"""Who calls: what the Authorization header says, and whether it is true."""
+
+import base64
+import binascii
+import hashlib
+import threading
+from collections import OrderedDict, deque
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from panel import clock
+from panel.keys import hash_token, same
+from panel.models import Server, Settings, searchable
+from panel.preferences.passwords import verify_secret
+from panel.sync.refusals import SyncRefusal
+
+# Wrong pairs that one address may try within the window. More than people's five: behind one
+# address may sit many satellites, and their names are no secrets to each other.
+MOST_WRONG, WINDOW = 20, timedelta(minutes=15)
+_MOST_ADDRESSES, _MOST_KNOWN = 10_000, 2_000
+
+
+@dataclass(frozen=True)
+class Pair:
+    """User name, and the password as it travels: lower-case hex SHA-256."""
+
+    user_name: str
+    wire_password: str
+
+
+@dataclass(frozen=True)
+class DeviceToken:
+    """What a primary gave to one device instead: ``SYNC_ID.SECRET``."""
+
+    sync_id: int
+    token: str
+
+
+def read_authorization(header: str) -> Pair | DeviceToken:
+    """Read an ``Authorization`` header. Raise SyncRefusal if there is neither in it."""
+    scheme, _, value = header.strip().partition(" ")
+    if scheme.lower() == "bearer":
+        sync_id, _, secret = value.partition(".")
+        if sync_id.isascii() and sync_id.isdigit() and len(sync_id) <= 10 and secret:
+            return DeviceToken(int(sync_id), value)
+        raise SyncRefusal("device_token_ended")
+    if scheme.lower() == "basic":
+        try:
+            user_name, _, password = base64.b64decode(value, validate=True).decode().partition(":")
+            return Pair(user_name, password)
+        except (binascii.Error, UnicodeError):
+            pass
+    raise SyncRefusal("site_name_not_found")
+
+
+def find_device(session: Session, device: DeviceToken) -> Server:
+    """Return the row whose token this is. Raise SyncRefusal (device_token_ended)."""
+    server = find_server(session, device.sync_id)
+    if server is None or server.device_token_hash is None:
+        raise SyncRefusal("device_token_ended")
+    if not same(server.device_token_hash, hash_token(device.token)):
+        raise SyncRefusal("device_token_ended")
+    return server
+
+
+def find_server(session: Session, sync_id: int) -> Server | None:
+    """Return the live row with this Sync ID."""
+    query = select(Server).where(Server.sync_id == sync_id, Server.removed_at.is_(None))
+    return session.scalar(query)
+
+
+class Doorkeeper:
+    """Checks pairs, and stops hearing an address that gave too many wrong ones.
+
+    One for each process. A pair that was right is remembered (as a digest), since v5 sends it with
+    every request and argon2 is slow on purpose.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._wrong: OrderedDict[str, deque[datetime]] = OrderedDict()
+        self._right: OrderedDict[str, None] = OrderedDict()
+
+    def check_pair(self, session: Session, pair: Pair, address: str) -> Server | None:
+        """Return the row that has this pair as its own; None if it is the shared pair.
+
+        Raise SyncRefusal: too_many_tries, site_name_not_found, site_incorrect_password.
+        """
+        self._refuse_if_closed(address)
+        owner, password_hash = _find_pair(session, pair.user_name)
+        if password_hash is None:
+            self._count(address)
+            raise SyncRefusal("site_name_not_found")
+        if not self._is_right(password_hash, pair.wire_password):
+            self._count(address)
+            raise SyncRefusal("site_incorrect_password")
+        return owner
+
+    def _is_right(self, password_hash: str, wire_password: str) -> bool:
+        digest = hashlib.sha256(f"{password_hash} {wire_password}".encode()).hexdigest()
+        with self._lock:
+            if digest in self._right:
+                return True
+        if not verify_secret(password_hash, wire_password):
+            return False
+        with self._lock:
+            self._right[digest] = None
+            _trim(self._right, _MOST_KNOWN)
+        return True
+
+    def _refuse_if_closed(self, address: str) -> None:
+        now = clock.now()
+        with self._lock:
+            wrong = self._wrong.get(address)
+            if wrong and len(wrong) == MOST_WRONG and now - wrong[0] < WINDOW:
+                seconds = int((wrong[0] + WINDOW - now).total_seconds()) + 1
+                raise SyncRefusal("too_many_tries", seconds=seconds)
+
+    def _count(self, address: str) -> None:
+        with self._lock:
+            self._wrong.setdefault(address, deque(maxlen=MOST_WRONG)).append(clock.now())
+            self._wrong.move_to_end(address)
+            _trim(self._wrong, _MOST_ADDRESSES)
+
+
+def _find_pair(session: Session, user_name: str) -> tuple[Server | None, str | None]:
+    """Return the row with this user name of its own, or None for the shared one, and the hash."""
+    key = searchable(user_name)
+    query = select(Server).where(Server.user_name_key == key, Server.removed_at.is_(None))
+    server = (
+        session.scalar(query.where(Server.password_hash.is_not(None)).limit(1)) if key else None
+    )
+    if server is not None:
+        return server, server.password_hash
+    settings = session.get_one(Settings, 1)
+    if key and searchable(settings.user_name) == key:
+        return None, settings.password_hash
+    return None, None
+
+
+def _trim(kept: OrderedDict[str, Any], most: int) -> None:
+    while len(kept) > most:
+        kept.popitem(last=False)

@@ -1,0 +1,63 @@
+"""Reading what another server sent: every value is checked before it is used."""
+
+import unicodedata
+from typing import Any
+
+
+class BadMessage(Exception):
+    """A message is not what PROTOCOL.md says; the text names what is wrong, for the log."""
+
+
+def is_plain(text: str) -> bool:
+    """Say whether ``text`` is free of control characters and of halves of characters."""
+    return all(unicodedata.category(character) not in ("Cc", "Cs") for character in text)
+
+
+def whole(value: Any, lowest: int, highest: int) -> int:
+    """Return ``value`` if it is a whole number within bounds. Raise :class:`BadMessage`."""
+    # True is an int to Python, but not in JSON.
+    if type(value) is not int or not lowest <= value <= highest:
+        raise BadMessage(f"not a whole number from {lowest} to {highest}")
+    return value
+
+
+class Fields:
+    """The members of one JSON object, read by name and by kind."""
+
+    def __init__(self, value: Any) -> None:
+        if not isinstance(value, dict):
+            raise BadMessage("not a JSON object")
+        self._members = value
+
+    def get(self, name: str) -> Any:
+        """Return a member of any kind, None if it is missing."""
+        return self._members.get(name)
+
+    def whole(self, name: str, lowest: int, highest: int, default: int | None = None) -> int:
+        """Return a whole number within bounds."""
+        value = self._members.get(name, default)
+        try:
+            return whole(value, lowest, highest)
+        except BadMessage as error:
+            raise BadMessage(f"{name}: {error}") from error
+
+    def text(self, name: str, longest: int, default: str | None = None) -> str:
+        """Return a text of at most ``longest`` characters, without control characters."""
+        value = self._members.get(name, default)
+        if not isinstance(value, str) or len(value) > longest or not is_plain(value):
+            raise BadMessage(f"{name}: not a text of at most {longest} characters")
+        return value
+
+    def flag(self, name: str) -> bool:
+        """Return whether a member is there and true."""
+        value = self._members.get(name, False)
+        if not isinstance(value, bool):
+            raise BadMessage(f"{name}: neither true nor false")
+        return value
+
+    def list(self, name: str) -> list[Any]:
+        """Return a list, empty if it is missing."""
+        value = self._members.get(name, [])
+        if not isinstance(value, list):
+            raise BadMessage(f"{name}: not a list")
+        return value

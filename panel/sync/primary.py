@@ -1,0 +1,199 @@
+"""The primary's side of an exchange: bytes in, bytes out. Nothing here knows of a web server."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from panel.db import Database
+from panel.models import Server
+from panel.preferences.actor import Actor
+from panel.sync import callers, streams
+from panel.sync.arrivals import Outcome, pushed_by
+from panel.sync.asides import retry, take_or_set_aside
+from panel.sync.batches import item_of
+from panel.sync.credentials import Doorkeeper, read_authorization
+from panel.sync.fields import BadMessage, Fields
+from panel.sync.messages import (
+    OLDEST_VERSION,
+    VERSION,
+    Answer,
+    Cursors,
+    Mode,
+    Refused,
+    Request,
+    Stream,
+)
+from panel.sync.models import Clock, Peer, Record
+from panel.sync.refusals import SyncRefusal
+from panel.sync.reports import note_exchange, note_refusal
+from panel.sync.wire import Body, read_body, write_body
+
+# Once so much is in an answer, the next stream waits for the next one.
+_ENOUGH_BYTES = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the web side sends: status, headers and body."""
+
+    status: int
+    headers: dict[str, str]
+    content: bytes
+
+
+@dataclass
+class Primary:
+    """What answers exchanges: its database, and who keeps the door of this process."""
+
+    database: Database
+    doorkeeper: Doorkeeper = field(default_factory=Doorkeeper)
+
+    def exchange(self, content: bytes, headers: Mapping[str, str], address: str) -> Reply:
+        """Answer one ``POST /sync/exchange`` that came from ``address``. Raise nothing expected.
+
+        ``headers`` are looked up as ``Authorization``, ``Content-Encoding``, ``Accept-Encoding``.
+        """
+        body = Body(content, headers.get("Content-Encoding", ""))
+        try:
+            message, status = self._answer(body, headers, address).to_json(), 200
+        except SyncRefusal as refusal:
+            note_refusal(self.database, refusal, address)
+            message, status = _error(refusal), refusal.status
+        answer = write_body(message, headers.get("Accept-Encoding", ""))
+        encoding = {"Content-Encoding": answer.encoding} if answer.encoding else {}
+        return Reply(status, encoding, answer.content)
+
+    def _answer(self, body: Body, headers: Mapping[str, str], address: str) -> Answer:
+        try:
+            value = read_body(body)
+            _check_version(Fields(value))
+            request = Request.from_json(value)
+        except BadMessage as error:
+            raise SyncRefusal("bad_request", what=str(error)) from error
+        credentials = read_authorization(headers.get("Authorization", ""))
+        with self.database.reading() as session:
+            caller = callers.recognise(
+                session, self.doorkeeper, credentials, request.about, address
+            )
+        if request.mode is Mode.TEST:
+            return self._try(caller)
+        with self.database.writing() as session:
+            server, peer, token = callers.admit(session, caller, Actor("", address, "sync"))
+            answer = _exchange(session, server, peer, request, token)
+            note_exchange(session, server, peer, request, answer)
+        return answer
+
+    def _try(self, caller: callers.Caller) -> Answer:
+        with self.database.writing() as session:
+            callers.admit(session, caller, Actor("", "", "sync"))
+            session.rollback()
+        return Answer()
+
+
+def _check_version(fields: Fields) -> None:
+    version = fields.whole("version", 0, 2**31)
+    if not OLDEST_VERSION <= version <= VERSION:
+        raise SyncRefusal(
+            "api_version_incompatible", oldest=OLDEST_VERSION, newest=VERSION, theirs=version
+        )
+
+
+def _exchange(session: Session, server: Server, peer: Peer, request: Request, token: str) -> Answer:
+    _check_point(session, server, peer, request)
+    outcome = _push(session, server, request)
+    to_pull = _count(session, server, request) if request.start else 0
+    records, cursors, more = _pull(session, server, request)
+    moved = bool(request.records) or cursors != _cursors(request)
+    rolled = bool(request.next_point) and (moved or request.mode is not Mode.NORMAL)
+    if rolled:
+        peer.point_before, peer.point = request.point, request.next_point
+    return Answer(
+        rolled=rolled,
+        cursors=cursors if moved else {},
+        records={stream: [item_of(one) for one in found] for stream, found in records.items()},
+        more=more,
+        to_pull=to_pull,
+        refused=[Refused(item.position, p.reason, p.values) for item, p in outcome.refused],
+        token=token,
+    )
+
+
+def _check_point(session: Session, server: Server, peer: Peer, request: Request) -> None:
+    """Refuse where one side does not remember what the other one does (PROTOCOL.md, *Points*)."""
+    if request.mode is Mode.BEGIN:
+        return
+    is_last = request.point == peer.point
+    is_lost_answer = request.point == peer.point_before and request.next_point == peer.point
+    count = session.get_one(Clock, 1)
+    cursors = _cursors(request)
+    knows_more = max(cursors.values()) > count.seq
+    followed = min(cursors[Stream.CENTRAL], cursors[Stream.ADDRESSED])
+    missed = request.mode is Mode.NORMAL and followed < count.purged_seq
+    if not (is_last or is_lost_answer) or knows_more or missed:
+        refusal = SyncRefusal("initialise_needed")
+        refusal.server_id = server.id
+        raise refusal
+
+
+def _push(session: Session, server: Server, request: Request) -> Outcome:
+    rule = pushed_by(server.sync_id)
+    if request.start:
+        retry(session, server.sync_id, rule)
+    if not request.records:
+        return Outcome()
+    return take_or_set_aside(session, server.sync_id, request.records, rule)
+
+
+def _cursors(request: Request) -> Cursors:
+    return {stream: request.cursors.get(stream, 0) for stream in Stream}
+
+
+def _streams(request: Request) -> list[Stream]:
+    return list(Stream) if request.mode is not Mode.NORMAL else [Stream.CENTRAL, Stream.ADDRESSED]
+
+
+def _pull(
+    session: Session, server: Server, request: Request
+) -> tuple[dict[Stream, list[Record]], Cursors, Stream | None]:
+    """Return the records of each stream, where each goes on, and the first that has more."""
+    records: dict[Stream, list[Record]] = {}
+    cursors = _cursors(request)
+    room, size = request.limit, 0
+    for stream in _streams(request):
+        if room < 1 or size > _ENOUGH_BYTES:
+            return records, cursors, stream
+        page = _page(session, server.sync_id, stream, cursors[stream], room)
+        records[stream], cursors[stream] = list(page.records), page.cursor
+        if page.more:
+            return records, cursors, stream
+        room -= len(page.records)
+        size += sum(record.size for record in page.records)
+    return records, cursors, None
+
+
+def _page(session: Session, sync_id: int, stream: Stream, cursor: int, room: int) -> streams.Page:
+    match stream:
+        case Stream.RESTORE:
+            return streams.owned(session, sync_id, cursor, room)
+        case Stream.CENTRAL:
+            return streams.central(session, cursor, room)
+        case Stream.ADDRESSED:
+            return streams.addressed(session, sync_id, cursor, room)
+
+
+def _count(session: Session, server: Server, request: Request) -> int:
+    conditions = {
+        Stream.RESTORE: Record.owner == server.sync_id,
+        Stream.CENTRAL: streams.central_records(),
+        Stream.ADDRESSED: Record.to == server.sync_id,
+    }
+    return sum(
+        streams.count(session, conditions[stream], _cursors(request)[stream])
+        for stream in _streams(request)
+    )
+
+
+def _error(refusal: SyncRefusal) -> dict[str, Any]:
+    return {"error": {"code": refusal.code, "data": refusal.values or None}}

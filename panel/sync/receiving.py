@@ -1,0 +1,114 @@
+"""What a satellite does with an answer: all of it in one transaction, then the complete pulls."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import update
+from sqlalchemy.orm import Session
+
+from panel.db import Database
+from panel.keys import Vault
+from panel.sync import inbox
+from panel.sync.arrivals import Problem, pulled_by
+from panel.sync.asides import forget, set_aside
+from panel.sync.messages import Answer, Request, Stream
+from panel.sync.models import Link, Record, Run
+from panel.sync.sending import Sent
+from panel.sync.sizes import measure
+from panel.sync.transport import Meter
+
+_SEQS_AT_ONCE = 500
+_STEPS = {
+    Stream.RESTORE: "initialising",
+    Stream.CENTRAL: "pulling_central",
+    Stream.ADDRESSED: "pulling_addressed",
+}
+
+
+@dataclass(frozen=True)
+class Received:
+    """An answer, how many seconds the exchange took, and what the line measured."""
+
+    answer: Answer
+    seconds: float
+    meter: Meter
+
+
+def store(session: Session, run: Run, vault: Vault, sent: Sent, received: Received) -> None:
+    """Store everything that an answer brought or proved."""
+    answer, link = received.answer, session.get_one(Link, 1)
+    if answer.rolled:
+        link.point = sent.request.next_point
+    link.next_point = ""
+    link.protocol = "own"
+    if answer.token:
+        link.device_token_sealed = vault.seal(answer.token)
+    if answer.cursors:
+        link.central_cursor = answer.cursors.get(Stream.CENTRAL, 0)
+        link.addressed_cursor = answer.cursors.get(Stream.ADDRESSED, 0)
+        link.restore_cursor = answer.cursors.get(Stream.RESTORE, 0)
+    _store_pushed(session, sent, answer)
+    pulled = sum(inbox.receive(session, s, items) for s, items in answer.records.items())
+    _count(run, sent.request, received, pulled)
+    _measure(link, sent.request, received)
+
+
+def complete(database: Database, answer: Answer) -> list[Stream]:
+    """Return the streams that are complete with ``answer`` and have something to apply."""
+    streams = [Stream.CENTRAL, Stream.ADDRESSED]
+    if answer.more is not None:
+        streams = streams[: streams.index(answer.more)]
+    with database.reading() as session:
+        return [stream for stream in streams if not inbox.is_empty(session, stream)]
+
+
+def apply(session: Session, stream: Stream, own_sync_id: int) -> int:
+    """Apply a complete pull; return how many records were set aside."""
+    refused = inbox.apply(session, stream, pulled_by(own_sync_id))
+    inbox.clear(session, stream)
+    return refused
+
+
+def _store_pushed(session: Session, sent: Sent, answer: Answer) -> None:
+    """Note what reached the primary; a record that changed since has another seq, and waits on."""
+    items = {item.position: item for item in sent.request.records}
+    _reached(session, list(items))
+    own_sync_id = sent.orders.sync_id
+    for one in answer.refused:
+        if item := items.pop(one.position, None):
+            set_aside(session, own_sync_id, item, Problem(one.reason, one.values))
+    forget(session, own_sync_id, list(items.values()))
+
+
+def _reached(session: Session, seqs: Sequence[int]) -> None:
+    for start in range(0, len(seqs), _SEQS_AT_ONCE):
+        some = seqs[start : start + _SEQS_AT_ONCE]
+        session.execute(
+            update(Record).where(Record.seq.in_(some)).values(waiting=False),
+            execution_options={"synchronize_session": False},
+        )
+
+
+def _count(run: Run, request: Request, received: Received, pulled: int) -> None:
+    answer = received.answer
+    run.pushed += len(request.records)
+    run.pulled += pulled
+    run.to_pull = max(run.to_pull, answer.to_pull, run.pulled)
+    run.set_aside += len(answer.refused)
+    if answer.more is not None and not request.waiting:
+        run.step = _STEPS[answer.more]
+    up, down = received.meter.take_bytes()
+    run.bytes_up += up
+    run.bytes_down += down
+
+
+def _measure(link: Link, request: Request, received: Received) -> None:
+    """Learn how long a record takes, from exchanges that carried some in one direction only."""
+    up, down = len(request.records), sum(map(len, received.answer.records.values()))
+    way = received.meter.round_trip_seconds
+    if not down:
+        link.seconds_per_record_up = measure(link.seconds_per_record_up, up, received.seconds, way)
+    if not up:
+        link.seconds_per_record_down = measure(
+            link.seconds_per_record_down, down, received.seconds, way
+        )

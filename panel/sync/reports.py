@@ -1,0 +1,123 @@
+"""What a primary writes down of its satellites' exchanges: contact, success, runs, refusals."""
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from panel import clock
+from panel.db import Database
+from panel.models import Server
+from panel.preferences import activity
+from panel.preferences.activity import What
+from panel.preferences.actor import Actor
+from panel.sync.callers import Stranger, find_peer
+from panel.sync.messages import Answer, Request, Stream
+from panel.sync.models import Peer, Run
+from panel.sync.refusals import SyncRefusal
+
+# These are part of a talk that goes on, no refusals that anybody has to see.
+_SILENT = {
+    "identity_wanted",
+    "device_token_ended",
+    "bad_request",
+    "sync_paused",
+    "too_many_tries",
+}
+
+
+def note_exchange(
+    session: Session, server: Server, peer: Peer, request: Request, answer: Answer
+) -> None:
+    """Write down an exchange that went well, within its own transaction."""
+    now = clock.now()
+    server.last_contact_at = now
+    peer.waiting_there, peer.protocol = request.waiting, "own"
+    peer.refusal, peer.refusal_values = "", None
+    peer.central_cursor = request.cursors.get(Stream.CENTRAL, 0)
+    peer.addressed_cursor = request.cursors.get(Stream.ADDRESSED, 0)
+    peer.restore_cursor = request.cursors.get(Stream.RESTORE, 0)
+    ends = answer.more is None and not request.waiting
+    if ends:
+        server.last_success_at = now
+        peer.initialisation = "completed"
+    _note_run(session, server, request, answer, ends)
+
+
+def _note_run(
+    session: Session, server: Server, request: Request, answer: Answer, ends: bool
+) -> None:
+    """Only runs that move something are kept: most of a thousand satellites' move nothing."""
+    run = open_run(session, server.sync_id)
+    if run is not None and request.start:
+        run.ended_at, run.result = clock.now(), "cut_off"
+        run = None
+    delivered = sum(map(len, answer.records.values()))
+    if run is None:
+        if not request.records and not delivered:
+            return
+        run = Run(other=server.sync_id, started_at=clock.now())
+        # A default comes with the INSERT, and these are counted up before.
+        run.pushed = run.pulled = run.to_push = run.to_pull = run.set_aside = 0
+        session.add(run)
+    run.step = "pushing" if request.waiting else "pulling_central"
+    # As the satellite counts: what goes up is pushed, what comes down is pulled.
+    run.pushed += len(request.records)
+    run.to_push = run.pushed + request.waiting
+    run.pulled += delivered
+    run.to_pull = max(run.to_pull, answer.to_pull, run.pulled)
+    run.set_aside += len(answer.refused)
+    if ends:
+        run.ended_at, run.result = clock.now(), "well"
+
+
+def note_refusal(database: Database, refusal: SyncRefusal, address: str) -> None:
+    """Write down a refusal in a transaction of its own, since the one it came from is undone."""
+    if refusal.code in _SILENT:
+        return
+    with database.writing() as session:
+        if isinstance(refusal, Stranger):
+            refusal.note(session)
+        elif refusal.server_id is not None:
+            _note_on_row(session, refusal, refusal.server_id, address)
+        else:
+            activity.record(
+                session,
+                Actor("", address, "sync"),
+                What.SYNC_REFUSED,
+                became={"code": refusal.code},
+            )
+
+
+def _note_on_row(session: Session, refusal: SyncRefusal, server_id: int, address: str) -> None:
+    server = session.get_one(Server, server_id, with_for_update=True)
+    peer = find_peer(session, server)
+    server.last_contact_at = clock.now()
+    values = refusal.values or None
+    if (peer.refusal, peer.refusal_values) == (refusal.code, values):
+        return
+    peer.refusal, peer.refusal_values = refusal.code, values
+    now = clock.now()
+    session.add(
+        Run(
+            other=server.sync_id,
+            started_at=now,
+            ended_at=now,
+            result="refused",
+            reason=refusal.code,
+            reason_values=values,
+        )
+    )
+    activity.record(
+        session,
+        Actor("", address, "sync"),
+        What.SYNC_REFUSED,
+        subject="server",
+        subject_id=server.id,
+        label=f"{server.sync_id} {server.name}",
+        became={"code": refusal.code},
+    )
+
+
+def open_run(session: Session, sync_id: int) -> Run | None:
+    """Return the run of a satellite that has not ended yet."""
+    query = select(Run).where(Run.other == sync_id, Run.ended_at.is_(None))
+    return session.scalar(query.order_by(Run.id.desc()).limit(1))

@@ -1,0 +1,109 @@
+"""The satellite's side: one run, exchange by exchange, each stored as a whole before the next.
+
+What a run reached is in the database after every batch (cursors, inbox, points, counters), so that
+one that was cut off, in whatever way, goes on where it was; PROTOCOL.md has the states.
+"""
+
+from collections.abc import Callable
+
+from panel.models import PRIMARY_SYNC_ID
+from panel.sync import conversation, initialise, receiving, sending, streams
+from panel.sync.arrivals import pulled_by
+from panel.sync.asides import retry
+from panel.sync.messages import Answer, Mode
+from panel.sync.models import Link, Run
+from panel.sync.receiving import Received
+from panel.sync.refusals import SyncRefusal
+from panel.sync.running import Finish, Guard, Progress
+from panel.sync.sending import Sent
+from panel.sync.site import Orders, Site, read_orders
+from panel.sync.transport import LinkFault, Target, Transport
+
+OpenLine = Callable[[Target], Transport]
+
+
+class SatelliteRun:
+    """One run, from the first exchange to the last, over one connection."""
+
+    def __init__(self, site: Site, open_line: OpenLine, guard: Guard) -> None:
+        self._site = site
+        self._open_line = open_line
+        self._progress = Progress(site.database, guard)
+        self._line: Transport | None = None
+        self._target: Target | None = None
+
+    def run(self) -> Run:
+        """Synchronise until nothing is left to move, and return what became of it.
+
+        Raises only what the guard raises: every other end is a result of the run.
+        """
+        self._progress.begin()
+        try:
+            finish = self._go_on()
+        except SyncRefusal as refusal:
+            finish = Finish("refused", refusal.code, refusal.values)
+        except LinkFault as fault:
+            finish = Finish("failed", fault.code, fault.values)
+        finally:
+            if self._line is not None:
+                self._line.close()
+        return self._progress.end(finish)
+
+    def _go_on(self) -> Finish:
+        first = True
+        while True:
+            with self._site.database.reading() as session:
+                orders = read_orders(session, self._site)
+            if orders.interval_minutes == 0:
+                return Finish("paused")
+            line = self._line_to(orders.target)
+            sent = self._prepare(orders, first)
+            answer, response = conversation.exchange(
+                line, orders.pair, orders.token, orders.about, sent.request
+            )
+            received = Received(answer, response.seconds, line.meter)
+            with self._progress.step() as (session, run):
+                receiving.store(session, run, self._site.vault, sent, received)
+            self._apply(sent, answer)
+            if self._is_done(sent, answer):
+                return Finish("well")
+            first = False
+
+    def _line_to(self, target: Target) -> Transport:
+        """Return the line of this run; another one if the preferences lead elsewhere by now."""
+        if self._line is None or target != self._target:
+            if self._line is not None:
+                self._line.close()
+            self._line, self._target = self._open_line(target), target
+        return self._line
+
+    def _prepare(self, orders: Orders, first: bool) -> Sent:
+        with self._progress.step() as (session, run):
+            link = session.get_one(Link, 1)
+            if link.initialise == "needed":
+                initialise.begin(session, orders.sync_id)
+            if first:
+                retry(session, PRIMARY_SYNC_ID, pulled_by(orders.sync_id))
+            return sending.prepare(session, run, orders, first)
+
+    def _apply(self, sent: Sent, answer: Answer) -> None:
+        """Apply the streams that are complete by now, each in a transaction of its own."""
+        own_sync_id = sent.orders.sync_id
+        if sent.request.mode is not Mode.NORMAL:
+            if answer.more is None:
+                with self._progress.step() as (session, run):
+                    run.set_aside += initialise.finish(session, own_sync_id)
+            return
+        for stream in receiving.complete(self._site.database, answer):
+            with self._progress.step() as (session, run):
+                run.step = "applying"
+                run.set_aside += receiving.apply(session, stream, own_sync_id)
+
+    def _is_done(self, sent: Sent, answer: Answer) -> bool:
+        if answer.more is not None or sent.request.waiting:
+            return False
+        if sent.request.mode is Mode.NORMAL:
+            return True
+        with self._site.database.reading() as session:
+            # What the initialise kept back goes up now.
+            return not streams.count_waiting(session)

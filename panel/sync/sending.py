@@ -1,0 +1,79 @@
+"""What a satellite sends next: its own waiting records, and what it wants in return."""
+
+import secrets
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
+
+from panel.sync import streams
+from panel.sync.batches import item_of
+from panel.sync.messages import Cursors, Mode, Request, Stream
+from panel.sync.models import Link, Run
+from panel.sync.site import Orders
+from panel.sync.sizes import batch_size
+
+_POINT_BYTES = 8
+
+
+@dataclass(frozen=True)
+class Sent:
+    """An exchange on its way, and the preferences that it obeys."""
+
+    request: Request
+    orders: Orders
+
+
+def prepare(session: Session, run: Run, orders: Orders, first: bool) -> Sent:
+    """Return the next exchange. What it proposes is remembered before it is sent."""
+    link = session.get_one(Link, 1)
+    link.next_point = secrets.token_urlsafe(_POINT_BYTES)
+    mode = mode_of(link)
+    waiting = streams.count_waiting(session) if mode is Mode.NORMAL else 0
+    records = []
+    if waiting:
+        size = batch_size(orders.request_size, link.seconds_per_record_up)
+        records = [item_of(record) for record in streams.waiting(session, size).records]
+    left = waiting - len(records)
+    _note(run, mode, len(records), waiting)
+    return Sent(
+        Request(
+            about=orders.about,
+            mode=mode,
+            start=first,
+            point=link.point,
+            next_point=link.next_point,
+            cursors=cursors_of(link),
+            waiting=left,
+            # Its own first: it pulls once the last of them is on its way.
+            limit=0 if left else batch_size(orders.request_size, link.seconds_per_record_down),
+            records=records,
+        ),
+        orders,
+    )
+
+
+def mode_of(link: Link) -> Mode:
+    """Return what the next exchange is for."""
+    if link.initialise == "done":
+        return Mode.NORMAL
+    # The first answer of an initialise brings a point.
+    return Mode.INITIALISE if link.point else Mode.BEGIN
+
+
+def cursors_of(link: Link) -> Cursors:
+    """Return how far each stream was received."""
+    cursors = {
+        Stream.CENTRAL: link.central_cursor,
+        Stream.ADDRESSED: link.addressed_cursor,
+    }
+    if link.initialise != "done":
+        cursors[Stream.RESTORE] = link.restore_cursor
+    return cursors
+
+
+def _note(run: Run, mode: Mode, pushing: int, waiting: int) -> None:
+    if mode is not Mode.NORMAL:
+        run.step = "initialising"
+    elif pushing:
+        run.step = "pushing"
+    run.to_push = max(run.to_push, run.pushed + waiting)
