@@ -42,7 +42,7 @@ class PanelProcess:
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | BaseProcess | None = None
-        self._environment = {
+        self.environment = {
             **{name: value for name, value in os.environ.items() if "SYNC_PANEL" not in name},
             "SYNC_PANEL_DATA_DIR": str(folder),
             "SYNC_PANEL_PORT": str(self.port),
@@ -55,13 +55,13 @@ class PanelProcess:
     @property
     def config(self) -> Config:
         """What this server reads out of its environment."""
-        return load(self._environment)
+        return load(self.environment)
 
     def shell(self, *words: str, stdin: str = "") -> str:
         """Run ``sync-panel words…`` on this server's data and return what it printed."""
         done = subprocess.run(
             [sys.executable, "-m", "panel.cli", *words],
-            env=self._environment,
+            env=self.environment,
             input=stdin,
             text=True,
             capture_output=True,
@@ -93,7 +93,7 @@ class PanelProcess:
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "panel.cli", "up"],
-                env=self._environment,
+                env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -147,7 +147,7 @@ class ForkedPanel(PanelProcess):
     """
 
     def _launch(self) -> None:
-        self._process = _nursery().Process(target=_serve, args=(self._environment, self.folder))
+        self._process = _nursery().Process(target=_serve, args=(self.environment, self.folder))
         self._process.start()
 
     def _exit_code(self) -> int | None:

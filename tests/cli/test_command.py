@@ -1,0 +1,89 @@
+"""The command as a whole: what it is given, what it answers when the installation is not right."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from sqlalchemy import text
+
+from panel.cli import COMMANDS, commands
+from tests.cli.shell import Shell
+from tests.conftest import NewDatabase
+
+Named = tuple[str, click.Command]
+
+
+def every_command(group: click.Group = commands, path: str = "") -> Iterator[Named]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            yield from every_command(command, f"{path} {name}")
+        else:
+            yield f"{path} {name}".strip(), command
+
+
+def test_no_secret_is_ever_an_argument() -> None:
+    secrets = ("password", "passphrase", "code", "secret")
+    for path, command in every_command():
+        for parameter in command.params:
+            if isinstance(parameter, click.Option) and not parameter.is_flag:
+                assert not any(name.endswith(secrets) for name in parameter.opts), path
+            elif isinstance(parameter, click.Argument):
+                assert not str(parameter.name).endswith(secrets), path
+
+
+def test_every_command_explains_itself(shell: Shell) -> None:
+    for path, command in every_command():
+        assert command.get_short_help_str(80), path
+        assert "Usage: " in shell.do(*path.split(), "--help")
+
+
+def test_the_help_names_each_command(shell: Shell) -> None:
+    answer = shell.do("--help")
+    assert [name for name in COMMANDS if f"  {name} " not in answer] == []
+    assert "Sync Panel 0." in shell.do("--version")
+    assert "No such command" in shell.refused("fly", code=2)
+
+
+def test_without_a_panel_nothing_is_made(tmp_path: Path, new_sqlite: NewDatabase) -> None:
+    shell = Shell(tmp_path, new_sqlite(False))
+    assert f"There is no panel in {tmp_path} yet." in shell.refused("settings", "show")
+    shell.do("init", "--user", "Asha", stdin="palm tree letters\ncoral-reef-7421\n")
+    shell.do("settings", "show")
+    shell.database.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("PORT", "http", "must be a whole number from 0 to 65535"),
+        ("COLOUR", "red", "is not a setting"),
+        ("DATABASE_URL", "mysql://u:hunter2@h/n", "must begin with sqlite:/// or"),
+        ("DATABASE_URL", "postgresql+psycopg://u:hunter2@h:port/n", "is not a URL of SQLAlchemy"),
+        ("SECRET_KEY", "hunter2", "at least 32 characters"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_and_exit_code_2(
+    shell: Shell, name: str, value: str, reason: str
+) -> None:
+    shell.environment[f"SYNC_PANEL_{name}"] = value
+    error = shell.refused("settings", "show", code=2)
+    assert f"SYNC_PANEL_{name}" in error
+    assert reason in error
+    assert error.count("\n") == 1
+    assert "hunter2" not in error
+
+
+def test_a_database_that_does_not_answer_is_one_line(shell: Shell, tmp_path: Path) -> None:
+    shell.environment["SYNC_PANEL_DATABASE_URL"] = f"sqlite:///{tmp_path}/missing/panel.sqlite3"
+    error = shell.refused("settings", "show")
+    assert error == "Error: The database failed: unable to open database file\n"
+
+
+def test_a_newer_database_is_left_alone(shell: Shell) -> None:
+    with shell.database.writing() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    assert "newer version of Sync Panel" in shell.refused("settings", "show")
