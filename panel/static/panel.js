@@ -1,1 +1,54 @@
 // The few lines of script that the panel needs beside htmx.
+(() => {
+  const { body, documentElement: root } = document;
+  const listen = (name, act) => body.addEventListener(name, act);
+
+  // Moments in the reader's own words and time zone; the whole of it stays in the title.
+  const units = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
+  const ago = new Intl.RelativeTimeFormat(root.lang, { numeric: "auto", style: "short" });
+  const tell = () => {
+    for (const time of document.querySelectorAll("time:not(.day)")) {
+      const at = new Date(time.dateTime);
+      const seconds = Math.min(0, (at - Date.now()) / 1000);
+      const [unit, size] = units.find(([, size]) => seconds <= -size) || units[3];
+      time.title = at.toLocaleString(root.lang);
+      time.textContent = time.className
+        ? at.toLocaleTimeString(root.lang, { hour: "2-digit", minute: "2-digit" })
+        : ago.format(Math.trunc(seconds / size), unit);
+    }
+  };
+  tell();
+  setInterval(tell, 60000);
+  listen("htmx:load", tell);
+
+  // An answer that did not come, or that is no answer of ours: said beside what was pressed.
+  const complain = (event, sentence) => {
+    const { elt, requestConfig } = event.detail;
+    const words = document.createElement("b");
+    words.className = "bad lost";
+    words.setAttribute("role", "alert");
+    words.textContent = body.dataset[sentence || (requestConfig.verb == "get" ? "lost" : "unsaved")];
+    elt.localName == "form" ? elt.append(words) : elt.after(words);
+  };
+  listen("htmx:sendError", complain);
+  listen("htmx:timeout", complain);
+  listen("htmx:beforeRequest", () => document.querySelectorAll(".lost").forEach((words) => words.remove()));
+  listen("htmx:beforeSwap", (event) => {
+    const { xhr, serverResponse } = event.detail;
+    const ours = xhr.status < 500 || xhr.getResponseHeader("HX-Retarget");
+    if (ours && !/^\s*<(!|html)/i.test(serverResponse)) return;
+    event.detail.shouldSwap = false;
+    complain(event, "failed");
+  });
+
+  // A swap that took the focused element away gives the focus to what its successor names.
+  listen("htmx:afterSettle", (event) => {
+    const back = event.detail.requestConfig?.elt.dataset.back;
+    if (back && document.activeElement == body) document.querySelector(back)?.focus();
+  });
+
+  // Escape is Cancel.
+  listen("keydown", (event) => {
+    if (event.key == "Escape") event.target.form?.querySelector("a.button")?.click();
+  });
+})();

@@ -1,0 +1,66 @@
+"""The lock's own bar: the dialog for the authorisation code, until when it is open, Lock now."""
+
+from flask import Blueprint, Response, request
+from flask.typing import ResponseReturnValue
+from flask_babel import gettext as _
+
+from panel.errors import Invalid, Throttled
+from panel.preferences import unlock
+from panel.preferences.people import Permission
+from panel.web.access import permitted
+from panel.web.errors import wants_json, with_retry_after
+from panel.web.htmx import back_to_page, is_fragment
+from panel.web.lock import CODE_FIELD, begin_unlock, end_unlock, open_unlock
+from panel.web.page import LOCKABLE, after_change, show_part
+from panel.web.services import services
+from panel.web.session import actor, current_person
+
+blueprint = Blueprint("unlock", __name__)
+
+
+@blueprint.get("/unlock")
+@permitted(Permission.EDIT)
+def ask() -> ResponseReturnValue:
+    """Open the dialog for the code, where the bar was."""
+    if open_unlock() is not None:
+        return after_change(*LOCKABLE, anchor="bar")
+    return show_part("bar.html", dialog=True)
+
+
+@blueprint.post("/unlock")
+@permitted(Permission.EDIT)
+def enter() -> ResponseReturnValue:
+    """Unlock with the right code; a wrong one opens the dialog again with the reason."""
+    code = request.form.get(CODE_FIELD, "")
+    try:
+        found = unlock.try_code(
+            services().database, actor(), code, services().config.unlock_minutes
+        )
+    except (Invalid, Throttled) as refusal:
+        if wants_json():
+            raise
+        return _refused(refusal)
+    begin_unlock(found)
+    return after_change(*LOCKABLE, anchor="bar", said=_("Unlocked."))
+
+
+@blueprint.post("/lock")
+def close() -> ResponseReturnValue:
+    """Lock now: every unlock of this person ends, in other browsers too."""
+    person = current_person()
+    if person is not None:
+        with services().database.writing() as session:
+            unlock.lock_now(session, actor(), person.id)
+    end_unlock()
+    return after_change(*LOCKABLE, anchor="bar", said=_("Locked."))
+
+
+@blueprint.get("/bar")
+def cancel() -> ResponseReturnValue:
+    """Close the dialog again: the bar as it was."""
+    return show_part("bar.html") if is_fragment() else back_to_page(_anchor="bar")
+
+
+def _refused(refusal: Invalid | Throttled) -> Response:
+    response = show_part("bar.html", refusal.status, dialog=True, refusal=refusal.message)
+    return with_retry_after(response, refusal)
