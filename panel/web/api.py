@@ -18,6 +18,7 @@ from panel.sync.bulk import as_line, as_write
 from panel.sync.following import changes
 from panel.sync.records import delete_record, get_record, list_records, put_record, write_records
 from panel.web.bearer import ask_for_tokens
+from panel.web.csrf import protect
 from panel.web.programs import BodyNotUnderstood, json_answer, read_json
 from panel.web.services import services
 from panel.words import say
@@ -27,6 +28,7 @@ USUAL_LIMIT, HIGHEST_LIMIT = 500, 5_000
 ONE_RECORD = "/records/<table>/<path:record_id>"
 
 blueprint = Blueprint("api", __name__, url_prefix="/api/v1")
+protect.exempt(blueprint)
 ask_for_tokens(blueprint, but_not=("api.describe",))
 
 

@@ -15,7 +15,6 @@ _KEPT_HEADERS = {
     "Content-Type",
     "Content-Length",
     "Content-Encoding",
-    "Vary",
     "WWW-Authenticate",
     "Allow",
     "Retry-After",
@@ -99,5 +98,4 @@ def _only_needed_headers(response: Response) -> Response:
     if is_for_programs():
         for name in set(response.headers.keys()) - _KEPT_HEADERS:
             del response.headers[name]
-        response.vary.discard("HX-Request")
     return response

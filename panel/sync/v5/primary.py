@@ -1,0 +1,101 @@
+"""The primary's side of v5: each call of a site is one transaction (PROTOCOL.md, *v5*)."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+
+from sqlalchemy.exc import OperationalError
+
+from panel.db import Database
+from panel.sync.credentials import Doorkeeper
+from panel.sync.fields import BadMessage
+from panel.sync.refusals import SyncRefusal
+from panel.sync.reports import note_refusal
+from panel.sync.v5 import sites
+from panel.sync.v5.calls import CALLS, Calls, Request
+from panel.sync.v5.wire import to_bytes
+
+# 1 024 records of the largest size would be a gigabyte; of the usual size they are half of one MiB.
+LARGEST_BODY_BYTES = 32 * 1024 * 1024
+# Asked while another call is under way, so it is none of them and waits for none.
+STATUS = ("GET", "site_status")
+
+
+__all__ = ["LARGEST_BODY_BYTES", "Answer", "Request", "answer", "is_call"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A status and a JSON body, which a 204 has none of."""
+
+    status: int
+    body: bytes = b""
+
+
+def is_call(method: str, name: str) -> bool:
+    """Say whether v5 has such a call."""
+    return (method, name) == STATUS or (method, name) in CALLS
+
+
+def answer(database: Database, doorkeeper: Doorkeeper, request: Request) -> Answer:
+    """Return the answer to one call of a site; an error is an answer too."""
+    try:
+        return _answer(database, doorkeeper, request)
+    except SyncRefusal as refusal:
+        note_refusal(database, refusal, request.address)
+        return _error_answer(refusal)
+    except BadMessage as error:
+        return _error_answer(SyncRefusal("bad_request", what=str(error)))
+    except OperationalError:
+        # The database was busy for longer than anybody should wait.
+        return _error_answer(SyncRefusal("site_auth_timeout"))
+
+
+def _error_answer(refusal: SyncRefusal) -> Answer:
+    message = refusal.code
+    error = {"code": refusal.code, "message": message, "data": refusal.values or None}
+    return Answer(refusal.status, to_bytes({"error": error}))
+
+
+def _answer(database: Database, doorkeeper: Doorkeeper, request: Request) -> Answer:
+    caller = sites.caller_of(request.headers, request.address)
+    server_id = sites.recognise(database, doorkeeper, caller)
+    if (request.method, request.name) == STATUS:
+        return Answer(200, to_bytes(_status_of(server_id)))
+    call = CALLS[request.method, request.name]
+    with _alone(server_id, request.name), database.writing() as session:
+        answered = call(Calls(session, sites.admit(session, server_id, caller), request))
+    return Answer(204) if answered is None else Answer(200, to_bytes(answered))
+
+
+# --- one call at a time for each site ------------------------------------------------------------
+
+_under_way: dict[int, str] = {}
+_under_way_lock = Lock()
+
+
+@contextmanager
+def _alone(server_id: int, name: str) -> Iterator[None]:
+    # What another process has under way is not seen here; there the locks of the rows make it wait.
+    with _under_way_lock:
+        if server_id in _under_way:
+            raise SyncRefusal("sync_is_running")
+        _under_way[server_id] = name
+    try:
+        yield
+    finally:
+        with _under_way_lock:
+            del _under_way[server_id]
+
+
+def _status_of(server_id: int) -> dict[str, Any]:
+    codes = {
+        None: ("idle", "Nothing is under way."),
+        "initialise": ("initialisation_in_progress", "The records of this site are being queued."),
+        "queued_records": ("integration_in_progress", "A batch is being stored."),
+    }
+    other = ("sync_is_running", "A call of this site is under way.")
+    code, message = codes.get(_under_way.get(server_id), other)
+    return {"code": code, "message": message, "data": None}

@@ -1,0 +1,54 @@
+"""What a primary writes down of a v5 site's runs, of which each call is only a part.
+
+A run begins with the first records that move, and ends when the site found its queue empty.
+"""
+
+from sqlalchemy.orm import Session
+
+from panel import clock
+from panel.sync.models import Run
+from panel.sync.reports import open_run
+from panel.sync.v5.sites import Site
+
+
+def cut_off(session: Session, site: Site) -> None:
+    """The site begins anew: whatever it did not finish was cut off."""
+    run = open_run(session, site.server.sync_id)
+    if run is not None:
+        run.ended_at, run.result = clock.now(), "cut_off"
+
+
+def note_pushed(session: Session, site: Site, count: int, left: int) -> None:
+    """The site pushed ``count`` records, and ``left`` are still there."""
+    if count:
+        run = _run(session, site)
+        run.step = "pushing"
+        run.pushed += count
+        run.to_push = run.pushed + left
+
+
+def note_pulled(session: Session, site: Site, step: str, count: int, left: int = 0) -> None:
+    """The site pulled ``count`` records in ``step``, and ``left`` more wait for it."""
+    if count:
+        run = _run(session, site)
+        run.step = step
+        run.pulled += count
+        run.to_pull = run.pulled + left
+
+
+def note_end(session: Session, site: Site) -> None:
+    """The site has everything: its run, and its cycle even if nothing moved, ended well."""
+    site.server.last_success_at = clock.now()
+    run = open_run(session, site.server.sync_id)
+    if run is not None:
+        run.ended_at, run.result = clock.now(), "well"
+
+
+def _run(session: Session, site: Site) -> Run:
+    run = open_run(session, site.server.sync_id)
+    if run is None:
+        run = Run(other=site.server.sync_id, started_at=clock.now(), protocol="v5")
+        # A default comes with the INSERT, and these are counted up before.
+        run.pushed = run.pulled = run.to_push = run.to_pull = run.set_aside = 0
+        session.add(run)
+    return run

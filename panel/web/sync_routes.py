@@ -1,0 +1,57 @@
+"""The addresses that other servers call: bytes in, bytes out. panel.sync checks who calls."""
+
+from typing import cast
+
+from flask import Blueprint, Flask, Response, abort, current_app, request
+
+from panel.sync import wire
+from panel.sync.primary import Primary
+from panel.sync.v5 import primary as v5
+from panel.web.csrf import protect
+from panel.web.programs import read_body
+from panel.web.services import services_of
+
+NAME = "primary"
+
+blueprint = Blueprint("sync", __name__, url_prefix="/sync")
+protect.exempt(blueprint)
+
+
+def init_sync(app: Flask) -> None:
+    """Let other servers call ``app``."""
+    app.extensions[NAME] = Primary(services_of(app).database)
+    app.register_blueprint(blueprint)
+
+
+@blueprint.post("/exchange")
+def exchange() -> Response:
+    """Take part in one exchange of our own protocol."""
+    request.max_content_length = wire.LARGEST_BODY_BYTES
+    content = request.get_data(cache=False)
+    reply = _primary().exchange(content, dict(request.headers), request.remote_addr or "")
+    response = Response(reply.content, reply.status, reply.headers)
+    # Both sides know what it is, and a satellite on a slow line pays for each byte.
+    del response.headers["Content-Type"]
+    return response
+
+
+@blueprint.route("/v5/<name>", methods=["GET", "POST"])
+def call_v5(name: str) -> Response:
+    """Answer one call of mSupply Sync v5, whose client sends JSON without saying so."""
+    if not v5.is_call(request.method, name):
+        abort(404)
+    call = v5.Request(
+        name=name,
+        method=request.method,
+        query=request.args,
+        headers={header.lower(): value for header, value in request.headers},
+        body=read_body(v5.LARGEST_BODY_BYTES),
+        address=request.remote_addr or "",
+    )
+    primary = _primary()
+    answer = v5.answer(primary.database, primary.doorkeeper, call)
+    return Response(answer.body, answer.status, mimetype="application/json")
+
+
+def _primary() -> Primary:
+    return cast(Primary, current_app.extensions[NAME])

@@ -1,0 +1,1 @@
+"""The API of applications on the same machine."""

@@ -1,0 +1,47 @@
+"""A primary with one v5 site in its list, and a site that calls as an Open mSupply server does."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from sqlalchemy import Engine
+
+from panel.app import create_app
+from panel.config import Config
+from panel.db import Database
+from panel.keys import Vault
+from panel.preferences.actor import Actor
+from panel.preferences.parameters import Parameters, save_parameters
+from panel.preferences.servers import ServerFields, add_server
+from tests.v5.remote_site import PASSWORD, SITE_ID, USER_NAME, RemoteSite
+
+SOMEBODY = Actor("asha")
+SECRET_KEY = "v5 tests, a key of at least 32 letters"
+
+
+@pytest.fixture
+def database(engine: Engine) -> Database:
+    """The primary's database, with the site in its list."""
+    database = Database(engine)
+    national = Parameters(1, "National Store", "NAT-01", "country", "a shared word", "", None)
+    site = ServerFields(
+        SITE_ID, "Kadavu Health Centre", "KDV-01", user_name=USER_NAME, password=PASSWORD
+    )
+    with database.writing() as session:
+        save_parameters(session, SOMEBODY, Vault([SECRET_KEY]), national, 1)
+        add_server(session, SOMEBODY, site)
+    return database
+
+
+@pytest.fixture
+def app(database: Database, engine: Engine, tmp_path: Path) -> Flask:
+    config = Config(data_dir=tmp_path, database_url=str(engine.url), secret_keys=(SECRET_KEY,))
+    return create_app(config, database)
+
+
+@pytest.fixture
+def site(app: Flask) -> Iterator[RemoteSite]:
+    """The site that the list has, on its own machine."""
+    with app.test_client() as client:
+        yield RemoteSite(client)
