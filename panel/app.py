@@ -16,6 +16,7 @@ from panel.places import TEMPLATES
 from panel.web import (
     activity,
     api,
+    applicants,
     clearing,
     health,
     interval,
@@ -23,9 +24,13 @@ from panel.web import (
     parameters,
     people,
     removal,
+    runs,
+    server_sync,
     servers,
+    set_aside,
     set_up,
     sign_in,
+    sync_page,
     unlock,
 )
 from panel.web.access import init_access
@@ -46,6 +51,7 @@ from panel.web.sync_routes import init_sync
 _VIEWS = (
     activity,
     api,
+    applicants,
     clearing,
     health,
     interval,
@@ -53,9 +59,13 @@ _VIEWS = (
     parameters,
     people,
     removal,
+    runs,
+    server_sync,
     servers,
+    set_aside,
     set_up,
     sign_in,
+    sync_page,
     unlock,
 )
 LARGEST_FORM_BYTES = 256 * 1024

@@ -51,8 +51,8 @@ def disagreements(
 
 def use_primarys(
     session: Session, actor: Actor, vault: Vault, confirmed: Collection[str] = ()
-) -> None:
-    """On a satellite: save what the primary says of both, and sync at once.
+) -> Settings:
+    """On a satellite: save what the primary says of both, and sync at once. Return the settings.
 
     Raise :class:`NotFound` where nothing differs any more, or what the preferences' verbs raise:
     another Sync ID has to be confirmed.
@@ -70,6 +70,7 @@ def use_primarys(
         here = Server.sync_id == PRIMARY_SYNC_ID, Server.removed_at.is_(None)
         _edit(session, actor, session.scalars(select(Server).where(*here)).one(), primarys)
     ask_to_sync(session, actor)
+    return settings
 
 
 def use_satellites(session: Session, actor: Actor, server_id: int) -> Server:

@@ -20,6 +20,8 @@ LABELS: Mapping[str, Message] = {
     "protocol": say("Protocol"),
     "private_ca": say("Private authority (PEM)"),
     "fingerprint": say("SHA-256 fingerprint"),
+    "primary_name": say("Name of the primary"),
+    "primary_store": say("Store of the primary"),
     "view": say("view"),
     "edit": say("edit preferences"),
     "manage": say("manage people"),

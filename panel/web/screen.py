@@ -35,6 +35,7 @@ from panel.web.lock import open_unlock
 from panel.web.services import services
 from panel.web.session import current_person
 from panel.web.static import Assets
+from panel.web.sync_screen import SyncScreen
 from panel.words import say
 
 # No key of the database is higher.
@@ -102,6 +103,11 @@ class Screen:
     def state(self) -> State:
         """How sync stands."""
         return read_state(self._session, self._now)
+
+    @cached_property
+    def sync(self) -> SyncScreen:
+        """What goes on, and what the sync asks of people."""
+        return SyncScreen(self._session, self.settings, self.state, self._now)
 
     @cached_property
     def culprits(self) -> list[Culprit]:
@@ -181,7 +187,7 @@ class Screen:
         assets: Assets = current_app.extensions["assets"]
         shown = (
             *(settings.interval_version, settings.parameters_version, self.own_hardware_id),
-            *(replace(self.state, run=None), self.culprits, runs),
+            *(replace(self.state, run=None), self.sync.version(), self.culprits, runs),
             *(listing.count, listing.total, rows, [row.id for row in self.removed]),
             *(request.full_path, str(request.accept_languages), open_unlock(), assets),
             person and (person.name, person.version, person.language),

@@ -1,0 +1,55 @@
+"""How one satellite stands, as its primary knows it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from panel.errors import NotFound
+from panel.models import Server
+from panel.sync.identity import Disagreement, disagreements
+from panel.sync.models import Peer, Record, SetAside
+from panel.sync.streams import central_records, count
+from panel.words import say
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One satellite. ``peer`` is None until it has called; the numbers are of records."""
+
+    server: Server
+    peer: Peer | None
+    waiting_for_it: int
+    waiting_there: int
+    set_aside: int
+    disagreements: Sequence[Disagreement]
+
+
+def read_standing(session: Session, server_id: int) -> Standing:
+    """Return how the satellite in this row of the list stands. Raise :class:`NotFound`."""
+    server = session.get(Server, server_id)
+    if server is None or server.removed_at is not None:
+        raise NotFound(say("This server is not in the list any more."))
+    peer = session.get(Peer, server_id)
+    return Standing(
+        server,
+        peer,
+        waiting_for_it=_waiting_for(session, server, peer),
+        waiting_there=peer.waiting_there if peer else 0,
+        set_aside=_set_aside_from(session, server),
+        disagreements=(
+            disagreements(peer.refusal, peer.refusal_values, at_primary=True) if peer else ()
+        ),
+    )
+
+
+def _waiting_for(session: Session, server: Server, peer: Peer | None) -> int:
+    central, addressed = (peer.central_cursor, peer.addressed_cursor) if peer else (0, 0)
+    to_it = Record.to == server.sync_id
+    return count(session, central_records(), central) + count(session, to_it, addressed)
+
+
+def _set_aside_from(session: Session, server: Server) -> int:
+    query = select(func.count()).select_from(SetAside).where(SetAside.source == server.sync_id)
+    return session.scalar(query.where(SetAside.left_out_at.is_(None))) or 0

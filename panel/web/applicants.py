@@ -1,0 +1,29 @@
+"""Satellites that wait to be added to this primary: one click, and the lock, from being rows."""
+
+from flask import Blueprint
+from flask.typing import ResponseReturnValue
+from flask_babel import gettext as _
+
+from panel.sync.applicants import add_applicant
+from panel.web.forms import PanelForm, attempt
+from panel.web.lock import locked
+from panel.web.page import after_change, full_page, show_part
+from panel.web.session import actor
+
+blueprint = Blueprint("applicants", __name__, url_prefix="/applicants")
+
+
+@blueprint.post("/<int:sync_id>/add")
+@locked(lambda sync_id: full_page(asked_applicant=sync_id))
+def add(sync_id: int) -> ResponseReturnValue:
+    """Make a row of one that waits."""
+    form = PanelForm()
+    server = attempt(form, lambda session: add_applicant(session, actor(), sync_id))
+    if server is None:
+        opened = {"asked_applicant": sync_id, "applicant_form": form}
+        return show_part("applicants.html", form.status, **opened)
+    return after_change(
+        *("applicants.html", "rows.html", "count.html", "pager.html", "state.html"),
+        anchor="servers",
+        said=_("Added."),
+    )

@@ -1,0 +1,68 @@
+"""What the page shows of the sync itself, beside the preferences: see panel.web.screen."""
+
+from datetime import datetime, timedelta
+from functools import cached_property
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from panel.models import Settings
+from panel.preferences.state import State
+from panel.sync.applicants import list_applicants
+from panel.sync.identity import Disagreement, disagreements
+from panel.sync.models import Applicant, Loop, Record, SetAside
+
+# A loop hears "Sync now" within seconds. Where none does, the page says so and stops asking.
+HEARD_WITHIN = timedelta(seconds=30)
+
+
+class SyncScreen:
+    """Read as the templates ask for it: a part costs its own queries only."""
+
+    def __init__(self, session: Session, settings: Settings, state: State, now: datetime) -> None:
+        self._session = session
+        self._settings = settings
+        self._state = state
+        self._now = now
+
+    @cached_property
+    def goes_on(self) -> bool:
+        """Say whether a run lasts, or was asked for just now: then the page asks how it goes."""
+        return self._state.run is not None or (self._state.asked and not self.is_unheard)
+
+    @cached_property
+    def is_unheard(self) -> bool:
+        """Say whether "Sync now" was pressed and nothing has begun: no loop runs, it seems."""
+        asked_at = self._session.get_one(Loop, 1).asked_at
+        return asked_at is not None and self._now - asked_at > HEARD_WITHIN
+
+    @cached_property
+    def set_aside(self) -> int:
+        """The number of records set aside and not left out."""
+        query = select(func.count()).select_from(SetAside).where(SetAside.left_out_at.is_(None))
+        return self._session.scalar(query) or 0
+
+    @cached_property
+    def is_empty(self) -> bool:
+        """Say whether this satellite has no record at all, as a new or restored one."""
+        return (
+            self._settings.is_satellite and self._session.scalar(select(Record.id).limit(1)) is None
+        )
+
+    @cached_property
+    def applicants(self) -> list[Applicant]:
+        """Who waits to be added to this primary."""
+        return list_applicants(self._session) if self._settings.is_primary else []
+
+    @cached_property
+    def disagreements(self) -> list[Disagreement]:
+        """Where this satellite and its primary do not agree on who they are."""
+        state = self._state
+        return disagreements(state.reason, state.reason_values, at_primary=False)
+
+    def version(self) -> tuple[object, ...]:
+        """Return marks that change with what is shown of this."""
+        applicants = [
+            (one.sync_id, one.name, one.store, one.hardware_id) for one in self.applicants
+        ]
+        return (self.goes_on, self.is_unheard, self.set_aside, self.is_empty, applicants)
