@@ -8,7 +8,8 @@ from panel.cli.answers import print_json
 from panel.cli.installation import installation
 from panel.cli.secret_input import STANDARD_INPUT, read_bytes, read_secret
 from panel.preferences.site_file import read_site
-from panel.preferences.transfer import Change, apply_import, export_site, plan_import
+from panel.preferences.take_over import apply_import
+from panel.preferences.transfer import Change, export_site, plan_import
 
 SIGNS = {"added": "+", "removed": "-", "changed": "~"}
 

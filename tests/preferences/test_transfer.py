@@ -16,7 +16,8 @@ from panel.preferences.passwords import verify_secret
 from panel.preferences.servers import ServerFields, add_server, list_servers
 from panel.preferences.shared_password import wire_password
 from panel.preferences.site_file import read_site
-from panel.preferences.transfer import apply_import, export_site, plan_import
+from panel.preferences.take_over import apply_import
+from panel.preferences.transfer import export_site, plan_import
 from tests.conftest import NewDatabase
 
 PASSPHRASE = "a passphrase of the tests"
