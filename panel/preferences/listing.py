@@ -1,13 +1,13 @@
 """The list of servers: found by a beginning, sorted by any column, in pages of 50.
 
-Every query is a walk along an index or a count over one, and there are at most three of them
-however long the list is. Beginnings are ranges: "ab" is everything from "ab" up to "ab\\U0010ffff".
+At most three queries however long the list is, each of which an index can answer. A beginning is
+a range: "ab" is everything from "ab" up to "ab\\U0010ffff", the last character there is.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, CompoundSelect, Select, func, select, union
+from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from panel.models import HIGHEST_SYNC_ID, NAME_LENGTH, Server, searchable
@@ -22,6 +22,7 @@ SORTS: dict[str, InstrumentedAttribute[object]] = {
     "hardware_id": Server.hardware_id,
     "last_success_at": Server.last_success_at,
 }
+_MAY_BE_NULL = {"hardware_id", "last_success_at"}
 _FOUND_BY = (Server.name_key, Server.store_key, Server.user_name_key)
 _LAST_CHARACTER = "\U0010ffff"
 _here = Server.removed_at.is_(None)
@@ -55,18 +56,12 @@ def list_servers(
     query = select(Server).where(_here)
     beginning = "".join(filter(str.isprintable, searchable(find)))[:NAME_LENGTH]
     if beginning:
-        matching = _ids_beginning_with(beginning)
-        count = session.scalar(select(func.count()).select_from(matching.subquery())) or 0
-        query = query.where(Server.id.in_(matching))
+        query = query.where(or_(*_ranges(beginning)))
+        count = session.scalar(query.with_only_columns(func.count())) or 0
     pages = max(1, -(-count // PAGE_SIZE))
     page = min(max(1, page), pages)
     query = _sorted(query, sort, descending).limit(PAGE_SIZE).offset((page - 1) * PAGE_SIZE)
     return Listing(list(session.scalars(query)), count, total, page, pages)
-
-
-def _ids_beginning_with(beginning: str) -> CompoundSelect[int]:
-    """One range of an index after the other; joined by OR they would be a walk through all."""
-    return union(*(select(Server.id).where(_here, found) for found in _ranges(beginning)))
 
 
 def _ranges(beginning: str) -> Iterator[ColumnElement[bool]]:
@@ -84,6 +79,6 @@ def _sorted(query: Select[Server], sort: str, descending: bool) -> Select[Server
     """Sort by a column, then by Sync ID; what is empty is the lowest on every database."""
     column = SORTS.get(sort, Server.sync_id)
     order = column.desc() if descending else column.asc()
-    if column in (Server.hardware_id, Server.last_success_at):
+    if sort in _MAY_BE_NULL:
         order = order.nulls_last() if descending else order.nulls_first()
     return query.order_by(order, Server.sync_id)

@@ -1,4 +1,4 @@
-"""What the tests of the preferences share: a database of either kind, and a clock that they move."""
+"""What the tests of the preferences share: a database of either kind, a clock to move."""
 
 from datetime import UTC, datetime, timedelta
 
