@@ -188,6 +188,7 @@ def upgrade() -> None:
         sa.Column("site_uuid", sa.String(length=36), nullable=False),
         sa.Column("point", sa.String(length=12), nullable=False),
         sa.Column("point_before", sa.String(length=12), nullable=False),
+        sa.Column("point_begun", sa.String(length=12), nullable=False),
         sa.Column("central_cursor", sa.BigInteger(), nullable=False),
         sa.Column("addressed_cursor", sa.BigInteger(), nullable=False),
         sa.Column("restore_cursor", sa.BigInteger(), nullable=False),

@@ -123,6 +123,9 @@ def _exchange(session: Session, server: Server, peer: Peer, request: Request, to
 def _check_point(session: Session, server: Server, peer: Peer, request: Request) -> None:
     """Refuse where one side does not remember what the other one does (PROTOCOL.md, *Points*)."""
     if request.mode is Mode.BEGIN:
+        if request.next_point == peer.point_begun != peer.point:
+            raise SyncRefusal("bad_request", what="a late repeat of an initialise")
+        peer.point_begun = request.next_point
         return
     is_last = request.point == peer.point
     is_lost_answer = request.point == peer.point_before and request.next_point == peer.point

@@ -26,7 +26,9 @@ class Sent:
 def prepare(session: Session, run: Run, orders: Orders, first: bool) -> Sent:
     """Return the next exchange. What it proposes is remembered before it is sent."""
     link = session.get_one(Link, 1)
-    link.next_point = secrets.token_urlsafe(_POINT_BYTES)
+    if not link.next_point:
+        # Else an exchange went out that was never answered: it is this one, once more.
+        link.next_point = secrets.token_urlsafe(_POINT_BYTES)
     mode = mode_of(link)
     waiting = streams.count_waiting(session) if mode is Mode.NORMAL else 0
     records = []

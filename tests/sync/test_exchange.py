@@ -1,0 +1,479 @@
+"""The exchange in one process: every direction, repeats, lost answers, restores, refusals."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from panel import clock
+from panel.models import Server, Settings
+from panel.preferences.actor import Actor
+from panel.preferences.servers import clear_hardware, remove_servers
+from panel.sync import asides
+from panel.sync.applicants import add_applicant, list_applicants
+from panel.sync.models import Clock, Link, Peer
+from tests.conftest import NewDatabase
+from tests.sync.together import (
+    CutBefore,
+    Installation,
+    LoseAnswer,
+    PrimarySide,
+    SatelliteSide,
+    Tamper,
+)
+
+ASHA = Actor("asha")
+
+
+@pytest.fixture
+def primary(new_database: NewDatabase) -> Iterator[PrimarySide]:
+    primary = PrimarySide(new_database(True))
+    primary.add(7, "Kadavu Health Centre", "KDV-01")
+    primary.add(8, "Levuka Hospital", "LVK-01")
+    yield primary
+    primary.close()
+
+
+@pytest.fixture
+def kadavu(new_sqlite: NewDatabase, primary: PrimarySide) -> Iterator[SatelliteSide]:
+    satellite = SatelliteSide(new_sqlite(True), primary)
+    yield satellite
+    satellite.close()
+
+
+@pytest.fixture
+def levuka(new_sqlite: NewDatabase, primary: PrimarySide) -> Iterator[SatelliteSide]:
+    satellite = SatelliteSide(new_sqlite(True), primary, 8, "Levuka Hospital", "LVK-01")
+    yield satellite
+    satellite.close()
+
+
+def is_in_step(*servers: Installation) -> bool:
+    everything = [server.versions() for server in servers]
+    return all(one == everything[0] for one in everything)
+
+
+def test_every_direction_and_a_second_run_moves_nothing(
+    primary: PrimarySide, kadavu: SatelliteSide, levuka: SatelliteSide
+) -> None:
+    primary.put("central", {"n": 1})
+    primary.put("to levuka", {"n": 2}, to=8)
+    kadavu.put("kadavu's", {"n": 3})
+    kadavu.put("from kadavu to levuka", {"n": 4}, to=8)
+    for satellite in (kadavu, levuka):
+        assert satellite.sync().result == "well"
+    assert set(kadavu.contents()) == {
+        ("item", "central"), ("item", "kadavu's"), ("item", "from kadavu to levuka"),
+    }  # fmt: skip
+    assert levuka.get("from kadavu to levuka") == {"n": 4}
+    assert levuka.get("to levuka") == {"n": 2}
+    assert levuka.get("kadavu's") is None
+    assert len(primary.contents()) == 4
+    for satellite in (kadavu, levuka):
+        again, tamper = satellite.sync(tamper := Tamper()), tamper
+        assert (again.result, again.pushed, again.pulled, tamper.exchanges) == ("well", 0, 0, 1)
+
+
+def test_deletes_travel_as_tombstones(
+    primary: PrimarySide, kadavu: SatelliteSide, levuka: SatelliteSide
+) -> None:
+    primary.put("central", {"n": 1})
+    kadavu.put("addressed", {"n": 2}, to=8)
+    for satellite in (kadavu, levuka):
+        satellite.sync()
+    primary.put("central", None)
+    kadavu.put("addressed", None)
+    for satellite in (kadavu, levuka):
+        satellite.sync()
+        assert satellite.contents() == {}
+    assert primary.contents() == {}
+
+
+def test_batches_of_a_fixed_size_carry_everything_in_order(
+    primary: PrimarySide, kadavu: SatelliteSide
+) -> None:
+    primary.put_many(35, "central")
+    kadavu.put_many(45, "own")
+    kadavu.set_request_size(10)
+    tamper = Tamper()
+    run = kadavu.sync(tamper)
+    assert (run.result, run.pushed, run.pulled) == ("well", 45, 35)
+    # Four to initialise, of which the last only asks; five to push.
+    assert tamper.exchanges == 9
+    assert is_in_step(primary, kadavu)
+    assert (run.to_push, run.to_pull, run.step) == (45, 35, "pushing")
+
+
+@pytest.mark.parametrize("break_line", [CutBefore, LoseAnswer])
+@pytest.mark.parametrize("number", range(1, 8))
+def test_a_run_cut_off_anywhere_goes_on_where_it_was(
+    primary: PrimarySide,
+    kadavu: SatelliteSide,
+    break_line: Callable[[int], Tamper],
+    number: int,
+) -> None:
+    kadavu.set_request_size(10)
+    primary.put_many(25, "central")
+    kadavu.put_many(35, "own")
+    cut = kadavu.sync(break_line(number))
+    assert (cut.result, cut.reason) == ("failed", "cut_off")
+    after = kadavu.sync()
+    assert after.result == "well"
+    assert is_in_step(primary, kadavu)
+    assert kadavu.sync().pushed == 0
+    # What had arrived was not sent for again.
+    assert cut.pulled + after.pulled == 25
+
+
+def test_a_record_written_while_it_is_pushed_is_pushed_again(
+    primary: PrimarySide, kadavu: SatelliteSide
+) -> None:
+    kadavu.sync()
+
+    class WriteMeanwhile(Tamper):
+        def before(self, content: bytes) -> None:
+            super().before(content)
+            if self.exchanges == 1:
+                kadavu.put("a", {"n": 2})
+
+    kadavu.put("a", {"n": 1})
+    kadavu.sync(WriteMeanwhile())
+    assert primary.get("a") == {"n": 1}
+    kadavu.sync()
+    assert primary.get("a") == {"n": 2}
+
+
+def test_a_late_repeat_of_an_old_batch_changes_nothing(
+    primary: PrimarySide, kadavu: SatelliteSide
+) -> None:
+    sent: list[tuple[bytes, dict[str, str]]] = []
+    answer = primary.service.exchange
+
+    def listen(content: bytes, headers: dict[str, str], address: str) -> object:
+        sent.append((content, dict(headers)))
+        return answer(content, headers, address)
+
+    primary.service.exchange = listen  # type: ignore[method-assign, assignment]
+    kadavu.sync()
+    kadavu.put("a", {"n": 1})
+    kadavu.sync()
+    kadavu.put("a", {"n": 2})
+    kadavu.sync()
+    before = primary.versions()
+    for content, headers in sent:
+        answer(content, headers, "192.0.2.7")
+    assert primary.versions() == before
+    assert kadavu.sync().result == "well"
+
+
+def test_interval_0_stops_after_the_batch_in_hand(
+    primary: PrimarySide, kadavu: SatelliteSide
+) -> None:
+    kadavu.sync()
+    kadavu.put_many(30)
+    kadavu.set_request_size(10)
+
+    class PauseAtOnce(Tamper):
+        def before(self, content: bytes) -> None:
+            super().before(content)
+            kadavu.set_interval(0)
+
+    run = kadavu.sync(PauseAtOnce())
+    assert (run.result, run.pushed, len(primary.contents())) == ("paused", 10, 10)
+    kadavu.set_interval(10)
+    assert kadavu.sync().pushed == 20
+
+
+def test_a_new_request_size_counts_from_the_next_batch(
+    kadavu: SatelliteSide,
+) -> None:
+    kadavu.sync()
+    kadavu.put_many(60)
+    kadavu.set_request_size(10)
+
+    class Enlarge(Tamper):
+        def before(self, content: bytes) -> None:
+            super().before(content)
+            kadavu.set_request_size(50)
+
+    enlarge = Enlarge()
+    assert kadavu.sync(enlarge).result == "well"
+    assert enlarge.exchanges == 2
+
+
+# --- set aside ------------------------------------------------------------------------------------
+
+
+def test_a_record_that_cannot_be_applied_holds_up_nothing(
+    primary: PrimarySide, kadavu: SatelliteSide
+) -> None:
+    kadavu.put("taken", {"whose": "kadavu's"}, to=8)
+    primary.put("before", {"n": 1})
+    primary.put("taken", {"whose": "the primary's"})
+    primary.put("after", {"n": 2})
+    run = kadavu.sync()
+    assert run.result == "well"
+    assert kadavu.get("before")
+    assert kadavu.get("after")
+    # Neither can take the other's: each keeps its own, and both say so.
+    assert kadavu.get("taken") == {"whose": "kadavu's"}
+    assert primary.get("taken") == {"whose": "the primary's"}
+    assert [a.reason for a in primary.asides()] == ["owned_by_another"]
+    assert sorted((a.source, a.reason, a.reason_values["owner"]) for a in kadavu.asides()) == [
+        (1, "owned_by_another", 7),
+        (7, "owned_by_another", 1),
+    ]
+    again = kadavu.sync()
+    assert (again.result, again.pushed, again.pulled) == ("well", 0, 0)
+
+
+def test_a_record_set_aside_fits_once_its_key_is_free(
+    primary: PrimarySide, kadavu: SatelliteSide, levuka: SatelliteSide
+) -> None:
+    levuka.put("taken", {"whose": "levuka's"})
+    kadavu.put("taken", {"whose": "kadavu's"})
+    levuka.sync()
+    assert kadavu.sync().set_aside == 1
+    (aside,) = primary.asides()
+    with primary.database.writing() as session:
+        assert not asides.try_again(session, ASHA, aside.id)
+    _forget(primary, "taken")
+    with primary.database.writing() as session:
+        assert asides.try_again(session, ASHA, aside.id)
+    assert primary.get("taken") == {"whose": "kadavu's"}
+    assert primary.asides() == []
+
+
+def test_a_new_version_takes_the_place_of_the_one_set_aside_and_left_out_stays_so(
+    primary: PrimarySide, kadavu: SatelliteSide
+) -> None:
+    primary.put("taken", {})
+    kadavu.put("taken", {"n": 1})
+    kadavu.sync()
+    (aside,) = primary.asides()
+    with primary.database.writing() as session:
+        asides.leave_out(session, ASHA, aside.id)
+    kadavu.put("taken", {"n": 2})
+    kadavu.sync()
+    (aside,) = primary.asides()
+    assert (aside.data, aside.left_out_at is not None) == ('{"n":2}', True)
+
+
+def _forget(server: Installation, record_id: str) -> None:
+    from sqlalchemy import delete
+
+    from panel.sync.models import Record
+
+    with server.database.writing() as session:
+        session.execute(delete(Record).where(Record.record_id == record_id))
+
+
+# --- initialise -----------------------------------------------------------------------------------
+
+
+def reinstall(kadavu: SatelliteSide, url: str, hardware_id: str = "machine-7") -> SatelliteSide:
+    return SatelliteSide(url, kadavu.primary, hardware_id=hardware_id)
+
+
+def test_a_reinstalled_satellite_gets_back_all_it_owned(
+    primary: PrimarySide, kadavu: SatelliteSide, new_sqlite: NewDatabase
+) -> None:
+    primary.put_many(15, "central")
+    kadavu.put_many(15, "own")
+    kadavu.put("own00003", None)
+    primary.put("addressed", {"n": 1}, to=7)
+    kadavu.sync()
+    again = reinstall(kadavu, new_sqlite(True))
+    again.set_request_size(10)
+    assert again.sync().result == "well"
+    assert is_in_step(primary, kadavu, again)
+    again.put("own00001", {"n": "new"})
+    again.sync()
+    assert primary.get("own00001") == {"n": "new"}
+    again.close()
+
+
+def test_an_initialise_goes_on_where_it_was_cut_off_and_pushes_nothing_until_done(
+    primary: PrimarySide, kadavu: SatelliteSide
+) -> None:
+    primary.put_many(50, "central")
+    kadavu.put("own", {"n": 1})
+    kadavu.set_request_size(10)
+    cut = kadavu.sync(CutBefore(4))
+    assert cut.pulled == 30
+    assert primary.get("own") is None
+    assert kadavu.get("central00000") is None
+    after = kadavu.sync()
+    assert (after.result, after.pulled, after.pushed) == ("well", 20, 1)
+    assert is_in_step(primary, kadavu)
+
+
+def test_either_side_restored_from_a_backup_is_told_to_initialise(
+    primary: PrimarySide, kadavu: SatelliteSide
+) -> None:
+    kadavu.sync()
+    kadavu.put("a", {"n": 1})
+    kadavu.sync()
+    with kadavu.database.writing() as session:
+        session.get_one(Link, 1).point = "of yesterday"
+    refused = kadavu.sync()
+    assert (refused.result, refused.reason) == ("refused", "initialise_needed")
+    with kadavu.database.writing() as session:
+        session.get_one(Link, 1).initialise = "needed"
+    assert kadavu.sync().result == "well"
+    assert is_in_step(primary, kadavu)
+
+
+def test_a_satellite_that_missed_tombstones_is_told_to_initialise(
+    primary: PrimarySide, kadavu: SatelliteSide
+) -> None:
+    primary.put("a", {"n": 1})
+    primary.put("b", {"n": 1})
+    kadavu.sync()
+    primary.put("a", None)
+    primary.put("c", {"n": 1})
+    _forget(primary, "a")
+    with primary.database.writing() as session:
+        session.get_one(Clock, 1).purged_seq = 3
+    assert kadavu.sync().reason == "initialise_needed"
+    with kadavu.database.writing() as session:
+        session.get_one(Link, 1).initialise = "needed"
+    kadavu.sync()
+    assert kadavu.contents() == primary.contents()
+
+
+# --- who calls ------------------------------------------------------------------------------------
+
+
+def test_after_the_first_contact_the_password_is_no_longer_on_the_wire(
+    primary: PrimarySide, kadavu: SatelliteSide
+) -> None:
+    kadavu.sync()
+    row = primary.row(7)
+    assert (row.hardware_id, row.device_token_hash is not None) == ("machine-7", True)
+    with primary.database.writing() as session:
+        session.get_one(Settings, 1).password_hash = "changed"
+    assert kadavu.sync().result == "well"
+
+
+def test_another_machine_is_refused_until_it_is_cleared(
+    primary: PrimarySide, kadavu: SatelliteSide, new_sqlite: NewDatabase
+) -> None:
+    kadavu.sync()
+    thief = reinstall(kadavu, new_sqlite(True), "another-machine")
+    assert thief.sync().reason == "site_incorrect_hardware_id"
+    with primary.database.reading() as session:
+        assert session.get_one(Peer, 1).refusal == "site_incorrect_hardware_id"
+    row = primary.row(7)
+    with primary.database.writing() as session:
+        clear_hardware(session, ASHA, row.id, row.version)
+    assert thief.sync().result == "well"
+    # The token of the first machine ended with it.
+    assert kadavu.sync().reason == "site_incorrect_hardware_id"
+    thief.close()
+
+
+def test_a_copy_of_the_database_on_another_machine_is_refused(
+    kadavu: SatelliteSide,
+) -> None:
+    kadavu.sync()
+    kadavu.site = type(kadavu.site)(kadavu.database, kadavu.site.vault, "another-machine")
+    assert kadavu.sync().reason == "site_incorrect_hardware_id"
+
+
+def test_a_lost_first_answer_does_not_lock_out(kadavu: SatelliteSide) -> None:
+    assert kadavu.sync(LoseAnswer(1)).reason == "cut_off"
+    assert kadavu.sync().result == "well"
+
+
+def test_differences_of_identity_are_named(primary: PrimarySide, kadavu: SatelliteSide) -> None:
+    with primary.database.writing() as session:
+        server = session.get_one(Server, 1)
+        server.store, session.get_one(Settings, 1).name = "KDV-10", "Central Store"
+    run = kadavu.sync()
+    assert run.reason == "identity_differs"
+    assert run.reason_values == {
+        "differences": [
+            ["store", "KDV-10", "KDV-01"],
+            ["primary_name", "Central Store", "National Store"],
+        ]
+    }
+    with primary.database.reading() as session:
+        peer = session.get_one(Peer, 1)
+        assert (peer.refusal, peer.refusal_values) == ("identity_differs", run.reason_values)
+    assert primary.row(7).hardware_id is None
+
+
+def test_a_change_of_identity_is_noticed_by_a_satellite_with_a_token(
+    kadavu: SatelliteSide,
+) -> None:
+    kadavu.sync()
+    with kadavu.database.writing() as session:
+        session.get_one(Settings, 1).name = "Vunisea"
+    assert kadavu.sync().reason == "identity_differs"
+
+
+def test_an_unknown_satellite_waits_to_be_added(
+    primary: PrimarySide, new_sqlite: NewDatabase
+) -> None:
+    rotuma = SatelliteSide(new_sqlite(True), primary, 9, "Rotuma", "ROT-01")
+    primary.put("central", {"n": 1})
+    assert rotuma.sync().reason == "waiting_to_be_added"
+    assert rotuma.contents() == {}
+    with primary.database.writing() as session:
+        (applicant,) = list_applicants(session)
+        assert (applicant.sync_id, applicant.name, applicant.store) == (9, "Rotuma", "ROT-01")
+        add_applicant(session, ASHA, 9)
+    assert rotuma.sync().result == "well"
+    assert rotuma.get("central") == {"n": 1}
+    rotuma.close()
+
+
+def test_a_wrong_pair_is_refused_and_too_many_are_not_heard(
+    primary: PrimarySide, kadavu: SatelliteSide, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with primary.database.writing() as session:
+        session.get_one(Settings, 1).user_name = "another"
+    assert kadavu.sync().reason == "site_name_not_found"
+    with primary.database.writing() as session:
+        session.get_one(Settings, 1).user_name = "shared"
+        right = session.get_one(Settings, 1).password_hash
+        session.get_one(Settings, 1).password_hash = "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaA"
+    reasons = [kadavu.sync().reason for _ in range(20)]
+    assert reasons == ["site_incorrect_password"] * 19 + ["too_many_tries"]
+    with primary.database.writing() as session:
+        session.get_one(Settings, 1).password_hash = right
+    assert kadavu.sync().reason == "too_many_tries"
+    later = clock.now().replace(year=2099)
+    monkeypatch.setattr(clock, "now", lambda: later)
+    assert kadavu.sync().result == "well"
+
+
+def test_a_url_on_the_primary_disables_sync(primary: PrimarySide, kadavu: SatelliteSide) -> None:
+    with primary.database.writing() as session:
+        session.get_one(Server, 2).url = "https://elsewhere.example.org"
+    assert kadavu.sync().reason == "sync_disabled"
+
+
+def test_a_removed_row_gets_nothing(primary: PrimarySide, kadavu: SatelliteSide) -> None:
+    kadavu.sync()
+    with primary.database.writing() as session:
+        remove_servers(session, ASHA, [1])
+    primary.put("central", {"n": 1})
+    assert kadavu.sync().reason == "waiting_to_be_added"
+    assert kadavu.contents() == {}
+
+
+def test_a_primary_keeps_runs_that_moved_something_only(
+    primary: PrimarySide, kadavu: SatelliteSide
+) -> None:
+    kadavu.sync()
+    kadavu.sync()
+    assert primary.runs() == []
+    kadavu.put_many(25)
+    kadavu.set_request_size(10)
+    kadavu.sync()
+    (run,) = primary.runs()
+    assert (run.other, run.pushed, run.to_push, run.result) == (7, 25, 25, "well")
+    row = primary.row(7)
+    assert row.last_success_at is not None
+    assert row.last_contact_at is not None

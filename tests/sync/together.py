@@ -1,0 +1,197 @@
+"""A primary and satellites in one process: the real two sides, with a line that tests can break."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import select
+
+from panel.db import Database, make_engine
+from panel.keys import Vault
+from panel.models import Server, Settings
+from panel.preferences.actor import Actor
+from panel.preferences.interval import set_interval
+from panel.preferences.parameters import Parameters, save_parameters
+from panel.preferences.servers import ServerFields, add_server
+from panel.sync import records
+from panel.sync.models import Record, Run, SetAside
+from panel.sync.primary import Primary
+from panel.sync.satellite import SatelliteRun
+from panel.sync.site import Site
+from panel.sync.transport import LinkFault, Meter, Response, Target
+from panel.sync.writes import Write
+
+TECHNICIAN = Actor("asha")
+PASSWORD = "reef and palm"
+PRIMARY_NAME, PRIMARY_STORE = "National Store", "NAT-01"
+VAULT = Vault(["k" * 40])
+
+
+def parameters(sync_id: int, name: str, store: str, url: str) -> Parameters:
+    return Parameters(
+        sync_id=sync_id,
+        name=name,
+        store=store,
+        user_name="shared",
+        password=PASSWORD,
+        url=url,
+        request_size=None,
+    )
+
+
+class Installation:
+    """One server: its database and what a test asks of it."""
+
+    def __init__(self, url: str, sync_id: int, name: str, store: str, primary_url: str) -> None:
+        self.database = Database(make_engine(url))
+        self.sync_id = sync_id
+        self.name, self.store = name, store
+        with self.database.writing() as session:
+            wanted = parameters(sync_id, name, store, primary_url)
+            save_parameters(session, TECHNICIAN, VAULT, wanted, 1, {"url_http"})
+
+    def add(self, sync_id: int, name: str, store: str) -> None:
+        with self.database.writing() as session:
+            add_server(session, TECHNICIAN, ServerFields(sync_id, name, store))
+
+    def put(self, record_id: str, data: Mapping[str, Any] | None, to: int | None = None) -> None:
+        with self.database.writing() as session:
+            records.write_records(session, self.sync_id, [Write("item", record_id, data, to)])
+
+    def put_many(self, count: int, prefix: str = "") -> None:
+        writes = [Write("item", f"{prefix}{n:05}", {"n": n, "by": self.name}) for n in range(count)]
+        with self.database.writing() as session:
+            records.write_records(session, self.sync_id, writes)
+
+    def get(self, record_id: str) -> Any:
+        return self.contents().get(("item", record_id))
+
+    def contents(self) -> dict[tuple[str, str], Any]:
+        """Everything that is not deleted, by key."""
+        with self.database.reading() as session:
+            rows = session.scalars(select(Record).where(~Record.deleted))
+            return {(r.table_name, r.record_id): json.loads(r.data or "") for r in rows}
+
+    def versions(self) -> dict[tuple[str, str], tuple[int, int, int | None, bool, str | None]]:
+        """Everything there is, tombstones too, in full."""
+        with self.database.reading() as session:
+            return {
+                (r.table_name, r.record_id): (r.owner, r.version, r.to, r.deleted, r.data)
+                for r in session.scalars(select(Record))
+            }
+
+    def asides(self) -> list[SetAside]:
+        with self.database.reading() as session:
+            return list(session.scalars(select(SetAside)))
+
+    def runs(self) -> list[Run]:
+        with self.database.reading() as session:
+            return list(session.scalars(select(Run).order_by(Run.id)))
+
+    def set_interval(self, minutes: int) -> None:
+        with self.database.writing() as session:
+            version = session.get_one(Settings, 1).interval_version
+            set_interval(session, TECHNICIAN, minutes, version)
+
+    def set_request_size(self, size: int | None) -> None:
+        with self.database.writing() as session:
+            session.get_one(Settings, 1).request_size = size
+
+    def close(self) -> None:
+        self.database.close()
+
+
+class PrimarySide(Installation):
+    def __init__(self, url: str) -> None:
+        super().__init__(url, 1, PRIMARY_NAME, PRIMARY_STORE, "")
+        self.service = Primary(self.database)
+
+    def row(self, sync_id: int) -> Server:
+        with self.database.reading() as session:
+            query = select(Server).where(Server.sync_id == sync_id, Server.removed_at.is_(None))
+            return session.scalars(query).one()
+
+
+class Line:
+    """A line that leads into the primary's process, and does what a test tells it to."""
+
+    def __init__(self, primary: PrimarySide, tamper: "Tamper") -> None:
+        self.meter = Meter()
+        self._primary = primary
+        self._tamper = tamper
+
+    def send(
+        self, method: str, path: str, headers: Mapping[str, str], content: bytes = b""
+    ) -> Response:
+        assert (method, path) == ("POST", "/sync/exchange")
+        self._tamper.before(content)
+        reply = self._primary.service.exchange(content, headers, "192.0.2.7")
+        self._tamper.after(reply.content)
+        self.meter.bytes_up += len(content)
+        self.meter.bytes_down += len(reply.content)
+        return Response(reply.status, reply.headers, reply.content, 0.01)
+
+    def close(self) -> None:
+        pass
+
+
+class Tamper:
+    """Lets everything through, and counts it."""
+
+    def __init__(self) -> None:
+        self.exchanges = 0
+
+    def before(self, content: bytes) -> None:
+        self.exchanges += 1
+
+    def after(self, content: bytes) -> None:
+        pass
+
+
+class CutBefore(Tamper):
+    """The line breaks before the n-th exchange reaches the primary."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self._number = number
+
+    def before(self, content: bytes) -> None:
+        super().before(content)
+        if self.exchanges == self._number:
+            raise LinkFault("cut_off")
+
+
+class LoseAnswer(Tamper):
+    """The n-th exchange reaches the primary, and its answer is lost."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self._number = number
+
+    def after(self, content: bytes) -> None:
+        if self.exchanges == self._number:
+            raise LinkFault("cut_off")
+
+
+class SatelliteSide(Installation):
+    def __init__(
+        self,
+        url: str,
+        primary: PrimarySide,
+        sync_id: int = 7,
+        name: str = "Kadavu Health Centre",
+        store: str = "KDV-01",
+        hardware_id: str = "",
+    ) -> None:
+        super().__init__(url, sync_id, name, store, "https://central.example.org")
+        self.primary = primary
+        self.site = Site(self.database, VAULT, hardware_id or f"machine-{sync_id}")
+        self.add(1, PRIMARY_NAME, PRIMARY_STORE)
+
+    def sync(self, tamper: Tamper | None = None) -> Run:
+        tamper = tamper or Tamper()
+
+        def open_line(_target: Target) -> Line:
+            return Line(self.primary, tamper)
+
+        return SatelliteRun(self.site, open_line, lambda _session: None).run()
