@@ -90,6 +90,13 @@ def postgresql_server(run_folder: Path) -> Iterator[URL]:
 
 def _prepare_postgresql(url: URL) -> None:
     administration = _administration(url)
+    try:
+        _make_migrated(administration, url)
+    finally:
+        administration.dispose()
+
+
+def _make_migrated(administration: Engine, url: URL) -> None:
     with administration.connect() as connection:
         if connection.scalar(text("SELECT 1 FROM pg_database WHERE datname = 'migrated'")):
             return
@@ -101,7 +108,6 @@ def _prepare_postgresql(url: URL) -> None:
     upgrade(_named(url, "unfinished"))
     with administration.connect() as connection:
         connection.execute(text("ALTER DATABASE unfinished RENAME TO migrated"))
-    administration.dispose()
 
 
 def _administration(url: URL) -> Engine:
