@@ -69,7 +69,12 @@ def as_write(line: Any) -> Write:
         raise Invalid({"deleted": say("Must be true or false.")})
     if deleted == (data is not None):
         raise Invalid({"data": say("Give either data or deleted, not both and not neither.")})
-    return Write(line.get("table", ""), line.get("id", ""), data, line.get("to"))
+    return Write(line.get("table", ""), line.get("id", ""), data, as_sync_id(line.get("to")))
+
+
+def as_sync_id(value: Any) -> Any:
+    """Return a whole number as Python writes it: to JSON 7.0 is one too. The rest is left alone."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def put_lines(

@@ -5,6 +5,7 @@ describes it; the tests compare the two.
 """
 
 import json
+import unicodedata
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from panel.errors import Invalid, Refusal
 from panel.models import Settings
-from panel.sync.bulk import as_line, as_write
+from panel.sync.bulk import as_line, as_sync_id, as_write
 from panel.sync.following import changes
 from panel.sync.records import delete_record, get_record, list_records, put_record, write_records
 from panel.web.bearer import ask_for_tokens
@@ -25,6 +26,7 @@ from panel.words import say
 
 LARGEST_REQUEST_BYTES = 16 * 1024 * 1024
 USUAL_LIMIT, HIGHEST_LIMIT = 500, 5_000
+_QUERY = {"api.list_": {"after", "limit"}, "api.follow": {"since", "limit"}}
 ONE_RECORD = "/records/<table>/<path:record_id>"
 
 blueprint = Blueprint("api", __name__, url_prefix="/api/v1")
@@ -40,11 +42,17 @@ class NoSyncId(Refusal):
 
 
 @blueprint.before_request
-def _refuse_nul() -> None:
-    # No name has one in it, and PostgreSQL does not even take it in a question.
+def _check_address() -> None:
+    known = _QUERY.get(request.endpoint or "", set())
+    problems = {
+        name: say("There is no such parameter.") for name in request.args if name not in known
+    }
     for name, value in (*(request.view_args or {}).items(), *request.args.items()):
-        if "\0" in value:
-            raise Invalid({name: say("Must not have control characters in it.")})
+        # No record has one in its name, and PostgreSQL does not take NUL even in a question.
+        if any(unicodedata.category(character) == "Cc" for character in value):
+            problems[name] = say("Must not have control characters in it.")
+    if problems:
+        raise Invalid(problems)
 
 
 @blueprint.get("/openapi.json")
@@ -95,8 +103,8 @@ def put(table: str, record_id: str) -> Response:
     if not isinstance(body.get("data"), dict):
         raise Invalid({"data": say("Must be a JSON object.")})
     with services().database.writing() as session:
-        own_sync_id = _own_sync_id(session)
-        record = put_record(session, own_sync_id, table, record_id, body["data"], body.get("to"))
+        own_sync_id, to = _own_sync_id(session), as_sync_id(body.get("to"))
+        record = put_record(session, own_sync_id, table, record_id, body["data"], to)
         return json_answer(as_line(record))
 
 
