@@ -45,4 +45,4 @@ def names_of(session: Session, sync_ids: Iterable[int]) -> dict[int, str]:
     """Return the names of the servers of the list that have these Sync IDs."""
     query = select(Server.sync_id, Server.name)
     query = query.where(Server.sync_id.in_(set(sync_ids)), Server.removed_at.is_(None))
-    return {sync_id: name for sync_id, name in session.execute(query)}
+    return {row.sync_id: row.name for row in session.execute(query)}

@@ -1,0 +1,80 @@
+"""Test connection: would a sync with these parameters be let in? Nothing is saved on either side."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from panel.preferences.actor import Actor
+from panel.preferences.parameters import Parameters, save_parameters
+from panel.preferences.rows import lock_settings
+from panel.sync import conversation
+from panel.sync.messages import Mode, Request
+from panel.sync.refusals import SyncRefusal
+from panel.sync.site import Orders, Site, read_orders
+from panel.sync.transport import HttpTransport, LinkFault, Target, Transport
+
+# A trial saves nothing, so what has to be confirmed before it is saved need not be here.
+_ALL_ACTS = ("sync_id", "url_http", "url_on_primary")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """How it went: ``code`` "" for well, else one of :mod:`panel.sync.reasons` with its values."""
+
+    code: str = ""
+    values: Mapping[str, Any] = field(default_factory=dict)
+    # To the primary and back, where it was reached.
+    round_trip_ms: int | None = None
+
+    @property
+    def is_well(self) -> bool:
+        """Say whether a sync would be let in."""
+        return not self.code
+
+
+def try_connection(
+    site: Site,
+    typed: Parameters | None = None,
+    open_line: Callable[[Target], Transport] = HttpTransport,
+) -> Trial:
+    """Try what is saved, or what was ``typed``, with the primary.
+
+    Takes as long as the line does. Raise :class:`Invalid` where the typed could not be saved.
+    """
+    try:
+        orders = _typed_orders(site, typed) if typed else _saved_orders(site)
+    except SyncRefusal as refusal:
+        return Trial(refusal.code, refusal.values)
+    line = open_line(orders.target)
+    try:
+        # The password and not the token, since it is the password that somebody typed.
+        request = Request(orders.about, mode=Mode.TEST)
+        conversation.exchange(line, orders.pair, "", orders.about, request)
+    except SyncRefusal as refusal:
+        return Trial(refusal.code, refusal.values, _round_trip_ms(line))
+    except LinkFault as fault:
+        return Trial(fault.code, fault.values)
+    finally:
+        line.close()
+    return Trial(round_trip_ms=_round_trip_ms(line))
+
+
+def _saved_orders(site: Site) -> Orders:
+    with site.database.reading() as session:
+        return read_orders(session, site)
+
+
+def _typed_orders(site: Site, typed: Parameters) -> Orders:
+    """Save ``typed`` by every rule, read what the loop would do then, and take it all back."""
+    with site.database.writing() as session:
+        version = lock_settings(session).parameters_version
+        save_parameters(session, Actor(""), site.vault, typed, version, _ALL_ACTS)
+        session.flush()
+        try:
+            return read_orders(session, site)
+        finally:
+            session.rollback()
+
+
+def _round_trip_ms(line: Transport) -> int:
+    return max(1, round(line.meter.round_trip_seconds * 1000))
