@@ -59,6 +59,8 @@ def answer(app: "WSGIApplication", listener: socket.socket, threads: int) -> Non
     # Imported late: the command line that only asks for a URL does not need it.
     from waitress import create_server
 
+    from panel.kept import KeptChannel
+
     server = create_server(
         app,
         sockets=[listener],
@@ -71,6 +73,7 @@ def answer(app: "WSGIApplication", listener: socket.socket, threads: int) -> Non
         # The app itself believes the proxies of SYNC_PANEL_TRUSTED_PROXIES, behind any server.
         clear_untrusted_proxy_headers=False,
     )
+    server.channel_class = KeptChannel
     signal.signal(signal.SIGTERM, _stop)
     server.run()
 

@@ -1,5 +1,6 @@
 """``sync-panel up`` as a real process: it says where to go, answers, and ends when told to."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from re import search
 
 import pytest
 
+from panel.places import MANIFEST
 from tests.processes import CODE, PASSWORD, PanelProcess
 
 
@@ -80,6 +82,22 @@ def test_a_connection_is_kept_and_the_server_does_not_name_itself(panel: PanelPr
         answer.read()
         assert connection.sock is not None, "closed after an answer"
         assert answer.getheader("Server") is None
+    connection.close()
+
+
+def test_a_connection_is_kept_when_nothing_changed(panel: PanelProcess) -> None:
+    panel.start()
+    script = f"/static/{json.loads(MANIFEST.read_text('utf-8'))['files']['app.js']}"
+    connection = HTTPConnection("127.0.0.1", panel.port, timeout=10)
+    connection.request("GET", script)
+    answer = connection.getresponse()
+    answer.read()
+    connection.request("GET", script, headers={"If-None-Match": answer.headers["ETag"]})
+    answer = connection.getresponse()
+    answer.read()
+    assert answer.status == 304
+    assert answer.getheader("Connection") is None
+    assert connection.sock is not None, "closed after an answer without a body"
     connection.close()
 
 
