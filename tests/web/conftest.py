@@ -1,0 +1,196 @@
+"""An application on a database of its own, and who comes to it: a manager, a viewer, nobody."""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from argon2 import PasswordHasher
+from flask import Flask
+from werkzeug.test import TestResponse
+
+from panel import clock
+from panel.app import create_app
+from panel.config import Config
+from panel.db import Database, make_engine
+from panel.models import Activity
+from panel.preferences import activity, passwords, people, unlock
+from panel.preferences.actor import Actor
+from panel.preferences.people import Permission
+
+PASSWORD, CODE = "correct horse", "battery staple"
+MANAGER, VIEWER = "asha", "vito"
+OPERATOR = Actor("operator")
+
+MakeApp = Callable[..., Flask]
+Happened = Callable[..., list[Activity]]
+
+
+class Clock:
+    """The time the panel sees: it stands still until a test moves it."""
+
+    def __init__(self) -> None:
+        self.time = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.time
+
+    def pass_by(self, **duration: float) -> None:
+        self.time += timedelta(**duration)
+
+
+class Browser:
+    """A browser with cookies of its own; ``htmx=True`` sends a request as htmx would."""
+
+    def __init__(self, app: Flask, **environ: Any) -> None:
+        self.app, self.environ = app, environ
+        self.client = app.test_client()
+
+    def get(self, path: str, *, htmx: bool = False, **headers: str) -> TestResponse:
+        return self._open("GET", path, htmx, headers)
+
+    def post(
+        self, path: str, data: Any = None, *, htmx: bool = False, **headers: str
+    ) -> TestResponse:
+        """Post a form with the CSRF token of a page, in its field or as htmx sends it."""
+        data, token = dict(data or {}), self.token()
+        if htmx:
+            headers["X-CSRF"] = token
+        else:
+            data["_c"] = token
+        return self._open("POST", path, htmx, headers, data=data)
+
+    def token(self) -> str:
+        """Every page has the token, this one too."""
+        found = re.search(r'"X-CSRF":"([^"]+)"', self.get("/nowhere").text)
+        assert found
+        return found[1]
+
+    def sign_in(self, name: str, password: str = PASSWORD, **values: str) -> TestResponse:
+        return self.post("/sign-in", {"name": name, "password": password, **values})
+
+    def unlock(self, code: str = CODE) -> TestResponse:
+        return self.post("/unlock", {"authorisation_code": code})
+
+    def cookie(self, name: str) -> str:
+        found = self.client.get_cookie(name)
+        return found.value if found else ""
+
+    def set_cookie(self, name: str, value: str) -> None:
+        self.client.set_cookie(name, value)
+
+    def _open(
+        self, method: str, path: str, htmx: bool, headers: dict[str, str], **rest: Any
+    ) -> TestResponse:
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        if htmx:
+            sent["HX-Request"] = "true"
+        return self.client.open(
+            path,
+            method=method,
+            headers=sent,
+            environ_overrides=self.environ,
+            buffered=True,
+            **rest,
+        )
+
+
+@pytest.fixture(autouse=True)
+def time(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The panel's clock; ``time.pass_by(minutes=15)`` moves it."""
+    standing = Clock()
+    monkeypatch.setattr(clock, "now", standing)
+    return standing
+
+
+@pytest.fixture(autouse=True)
+def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hashes that take no time: how long they take is not what these tests are about."""
+    quick = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    monkeypatch.setattr(passwords, "_hasher", quick)
+
+
+@pytest.fixture
+def database(sqlite_url: str) -> Iterator[Database]:
+    database = Database(make_engine(sqlite_url))
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def config(tmp_path: Path, sqlite_url: str) -> Config:
+    return Config(
+        data_dir=tmp_path,
+        database_url=sqlite_url,
+        secret_keys=("a key of thirty-two letters or more",),
+        hardware_id="9f2c0000000011ab",
+    )
+
+
+@pytest.fixture
+def make_app(config: Config, database: Database) -> MakeApp:
+    """Makes an application on the test's database; takes settings that differ from ``config``."""
+
+    def make(*, peopled: bool = True, **settings: Any) -> Flask:
+        with database.writing() as session:
+            if peopled and not people.first_person_exists(session):
+                people.add_person(session, OPERATOR, MANAGER, PASSWORD, tuple(Permission))
+                people.add_person(session, OPERATOR, VIEWER, PASSWORD, [Permission.VIEW])
+                unlock.set_code(session, OPERATOR, CODE)
+        app = create_app(replace(config, **settings), database)
+        app.testing = True
+        return app
+
+    return make
+
+
+@pytest.fixture
+def app(make_app: MakeApp) -> Flask:
+    """An application with the manager, the viewer and the code."""
+    return make_app()
+
+
+@pytest.fixture
+def nobody(app: Flask) -> Browser:
+    """Somebody who is not signed in."""
+    return Browser(app)
+
+
+@pytest.fixture
+def manager(app: Flask) -> Browser:
+    """Somebody signed in with every permission; the lock is closed."""
+    return _signed_in(app, MANAGER)
+
+
+@pytest.fixture
+def viewer(app: Flask) -> Browser:
+    """Somebody signed in who may only look."""
+    return _signed_in(app, VIEWER)
+
+
+@pytest.fixture
+def unlocked(manager: Browser) -> Browser:
+    """The manager, who has just unlocked."""
+    manager.unlock()
+    assert manager.cookie("u")
+    return manager
+
+
+def _signed_in(app: Flask, name: str) -> Browser:
+    browser = Browser(app)
+    assert browser.sign_in(name).status_code == 303
+    return browser
+
+
+@pytest.fixture
+def happened(database: Database) -> Happened:
+    """Rows of Activity, the newest first; takes what ``activity.search`` takes."""
+
+    def search(what: str = "", **wanted: Any) -> list[Activity]:
+        with database.reading() as session:
+            return activity.search(session, what=what, **wanted)
+
+    return search

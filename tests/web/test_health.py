@@ -1,0 +1,31 @@
+"""``/healthz`` tells a supervisor whether this server can do its work."""
+
+from sqlalchemy import text
+
+from panel.db import Database
+from tests.web.conftest import Browser
+
+
+def test_well(nobody: Browser) -> None:
+    response = nobody.get("/healthz")
+    assert (response.status_code, response.json) == (200, {"status": "ok"})
+    assert "Set-Cookie" not in response.headers
+
+
+def test_a_database_that_was_not_migrated(nobody: Browser, database: Database) -> None:
+    with database.writing() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+    response = nobody.get("/healthz")
+    assert response.status_code == 503
+    assert response.json is not None
+    assert response.json["error"]["code"] == "not_migrated"
+
+
+def test_a_database_that_does_not_answer(nobody: Browser, database: Database) -> None:
+    with database.writing() as session:
+        session.execute(text("DROP TABLE alembic_version"))
+        session.execute(text("CREATE VIEW alembic_version AS SELECT no_such_function()"))
+    response = nobody.get("/healthz")
+    assert response.status_code == 503
+    assert response.json is not None
+    assert response.json["error"]["message"]

@@ -1,0 +1,66 @@
+"""The set-up link: once, on an empty database, and gone after that."""
+
+import pytest
+from flask import Flask
+
+from panel.web.services import services_of
+from tests.web.conftest import CODE, PASSWORD, Browser, MakeApp
+
+VALUES = {"name": "asha", "password": PASSWORD, "code": CODE}
+
+
+@pytest.fixture
+def empty_app(make_app: MakeApp) -> Flask:
+    """An application on a database in which nobody was added yet."""
+    return make_app(peopled=False)
+
+
+@pytest.fixture
+def link(empty_app: Flask) -> str:
+    return f"/set-up/{services_of(empty_app).set_up.token}"
+
+
+@pytest.fixture
+def operator(empty_app: Flask) -> Browser:
+    return Browser(empty_app)
+
+
+def test_the_first_person_may_do_everything_and_has_the_code(operator: Browser, link: str) -> None:
+    assert operator.get(link).status_code == 200
+    response = operator.post(link, VALUES)
+    assert (response.status_code, response.location) == (303, "/")
+    assert operator.get("/people").status_code == 200
+    operator.unlock()
+    assert operator.cookie("u")
+
+
+def test_the_link_works_once(operator: Browser, link: str, empty_app: Flask) -> None:
+    operator.post(link, VALUES)
+    second = Browser(empty_app)
+    assert second.get(link).status_code == 404
+    refused = second.post(link, VALUES | {"name": "eve"})
+    assert refused.status_code == 404
+    assert "This set-up link was used" in refused.text
+    assert second.sign_in("eve").status_code == 422
+
+
+def test_a_restart_makes_another_link(link: str, make_app: MakeApp) -> None:
+    assert Browser(make_app(peopled=False)).get(link).status_code == 404
+
+
+@pytest.mark.parametrize("token", ["x", "ä", "a" * 32])
+def test_other_tokens_open_nothing(operator: Browser, token: str) -> None:
+    assert operator.get(f"/set-up/{token}").status_code == 404
+    assert operator.post(f"/set-up/{token}", VALUES).status_code == 404
+
+
+def test_bad_values_come_back_with_every_reason(operator: Browser, link: str) -> None:
+    response = operator.post(link, {"name": " ", "password": "short", "code": "1"})
+    assert response.status_code == 422
+    assert "A person needs a name." in response.text
+    assert response.text.count("At least 8 characters.") == 2
+    kept = operator.post(link, VALUES | {"code": "1"})
+    assert 'value="asha"' in kept.text
+    assert PASSWORD not in kept.text
+    # Nothing was done by halves: the link is still good.
+    assert operator.post(link, VALUES).status_code == 303
