@@ -1,0 +1,125 @@
+"""Signing in: wrong passwords are counted as wrong codes are, and tell nothing of names."""
+
+import pytest
+
+from panel.db import Database, make_engine
+from panel.errors import Invalid, Throttled
+from panel.models import Person
+from panel.preferences import activity, passwords
+from panel.preferences.activity import What, search
+from panel.preferences.actor import Actor
+from panel.preferences.people import add_person, check_sign_in, disable, set_up
+from tests.preferences.conftest import MovedClock
+from tests.preferences.steps import SETTER_UP, at_once, happened
+
+PASSWORD = "a long password"
+HERE, THERE = "192.0.2.7", "192.0.2.8"
+
+pytestmark = pytest.mark.usefixtures("time", "person")
+
+
+@pytest.fixture
+def person(database: Database) -> Person:
+    with database.writing() as session:
+        return set_up(session, SETTER_UP, "Asha", PASSWORD, "a long code")
+
+
+def wrong(database: Database, name: str, address: str, times: int = 1) -> None:
+    for _ in range(times):
+        with pytest.raises(Invalid):
+            check_sign_in(database, name, "a wrong password", address)
+
+
+def test_name_and_password_let_in_and_are_noted(database: Database, person: Person) -> None:
+    assert check_sign_in(database, " ASHA ", PASSWORD, HERE).id == person.id
+    with database.reading() as session:
+        row = search(session)[0]
+    assert (row.what, row.person, row.address) == (What.SIGNED_IN, "Asha", HERE)
+
+
+def test_the_answer_is_the_same_for_a_wrong_name_and_a_wrong_password(database: Database) -> None:
+    said = set()
+    with database.writing() as session:
+        out = add_person(session, SETTER_UP, "Out", PASSWORD)
+        disable(session, SETTER_UP, out.id)
+        add_person(session, SETTER_UP, "By proxy", None)
+    for name, password in (
+        ("Asha", "a wrong password"),
+        ("Nobody", PASSWORD),
+        ("Out", PASSWORD),
+        ("By proxy", PASSWORD),
+        ("By proxy", ""),
+        ("", ""),
+        ("\x00\udc80", "\udc80"),
+    ):
+        with pytest.raises(Invalid) as refused:
+            check_sign_in(database, name, password, f"{name!r}"[:60])
+        said.add(str(refused.value))
+    assert len(said) == 1
+    assert happened(database, What.SIGN_IN_FAILED) == 7
+
+
+def test_an_unknown_name_takes_the_same_work(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked: list[list[str]] = []
+    verify = passwords.verify_secret
+
+    def counted(secret_hash: str, secret: str) -> bool:
+        # "$argon2id$v=19$m=19456,t=2,p=1$…": the same cost, whoever's hash it is.
+        checked.append(secret_hash.split("$")[1:4])
+        return verify(secret_hash, secret)
+
+    monkeypatch.setattr("panel.preferences.sign_in.verify_secret", counted)
+    wrong(database, "Asha", HERE)
+    wrong(database, "Nobody", HERE)
+    assert len(checked) == 2
+    assert checked[0] == checked[1]
+
+
+def test_five_wrong_ones_under_one_name_close_it_for_15_minutes(
+    database: Database, time: MovedClock
+) -> None:
+    for number, name in enumerate(("asha", "Asha", "ASHA", " asha", "aSHA")):
+        wrong(database, name, f"192.0.2.{number}")
+    with pytest.raises(Throttled) as refused:
+        check_sign_in(database, "Asha", PASSWORD, "192.0.2.200")
+    assert (refused.value.until - time.now).total_seconds() == 15 * 60
+    time.move(minutes=15)
+    check_sign_in(database, "Asha", PASSWORD, HERE)
+
+
+def test_five_wrong_ones_from_one_address_close_it_there_only(database: Database) -> None:
+    for number in range(5):
+        wrong(database, f"guess {number}", HERE)
+    with pytest.raises(Throttled):
+        check_sign_in(database, "Asha", PASSWORD, HERE)
+    check_sign_in(database, "Asha", PASSWORD, THERE)
+
+
+def test_strangers_cannot_lock_everybody_out(database: Database) -> None:
+    for number in range(24):
+        wrong(database, f"guess {number}", f"192.0.2.{number}")
+    check_sign_in(database, "Asha", PASSWORD, "192.0.2.100")
+
+
+def test_wrong_codes_and_wrong_passwords_are_counted_apart(
+    database: Database, person: Person
+) -> None:
+    wrong(database, "Asha", HERE, 4)
+    with database.writing() as session:
+        activity.record(session, Actor("Asha", HERE, "web", person.id), What.WRONG_CODE)
+    check_sign_in(database, "Asha", PASSWORD, HERE)
+
+
+def test_wrong_ones_at_once_are_all_counted(database: Database, database_url: str) -> None:
+    wrong(database, "Asha", HERE, 3)
+    others = [Database(make_engine(database_url)) for _ in range(4)]
+    _, refused = at_once(
+        *(lambda other=other: check_sign_in(other, "Asha", "wrong", HERE) for other in others)
+    )
+    for other in others:
+        other.close()
+    kinds = sorted(type(refusal).__name__ for refusal in refused)
+    assert kinds == ["Invalid", "Invalid", "Throttled", "Throttled"]
+    assert happened(database, What.SIGN_IN_FAILED) == 5
