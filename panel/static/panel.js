@@ -41,6 +41,11 @@
     complain(event, "failed");
   });
 
+  // A page that nobody sees does not ask how a run goes.
+  listen("htmx:beforeRequest", (event) => {
+    if (document.hidden && event.detail.elt.id == "run") event.preventDefault();
+  });
+
   // A swap that took the focused element away gives the focus to what its successor names.
   listen("htmx:afterSettle", (event) => {
     const back = event.detail.requestConfig?.elt.dataset.back;

@@ -1,4 +1,4 @@
-"""Test connection: would a sync with these parameters be let in? Nothing is saved on either side."""
+"""Test connection: would a sync with these parameters be let in? Neither side saves anything."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -8,6 +8,7 @@ from panel.preferences.actor import Actor
 from panel.preferences.parameters import Parameters, save_parameters
 from panel.preferences.rows import lock_settings
 from panel.sync import conversation
+from panel.sync.identity import Disagreement, disagreements
 from panel.sync.messages import Mode, Request
 from panel.sync.refusals import SyncRefusal
 from panel.sync.site import Orders, Site, read_orders
@@ -30,6 +31,11 @@ class Trial:
     def is_well(self) -> bool:
         """Say whether a sync would be let in."""
         return not self.code
+
+    @property
+    def disagreements(self) -> list[Disagreement]:
+        """Return where the two servers do not agree on who they are."""
+        return disagreements(self.code, self.values, at_primary=False)
 
 
 def try_connection(
