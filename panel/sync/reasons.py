@@ -1,148 +1,179 @@
-"""What happened and what to do next, in words, for every code that the sync writes down."""
+"""What each code of a refusal, a fault or a record set aside means, and what to do next.
+
+Every sentence reads right on either side: it says "the satellite" and "the primary".
+"""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from panel.words import Message, say
 
-# Refusals that pass by themselves: the satellite tries again, as after a fault of the line.
-PASSING = frozenset({"sync_is_running", "sync_paused", "site_auth_timeout", "too_many_tries"})
 
-_PLAIN: Mapping[str, Message] = {
-    # --- the line
-    "timed_out": say(
-        "%(host)s did not answer in time. Check the line and the URL; it is tried again by itself."
+@dataclass(frozen=True)
+class Reason:
+    """What is the matter, and what somebody can do about it."""
+
+    what: Message
+    next: Message
+
+
+# Shown in place of a value that an older or another program did not send.
+_UNKNOWN_VALUE = "?"
+_VALUES = (
+    *("host", "why", "status", "location", "owner", "seconds", "sync_id"),
+    *("what", "oldest", "newest", "code"),
+)
+
+_BY_ITSELF = say("Nothing has to be done: it is tried again by itself.")
+_LINE = say("Check that this machine is on line. It is tried again by itself.")
+_FILL_IN = say("Un-lock and fill it in under Synchronise parameters.")
+
+_REASONS: Mapping[str, Reason] = {
+    # --- the line ---------------------------------------------------------------------------------
+    "name_not_found": Reason(
+        say("The name %(host)s was not found."),
+        say("Check the URL for a slip, then the internet connection of this machine."),
     ),
-    "connection_refused": say(
-        "%(host)s could not be reached, or nothing listens there. "
-        "Check that the primary runs, the port in the URL, and firewalls on the way."
+    "timed_out": Reason(
+        say("%(host)s did not answer in time."),
+        say("The line is down or very slow, or the URL is wrong. It is tried again by itself."),
     ),
-    "name_not_found": say(
-        "The name %(host)s was not found. Check the URL for typing mistakes, "
-        "and that this machine has a name server and is online."
+    "connection_refused": Reason(
+        say("%(host)s cannot be reached, or nothing listens there."),
+        say("Check the URL and its port, and that the primary is running."),
     ),
-    "certificate": say(
-        "The certificate of %(host)s is not trusted (%(why)s). If the primary has a certificate "
-        "of its own, enter its authority or its fingerprint in the parameters."
+    "certificate": Reason(
+        say("The certificate of %(host)s is not to be trusted: %(why)s."),
+        say(
+            "Check the URL and the date of this machine. If the primary has a certificate of its "
+            "own making, give its fingerprint or authority in the parameters."
+        ),
     ),
-    "cut_off": say(
-        "The line to %(host)s broke. Nothing is lost: the next run goes on where this one was."
+    "cut_off": Reason(say("The line to %(host)s broke."), _LINE),
+    "server_error": Reason(
+        say("The primary had a problem of its own (HTTP %(status)s)."),
+        say("It is tried again by itself. If it lasts, tell whoever looks after the primary."),
     ),
-    "server_error": say(
-        "The primary, or a proxy before it, answered with error %(status)s. "
-        "If that goes on, look at the primary's log."
+    "redirected": Reason(
+        say("The address leads elsewhere, to %(location)s."),
+        say("If that is the primary, make it the URL. It may also be a sign-in page of the line."),
     ),
-    "not_a_sync_server": say(
-        "Something answers at this URL, but no Sync Panel. "
-        "Check the URL, the path too, with whoever runs the primary."
+    "not_a_sync_server": Reason(
+        say("Something answers at this address, but it is no sync server."),
+        say("Check the URL, its path too. It may also be a sign-in page of the internet line."),
     ),
-    "redirected": say(
-        "The URL leads elsewhere, to %(location)s. If that is the primary, enter it as the URL."
+    "stopped": Reason(
+        say("The program or the machine was stopped while it ran."),
+        say("The next run goes on where this one was."),
     ),
-    "stopped": say(
-        "The program was stopped meanwhile. Nothing is lost: the next run goes on from there."
+    # --- what the primary refuses -----------------------------------------------------------------
+    "site_name_not_found": Reason(
+        say("The primary does not know this User name."),
+        say("Compare the User name on both servers."),
     ),
-    # --- who calls
-    "site_name_not_found": say(
-        "The primary does not know this User name. Enter the one that the primary shows, "
-        "or the one of this server's own row there."
+    "site_incorrect_password": Reason(
+        say("The Password is wrong."),
+        say("Type it again on the satellite. If it is not known, set a new one on both servers."),
     ),
-    "site_incorrect_password": say("The Password is wrong. Enter the one set on the primary."),
-    "site_incorrect_hardware_id": say(
-        "The primary has this Sync ID bound to another machine. If this machine took its place, "
-        "press Clear at its Hardware ID in the primary's list."
+    "site_incorrect_hardware_id": Reason(
+        say("At the primary this Sync ID belongs to another machine."),
+        say(
+            "If the satellite moved to a new machine, un-lock the primary and clear the "
+            "Hardware ID of its row. If not, two machines use one Sync ID: give one another."
+        ),
     ),
-    "site_has_no_store": say("This server states no store. Enter the Store in the parameters."),
-    "device_token_ended": say(
-        "The primary ended this device's token. The next run signs in with the password."
+    "site_has_no_store": Reason(
+        say("The satellite has no Store."), say("Fill in Store on the satellite.")
     ),
-    "waiting_to_be_added": say(
-        "The primary does not list this Sync ID yet. It now waits there to be added."
+    "identity_differs": Reason(
+        say("The two servers do not agree on who they are."),
+        say("Find out which is right, and change the other."),
     ),
-    "too_many_tries": say(
-        "Too many wrong tries came from this address. The primary hears it again later."
+    "waiting_to_be_added": Reason(
+        say("The primary has no server with Sync ID %(sync_id)s: it waits there to be added."),
+        say("Ask whoever looks after the primary to add it, or correct the Sync ID."),
     ),
-    "identity_wanted": say("The primary asked for this server's whole identity, twice."),
-    # --- what the primary's preferences say
-    "sync_disabled": say(
-        "Sync is disabled on the primary, because a URL is set there. Clear it on the primary."
+    "sync_disabled": Reason(
+        say("Sync is disabled on the primary, because a URL is set there."),
+        say("On the primary, clear the URL that its page names."),
     ),
-    "sync_paused": say(
-        "Sync is paused on the primary, whose interval is 0. It is tried again by itself."
+    "sync_paused": Reason(
+        say("Sync is paused on the primary: its interval is 0."),
+        say("On the primary, set an interval above 0."),
     ),
-    "not_a_primary": say(
-        "The server at this URL is no primary: its Sync ID is not 1. Check the URL."
+    "not_a_primary": Reason(
+        say("The server at this address is not a primary."),
+        say("Check the URL; the primary is the server with Sync ID 1."),
     ),
-    "sync_is_running": say(
-        "The primary is still busy with this server's last sync. It is tried again by itself."
+    "api_version_incompatible": Reason(
+        say("The two servers' versions do not understand each other."),
+        say("Bring the older of the two up to date."),
     ),
-    "site_auth_timeout": say(
-        "The primary could not check the password in time. It is tried again by itself."
+    "initialise_needed": Reason(
+        say("The primary no longer has all that this satellite missed."),
+        say("On the satellite, un-lock and press Initialise. Nothing of its own is lost."),
     ),
-    "initialise_needed": say(
-        "One of the two servers does not remember the last sync: it was restored from a backup, "
-        "or this one was away too long. Press Initialise; what is new here is pushed after it."
+    "too_many_tries": Reason(
+        say("Too many wrong passwords came from this address."),
+        say("Correct the User name and Password, and wait %(seconds)s seconds."),
     ),
-    # --- what the preferences here lack
-    "not_a_satellite": say("This server is no satellite, so it goes nowhere to synchronise."),
-    "no_url": say("The URL of the primary is empty. Enter it in the parameters."),
-    "no_pair": say("The User name or the Password is not set. Enter them in the parameters."),
-    "no_primary": say("The primary is not in the list of servers. Add it, with Sync ID 1."),
-    "password_unreadable": say(
-        "The key that sealed the Password is gone, so it cannot be sent. Enter it again."
+    "site_auth_timeout": Reason(say("The primary is too busy at this moment."), _BY_ITSELF),
+    "sync_is_running": Reason(
+        say("The primary still works on an earlier request of this satellite."), _BY_ITSELF
     ),
-    "bad_request": say(
-        "The primary did not understand this server (%(what)s). Update the older of the two."
+    "device_token_ended": Reason(
+        say("The primary ended this machine's access."),
+        say("Press Sync now: the machine asks again with its User name and Password."),
     ),
-    "api_version_incompatible": say(
-        "The primary speaks versions %(oldest)s to %(newest)s of the protocol, this server "
-        "version %(theirs)s. Update the older of the two."
+    "bad_request": Reason(
+        say("The primary did not understand the request (%(what)s)."),
+        say("Bring both servers to the same version."),
     ),
-    # --- records set aside
-    "owned_by_another": say(
-        "Server %(owner)s has a record with this table and id. One of the two has to get "
-        "another id."
+    # --- what is missing here ---------------------------------------------------------------------
+    "no_url": Reason(say("The URL of the primary is empty."), _FILL_IN),
+    "no_pair": Reason(say("The User name or the Password is not set."), _FILL_IN),
+    "no_primary": Reason(
+        say("The primary is not in the list of servers."),
+        say("Un-lock and add it with +: Sync ID 1, its Name and its Store."),
     ),
-    "not_the_owner": say("It says that server %(owner)s owns it, which did not send it."),
-    "address_fixed": say(
-        "It is addressed to another server than before. Delete it, and write it under another id."
+    "not_a_satellite": Reason(
+        say("This server is not a satellite, so it goes to no other server."),
+        say("A satellite has a Sync ID above 1."),
+    ),
+    "password_unreadable": Reason(
+        say("The Password cannot be read: this installation's secret key is another one."),
+        say("Un-lock and type the Password again."),
+    ),
+    # --- records set aside ------------------------------------------------------------------------
+    "not_the_owner": Reason(
+        say("It belongs to server %(owner)s, which did not send it."),
+        say("Two servers may use one Sync ID: compare them. If not, leave it out."),
+    ),
+    "owned_by_another": Reason(
+        say("There is a record of this name here that belongs to server %(owner)s."),
+        say("Give one of the two another id in the application that made it, or leave it out."),
+    ),
+    "address_fixed": Reason(
+        say("It was addressed to another server before, and cannot change that."),
+        say("In the application, delete it and make a new one, or leave it out."),
     ),
 }
 
-_LABELS: Mapping[str, Message] = {
-    "sync_id": say("Sync ID"),
-    "name": say("Name"),
-    "store": say("Store"),
-    "primary_name": say("Name of the primary"),
-    "primary_store": say("Store of the primary"),
-}
+
+def explain(code: str, values: Mapping[str, Any] | None = None) -> Reason:
+    """Return what ``code`` means with its ``values``; of an unknown one, no more than the code."""
+    reason = _REASONS.get(code)
+    if reason is None:
+        return Reason(
+            say("The reason given is “%(code)s”.", code=code),
+            say("Bring both servers to the same version, and look into the log."),
+        )
+    known = {**dict.fromkeys(_VALUES, _UNKNOWN_VALUE), **(values or {})}
+    return Reason(_filled(reason.what, known), _filled(reason.next, known))
 
 
-def explain(code: str, values: Mapping[str, Any] | None = None) -> Message:
-    """Return the sentences for ``code``; another server's unknown code is shown as it is."""
-    values = values or {}
-    if code == "identity_differs":
-        return _identity_differs(values)
-    plain = _PLAIN.get(code)
-    if plain is None:
-        return say("The primary refused with the code %(code)s.", code=code)
-    # The values may come from another server: some may be missing, or long.
-    places = [part.split(")")[0] for part in plain.text.split("%(")[1:]]
-    return Message(plain.text, {name: str(values.get(name, "?"))[:200] for name in places})
-
-
-def label(field: str) -> Message:
-    """Return what the screen calls a ``field`` of an identity."""
-    return _LABELS.get(field, Message(field))
-
-
-def _identity_differs(values: Mapping[str, Any]) -> Message:
-    parts = [
-        f"{label(field)}: {at_primary} / {at_satellite}"
-        for field, at_primary, at_satellite in values.get("differences") or []
-    ]
-    return say(
-        "The two servers do not agree on who they are (at the primary / at the satellite): "
-        "%(differences)s. Correct one side, or use the other's.",
-        differences="; ".join(parts),
-    )
+def _filled(message: Message, values: Mapping[str, Any]) -> Message:
+    # Only what the sentence names: what else another server sent is not for people.
+    named = {name: values[name] for name in _VALUES if f"%({name})s" in message.text}
+    return Message(message.text, named)
