@@ -28,6 +28,9 @@ COMMANDS = {
     "import": "panel.cli.transfer:import_command",
     "token": "panel.cli.token:group",
     "records": "panel.cli.records:group",
+    "status": "panel.cli.status:command",
+    "sync": "panel.cli.sync:group",
+    "test-connection": "panel.cli.sync:test_connection",
     "healthcheck": "panel.cli.healthcheck:command",
     "demo": "panel.cli.demo:command",
 }

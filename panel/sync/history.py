@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from panel.models import Server
@@ -39,6 +39,14 @@ def list_set_aside(
     if before_id is not None:
         query = query.where(SetAside.id < before_id)
     return session.scalars(query).all()
+
+
+def count_set_aside(session: Session, source: int | None = None) -> int:
+    """Return how many records are set aside and not left out (from one server: ``source``)."""
+    query = select(func.count()).select_from(SetAside).where(SetAside.left_out_at.is_(None))
+    if source is not None:
+        query = query.where(SetAside.source == source)
+    return session.scalar(query) or 0
 
 
 def names_of(session: Session, sync_ids: Iterable[int]) -> dict[int, str]:

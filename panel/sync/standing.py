@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from panel.errors import NotFound
 from panel.models import Server
+from panel.sync.history import count_set_aside
 from panel.sync.identity import Disagreement, disagreements
-from panel.sync.models import Peer, Record, SetAside
+from panel.sync.models import Peer, Record
 from panel.sync.streams import central_records, count
 from panel.words import say
 
@@ -37,7 +37,7 @@ def read_standing(session: Session, server_id: int) -> Standing:
         peer,
         waiting_for_it=_waiting_for(session, server, peer),
         waiting_there=peer.waiting_there if peer else 0,
-        set_aside=_set_aside_from(session, server),
+        set_aside=count_set_aside(session, server.sync_id),
         disagreements=(
             disagreements(peer.refusal, peer.refusal_values, at_primary=True) if peer else ()
         ),
@@ -48,8 +48,3 @@ def _waiting_for(session: Session, server: Server, peer: Peer | None) -> int:
     central, addressed = (peer.central_cursor, peer.addressed_cursor) if peer else (0, 0)
     to_it = Record.to == server.sync_id
     return count(session, central_records(), central) + count(session, to_it, addressed)
-
-
-def _set_aside_from(session: Session, server: Server) -> int:
-    query = select(func.count()).select_from(SetAside).where(SetAside.source == server.sync_id)
-    return session.scalar(query.where(SetAside.left_out_at.is_(None))) or 0

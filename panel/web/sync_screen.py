@@ -3,14 +3,15 @@
 from datetime import datetime, timedelta
 from functools import cached_property
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from panel.models import Settings
 from panel.preferences.state import State
 from panel.sync.applicants import list_applicants
+from panel.sync.history import count_set_aside
 from panel.sync.identity import Disagreement, disagreements
-from panel.sync.models import Applicant, Loop, Record, SetAside
+from panel.sync.models import Applicant, Loop, Record
 
 # A loop hears "Sync now" within seconds. Where none does, the page says so and stops asking.
 HEARD_WITHIN = timedelta(seconds=30)
@@ -39,8 +40,7 @@ class SyncScreen:
     @cached_property
     def set_aside(self) -> int:
         """The number of records set aside and not left out."""
-        query = select(func.count()).select_from(SetAside).where(SetAside.left_out_at.is_(None))
-        return self._session.scalar(query) or 0
+        return count_set_aside(self._session)
 
     @cached_property
     def is_empty(self) -> bool:

@@ -1,0 +1,79 @@
+"""``sync-panel status``: how sync stands, in a sentence and as facts for scripts."""
+
+from typing import Any
+
+import click
+
+from panel import clock
+from panel.cli.answers import print_json, print_table
+from panel.cli.installation import installation
+from panel.preferences.state import State, read_state
+from panel.sync.history import count_set_aside
+from panel.sync.models import Run
+from panel.sync.reasons import explain
+
+AS_IT_SHOULD_BE, LATE, NEEDS_SOMEBODY = 0, 3, 4
+_RUN = ("started_at", "step", "pushed", "to_push", "pulled", "to_pull")
+
+
+@click.command("status")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.pass_context
+def command(context: click.Context, as_json: bool) -> None:
+    """Say how sync stands.
+
+    Exit codes: 0 as it should be (paused and stand-alone too); 3 late, or the primary cannot be
+    reached; 4 very late, refused or disabled: somebody has to see to it.
+    """
+    with installation() as here, here.database.reading() as session:
+        state = read_state(session, clock.now())
+        facts = _facts(state, count_set_aside(session))
+    if as_json:
+        print_json(facts)
+    else:
+        _print(state, facts)
+    context.exit(_exit_code(state))
+
+
+def _facts(state: State, set_aside: int) -> dict[str, Any]:
+    run, reason = state.run, explain(state.reason, state.reason_values)
+    return {
+        "state": state.kind,
+        "severity": state.severity,
+        "sentence": str(state.sentence),
+        "reason": state.reason or None,
+        "what": str(reason.what) if state.reason else None,
+        "next": str(reason.next) if state.reason else None,
+        "last_success_at": state.last_success_at,
+        "last_attempt_at": state.last_attempt_at,
+        "waiting": state.waiting,
+        "set_aside": set_aside,
+        "initialise": state.initialise,
+        "asked": state.asked,
+        "run": _present(run) if run else None,
+        "satellites": vars(state.counts) if state.kind == "open" else None,
+    }
+
+
+def _present(run: Run) -> dict[str, Any]:
+    return {name: getattr(run, name) for name in _RUN}
+
+
+def _print(state: State, facts: dict[str, Any]) -> None:
+    click.echo(facts["sentence"])
+    if state.reason:
+        click.echo(f"{facts['what']} {facts['next']}")
+    if state.run:
+        run = state.run
+        moved = f"pushed {run.pushed} of {run.to_push}, pulled {run.pulled} of {run.to_pull}"
+        click.echo(f"Now: {run.step.replace('_', ' ')}; {moved}.")
+    names = ("last_success_at", "last_attempt_at", "waiting", "set_aside")
+    print_table(("fact", "value"), [(name, facts[name]) for name in names])
+
+
+def _exit_code(state: State) -> int:
+    if state.kind in ("refused", "disabled") or state.severity == "very_late":
+        return NEEDS_SOMEBODY
+    if state.kind == "unreachable" or state.severity == "late":
+        return LATE
+    return AS_IT_SHOULD_BE
