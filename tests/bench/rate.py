@@ -9,6 +9,8 @@ import psutil
 CLIENTS = 2
 SECONDS = 4.0
 MEBIBYTE = 1024 * 1024
+START_SECONDS = 60
+POLL_SECONDS = 0.1
 
 
 def requests_per_second(port: int, path: str, headers: dict[str, str]) -> float:
@@ -37,3 +39,16 @@ def resident_mebibytes(pid: int) -> float:
     process = psutil.Process(pid)
     family = [process, *process.children(recursive=True)]
     return float(sum(member.memory_info().rss for member in family)) / MEBIBYTE
+
+
+def wait_for(port: int) -> None:
+    """Return once somebody listens on ``port``; give up after a minute."""
+    end = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            HTTPConnection("127.0.0.1", port, timeout=1).connect()
+        except OSError:
+            assert time.monotonic() < end, f"nobody listens on {port}"
+            time.sleep(POLL_SECONDS)
+        else:
+            return

@@ -70,14 +70,18 @@ class Visitor:
     def act(self, do: Callable[[Page], None], done: Callable[[Page], None]) -> Cost:
         """Do something on the open page over the bad line, until its effect is to be seen."""
         requests: list[Request] = []
-        self.page.on("request", requests.append)
+
+        def count(request: Request) -> None:
+            requests.append(request)
+
+        self.page.on("request", count)
         begin = monotonic()
         with self._counted() as cost:
             do(self.page)
             done(self.page)
             seconds = monotonic() - begin
             self.page.wait_for_load_state("networkidle")
-        self.page.remove_listener("request", requests.append)
+        self.page.remove_listener("request", count)
         return replace(cost(), requests=len(requests), seconds=seconds)
 
     @contextmanager

@@ -1,0 +1,164 @@
+"""The same visits and acts on the panel and on its peers, over the same bad line."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, StorageState
+
+from tests.bench import peers
+from tests.bench.rate import requests_per_second, resident_mebibytes, wait_for
+from tests.bench.visits import Cost, Visitor
+from tests.processes import CODE, PASSWORD, USER, PanelProcess, free_port
+
+PEERS = ("django_admin", "flask_admin")
+
+Costs = dict[str, Cost]
+
+
+def measure_panel(browser: Browser, folder: Path) -> tuple[Costs, float, float]:
+    """Return what each visit and act costs, requests per second, and resident mebibytes."""
+    panel = PanelProcess(folder)
+    panel.init()
+    panel.shell("settings", "set", "sync_id=1", "name=National Store", "store=NAT-01")
+    for sync_id, name, store in peers.SERVERS:
+        panel.shell("servers", "add", f"--sync-id={sync_id}", f"--name={name}", f"--store={store}")
+    panel.start()
+    try:
+        state = _sign_in(browser, f"{panel.url}/sign-in", {"name": USER, "password": PASSWORD})
+        with closing(Visitor(browser, panel.port, "/", state)) as visitor:
+            costs = dict(_visits(visitor, lambda: _change_panel(panel)))
+            costs |= dict(_panel_acts(visitor))
+        rate = requests_per_second(panel.port, "/", {"Cookie": _cookies(state)})
+        return costs, rate, resident_mebibytes(panel.pid)
+    finally:
+        panel.stop()
+
+
+def measure_peer(browser: Browser, folder: Path, name: str, *, tuned: bool) -> tuple[Costs, float]:
+    """Return what each visit and adding a row costs with a peer, and its resident mebibytes."""
+    with _peer_process(folder, name, tuned=tuned) as (process, port):
+        fields = {"username": peers.USER, "password": peers.PASSWORD}
+        here = f"http://127.0.0.1:{port}"
+        if name == "django_admin":
+            path = "/admin/bench/server/"
+            state = _sign_in(browser, f"{here}/admin/login/", fields)
+        else:
+            path = "/admin/server/"
+            state = _sign_in_flask_admin(browser, here, fields)
+        with closing(Visitor(browser, port, path, state)) as visitor:
+            costs = dict(_visits(visitor, lambda: None))
+            costs["add"] = visitor.act(
+                _add_in_django if name == "django_admin" else _add_in_flask_admin,
+                lambda page: page.get_by_text("Bench Clinic").first.wait_for(),
+            )
+        return costs, resident_mebibytes(process.pid)
+
+
+def _visits(visitor: Visitor, change: Callable[[], None]) -> Iterator[tuple[str, Cost]]:
+    yield "cold", visitor.visit()
+    yield "warm", visitor.visit()
+    change()
+    yield "changed", visitor.visit()
+
+
+def _change_panel(panel: PanelProcess) -> None:
+    panel.shell("settings", "set", "sync_interval=20")
+
+
+def _panel_acts(visitor: Visitor) -> Iterator[tuple[str, Cost]]:
+    def press(name: str) -> Callable[[Page], None]:
+        return lambda page: page.get_by_role("button", name=name, exact=True).click()
+
+    def seen(selector: str) -> Callable[[Page], None]:
+        return lambda page: page.locator(selector).wait_for()
+
+    def gone(selector: str) -> Callable[[Page], None]:
+        return lambda page: page.locator(selector).first.wait_for(state="detached")
+
+    code = "#bar [name=authorisation_code]"
+    yield "open dialog", visitor.act(press("Click to un-lock"), seen(code))
+    yield "close dialog", visitor.act(_click("#bar a.button"), gone(code))
+    visitor.page.get_by_role("button", name="Click to un-lock").click()
+    visitor.page.locator(code).fill(CODE)
+    yield "unlock", visitor.act(press("OK"), seen("#bar.open"))
+    visitor.page.locator("[name=interval_minutes]").fill("30")
+    yield "save interval", visitor.act(_click("#save-interval"), seen("#save-interval:focus"))
+    yield "open new row", visitor.act(_click("#add"), seen("#new form"))
+    _fill(visitor.page, "#new", {"sync_id": "99", "name": "Bench Clinic", "store": "BC-1"})
+    yield "add", visitor.act(_click("#new button.main"), seen("text=Bench Clinic"))
+    yield "open row", visitor.act(_click("tr:has-text('Centre 5') a.edit"), seen("tr form"))
+    _fill(visitor.page, "tr form", {"name": "Renamed Centre"})
+    yield "edit", visitor.act(_click("tr form button.main"), seen("text=Renamed Centre"))
+    visitor.page.locator("tr:has-text('Centre 7') [name=ids]").check()
+    yield "ask to remove", visitor.act(_click("#remove button"), seen("#question form"))
+    yield "remove", visitor.act(_click("#question button.main"), seen("#undo form"))
+    yield "undo", visitor.act(_click("#undo button"), seen("tr:has-text('Centre 7')"))
+    yield "lock", visitor.act(press("Lock now"), gone("#bar.open"))
+
+
+def _click(selector: str) -> Callable[[Page], None]:
+    return lambda page: page.locator(selector).first.click()
+
+
+def _fill(page: Page, within: str, values: Mapping[str, str]) -> None:
+    for name, value in values.items():
+        page.locator(f"{within} [name={name}]").fill(value)
+
+
+def _add_in_django(page: Page) -> None:
+    page.get_by_role("link", name="Add server").first.click()
+    _fill(page, "#server_form", {"sync_id": "99", "name": "Bench Clinic", "store": "BC-1"})
+    page.get_by_role("button", name="Save", exact=True).click()
+
+
+def _add_in_flask_admin(page: Page) -> None:
+    page.get_by_role("link", name="Create").first.click()
+    _fill(page, "form", {"sync_id": "99", "name": "Bench Clinic", "store": "BC-1"})
+    page.get_by_role("button", name="Save", exact=True).click()
+
+
+def _sign_in(browser: Browser, url: str, fields: Mapping[str, str]) -> StorageState:
+    with closing(browser.new_context()) as context:
+        page = context.new_page()
+        page.goto(url)
+        _fill(page, "form", fields)
+        page.locator("form [type=password]").press("Enter")
+        page.wait_for_url(lambda now: now != url)
+        return context.storage_state()
+
+
+def _sign_in_flask_admin(browser: Browser, here: str, fields: Mapping[str, str]) -> StorageState:
+    with closing(browser.new_context()) as context:
+        context.request.post(f"{here}/sign-in", form=dict(fields))
+        return context.storage_state()
+
+
+def _cookies(state: StorageState) -> str:
+    return "; ".join(f"{cookie['name']}={cookie['value']}" for cookie in state["cookies"])
+
+
+@contextmanager
+def _peer_process(
+    folder: Path, name: str, *, tuned: bool
+) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    folder.mkdir(parents=True)
+    port = free_port()
+    command = [sys.executable, "-m", f"tests.bench.peers.{name}", str(port), str(folder)]
+    # `make bench` keeps the peers in a folder of their own, out of the panel's environment.
+    environment = {**os.environ, "PYTHONPATH": str(Path(sys.prefix) / "bench")}
+    process = subprocess.Popen(
+        [*command, *(["tuned"] if tuned else [])],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_for(port)
+        yield process, port
+    finally:
+        process.terminate()
+        process.wait()
