@@ -22,7 +22,7 @@ from panel.preferences.activity import What
 from panel.preferences.people import Permission
 from panel.preferences.unlock import Unlock
 from panel.web.access import require
-from panel.web.errors import answer, wants_json
+from panel.web.errors import wants_json, with_retry_after
 from panel.web.htmx import PROMPT, is_fragment, retarget
 from panel.web.services import services
 from panel.web.session import actor, cookie_options, current_person
@@ -181,7 +181,9 @@ def _refusal() -> Refusal | None:
 def _ask_for_code(refusal: Refusal, reopen: Callable[[], str]) -> ResponseReturnValue:
     g.prompt = refusal.message
     if wants_json():
-        return answer(refusal.status, refusal.code, refusal.message)
+        raise refusal
     if is_fragment():
-        return retarget(render_template("prompt.html"), PROMPT, status=refusal.status)
-    return make_response(reopen(), refusal.status)
+        asking = retarget(render_template("prompt.html"), PROMPT, status=refusal.status)
+    else:
+        asking = make_response(reopen(), refusal.status)
+    return with_retry_after(asking, refusal)

@@ -19,7 +19,8 @@ _KEPT_HEADERS = {
     "Allow",
     "Retry-After",
 }
-_PATHS = ("/api/", "/sync/")
+# Not all of /sync/: below it are buttons of the page too.
+_PATHS = ("/api/", "/sync/exchange", "/sync/v5/")
 
 
 class BodyTooLarge(Refusal):
