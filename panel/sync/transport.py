@@ -199,10 +199,11 @@ def _named_faults(host: str) -> Iterator[None]:
         yield
     except faults.NameResolutionError as error:
         raise LinkFault("name_not_found", host=host) from error
-    except (faults.ConnectTimeoutError, faults.ReadTimeoutError, TimeoutError) as error:
-        raise LinkFault("timed_out", host=host) from error
+    # Before the time-outs, one of which it is to urllib3.
     except faults.NewConnectionError as error:
         raise LinkFault("connection_refused", host=host) from error
+    except (faults.ConnectTimeoutError, faults.ReadTimeoutError, TimeoutError) as error:
+        raise LinkFault("timed_out", host=host) from error
     except (faults.SSLError, ssl.SSLError) as error:
         raise LinkFault("certificate", host=host, why=_certificate_problem(error)) from error
     except (faults.HTTPError, OSError) as error:
