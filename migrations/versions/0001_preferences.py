@@ -148,6 +148,12 @@ def _keep_activity() -> None:
                 f"CREATE TRIGGER activity_no_{act.lower()} BEFORE {act} ON activity"
                 " BEGIN SELECT RAISE(ABORT, 'activity is kept as it was written'); END"
             )
+        # REPLACE deletes without asking the trigger above.
+        op.execute(
+            "CREATE TRIGGER activity_no_replace BEFORE INSERT ON activity"
+            " WHEN EXISTS (SELECT 1 FROM activity WHERE id = NEW.id)"
+            " BEGIN SELECT RAISE(ABORT, 'activity is kept as it was written'); END"
+        )
         return
     op.execute(
         "CREATE FUNCTION keep_activity() RETURNS trigger LANGUAGE plpgsql AS"
