@@ -48,8 +48,8 @@ class State:
     """How sync stands. The sentence names no time: the page puts it beside, in the reader's way.
 
     ``run`` is the one that goes on now; ``waiting`` counts records that have yet to reach the
-    primary; ``reason`` is the code of :mod:`panel.sync.reasons` behind "refused", with its values;
-    ``initialise`` is "done", "needed" or "running".
+    primary; ``reason`` is the code of :mod:`panel.sync.reasons` behind "refused" and "unreachable",
+    with its values; ``initialise`` is "done", "needed" or "running".
     """
 
     kind: Kind
@@ -81,6 +81,7 @@ def _state_of_satellite(session: Session, settings: Settings, now: datetime) -> 
     loop, link = session.get_one(Loop, 1), session.get_one(Link, 1)
     run = _present_run(session, loop, now)
     kind, severity, sentence = _satellite_says(session, settings, loop, link, run, now)
+    reason, values = _reason(session, loop)
     return State(
         kind,
         severity,
@@ -91,8 +92,8 @@ def _state_of_satellite(session: Session, settings: Settings, now: datetime) -> 
         run=run,
         asked=loop.asked_at is not None,
         initialise=link.initialise,
-        reason=loop.refusal,
-        reason_values=loop.refusal_values or {},
+        reason=reason,
+        reason_values=values or {},
     )
 
 
@@ -157,6 +158,14 @@ def _present_run(session: Session, loop: Loop, now: datetime) -> Run | None:
         return None
     run = session.scalar(select(Run).order_by(Run.started_at.desc(), Run.id.desc()).limit(1))
     return run if run is not None and run.ended_at is None else None
+
+
+def _reason(session: Session, loop: Loop) -> tuple[str, dict[str, Any] | None]:
+    """Return what stands in the way: the refusal that waits for somebody, or the line's fault."""
+    if loop.refusal or not loop.failures:
+        return loop.refusal, loop.refusal_values
+    run = session.scalar(select(Run).where(Run.reason != "").order_by(Run.id.desc()).limit(1))
+    return (run.reason, run.reason_values) if run else ("", None)
 
 
 def _count_waiting(session: Session) -> int:
