@@ -11,9 +11,9 @@ from panel.sync.test_connection import Trial, try_connection
 from panel.web.access import permitted
 from panel.web.forms import ParametersForm
 from panel.web.htmx import WHOLE, is_fragment, retarget
-from panel.web.lock import open_unlock
 from panel.web.page import full_page, show_part
 from panel.web.services import services
+from panel.web.unlock_cookie import open_unlock
 from panel.words import Message
 
 blueprint = Blueprint("connection", __name__)

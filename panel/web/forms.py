@@ -14,8 +14,8 @@ from panel.preferences.parameters import Parameters
 from panel.preferences.servers import ServerFields
 from panel.web.errors import wants_json
 from panel.web.language import show
-from panel.web.lock import open_typed
 from panel.web.services import services
+from panel.web.typed import open_typed
 from panel.words import Message
 
 T = TypeVar("T")

@@ -6,9 +6,9 @@ from flask import Blueprint, Response, current_app, make_response, render_templa
 from flask.typing import ResponseReturnValue
 
 from panel.web.htmx import INSIDE, back_to_page, is_fragment, retarget
-from panel.web.lock import unlocked_now
 from panel.web.screen import Screen, here, named, protocols
 from panel.web.services import services
+from panel.web.unlock_cookie import unlocked_now
 
 blueprint = Blueprint("page", __name__)
 

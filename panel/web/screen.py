@@ -31,11 +31,11 @@ from panel.preferences.state import (
 from panel.sync.models import Run
 from panel.web.forms import IntervalForm, ParametersForm
 from panel.web.htmx import is_fragment
-from panel.web.lock import open_unlock
 from panel.web.services import services
 from panel.web.session import current_person
 from panel.web.static import Assets
 from panel.web.sync_screen import SyncScreen
+from panel.web.unlock_cookie import open_unlock
 from panel.words import say
 
 # No key of the database is higher.

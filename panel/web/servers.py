@@ -13,11 +13,12 @@ from panel.preferences.people import Permission
 from panel.web.access import permitted
 from panel.web.forms import ServerForm, attempt
 from panel.web.htmx import WHOLE, back_to_page, is_fragment, retarget
-from panel.web.lock import locked, open_unlock
+from panel.web.lock import locked
 from panel.web.page import after_change, full_page, show_part
 from panel.web.screen import find_server, here
 from panel.web.services import services
 from panel.web.session import actor
+from panel.web.unlock_cookie import open_unlock
 
 blueprint = Blueprint("servers", __name__, url_prefix="/servers")
 

@@ -14,9 +14,9 @@ from panel.web.csrf import protect
 from panel.web.errors import OLD_PAGE, with_retry_after
 from panel.web.forms import PanelForm
 from panel.web.htmx import leave_for
-from panel.web.lock import end_unlock
 from panel.web.services import services
 from panel.web.session import actor, current_person, sign_in, sign_out
+from panel.web.unlock_cookie import end_unlock
 
 blueprint = Blueprint("sign_in", __name__)
 

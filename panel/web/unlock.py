@@ -10,10 +10,11 @@ from panel.preferences.people import Permission
 from panel.web.access import permitted
 from panel.web.errors import wants_json, with_retry_after
 from panel.web.htmx import back_to_page, is_fragment
-from panel.web.lock import CODE_FIELD, begin_unlock, end_unlock, open_unlock
+from panel.web.lock import CODE_FIELD
 from panel.web.page import LOCKABLE, after_change, show_part
 from panel.web.services import services
 from panel.web.session import actor, current_person
+from panel.web.unlock_cookie import begin_unlock, end_unlock, open_unlock
 
 blueprint = Blueprint("unlock", __name__)
 

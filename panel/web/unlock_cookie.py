@@ -1,0 +1,91 @@
+"""The cookie of the unlock: who unlocked, until when, and what it belongs to.
+
+It names the generations of the code and of the person's unlocks, so that a new code and *Lock now*
+end it at once, and it is worth nothing without that person's own session.
+"""
+
+from datetime import UTC, datetime
+
+from flask import Response, after_this_request, g, request
+from itsdangerous import BadData, URLSafeSerializer
+
+from panel import clock
+from panel.preferences import unlock
+from panel.preferences.unlock import Unlock
+from panel.web.services import services
+from panel.web.session import cookie_options, current_person
+
+COOKIE = "u"
+
+
+def open_unlock() -> Unlock | None:
+    """Return this person's unlock, if the cookie holds one that is good now."""
+    if "unlock" not in g:
+        g.unlock = _good_unlock()
+    found: Unlock | None = g.unlock
+    return found
+
+
+def begin_unlock(found: Unlock) -> None:
+    """Give the browser the cookie of ``found`` with this answer."""
+    g.unlock = found
+    g.unlocked_now = True
+
+    @after_this_request
+    def give(response: Response) -> Response:
+        seconds = max(0, int((found.expires_at - clock.now()).total_seconds()))
+        response.set_cookie(COOKIE, _written(found), max_age=seconds, **cookie_options())
+        return response
+
+
+def unlocked_now() -> bool:
+    """Say whether this very request opened the lock: the bar of the page still says *Locked*."""
+    return bool(g.get("unlocked_now", False))
+
+
+def end_unlock() -> None:
+    """Take the cookie back with this answer."""
+    g.unlock = None
+
+    @after_this_request
+    def take(response: Response) -> Response:
+        response.delete_cookie(COOKIE, **cookie_options())
+        return response
+
+
+def _good_unlock() -> Unlock | None:
+    person, text = current_person(), request.cookies.get(COOKIE, "")
+    found = _read(text) if person and text else None
+    if person is None or found is None:
+        return None
+    with services().database.reading() as session:
+        return found if unlock.is_open(session, found, person, clock.now()) else None
+
+
+def _written(found: Unlock) -> str:
+    values = {
+        "p": found.person_id,
+        "e": int(found.expires_at.timestamp()),
+        "g": found.generation,
+        "l": found.unlock_generation,
+    }
+    return str(_signer().dumps(values))
+
+
+def _read(text: str) -> Unlock | None:
+    try:
+        values = _signer().loads(text)
+    except BadData:
+        return None
+    return Unlock(
+        person_id=values["p"],
+        expires_at=datetime.fromtimestamp(values["e"], UTC),
+        generation=values["g"],
+        unlock_generation=values["l"],
+    )
+
+
+def _signer() -> URLSafeSerializer:
+    # The newest key last, as itsdangerous wants them.
+    keys = list(reversed(services().config.secret_keys))
+    return URLSafeSerializer(keys, salt="sync-panel unlock")
