@@ -67,6 +67,14 @@ _REASONS: Mapping[str, Reason] = {
         say("The program or the machine was stopped while it ran."),
         say("The next run goes on where this one was."),
     ),
+    "central_busy": Reason(say("The central server did not finish what it was told."), _BY_ITSELF),
+    "integration_not_started": Reason(
+        say("The central server has the records, but did not begin to take them in."), _BY_ITSELF
+    ),
+    "internal_error": Reason(
+        say("The sync met a problem that nobody thought of."),
+        say("It is tried again by itself. If it lasts, look into the log of this server."),
+    ),
     # --- what the primary refuses -----------------------------------------------------------------
     "site_name_not_found": Reason(
         say("The primary does not know this User name."),

@@ -27,11 +27,23 @@ STATUS = {
     "sync_paused": 503,
 }
 
+# What somebody at the primary puts right, or what passes: the satellite goes on asking.
+PASSING = frozenset(
+    {
+        "waiting_to_be_added",
+        "sync_disabled",
+        "sync_paused",
+        "sync_is_running",
+        "site_auth_timeout",
+        "too_many_tries",
+    }
+)
+
 
 class SyncRefusal(Exception):
     """A primary refuses a caller, who gets ``values``: nothing that is a secret to them."""
 
-    def __init__(self, code: str, **values: Any) -> None:
+    def __init__(self, code: str, /, **values: Any) -> None:
         super().__init__(code)
         self.code = code
         self.values = values

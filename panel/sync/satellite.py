@@ -18,6 +18,8 @@ from panel.sync.running import Finish, Guard, Progress
 from panel.sync.sending import Sent
 from panel.sync.site import Orders, Site, read_orders
 from panel.sync.transport import LinkFault, Target, Transport
+from panel.sync.v5.knocking import knock
+from panel.sync.v5.satellite import V5Run
 
 OpenLine = Callable[[Target], Transport]
 
@@ -39,15 +41,33 @@ class SatelliteRun:
         """
         self._progress.begin()
         try:
-            finish = self._go_on()
+            if self._protocol() == "v5":
+                finish = V5Run(self._site, self._line_to, self._progress).run()
+            else:
+                finish = self._go_on()
         except SyncRefusal as refusal:
             finish = Finish("refused", refusal.code, refusal.values)
         except LinkFault as fault:
             finish = Finish("failed", fault.code, fault.values)
+            if fault.code == "not_a_sync_server":
+                self._forget_protocol()
         finally:
             if self._line is not None:
                 self._line.close()
         return self._progress.end(finish)
+
+    def _protocol(self) -> str:
+        """Return "own" or "v5": what the preferences say, or else what the primary answers to."""
+        with self._site.database.reading() as session:
+            orders, link = read_orders(session, self._site), session.get_one(Link, 1)
+        if orders.protocol != "ask" or orders.interval_minutes == 0:
+            return orders.protocol
+        if link.protocol:
+            return link.protocol
+        protocol = knock(self._line_to(orders.target), orders)
+        with self._progress.step() as (session, _):
+            session.get_one(Link, 1).protocol = protocol
+        return protocol
 
     def _go_on(self) -> Finish:
         first = True
@@ -68,6 +88,11 @@ class SatelliteRun:
             if self._is_done(sent, answer):
                 return Finish("well")
             first = False
+
+    def _forget_protocol(self) -> None:
+        """Another server may stand there by now: the next run asks again."""
+        with self._progress.step() as (session, _):
+            session.get_one(Link, 1).protocol = ""
 
     def _line_to(self, target: Target) -> Transport:
         """Return the line of this run; another one if the preferences lead elsewhere by now."""

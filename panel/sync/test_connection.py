@@ -7,12 +7,11 @@ from typing import Any
 from panel.preferences.actor import Actor
 from panel.preferences.parameters import Parameters, save_parameters
 from panel.preferences.rows import lock_settings
-from panel.sync import conversation
 from panel.sync.identity import Disagreement, disagreements
-from panel.sync.messages import Mode, Request
 from panel.sync.refusals import SyncRefusal
 from panel.sync.site import Orders, Site, read_orders
 from panel.sync.transport import HttpTransport, LinkFault, Target, Transport
+from panel.sync.v5.knocking import knock
 
 # A trial saves nothing, so what has to be confirmed before it is saved need not be here.
 _ALL_ACTS = ("sync_id", "url_http", "url_on_primary")
@@ -53,9 +52,7 @@ def try_connection(
         return Trial(refusal.code, refusal.values)
     line = open_line(orders.target)
     try:
-        # The password and not the token, since it is the password that somebody typed.
-        request = Request(orders.about, mode=Mode.TEST)
-        conversation.exchange(line, orders.pair, "", orders.about, request)
+        knock(line, orders)
     except SyncRefusal as refusal:
         return Trial(refusal.code, refusal.values, _round_trip_ms(line))
     except LinkFault as fault:

@@ -97,8 +97,8 @@ def test_batches_of_a_fixed_size_carry_everything_in_order(
     tamper = Tamper()
     run = kadavu.sync(tamper)
     assert (run.result, run.pushed, run.pulled) == ("well", 45, 35)
-    # Four to initialise, of which the last only asks; five to push.
-    assert tamper.exchanges == 9
+    # One to find the protocol; four to initialise, of which the last only asks; five to push.
+    assert tamper.exchanges == 10
     assert is_in_step(primary, kadavu)
     assert (run.to_push, run.to_pull, run.step) == (45, 35, "pushing")
 
@@ -299,7 +299,7 @@ def test_an_initialise_goes_on_where_it_was_cut_off_and_pushes_nothing_until_don
     primary.put_many(50, "central")
     kadavu.put("own", {"n": 1})
     kadavu.set_request_size(10)
-    cut = kadavu.sync(CutBefore(4))
+    cut = kadavu.sync(CutBefore(5))
     assert cut.pulled == 30
     assert primary.get("own") is None
     assert kadavu.get("central00000") is None

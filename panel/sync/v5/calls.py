@@ -9,13 +9,15 @@ from sqlalchemy.orm import Session
 
 from panel.models import PRIMARY_SYNC_ID
 from panel.sync import streams
+from panel.sync.arrivals import pushed_by
+from panel.sync.asides import retry
 from panel.sync.fields import BadMessage
 from panel.sync.models import Clock, Record
 from panel.sync.refusals import SyncRefusal
 from panel.sync.v5 import queue, runs
-from panel.sync.v5.pushed import take_batch, try_set_aside
+from panel.sync.v5.changes import take_changes
 from panel.sync.v5.sites import Site
-from panel.sync.v5.wire import MOST_RECORDS, change_of, read_object
+from panel.sync.v5.wire import MOST_RECORDS, change_of, read_change, read_object
 
 USUAL_LIMIT = 500
 _HIGHEST = 2**63 - 1
@@ -99,11 +101,14 @@ class Calls:
         if len(changes) > MOST_RECORDS:
             raise BadMessage(f"data: more than {MOST_RECORDS} records")
         left = max(batch.whole("queueLength", 0, _MOST_WAITING) - len(changes), 0)
-        taken = take_batch(self.session, self.site.server.sync_id, changes)
-        runs.note_pushed(self.session, self.site, taken, left)
+        sync_id = self.site.server.sync_id
+        outcome = take_changes(
+            self.session, sync_id, sync_id, [read_change(one) for one in changes], False
+        )
+        runs.note_pushed(self.session, self.site, outcome, left)
         self.site.peer.waiting_there = left
         if not changes:
-            try_set_aside(self.session, self.site.server.sync_id)
+            retry(self.session, sync_id, pushed_by(sync_id))
         return {"integrationStarted": left == 0}
 
     def _check_cursor(self, cursor: int) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy.exc import OperationalError
 from panel.db import Database
 from panel.sync.credentials import Doorkeeper
 from panel.sync.fields import BadMessage
+from panel.sync.reasons import explain
 from panel.sync.refusals import SyncRefusal
 from panel.sync.reports import note_refusal
 from panel.sync.v5 import sites
@@ -54,7 +55,8 @@ def answer(database: Database, doorkeeper: Doorkeeper, request: Request) -> Answ
 
 
 def _error_answer(refusal: SyncRefusal) -> Answer:
-    message = refusal.code
+    reason = explain(refusal.code, refusal.values)
+    message = f"{reason.what} {reason.next}"
     error = {"code": refusal.code, "message": message, "data": refusal.values or None}
     return Answer(refusal.status, to_bytes({"error": error}))
 

@@ -6,6 +6,7 @@ A run begins with the first records that move, and ends when the site found its 
 from sqlalchemy.orm import Session
 
 from panel import clock
+from panel.sync.arrivals import Outcome
 from panel.sync.models import Run
 from panel.sync.reports import open_run
 from panel.sync.v5.sites import Site
@@ -18,12 +19,14 @@ def cut_off(session: Session, site: Site) -> None:
         run.ended_at, run.result = clock.now(), "cut_off"
 
 
-def note_pushed(session: Session, site: Site, count: int, left: int) -> None:
-    """The site pushed ``count`` records, and ``left`` are still there."""
+def note_pushed(session: Session, site: Site, outcome: Outcome, left: int) -> None:
+    """The site pushed records, of which ``outcome`` tells, and ``left`` are still there."""
+    count = len(outcome.taken) + len(outcome.refused)
     if count:
         run = _run(session, site)
         run.step = "pushing"
         run.pushed += count
+        run.set_aside += len(outcome.refused)
         run.to_push = run.pushed + left
 
 

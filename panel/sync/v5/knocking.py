@@ -1,0 +1,53 @@
+"""Which protocol a primary speaks, found out without changing anything there or here."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from panel.sync import conversation
+from panel.sync.fields import BadMessage
+from panel.sync.messages import Mode, Request
+from panel.sync.refusals import SyncRefusal
+from panel.sync.site import Orders
+from panel.sync.transport import LinkFault, Transport
+from panel.sync.v5.central import About, Central
+
+# What a server answers that does not know the address of our own protocol.
+_NOT_THERE = {"not_a_sync_server", "not_found"}
+
+
+def knock(line: Transport, orders: Orders) -> str:
+    """Return "own" or "v5", whichever the primary speaks and the preferences allow; ours first.
+
+    The password is sent and not the token, since it is the password that somebody typed. Raise
+    SyncRefusal or LinkFault where we are not let in.
+    """
+    if orders.protocol != "v5":
+        try:
+            request = Request(orders.about, mode=Mode.TEST)
+            conversation.exchange(line, orders.pair, "", orders.about, request)
+            return "own"
+        except (SyncRefusal, LinkFault) as problem:
+            if orders.protocol == "own" or problem.code not in _NOT_THERE:
+                raise
+    with as_faults():
+        check_site(Central(line, orders).site(), orders)
+    return "v5"
+
+
+def check_site(about: About, orders: Orders, known_uuid: str = "") -> None:
+    """Raise SyncRefusal if the central server takes us for another site, or is another one."""
+    if about.sync_id != orders.sync_id:
+        raise SyncRefusal(
+            "identity_differs", differences=[["sync_id", about.sync_id, orders.sync_id]]
+        )
+    if known_uuid and about.uuid != known_uuid:
+        raise SyncRefusal("initialise_needed")
+
+
+@contextmanager
+def as_faults() -> Iterator[None]:
+    """Turn an answer that is not v5's into the fault that it is."""
+    try:
+        yield
+    except BadMessage as error:
+        raise LinkFault("not_a_sync_server") from error

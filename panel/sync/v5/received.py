@@ -1,0 +1,117 @@
+"""What our satellite received over v5: kept first, applied in order when the pull is complete."""
+
+from collections.abc import Iterator, Sequence
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from panel.models import PRIMARY_SYNC_ID
+from panel.sync import inbox
+from panel.sync.arrivals import pulled_by, renewed_by
+from panel.sync.batches import Item
+from panel.sync.fields import BadMessage
+from panel.sync.messages import Stream
+from panel.sync.models import Inbox, Link, Record
+from panel.sync.v5.changes import take_changes
+from panel.sync.v5.wire import Change
+
+_AT_ONCE = 500
+# In the place of a point, which v5 has none of: the queue of an initialise was asked for.
+_ASKED = "v5 asked"
+
+
+def begin_initialise(session: Session) -> None:
+    """Forget what was received before, unless this initialise was begun already.
+
+    What waits to be pushed stays as it is, and what does not is the central server's to tell.
+    """
+    link = session.get_one(Link, 1)
+    if link.initialise == "needed":
+        link.initialise, link.point, link.next_point = "running", "", ""
+        link.central_cursor = 0
+        for stream in Stream:
+            inbox.clear(session, stream)
+
+
+def was_asked(session: Session) -> bool:
+    """Say whether the central server has queued everything for this initialise."""
+    return session.get_one(Link, 1).point == _ASKED
+
+
+def note_asked(session: Session) -> None:
+    """Remember that it has."""
+    session.get_one(Link, 1).point = _ASKED
+
+
+def note_pushed(session: Session, seqs: Sequence[int]) -> None:
+    """Note what reached the central server; what changed since has another ``seq`` and waits on."""
+    for start in range(0, len(seqs), _AT_ONCE):
+        some = seqs[start : start + _AT_ONCE]
+        session.execute(
+            update(Record).where(Record.seq.in_(some)).values(waiting=False),
+            execution_options={"synchronize_session": False},
+        )
+
+
+def keep_central(session: Session, cursor: int, changes: Sequence[Change]) -> None:
+    """Keep central data; its cursor is its version too, since it only ever rises."""
+    if not all(change.mark.isdecimal() for change in changes):
+        raise BadMessage("a central record without its cursor")
+    positions = [int(change.mark) for change in changes]
+    if positions != sorted(positions) or (positions and positions[0] <= cursor):
+        raise BadMessage("central records out of order")
+    items = [
+        Item(at, one.table, one.record_id, PRIMARY_SYNC_ID, None, at, one.data)
+        for at, one in zip(positions, changes, strict=True)
+    ]
+    inbox.receive(session, Stream.CENTRAL, items)
+    if positions:
+        session.get_one(Link, 1).central_cursor = positions[-1]
+
+
+def keep_queued(session: Session, changes: Sequence[Change]) -> None:
+    """Keep what was queued for this site, in the order in which it came."""
+    query = select(func.max(Inbox.position)).where(Inbox.stream == Stream.ADDRESSED)
+    first = (session.scalar(query) or 0) + 1
+    items = [
+        Item(at, one.table, one.record_id, 0, None, 0, one.data)
+        for at, one in enumerate(changes, first)
+    ]
+    inbox.receive(session, Stream.ADDRESSED, items)
+
+
+def apply(session: Session, own_sync_id: int) -> int:
+    """Apply a complete pull; return how many records were set aside."""
+    refused = inbox.apply(session, Stream.CENTRAL, pulled_by(own_sync_id))
+    return refused + _apply_queued(session, own_sync_id)
+
+
+def finish_initialise(session: Session, own_sync_id: int) -> int:
+    """Apply all that an initialise received; return how many records were set aside."""
+    refused = inbox.apply(session, Stream.CENTRAL, renewed_by(own_sync_id))
+    inbox.sweep(session, Stream.CENTRAL, own_sync_id)
+    refused += _apply_queued(session, own_sync_id)
+    link = session.get_one(Link, 1)
+    link.initialise, link.point = "done", ""
+    return refused
+
+
+def _apply_queued(session: Session, own_sync_id: int) -> int:
+    refused = 0
+    for changes in _queued(session):
+        outcome = take_changes(session, PRIMARY_SYNC_ID, own_sync_id, changes, spare_waiting=True)
+        refused += len(outcome.refused)
+    for stream in Stream:
+        inbox.clear(session, stream)
+    return refused
+
+
+def _queued(session: Session) -> Iterator[list[Change]]:
+    last = 0
+    while True:
+        query = select(Inbox).where(Inbox.stream == Stream.ADDRESSED, Inbox.position > last)
+        rows = session.scalars(query.order_by(Inbox.position).limit(_AT_ONCE)).all()
+        if not rows:
+            return
+        yield [Change("", row.table_name, row.record_id, row.data) for row in rows]
+        last = rows[-1].position
