@@ -6,9 +6,11 @@ refused) fails the test that showed the page.
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
+from argon2 import PasswordHasher
 from playwright.sync_api import (
     Browser,
     BrowserContext,
@@ -18,7 +20,11 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
+from panel import clock
+from panel.config import Config
+from panel.preferences import passwords
 from tests.browser import chromium
+from tests.browser.serving import MovableClock, Panel
 
 DESK = {"width": 1100, "height": 900}
 TELEPHONE = {"width": 360, "height": 740}
@@ -115,3 +121,38 @@ def phone_page(new_page: NewPage) -> Page:
 @pytest.fixture
 def plain_phone_page(new_page: NewPage) -> Page:
     return new_page(viewport=TELEPHONE, has_touch=True, is_mobile=True, java_script_enabled=False)
+
+
+@pytest.fixture(params=["with script", "without script"])
+def either_page(request: pytest.FixtureRequest, new_page: NewPage) -> Page:
+    """A page with scripting on, then one with it off: the same test walks both."""
+    return new_page(java_script_enabled=request.param == "with script")
+
+
+@pytest.fixture
+def empty_panel(
+    tmp_path: Path, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Panel]:
+    """The panel, serving, on a database in which nobody was added yet."""
+    movable = MovableClock()
+    monkeypatch.setattr(clock, "now", movable)
+    # How long a hash takes is not what these tests are about.
+    quick = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    monkeypatch.setattr(passwords, "_hasher", quick)
+    config = Config(
+        data_dir=tmp_path,
+        database_url=sqlite_url,
+        secret_keys=("a key of thirty-two letters or more",),
+        hardware_id="9f2c0000000011ab",
+    )
+    panel = Panel(config, movable)
+    panel.start()
+    yield panel
+    panel.close()
+
+
+@pytest.fixture
+def panel(empty_panel: Panel) -> Panel:
+    """The panel with its people and the code; stand-alone still."""
+    empty_panel.add_people()
+    return empty_panel
