@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from panel.clock import now
+from panel import clock
 from panel.errors import Invalid, NotFound
 from panel.keys import hash_token
 from panel.models import NAME_LENGTH
@@ -36,7 +36,7 @@ def add_token(session: Session, actor: Actor, name: str) -> str:
         session.add(token)
     secret = PREFIX + secrets.token_urlsafe(32)
     token.token_hash = hash_token(secret)
-    token.made_at, token.last_used_at, token.revoked_at = now(), None, None
+    token.made_at, token.last_used_at, token.revoked_at = clock.now(), None, None
     session.flush()
     _record(session, actor, What.TOKEN_ADDED, token)
     return secret
@@ -54,7 +54,7 @@ def revoke_token(session: Session, actor: Actor, name: str) -> Token:
     )
     if token is None:
         raise NotFound(say("There is no token of this name in use."))
-    token.revoked_at = now()
+    token.revoked_at = clock.now()
     _record(session, actor, What.TOKEN_REVOKED, token)
     return token
 
