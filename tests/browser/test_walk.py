@@ -7,8 +7,16 @@ from panel.preferences.activity import What
 from panel.preferences.parameters import wire_password
 from panel.preferences.passwords import verify_secret
 from tests.browser.serving import Panel
-from tests.browser.steps import add_server, fill, open_new_row, row, save, sign_in
-from tests.browser.steps import sign_out, sync_ids
+from tests.browser.steps import (
+    add_server,
+    fill,
+    open_new_row,
+    row,
+    save,
+    sign_in,
+    sign_out,
+    sync_ids,
+)
 from tests.browser.steps import unlock as give_code
 from tests.processes import CODE, PASSWORD, USER
 
