@@ -1,46 +1,31 @@
 """How sync stands, in one sentence: read from what the sync service wrote, not its process."""
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Any, Literal
+from datetime import datetime
+from typing import Any
 
-from sqlalchemy import case, func, select, text
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
-from panel.models import PRIMARY_SYNC_ID, Server, Settings
-from panel.preferences.parameter_rules import label
+from panel.models import Settings
+from panel.preferences.culprits import Culprit, culprits
+from panel.preferences.lateness import LATE, VERY_LATE, Kind, Severity, server_severity
+from panel.preferences.state_of_primary import Counts, count_servers, primary_says
+from panel.preferences.state_of_satellite import satellite_says
 from panel.sync.models import Link, Loop, Record, Run
 from panel.words import Message, say
 
-LATE, VERY_LATE = timedelta(days=1), timedelta(days=3)
-MOST_CULPRITS = 50
-
-Kind = Literal[
-    "standalone", "paused", "disabled", "syncing", "well", "late", "very_late",
-    "unreachable", "refused", "never", "open",
-]  # fmt: skip
-Severity = Literal["well", "late", "very_late", "off", "working"]
-ServerSeverity = Literal["well", "late", "very_late", "not_seen"]
-
-
-@dataclass(frozen=True)
-class Culprit:
-    """A URL that disables sync on the primary: its own, or that of one row of the list."""
-
-    kind: Literal["settings", "server"]
-    server_id: int | None
-    label: str
-
-
-@dataclass(frozen=True)
-class Counts:
-    """The rows of a primary's list, by how long ago each last synchronised with success."""
-
-    total: int = 0
-    up_to_date: int = 0
-    late: int = 0
-    very_late: int = 0
-    not_seen: int = 0
+__all__ = [
+    "LATE",
+    "VERY_LATE",
+    "Counts",
+    "Culprit",
+    "State",
+    "culprits",
+    "read_state",
+    "recent_runs",
+    "server_severity",
+]
 
 
 @dataclass(frozen=True)
@@ -59,7 +44,7 @@ class State:
     last_attempt_at: datetime | None = None
     waiting: int = 0
     run: Run | None = None
-    counts: Counts = Counts()
+    counts: Counts = field(default_factory=Counts)
     asked: bool = False
     initialise: str = "done"
     reason: str = ""
@@ -80,7 +65,7 @@ def read_state(session: Session, now: datetime) -> State:
 def _state_of_satellite(session: Session, settings: Settings, now: datetime) -> State:
     loop, link = session.get_one(Loop, 1), session.get_one(Link, 1)
     run = _present_run(session, loop, now)
-    kind, severity, sentence = _satellite_says(session, settings, loop, link, run, now)
+    kind, severity, sentence = satellite_says(session, settings, loop, link, run, now)
     reason, values = _reason(session, loop)
     return State(
         kind,
@@ -95,61 +80,6 @@ def _state_of_satellite(session: Session, settings: Settings, now: datetime) -> 
         reason=reason,
         reason_values=values or {},
     )
-
-
-def _satellite_says(
-    session: Session,
-    settings: Settings,
-    loop: Loop,
-    link: Link,
-    run: Run | None,
-    now: datetime,
-) -> tuple[Kind, Severity, Message]:
-    """What comes first tells most: what goes on, what keeps sync off, what went wrong, how late."""
-    if run is not None:
-        return "syncing", "working", _syncing(settings.interval_minutes)
-    if missing := _what_is_missing(session, settings):
-        return "disabled", "off", missing
-    if settings.interval_minutes == 0:
-        return "paused", "off", say("Paused: the interval is 0.")
-    age = server_severity(link.last_success_at, now)
-    severity: Severity = "very_late" if age == "very_late" else "late"
-    if loop.refusal:
-        return "refused", severity, say("Refused: sync waits until somebody has seen to it.")
-    if loop.failures:
-        return "unreachable", severity, say("Cannot reach %(url)s.", url=settings.url)
-    if age == "not_seen":
-        return "never", "off", say("Nothing has been synchronised yet.")
-    return age, age, _how_it_goes(age, settings.interval_minutes)
-
-
-def _syncing(interval_minutes: int) -> Message:
-    if interval_minutes == 0:
-        return say("Syncing the batch in hand, then pausing.")
-    return say("Syncing now.")
-
-
-def _how_it_goes(age: str, interval_minutes: int) -> Message:
-    if age == "late":
-        return say("Late: the last success is more than a day ago.")
-    if age == "very_late":
-        return say("Very late: the last success is more than three days ago.")
-    if interval_minutes == 1:
-        return say("Syncing every minute.")
-    return say("Syncing every %(minutes)s minutes.", minutes=interval_minutes)
-
-
-def _what_is_missing(session: Session, settings: Settings) -> Message | None:
-    if not settings.url:
-        return say("Disabled, because the URL of the primary is empty.")
-    if not settings.user_name or not settings.has_password:
-        return say("Disabled, because the User name or the Password is not set.")
-    primary = select(Server.id).where(
-        Server.sync_id == PRIMARY_SYNC_ID, Server.removed_at.is_(None)
-    )
-    if session.scalar(primary) is None:
-        return say("Disabled, because the primary is not in the list of servers.")
-    return None
 
 
 def _present_run(session: Session, loop: Loop, now: datetime) -> Run | None:
@@ -175,8 +105,8 @@ def _count_waiting(session: Session) -> int:
 
 
 def _state_of_primary(session: Session, settings: Settings, now: datetime) -> State:
-    counts, last_success_at, last_contact_at = _count_servers(session, now)
-    kind, severity, sentence = _primary_says(session, settings, counts)
+    counts, last_success_at, last_contact_at = count_servers(session, now)
+    kind, severity, sentence = primary_says(session, settings, counts)
     return State(
         kind,
         severity,
@@ -185,69 +115,6 @@ def _state_of_primary(session: Session, settings: Settings, now: datetime) -> St
         last_attempt_at=last_contact_at,
         counts=counts,
     )
-
-
-def _primary_says(
-    session: Session, settings: Settings, counts: Counts
-) -> tuple[Kind, Severity, Message]:
-    if culprits(session):
-        return "disabled", "off", say("Disabled, because a URL is set on the primary.")
-    if settings.interval_minutes == 0:
-        return "paused", "off", say("Paused: the interval is 0.")
-    severity: Severity = "very_late" if counts.very_late else "late" if counts.late else "well"
-    if counts.total == 0:
-        return "open", severity, say("Ready for satellites: none is in the list yet.")
-    sentence = say(
-        "Satellites: %(total)s. Up to date: %(up_to_date)s, late: %(late)s, "
-        "very late: %(very_late)s, not yet seen: %(not_seen)s.",
-        **vars(counts),
-    )
-    return "open", severity, sentence
-
-
-def _count_servers(
-    session: Session, now: datetime
-) -> tuple[Counts, datetime | None, datetime | None]:
-    success = Server.last_success_at
-    row = session.execute(
-        select(
-            func.count(),
-            func.count(case((success > now - LATE, 1))),
-            func.count(case((success > now - VERY_LATE, 1))),
-            func.count(success),
-            func.max(success),
-            func.max(Server.last_contact_at),
-        ).where(Server.removed_at.is_(None))
-    ).one()
-    total, within_late, within_very_late, seen, last_success_at, last_contact_at = row
-    counts = Counts(
-        total=total,
-        up_to_date=within_late,
-        late=within_very_late - within_late,
-        very_late=seen - within_very_late,
-        not_seen=total - seen,
-    )
-    return counts, last_success_at, last_contact_at
-
-
-def server_severity(last_success_at: datetime | None, now: datetime) -> ServerSeverity:
-    """Say how late a server is: late after one day without success, very late after three."""
-    if last_success_at is None:
-        return "not_seen"
-    age = now - last_success_at
-    return "very_late" if age >= VERY_LATE else "late" if age >= LATE else "well"
-
-
-def culprits(session: Session) -> list[Culprit]:
-    """Return what disables sync on a primary: every URL that is set, at most the first 50."""
-    settings = session.get_one(Settings, 1)
-    if not settings.is_primary:
-        return []
-    own = [Culprit("settings", None, settings.name)] if settings.url else []
-    # "Not empty", said so that the index of the URLs can answer it.
-    query = select(Server).where(Server.url > "", Server.removed_at.is_(None))
-    rows = session.scalars(query.order_by(Server.sync_id).limit(MOST_CULPRITS))
-    return own + [Culprit("server", server.id, label(server)) for server in rows]
 
 
 def recent_runs(session: Session, n: int = 24) -> list[Run]:

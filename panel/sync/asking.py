@@ -12,16 +12,16 @@ from panel.sync.models import Link, Loop
 from panel.words import say
 
 
-class NotASatellite(Refusal):
-    """Only a satellite goes to another server, so only a satellite can be asked to."""
+class NotNow(Refusal):
+    """This server goes to no other one: it is no satellite, or its sync is paused."""
 
     status = 409
-    code = "not_a_satellite"
+    code = "not_now"
 
 
 def ask_to_sync(session: Session, actor: Actor) -> None:
-    """Let the next run begin at once, whatever it waits for. Raise :class:`NotASatellite`."""
-    _refuse_unless_satellite(session)
+    """Let the next run begin at once, whatever it waits for. Raise :class:`NotNow`."""
+    _refuse_unless_it_goes(session)
     session.get_one(Loop, 1, with_for_update=True).asked_at = clock.now()
     activity.record(session, actor, What.SYNC_ASKED)
 
@@ -29,14 +29,17 @@ def ask_to_sync(session: Session, actor: Actor) -> None:
 def ask_to_initialise(session: Session, actor: Actor) -> None:
     """Let the next run, at once, get again all that this satellite owns and all central data.
 
-    Raise :class:`NotASatellite`.
+    Raise :class:`NotNow`.
     """
-    _refuse_unless_satellite(session)
+    _refuse_unless_it_goes(session)
     session.get_one(Link, 1, with_for_update=True).initialise = "needed"
     session.get_one(Loop, 1, with_for_update=True).asked_at = clock.now()
     activity.record(session, actor, What.INITIALISE_ASKED)
 
 
-def _refuse_unless_satellite(session: Session) -> None:
-    if not session.get_one(Settings, 1).is_satellite:
-        raise NotASatellite(say("Only a satellite goes to another server to synchronise."))
+def _refuse_unless_it_goes(session: Session) -> None:
+    settings = session.get_one(Settings, 1)
+    if not settings.is_satellite:
+        raise NotNow(say("Only a satellite goes to another server to synchronise."))
+    if settings.interval_minutes == 0:
+        raise NotNow(say("Sync is paused: set an interval above 0 first."))

@@ -43,10 +43,18 @@ def disagreements(
     """Return what a refusal with this ``code`` and ``values`` names, seen from one of its sides."""
     if code != CODE:
         return []
-    found = [(field, ours, theirs) for field, ours, theirs in (values or {}).get("differences", [])]
+    found = filter(_is_difference, (values or {}).get("differences") or [])
     if at_primary:
         return [Disagreement(field, ours, theirs) for field, ours, theirs in found]
     return [Disagreement(field, theirs, ours) for field, ours, theirs in found]
+
+
+def _is_difference(value: object) -> bool:
+    # It came from another server: what is not understood is not shown, and harms nobody.
+    match value:
+        case [str(field), str() | int() | None, str() | int() | None]:
+            return field in _OF_SATELLITE or field in _OF_PRIMARY
+    return False
 
 
 def use_primarys(

@@ -15,6 +15,8 @@ from panel.sync.models import Applicant, Loop, Record
 
 # A loop hears "Sync now" within seconds. Where none does, the page says so and stops asking.
 HEARD_WITHIN = timedelta(seconds=30)
+# The loop hears nothing then, and need not: the sentence says why.
+_OFF = ("paused", "disabled")
 
 
 class SyncScreen:
@@ -29,13 +31,22 @@ class SyncScreen:
     @cached_property
     def goes_on(self) -> bool:
         """Say whether a run lasts, or was asked for just now: then the page asks how it goes."""
-        return self._state.run is not None or (self._state.asked and not self.is_unheard)
+        state = self._state
+        waits = state.asked and state.kind not in _OFF and not self.is_unheard
+        return state.run is not None or waits
+
+    @property
+    def may_begin(self) -> bool:
+        """Say whether a run could begin now: none lasts, and nothing keeps sync off."""
+        return not self.goes_on and self._state.kind not in _OFF
 
     @cached_property
     def is_unheard(self) -> bool:
         """Say whether "Sync now" was pressed and nothing has begun: no loop runs, it seems."""
         asked_at = self._session.get_one(Loop, 1).asked_at
-        return asked_at is not None and self._now - asked_at > HEARD_WITHIN
+        if asked_at is None or self._state.kind in _OFF:
+            return False
+        return self._now - asked_at > HEARD_WITHIN
 
     @cached_property
     def set_aside(self) -> int:
