@@ -79,9 +79,11 @@ def upgrade() -> None:
         sa.Column("due_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("asked_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("orders", sa.String(length=16), nullable=False),
         sa.Column("refusal", sa.String(length=40), nullable=False),
         sa.Column("refusal_values", sa.JSON(), nullable=True),
         sa.Column("refused_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("purged_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint("id = 1", name=op.f("ck_loop_one_row")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_loop")),
     )
@@ -211,7 +213,7 @@ def upgrade() -> None:
             mark=token_hex(4)
         )
     )
-    op.execute("INSERT INTO loop (id, failures, refusal) VALUES (1, 0, '')")
+    op.execute("INSERT INTO loop (id, failures, orders, refusal) VALUES (1, 0, '', '')")
     op.execute(
         "INSERT INTO link (id, point, next_point, central_cursor, addressed_cursor, restore_cursor,"
         " initialise, protocol, site_uuid) VALUES (1, '', '', 0, 0, 0, 'needed', '', '')"

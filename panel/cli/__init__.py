@@ -19,6 +19,7 @@ from panel.errors import Refusal
 # Each is loaded when it is asked for, so that none waits for what another one needs.
 COMMANDS = {
     "up": "panel.cli.up:command",
+    "worker": "panel.cli.worker:command",
     "init": "panel.cli.init:command",
     "settings": "panel.cli.settings:group",
     "servers": "panel.cli.servers:group",

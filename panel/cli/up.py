@@ -1,4 +1,4 @@
-"""``sync-panel up``: serve the panel."""
+"""``sync-panel up``: serve the panel, and synchronise."""
 
 import os
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @click.command("up")
 def command() -> None:
-    """Serve the panel, until Ctrl-C.
+    """Serve the panel and synchronise, until Ctrl-C.
 
     SYNC_PANEL_HOST and SYNC_PANEL_PORT say where.
     """
@@ -23,12 +23,17 @@ def command() -> None:
     listener = open_listener(config.host, config.port)
     # Imported late, for the same reason.
     from panel.app import create_app
+    from panel.sync.loop import start_loop
     from panel.web.services import services_of
 
     app = create_app(config)
     host, port = listener.getsockname()[:2]
     _greet(services_of(app), url_of(host, port, config.path_prefix))
-    answer(app, listener, config.threads)
+    loop = start_loop(services_of(app))
+    try:
+        answer(app, listener, config.threads)
+    finally:
+        loop.stop()
 
 
 def _greet(services: "Services", url: str) -> None:

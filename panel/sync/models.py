@@ -162,18 +162,23 @@ class Loop(Base):
     __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
 
     id: Mapped[int] = mapped_column(primary_key=True, default=1)
+    # Who runs now: host, process and a random word; it has to renew the lease while it does.
     holder: Mapped[str | None] = mapped_column(String(64))
     held_until: Mapped[datetime | None]
+    # When the last run began, and after a fault of the line when it is tried again.
     started_at: Mapped[datetime | None]
     due_at: Mapped[datetime | None]
     # "Sync now" was pressed and no run has begun since.
     asked_at: Mapped[datetime | None]
-    # Link faults in a row, for the back-off.
+    # Faults in a row, for the back-off.
     failures: Mapped[int] = mapped_column(default=0)
-    # A refusal that waits for a person: a code of panel.sync.reasons and its values.
+    # A digest of the preferences that the last run obeyed: others are tried at once.
+    orders: Mapped[str] = mapped_column(String(16), default="")
+    # The last refusal, until a run goes well: a code of panel.sync.reasons and its values.
     refusal: Mapped[str] = mapped_column(String(40), default="")
     refusal_values: Mapped[dict[str, Any] | None]
     refused_at: Mapped[datetime | None]
+    purged_at: Mapped[datetime | None]
 
 
 class Link(Base):

@@ -13,7 +13,7 @@ from panel.db import Database
 from panel.models import PRIMARY_SYNC_ID
 from panel.sync.models import Link, Run
 
-# Called at the beginning and the end of every transaction of a run: raises if it is not ours.
+# Called at the end of every transaction of a run: raises if the run is no longer ours.
 Guard = Callable[[Session], None]
 
 
@@ -38,7 +38,6 @@ class Progress:
         """Write down that a run began, and that those which never ended were cut off."""
         now = clock.now()
         with self._database.writing() as session:
-            self._guard(session)
             session.execute(
                 update(Run)
                 .where(Run.ended_at.is_(None))
@@ -49,14 +48,14 @@ class Progress:
             session.add(run)
             session.flush()
             self._run_id = run.id
+            self._guard(session)
 
     @contextmanager
     def step(self) -> Iterator[tuple[Session, Run]]:
         """Yield a session and the run's row for a step, which is stored as a whole or not."""
         with self._database.writing() as session:
-            self._guard(session)
             yield session, session.get_one(Run, self._run_id)
-            # Again: a step that took long must not be stored if the run was taken over meanwhile.
+            # Last: it locks what others wait for, and nothing may be stored after a take-over.
             self._guard(session)
 
     def end(self, finish: Finish) -> Run:

@@ -1,5 +1,6 @@
 """What a run obeys: the preferences, as they are at the moment of each batch."""
 
+import hashlib
 from dataclasses import dataclass
 
 from sqlalchemy import select
@@ -46,6 +47,11 @@ class Orders:
     def sync_id(self) -> int:
         """Return the Sync ID of this server."""
         return self.about.sync_id
+
+    def digest(self) -> str:
+        """Return 16 characters that change with what a refusal may be about."""
+        told = f"{self.target} {self.about} {self.pair} {self.protocol}"
+        return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
 def read_orders(session: Session, site: Site) -> Orders:

@@ -1,0 +1,33 @@
+"""``sync-panel worker``: synchronise only, where other processes serve the panel."""
+
+import signal
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+from panel.cli.installation import installation
+from panel.hardware import own_hardware_id
+from panel.sync.loop import SyncLoop
+from panel.sync.site import Site
+
+
+@click.command("worker")
+def command() -> None:
+    """Synchronise until SIGTERM or Ctrl-C, beside web workers that do not.
+
+    Any number may run: a lease in the database lets one at a time.
+    """
+    signal.signal(signal.SIGTERM, _stop)
+    with installation() as here:
+        config = here.config
+        site = Site(here.database, here.vault, own_hardware_id(config), config.keep_days)
+        loop = SyncLoop(site)
+        try:
+            loop.run()
+        finally:
+            loop.stop()
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(0)

@@ -1,0 +1,141 @@
+"""The loop: sees once a second whether a run is due, and once a day to what may be purged."""
+
+import logging
+import threading
+from datetime import timedelta
+from typing import Protocol
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from panel import clock
+from panel.config import Config
+from panel.db import Database
+from panel.keys import Vault
+from panel.sync.lease import Lease, LeaseLost
+from panel.sync.models import Loop, Run
+from panel.sync.purge import purge
+from panel.sync.satellite import OpenLine, SatelliteRun
+from panel.sync.schedule import is_due, note_crash, note_end, note_start
+from panel.sync.site import Site
+from panel.sync.transport import HttpTransport
+
+log = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 1.0
+_PURGE_EVERY = timedelta(days=1)
+# How long the end of the process waits for a run to notice.
+_STOP_SECONDS = 5.0
+
+
+class Services(Protocol):
+    """What an installation is made of, as the web has it too."""
+
+    @property
+    def config(self) -> Config: ...
+
+    @property
+    def database(self) -> Database: ...
+
+    @property
+    def vault(self) -> Vault: ...
+
+    @property
+    def hardware_id(self) -> str: ...
+
+
+def site_of(services: Services) -> Site:
+    """Return the installation as the sync service sees it."""
+    keep_days = services.config.keep_days
+    return Site(services.database, services.vault, services.hardware_id, keep_days)
+
+
+def start_loop(services: Services) -> "SyncLoop":
+    """Start the loop in a thread of its own; whoever starts it stops it."""
+    loop = SyncLoop(site_of(services))
+    loop.start()
+    return loop
+
+
+class SyncLoop:
+    """The satellite's loop, in a thread of its own beside the web, or alone in a worker."""
+
+    def __init__(self, site: Site, open_line: OpenLine = HttpTransport) -> None:
+        self._site = site
+        self._open_line = open_line
+        self._stopped = threading.Event()
+        self._lease = Lease(site.database)
+        self._thread = threading.Thread(target=self.run, name="sync", daemon=True)
+
+    def start(self) -> None:
+        """Begin, in a thread of its own."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End: a run that goes on stops before it stores anything more."""
+        self._stopped.set()
+        self._lease.stop()
+        if self._thread.is_alive():
+            self._thread.join(_STOP_SECONDS)
+
+    def run(self) -> None:
+        """Go on until :meth:`stop`, whatever happens to the database or the line."""
+        while not self._stopped.wait(_LOOK_SECONDS):
+            try:
+                self.look()
+            except LeaseLost:
+                log.info("Another process synchronises now.")
+            except SQLAlchemyError as error:
+                log.warning("The database did not answer the sync: %s", error)
+            except Exception:
+                # A thread that dies says nothing, and nothing would be synchronised any more.
+                log.exception("The sync failed in a way that nobody thought of.")
+
+    def look(self) -> Run | None:
+        """Do what is due now, and return the run if there was one."""
+        self._purge()
+        with self._site.database.reading() as session:
+            due = is_due(session, self._site)
+        return run_once(self._site, self._lease, self._open_line) if due else None
+
+    def _purge(self) -> None:
+        now = clock.now()
+        with self._site.database.reading() as session:
+            purged_at = session.get_one(Loop, 1).purged_at
+        if purged_at is None or now - purged_at > _PURGE_EVERY:
+            with self._site.database.writing() as session:
+                session.get_one(Loop, 1, with_for_update=True).purged_at = now
+                purge(session, self._site.keep_days)
+
+
+def run_once(
+    site: Site, lease: Lease, open_line: OpenLine = HttpTransport, *, at_once: bool = False
+) -> Run | None:
+    """Run if it is still due (or ``at_once``) and nobody else does; return what became of it.
+
+    Raise :class:`LeaseLost` if another process took over meanwhile.
+    """
+    with site.database.writing() as session:
+        # Locked first: another process may have run since this one looked.
+        session.get_one(Loop, 1, with_for_update=True)
+        if not (at_once or is_due(session, site)) or not lease.take(session):
+            return None
+        note_start(session, site)
+    over = threading.Event()
+    heart = threading.Thread(target=lease.keep, args=(over,), name="sync lease", daemon=True)
+    heart.start()
+    try:
+        run = SatelliteRun(site, open_line, lease.guard).run()
+        with site.database.writing() as session:
+            note_end(session, run)
+            lease.guard(session)
+        return run
+    except LeaseLost:
+        raise
+    except Exception:
+        with site.database.writing() as session:
+            note_crash(session)
+        raise
+    finally:
+        over.set()
+        heart.join()
+        lease.give_back()

@@ -1,0 +1,48 @@
+"""Keeps the tables of the exchange small: what is older than the kept days goes."""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, func, select, text
+from sqlalchemy.orm import Session
+
+from panel import clock
+from panel.models import Server
+from panel.sync.counting import lock_clock
+from panel.sync.models import Acknowledged, Applicant, Peer, Record, Run, SetAside
+
+
+def purge(session: Session, keep_days: int) -> None:
+    """Remove runs, tombstones, applicants and removed servers older than ``keep_days``.
+
+    Whoever did not read a tombstone in all that time is told to initialise (``Clock.purged_seq``).
+    """
+    before = clock.now() - timedelta(days=keep_days)
+    session.execute(delete(Run).where(Run.started_at < before))
+    session.execute(delete(Applicant).where(Applicant.last_at < before))
+    session.execute(delete(SetAside).where(SetAside.left_out_at < before))
+    _purge_tombstones(session, before)
+    _purge_servers(session, before)
+    session.execute(
+        delete(Acknowledged).where(
+            Acknowledged.position
+            <= select(Peer.addressed_cursor)
+            .where(Peer.server_id == Acknowledged.server_id)
+            .scalar_subquery()
+        )
+    )
+
+
+def _purge_tombstones(session: Session, before: datetime) -> None:
+    # One that waits to be pushed is kept, however old.
+    old = text("records.deleted AND NOT records.waiting"), Record.changed_at < before
+    own_count = lock_clock(session)
+    newest = session.scalar(select(func.max(Record.seq)).where(*old))
+    if newest is not None:
+        own_count.purged_seq = max(own_count.purged_seq, newest)
+        session.execute(delete(Record).where(*old))
+
+
+def _purge_servers(session: Session, before: datetime) -> None:
+    gone = select(Server.id).where(Server.removed_at < before)
+    session.execute(delete(Peer).where(Peer.server_id.in_(gone)))
+    session.execute(delete(Server).where(Server.removed_at < before))

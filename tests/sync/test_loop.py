@@ -1,0 +1,268 @@
+"""The loop: when it runs, when it waits, who runs it, and what it makes of how a run ended."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+import pytest
+from sqlalchemy import select
+
+from panel import clock
+from panel.models import Settings
+from panel.preferences.actor import Actor
+from panel.sync.asking import ask_to_sync
+from panel.sync.lease import LEASE, Lease, LeaseLost
+from panel.sync.loop import SyncLoop, run_once
+from panel.sync.models import Loop, Run
+from panel.sync.transport import LinkFault, Target
+from tests.conftest import NewDatabase
+from tests.sync.together import Line, PrimarySide, SatelliteSide, Tamper
+
+ASHA = Actor("asha")
+
+
+class Time:
+    """A clock that a test turns."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = datetime.fromisoformat("2026-11-23T08:00:00+00:00")
+        monkeypatch.setattr(clock, "now", lambda: self.now)
+
+    def pass_by(self, **delta: float) -> None:
+        self.now += timedelta(**delta)
+
+
+class Broken(Tamper):
+    def before(self, content: bytes) -> None:
+        super().before(content)
+        raise LinkFault("cut_off")
+
+
+@pytest.fixture
+def time(monkeypatch: pytest.MonkeyPatch) -> Time:
+    return Time(monkeypatch)
+
+
+@pytest.fixture
+def kadavu(
+    new_sqlite: NewDatabase,
+    new_database: NewDatabase,
+    time: Time,  # noqa: ARG001 - it stands still
+) -> Iterator[SatelliteSide]:
+    """A satellite on either kind of database, and its primary; the time stands still."""
+    primary = PrimarySide(new_sqlite(True))
+    primary.add(7, "Kadavu Health Centre", "KDV-01")
+    satellite = SatelliteSide(new_database(True), primary)
+    yield satellite
+    satellite.close()
+    primary.close()
+
+
+def loop_of(kadavu: SatelliteSide, tamper: Tamper | None = None) -> SyncLoop:
+    tamper = tamper or Tamper()
+
+    def open_line(_target: Target) -> Line:
+        return Line(kadavu.primary, tamper)
+
+    return SyncLoop(kadavu.site, open_line)
+
+
+def ask(kadavu: SatelliteSide) -> None:
+    with kadavu.database.writing() as session:
+        ask_to_sync(session, ASHA)
+
+
+def row(kadavu: SatelliteSide) -> Loop:
+    with kadavu.database.reading() as session:
+        return session.get_one(Loop, 1)
+
+
+def looks_until_due(kadavu: SatelliteSide, time: Time, tamper: Tamper | None = None) -> float:
+    """Return the seconds that pass until a run begins."""
+    loop, seconds = loop_of(kadavu, tamper), 0
+    while loop.look() is None:
+        assert seconds < 100_000
+        step = 5 if seconds < 60 else 20
+        time.pass_by(seconds=step)
+        seconds += step
+    return seconds
+
+
+def test_it_runs_at_once_and_then_at_the_interval_with_some_jitter(
+    kadavu: SatelliteSide, time: Time
+) -> None:
+    assert loop_of(kadavu).look() is not None
+    waits = {looks_until_due(kadavu, time) for _ in range(5)}
+    assert all(540 <= wait <= 680 for wait in waits)
+    assert len(waits) > 1
+
+
+def test_a_change_of_the_interval_counts_at_once(kadavu: SatelliteSide, time: Time) -> None:
+    loop_of(kadavu).look()
+    kadavu.set_interval(1)
+    assert looks_until_due(kadavu, time) <= 70
+
+
+def test_interval_0_runs_nothing_though_asked(kadavu: SatelliteSide, time: Time) -> None:
+    ask(kadavu)
+    kadavu.set_interval(0)
+    time.pass_by(days=1)
+    assert loop_of(kadavu).look() is None
+
+
+def test_asked_it_runs_at_once(kadavu: SatelliteSide) -> None:
+    loop = loop_of(kadavu)
+    loop.look()
+    assert loop.look() is None
+    ask(kadavu)
+    assert loop.look() is not None
+    assert row(kadavu).asked_at is None
+    assert loop.look() is None
+
+
+def test_faults_back_off_up_to_the_interval(kadavu: SatelliteSide, time: Time) -> None:
+    broken = Broken()
+    loop_of(kadavu, broken).look()
+    waits = [looks_until_due(kadavu, time, broken) for _ in range(8)]
+    assert waits[0] <= 20
+    assert waits == sorted(waits[:5]) + waits[5:]
+    assert 540 <= waits[-1] <= 680
+    assert row(kadavu).failures == 9
+    looks_until_due(kadavu, time)
+    assert row(kadavu).failures == 0
+
+
+def test_a_refusal_waits_for_a_person(kadavu: SatelliteSide, time: Time) -> None:
+    with kadavu.database.writing() as session:
+        session.get_one(Settings, 1).store = "KDV-10"
+    loop = loop_of(kadavu)
+    run = loop.look()
+    assert run is not None
+    assert run.reason == "identity_differs"
+    time.pass_by(days=3)
+    assert loop.look() is None
+    ask(kadavu)
+    assert loop.look() is not None
+    with kadavu.database.writing() as session:
+        session.get_one(Settings, 1).store = "KDV-01"
+    corrected = loop.look()
+    assert corrected is not None
+    assert corrected.result == "well"
+    assert row(kadavu).refusal == ""
+
+
+def test_what_the_primary_has_to_put_right_is_asked_again(
+    kadavu: SatelliteSide, time: Time
+) -> None:
+    with kadavu.primary.database.writing() as session:
+        session.get_one(Settings, 1).url = "https://elsewhere.example.org"
+    run = loop_of(kadavu).look()
+    assert run is not None
+    assert run.reason == row(kadavu).refusal == "sync_disabled"
+    with kadavu.primary.database.writing() as session:
+        session.get_one(Settings, 1).url = ""
+    looks_until_due(kadavu, time)
+    assert row(kadavu).refusal == ""
+
+
+def test_nothing_runs_while_something_is_not_filled_in(kadavu: SatelliteSide) -> None:
+    with kadavu.database.writing() as session:
+        session.get_one(Settings, 1).user_name = ""
+    assert loop_of(kadavu).look() is None
+    assert kadavu.runs() == []
+
+
+def test_one_at_a_time_and_a_dead_holder_is_replaced_within_a_minute(
+    kadavu: SatelliteSide, time: Time
+) -> None:
+    with kadavu.database.writing() as session:
+        loop = session.get_one(Loop, 1)
+        loop.holder, loop.held_until = "another-machine:1:abc", time.now + LEASE
+        session.add(Run(other=1, started_at=time.now))
+    assert loop_of(kadavu).look() is None
+    time.pass_by(minutes=1)
+    run = loop_of(kadavu).look()
+    assert run is not None
+    cut = kadavu.runs()[0]
+    assert (cut.result, cut.reason) == ("cut_off", "stopped")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a process is asked after by a signal")
+def test_a_process_of_this_machine_that_died_is_replaced_at_once(kadavu: SatelliteSide) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    lease = Lease(kadavu.database)
+    with kadavu.database.writing() as session:
+        assert lease.take(session)
+        loop = session.get_one(Loop, 1)
+        assert loop.holder is not None
+        host, number, word = loop.holder.split(":")
+        assert int(number) == os.getpid()
+        loop.holder = f"{host}:{gone.pid}:{word}"
+        session.add(Run(other=1, started_at=clock.now()))
+    assert loop_of(kadavu).look() is not None
+
+
+def test_whoever_lost_the_lease_stores_nothing_more(kadavu: SatelliteSide) -> None:
+    kadavu.put("a", {"n": 1})
+
+    class TakeOver(Tamper):
+        def after(self, content: bytes) -> None:
+            with kadavu.database.writing() as session:
+                session.get_one(Loop, 1).holder = "another"
+
+    with pytest.raises(LeaseLost):
+        loop_of(kadavu, TakeOver()).look()
+    with kadavu.database.reading() as session:
+        assert session.get_one(Loop, 1).holder == "another"
+        (run,) = session.scalars(select(Run))
+        assert (run.ended_at, run.pulled) == (None, 0)
+
+
+def test_a_stopped_loop_leaves_a_run_that_goes_on_later(kadavu: SatelliteSide) -> None:
+    kadavu.put("a", {"n": 1})
+
+    class StopIt(Tamper):
+        def after(self, content: bytes) -> None:
+            loop.stop()
+
+    loop = loop_of(kadavu, StopIt())
+    with pytest.raises(LeaseLost):
+        loop.look()
+    run = loop_of(kadavu).look()
+    assert run is not None
+    assert run.result == "well"
+    assert kadavu.primary.get("a") == {"n": 1}
+
+
+def test_a_crash_is_told_and_tried_again_later(kadavu: SatelliteSide, time: Time) -> None:
+    class Bug(Tamper):
+        def before(self, content: bytes) -> None:
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        loop_of(kadavu, Bug()).look()
+    (run,) = kadavu.runs()
+    assert (run.result, run.reason) == ("failed", "internal_error")
+    assert loop_of(kadavu).look() is None
+    assert 5 <= looks_until_due(kadavu, time) <= 20
+
+
+def test_run_once_runs_at_once(kadavu: SatelliteSide) -> None:
+    loop_of(kadavu).look()
+
+    def open_line(_target: Target) -> Line:
+        return Line(kadavu.primary, Tamper())
+
+    lease = Lease(kadavu.database)
+    assert run_once(kadavu.site, lease, open_line) is None
+    assert run_once(kadavu.site, lease, open_line, at_once=True) is not None
+
+
+def test_the_thread_looks_by_itself_and_ends_when_told(kadavu: SatelliteSide) -> None:
+    loop = loop_of(kadavu)
+    loop.start()
+    loop.stop()
+    assert not loop._thread.is_alive()
