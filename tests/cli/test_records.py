@@ -1,0 +1,68 @@
+"""``sync-panel records``: JSON Lines in and out, and a cursor that goes on."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.cli.shell import Shell
+
+
+def item(record_id: str, **data: Any) -> str:
+    return json.dumps({"table": "item", "id": record_id, "data": data}) + "\n"
+
+
+def ids(text: str) -> list[str]:
+    return [json.loads(line)["id"] for line in text.splitlines()]
+
+
+def configured(shell: Shell) -> Shell:
+    shell.do("settings", "set", "sync_id=1", "name=National Store", "store=NAT-01")
+    return shell
+
+
+def test_records_go_in_from_a_file_and_out_again(any_shell: Shell) -> None:
+    shell = configured(any_shell)
+    file = shell.file("in.jsonl", item("b", name="Émile") + item("a"))
+    assert shell.do("records", "put", file) == "2 lines, 2 records changed.\n"
+    out = shell.folder / "out.jsonl"
+    shell.do("records", "export", str(out))
+    assert ids(out.read_text("utf-8")) == ["a", "b"]
+    assert shell.do("records", "put", str(out)) == "2 lines, 0 records changed.\n"
+
+
+def test_standard_input_and_output_are_files_too(primary: Shell) -> None:
+    primary.do("records", "put", "-", stdin=item("a") + item("b"))
+    assert ids(primary.do("records", "export", "-")) == ["a", "b"]
+    assert ids(primary.do("records", "export", "-", "--table", "stock")) == []
+
+
+def test_a_table_is_listed(primary: Shell) -> None:
+    primary.do("records", "put", "-", stdin=item("a") + item("b"))
+    assert "Owner" in primary.do("records", "list", "item")
+    listed = json.loads(primary.do("records", "list", "item", "--json", "--after", "a"))
+    assert [record["id"] for record in listed] == ["b"]
+
+
+def test_changes_go_on_from_the_cursor_that_was_printed(primary: Shell) -> None:
+    primary.do("records", "put", "-", stdin=item("a") + item("b"))
+    first = primary.run("records", "changes", "-")
+    assert ids(first.stdout) == ["a", "b"]
+    primary.do("records", "put", "-", stdin='{"table": "item", "id": "a", "deleted": true}\n')
+    file = primary.folder / "changes.jsonl"
+    primary.do("records", "changes", str(file), "--since", first.stderr.strip())
+    (change,) = map(json.loads, file.read_text("utf-8").splitlines())
+    assert (change["id"], change["deleted"]) == ("a", True)
+
+
+def test_a_bad_line_is_named_and_exit_code_1(primary: Shell) -> None:
+    assert "Line 2:" in primary.refused("records", "put", "-", stdin=item("a") + "{\n")
+
+
+def test_a_file_that_is_refused_half_way_stays_as_it_was(primary: Shell) -> None:
+    kept = Path(primary.file("kept.jsonl", "as it was"))
+    primary.refused("records", "changes", str(kept), "--since", "never given out")
+    assert kept.read_text("utf-8") == "as it was"
+
+
+def test_a_server_without_a_sync_id_owns_nothing(shell: Shell) -> None:
+    assert "Sync ID" in shell.refused("records", "put", "-", stdin=item("a"))

@@ -1,0 +1,29 @@
+"""``sync-panel token``: made, listed without secrets, revoked."""
+
+import json
+
+from tests.cli.shell import Shell
+
+
+def test_a_token_is_shown_once_and_never_listed(any_shell: Shell) -> None:
+    secret = any_shell.do("token", "add", "Dispensary").strip()
+    assert len(secret) > 40
+    listed = any_shell.do("token", "list") + any_shell.do("token", "list", "--json")
+    assert "Dispensary" in listed
+    assert secret not in listed
+    (row,) = json.loads(any_shell.do("token", "list", "--json"))
+    assert (row["name"], row["last_used_at"], row["revoked_at"]) == ("Dispensary", None, None)
+
+
+def test_a_revoked_token_is_listed_as_such(shell: Shell) -> None:
+    shell.do("token", "add", "Dispensary")
+    shell.do("token", "revoke", "Dispensary")
+    (row,) = json.loads(shell.do("token", "list", "--json"))
+    assert row["revoked_at"]
+    assert [row.what for row in shell.activity()] == ["token_revoked", "token_added"]
+
+
+def test_what_cannot_be_is_refused_in_words(shell: Shell) -> None:
+    shell.do("token", "add", "Dispensary")
+    assert "Revoke it first" in shell.refused("token", "add", "Dispensary")
+    assert "no token" in shell.refused("token", "revoke", "Ward")
