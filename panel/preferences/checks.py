@@ -2,6 +2,7 @@
 
 from panel.errors import Invalid
 from panel.models import HIGHEST_SYNC_ID
+from panel.preferences.urls import check_url
 from panel.words import Message, say
 
 SHORTEST_SECRET, LONGEST_SECRET = 8, 200
@@ -58,3 +59,11 @@ class Checks:
             return value
         self.refuse(field, say("A whole number from 1 to %(highest)s.", highest=HIGHEST_SYNC_ID))
         return None
+
+    def url(self, field: str, value: str) -> str:
+        """Return ``value`` as it is to be kept."""
+        try:
+            return check_url(value)[0]
+        except Invalid as refusal:
+            self.refuse(field, refusal.problems["url"])
+            return ""

@@ -1,7 +1,6 @@
 """The people who may sign in, and what for. Names differ by more than upper and lower case."""
 
 from collections.abc import Collection, Mapping
-from enum import StrEnum
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -14,6 +13,7 @@ from panel.preferences.activity import SECRET, What
 from panel.preferences.actor import Actor
 from panel.preferences.checks import SHORTEST_SECRET, Checks
 from panel.preferences.passwords import hash_secret
+from panel.preferences.permissions import Permission, granted_to, permissions, permit
 from panel.preferences.rows import lock_code, refuse_stale
 from panel.preferences.sign_in import check_sign_in, find_person, name_key
 from panel.preferences.unlock import SHORTEST_CODE, set_code
@@ -35,14 +35,6 @@ __all__ = [
 ]
 
 
-class Permission(StrEnum):
-    """What a person may do; the second and the third include the first."""
-
-    VIEW = "view"
-    EDIT = "edit"
-    MANAGE = "manage"
-
-
 def add_person(
     session: Session,
     actor: Actor,
@@ -62,9 +54,9 @@ def add_person(
     checks.finish()
     person = Person(name=name, name_key=name_key(name), version=0)
     person.password_hash = None if password is None else hash_secret(password)
-    _permit(person, permitted)
+    permit(person, permitted)
     session.add(person)
-    _record(session, actor, What.PERSON_ADDED, person, became=_granted(person))
+    _record(session, actor, What.PERSON_ADDED, person, became=granted_to(person))
     return person
 
 
@@ -115,13 +107,13 @@ def set_permissions(
     """
     lock_code(session)
     person = _person(session, person_id)
-    was = _granted(person)
+    was = granted_to(person)
     if version is not None and version != person.version:
         refuse_stale(session, "person", person.id, version, person.version)
     if Permission.MANAGE not in permitted and person.disabled_at is None:
         _keep_a_manager(session, person)
-    _permit(person, permitted)
-    if (became := _granted(person)) != was:
+    permit(person, permitted)
+    if (became := granted_to(person)) != was:
         _record(session, actor, What.PERSON_CHANGED, person, was, became)
     return person
 
@@ -160,26 +152,6 @@ def list_people(session: Session) -> list[Person]:
 def first_person_exists(session: Session) -> bool:
     """Say whether the panel was set up."""
     return session.scalar(select(Person.id).limit(1)) is not None
-
-
-def permissions(person: Person) -> frozenset[Permission]:
-    """Return what ``person`` may do."""
-    granted = _granted(person)
-    return frozenset(permission for permission in Permission if granted[permission])
-
-
-def _granted(person: Person) -> dict[str, bool]:
-    return {
-        Permission.VIEW: person.may_view,
-        Permission.EDIT: person.may_edit,
-        Permission.MANAGE: person.may_manage,
-    }
-
-
-def _permit(person: Person, permitted: Collection[Permission]) -> None:
-    person.may_view = bool(permitted)
-    person.may_edit = Permission.EDIT in permitted
-    person.may_manage = Permission.MANAGE in permitted
 
 
 def _keep_a_manager(session: Session, leaving: Person) -> None:

@@ -1,7 +1,7 @@
 """What is saved now, in the shape in which the verbs take what is wanted."""
 
 from panel.models import Server, Settings
-from panel.preferences.parameter_rules import Parameters
+from panel.preferences.parameter_fields import Parameters
 from panel.preferences.server_rules import ServerFields
 
 

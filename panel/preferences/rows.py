@@ -32,6 +32,11 @@ def lock_server(session: Session, server_id: int) -> Server:
     return server
 
 
+def label(server: Server) -> str:
+    """Return what people call a row of the list."""
+    return f"{server.sync_id} {server.name}"
+
+
 def refuse_stale(
     session: Session, subject: str, subject_id: int | None, seen: int, present: int
 ) -> NoReturn:

@@ -9,9 +9,9 @@ from panel.models import NAME_LENGTH, STORE_LENGTH, USER_NAME_LENGTH, Server, Se
 from panel.preferences import activity
 from panel.preferences.activity import SECRET, What
 from panel.preferences.actor import Actor
-from panel.preferences.parameter_rules import label
-from panel.preferences.parameters import set_url
+from panel.preferences.parameter_changes import set_url
 from panel.preferences.passwords import hash_secret, verify_secret
+from panel.preferences.rows import label
 from panel.preferences.server_rules import ServerFields
 from panel.preferences.shared_password import wire_password
 

@@ -17,8 +17,8 @@ from panel.models import (
     searchable,
 )
 from panel.preferences.checks import Checks
-from panel.preferences.parameter_rules import HTTP_WARNING, PRIMARY_URL_WARNING, label, tidy_url
-from panel.preferences.urls import check_url
+from panel.preferences.rows import label
+from panel.preferences.urls import HTTP_WARNING, PRIMARY_URL_WARNING, check_url
 from panel.words import Message, say
 
 
@@ -47,7 +47,7 @@ def tidy(checks: Checks, typed: ServerFields) -> ServerFields:
         sync_id=checks.sync_id("sync_id", typed.sync_id),
         name=checks.text("name", typed.name, NAME_LENGTH, needs_name),
         store=checks.text("store", typed.store, STORE_LENGTH, needs_store),
-        url=tidy_url(checks, typed.url),
+        url=checks.url("url", typed.url),
         user_name=checks.text("user_name", typed.user_name, USER_NAME_LENGTH),
         password=checks.secret("password", typed.password) if typed.password else None,
     )

@@ -14,15 +14,9 @@ from panel.preferences.actor import Actor
 from panel.preferences.checks import Checks
 from panel.preferences.clearing import clear_hardware, clear_server_password, clear_server_url
 from panel.preferences.listing import PAGE_SIZE, Listing, list_servers
-from panel.preferences.parameter_rules import label
-from panel.preferences.rows import lock_server, lock_settings, refuse_stale
+from panel.preferences.rows import label, lock_server, lock_settings, refuse_stale
 from panel.preferences.server_changes import find_changes, record, shown_url, write_changes
-from panel.preferences.server_rules import (
-    ServerFields,
-    ask_before_url,
-    check_row,
-    tidy,
-)
+from panel.preferences.server_rules import ServerFields, ask_before_url, check_row, tidy
 from panel.words import say
 
 __all__ = [

@@ -17,6 +17,11 @@ _NEARBY = tuple(
         "::1/128", "fc00::/7", "fe80::/10",
     )
 )  # fmt: skip
+HTTP_WARNING = say(
+    "With http, everything on the way can be read and changed by others, the records too. "
+    "Use https if the primary can."
+)
+PRIMARY_URL_WARNING = say("This server is the primary: a URL here disables sync for all.")
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST_NAME = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*")

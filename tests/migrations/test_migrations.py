@@ -27,7 +27,10 @@ SERVER = (
     " user_name_key) VALUES (:sync_id, :name, 'a', '', '', 1, :name, 'a', '')"
 )
 ROOT = Path(__file__).resolve().parents[2]
-START = "import sys; from panel.migrate import upgrade_if_needed as up; up(sys.stdin.readline().strip())"
+START = (
+    "import sys; from panel.migrate import upgrade_if_needed;"
+    " upgrade_if_needed(sys.stdin.readline().strip())"
+)
 
 
 @pytest.fixture

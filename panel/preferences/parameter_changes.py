@@ -1,0 +1,103 @@
+"""How the parameters are written: which fields change, what Activity and others are told."""
+
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from panel.keys import Vault
+from panel.models import Server, Settings
+from panel.preferences import activity
+from panel.preferences.activity import SECRET, What
+from panel.preferences.actor import Actor
+from panel.preferences.parameter_fields import Parameters
+from panel.preferences.rows import label
+from panel.preferences.shared_password import fit_password, is_password, set_password
+from panel.sync.models import Link
+
+# Everything but the password, whose value is never compared or written down.
+_PLAIN = (
+    "sync_id", "name", "store", "user_name", "url", "request_size",
+    "protocol", "private_ca", "fingerprint",
+)  # fmt: skip
+# A device token is good for one server, known under one name, at one other end.
+_OF_THE_TOKEN = {"sync_id", "user_name", "password", "url"}
+
+
+def find_changes(settings: Settings, vault: Vault, wanted: Parameters) -> dict[str, Any]:
+    """Return the fields that become something else, the typed password among them."""
+    changes = {
+        field: getattr(wanted, field)
+        for field in _PLAIN
+        if getattr(wanted, field) != getattr(settings, field)
+    }
+    if wanted.password and not is_password(settings, vault, wanted.password):
+        changes["password"] = wanted.password
+    return changes
+
+
+def write_changes(
+    session: Session, actor: Actor, vault: Vault, settings: Settings, changes: dict[str, Any]
+) -> None:
+    """Give ``settings`` the values in ``changes`` and record it, as one new version."""
+    plain = {field: value for field, value in changes.items() if field != "password"}
+    was = {field: getattr(settings, field) for field in plain}
+    became = dict(plain)
+    for field, value in plain.items():
+        setattr(settings, field, value)
+    if "password" in changes:
+        set_password(settings, vault, changes["password"])
+        was["password"] = became["password"] = SECRET
+    else:
+        fit_password(settings, vault)
+    record(session, actor, What.PARAMETERS_CHANGED, settings, was, became)
+    if "url" in changes:
+        tell_row(session, actor, settings, was["url"])
+
+
+def set_url(session: Session, actor: Actor, settings: Settings, url: str) -> None:
+    """Keep the URL that was typed in the row of a satellite's primary."""
+    was, settings.url = settings.url, url
+    record(session, actor, What.PARAMETERS_CHANGED, settings, {"url": was}, {"url": url})
+
+
+def record(
+    session: Session,
+    actor: Actor,
+    what: What,
+    settings: Settings,
+    was: dict[str, Any],
+    became: dict[str, Any],
+) -> None:
+    """Count one more version of the parameters and write its row of Activity."""
+    settings.parameters_version += 1
+    if _OF_THE_TOKEN & became.keys():
+        session.execute(update(Link).values(device_token_sealed=None))
+    activity.record(
+        session,
+        actor,
+        what,
+        subject="parameters",
+        version=settings.parameters_version,
+        was=was,
+        became=became,
+    )
+
+
+def tell_row(session: Session, actor: Actor, settings: Settings, was: str) -> None:
+    """A satellite's row shows the same URL: whoever edits it hears of the change as well."""
+    if not settings.is_satellite:
+        return
+    for server in session.scalars(select(Server).where(Server.removed_at.is_(None))):
+        server.version += 1
+        activity.record(
+            session,
+            actor,
+            What.SERVER_CHANGED,
+            subject="server",
+            subject_id=server.id,
+            label=label(server),
+            version=server.version,
+            was={"url": was},
+            became={"url": settings.url},
+        )
