@@ -1,0 +1,165 @@
+"""Our satellite against our primary over v5, through the primary's own routes."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+
+import pytest
+from flask import Flask
+from sqlalchemy import select
+
+from panel.db import Database, make_engine
+from panel.keys import Vault
+from panel.models import PRIMARY_SYNC_ID
+from panel.preferences.parameters import Parameters, save_parameters
+from panel.preferences.servers import ServerFields, add_server
+from panel.sync.models import Link, Record, Run
+from panel.sync.records import delete_record, put_record
+from panel.sync.satellite import SatelliteRun
+from panel.sync.site import Site
+from panel.sync.transport import Meter, Response, Target
+from tests.conftest import NewDatabase
+from tests.v5.conftest import SECRET_KEY, SOMEBODY
+from tests.v5.remote_site import PASSWORD, SITE_ID, USER_NAME
+
+
+class Line:
+    """A line into the primary's application, in the same process."""
+
+    def __init__(self, app: Flask) -> None:
+        self.meter = Meter()
+        self._client = app.test_client()
+
+    def send(
+        self, method: str, path: str, headers: Mapping[str, str], content: bytes = b""
+    ) -> Response:
+        answer = self._client.open(path, method=method, headers=dict(headers), data=content)
+        return Response(answer.status_code, dict(answer.headers), answer.data, 0.01)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class Satellite:
+    def __init__(self, url: str, app: Flask) -> None:
+        self.database = Database(make_engine(url))
+        self._app = app
+        wanted = Parameters(
+            SITE_ID,
+            "Kadavu Health Centre",
+            "KDV-01",
+            USER_NAME,
+            PASSWORD,
+            "https://central.example",
+            None,
+            protocol="v5",
+        )
+        with self.database.writing() as session:
+            save_parameters(session, SOMEBODY, Vault([SECRET_KEY]), wanted, 1)
+            add_server(session, SOMEBODY, ServerFields(1, "National Store", "NAT-01"))
+
+    def sync(self) -> Run:
+        def open_line(_target: Target) -> Line:
+            return Line(self._app)
+
+        site = Site(self.database, Vault([SECRET_KEY]), "machine-7")
+        return SatelliteRun(site, open_line, lambda _session: None).run()
+
+
+def contents(database: Database) -> dict[str, str | None]:
+    with database.reading() as session:
+        rows = session.scalars(select(Record).where(~Record.deleted)).all()
+    return {row.record_id: row.data for row in rows}
+
+
+def put(database: Database, owner: int, *ids: str, to: int | None = None) -> None:
+    with database.writing() as session:
+        for one in ids:
+            put_record(session, owner, "item", one, {"name": one, "by": owner}, to)
+
+
+@pytest.fixture
+def new_satellite(new_database: NewDatabase, app: Flask) -> Iterator[Callable[[], Satellite]]:
+    """Makes satellites that begin with nothing."""
+    with ExitStack() as stack:
+
+        def make() -> Satellite:
+            satellite = Satellite(new_database(True), app)
+            stack.callback(satellite.database.close)
+            return satellite
+
+        yield make
+
+
+@pytest.fixture
+def satellite(new_satellite: Callable[[], Satellite]) -> Satellite:
+    return new_satellite()
+
+
+def test_both_have_everything_and_a_second_run_moves_nothing(
+    satellite: Satellite, database: Database
+) -> None:
+    put(database, PRIMARY_SYNC_ID, "a", "b", "c")
+    put(database, PRIMARY_SYNC_ID, "for-kadavu", to=SITE_ID)
+    put(satellite.database, SITE_ID, "s1", "s2")
+    run = satellite.sync()
+    assert (run.result, run.reason, run.protocol) == ("well", "", "v5")
+    assert contents(satellite.database) == contents(database)
+    assert len(contents(database)) == 6
+    again = satellite.sync()
+    assert (again.result, again.pushed, again.pulled) == ("well", 0, 0)
+
+
+def test_deletes_travel_both_ways(satellite: Satellite, database: Database) -> None:
+    put(database, PRIMARY_SYNC_ID, "a", "b")
+    put(satellite.database, SITE_ID, "s1", "s2")
+    satellite.sync()
+    with database.writing() as session:
+        delete_record(session, PRIMARY_SYNC_ID, "item", "a")
+    with satellite.database.writing() as session:
+        delete_record(session, SITE_ID, "item", "s1")
+    satellite.sync()
+    assert set(contents(database)) == set(contents(satellite.database)) == {"b", "s2"}
+
+
+def test_an_empty_machine_is_restored(
+    satellite: Satellite, database: Database, new_satellite: Callable[[], Satellite]
+) -> None:
+    put(database, PRIMARY_SYNC_ID, "a")
+    put(satellite.database, SITE_ID, "s1", "s2")
+    satellite.sync()
+    fresh = new_satellite()
+    assert fresh.sync().result == "well"
+    assert contents(fresh.database) == contents(database)
+    put(fresh.database, SITE_ID, "s1")
+    put(fresh.database, SITE_ID, "s3")
+    assert fresh.sync().result == "well"
+    assert contents(fresh.database) == contents(database)
+
+
+def test_a_change_to_our_own_protocol_loses_nothing(
+    satellite: Satellite, database: Database
+) -> None:
+    put(database, PRIMARY_SYNC_ID, "a")
+    put(satellite.database, SITE_ID, "s1")
+    satellite.sync()
+    with satellite.database.writing() as session:
+        link = session.get_one(Link, 1)
+        link.protocol, link.initialise = "own", "needed"
+        version = 2
+        wanted = Parameters(
+            SITE_ID,
+            "Kadavu Health Centre",
+            "KDV-01",
+            USER_NAME,
+            None,
+            "https://central.example",
+            None,
+            protocol="own",
+        )
+        save_parameters(session, SOMEBODY, Vault([SECRET_KEY]), wanted, version)
+        put_record(session, SITE_ID, "item", "s1", {"name": "changed"})
+    put(database, PRIMARY_SYNC_ID, "b")
+    run = satellite.sync()
+    assert (run.result, run.reason, run.protocol) == ("well", "", "own")
+    assert contents(satellite.database) == contents(database)
+    assert contents(database)["s1"] == '{"name":"changed"}'
