@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.client import BadStatusLine, LineTooLong
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -119,6 +120,9 @@ class HttpTransport:
                 decode_content=False,
             )
             received = _read(response)
+        if response.status == 200 and not received and _has_no_length(response):
+            # What http.client makes of a line that broke in the head of the answer.
+            raise LinkFault("cut_off", host=self._host)
         self.meter.bytes_up += len(content) + _size(f"{method} {target}", headers)
         self.meter.bytes_down += len(received) + _size("200 OK", response.headers)
         return Response(response.status, response.headers, received, time.monotonic() - began)
@@ -137,6 +141,11 @@ def _read(response: BaseHTTPResponse) -> bytes:
             raise LinkFault("not_a_sync_server")
     response.release_conn()
     return bytes(received)
+
+
+def _has_no_length(response: BaseHTTPResponse) -> bool:
+    headers = response.headers
+    return "Content-Length" not in headers and "Transfer-Encoding" not in headers
 
 
 def _pool(target: Target, meter: Meter) -> HTTPConnectionPool:
@@ -207,7 +216,15 @@ def _named_faults(host: str) -> Iterator[None]:
     except (faults.SSLError, ssl.SSLError) as error:
         raise LinkFault("certificate", host=host, why=_certificate_problem(error)) from error
     except (faults.HTTPError, OSError) as error:
-        raise LinkFault("cut_off", host=host) from error
+        code = "not_a_sync_server" if _is_no_http(error) else "cut_off"
+        raise LinkFault(code, host=host) from error
+
+
+def _is_no_http(error: Exception) -> bool:
+    """Say whether something answered, and in no way that a web server does."""
+    cause = error.args[-1] if error.args else None
+    # A line that broke before the answer is one of these as well, to http.client.
+    return isinstance(cause, BadStatusLine | LineTooLong) and not isinstance(cause, OSError)
 
 
 def _certificate_problem(error: Exception) -> str:
