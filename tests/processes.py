@@ -1,5 +1,6 @@
 """Real servers in processes of their own, for tests that need more than one or a real one."""
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -9,9 +10,11 @@ import sys
 import time
 from collections.abc import Mapping
 from http.client import HTTPConnection, HTTPException
+from importlib import import_module
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 from panel.config import Config, load
 
@@ -120,7 +123,9 @@ class PanelProcess:
 
     def _end(self, sign: signal.Signals) -> None:
         if self._process is not None:
-            os.kill(self.pid, sign)
+            # One that ended by itself is no longer there.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, sign)
             self._wait()
             self._process = None
 
@@ -146,8 +151,16 @@ class ForkedPanel(PanelProcess):
     starts servers by the hundred.
     """
 
+    def __init__(
+        self, folder: Path, *, constants: Mapping[str, object] | None = None, **more: Any
+    ) -> None:
+        """``constants`` of modules are other ones in this server, by their full names."""
+        super().__init__(folder, **more)
+        self._constants = constants or {}
+
     def _launch(self) -> None:
-        self._process = _nursery().Process(target=_serve, args=(self.environment, self.folder))
+        arguments = (self.environment, self.folder, self._constants)
+        self._process = _nursery().Process(target=_serve, args=arguments)
         self._process.start()
 
     def _exit_code(self) -> int | None:
@@ -166,13 +179,16 @@ def _nursery() -> ForkServerContext:
     return context
 
 
-def _serve(environment: Mapping[str, str], folder: Path) -> None:
+def _serve(environment: Mapping[str, str], folder: Path, constants: Mapping[str, object]) -> None:
     """Become ``sync-panel up`` with ``environment``; what it says goes to the log in ``folder``."""
     log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for stream in (1, 2):
         os.dup2(log, stream)
     os.environ.clear()
     os.environ.update(environment)
+    for name, value in constants.items():
+        module, _, constant = name.rpartition(".")
+        setattr(import_module(module), constant, value)
     from panel.cli.up import command
 
     command.main([], prog_name="sync-panel up")

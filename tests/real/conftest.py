@@ -1,0 +1,55 @@
+"""Makes servers in processes of their own, and ends them."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from tests.processes import ForkedPanel
+from tests.real.site import Place, Site
+
+# How long it may take until a loop hears that somebody asked it to synchronise.
+LOOK, QUICK_LOOK_SECONDS = "panel.sync.loop._LOOK_SECONDS", 0.05
+
+NewSite = Callable[..., Site]
+
+
+@pytest.fixture
+def new_site(tmp_path: Path) -> Iterator[NewSite]:
+    """Makes a server, configured and started, on a migrated database.
+
+    A satellite is told where its ``primary`` is, or a ``url`` on the way to it; a primary which
+    ``others`` it knows. ``batch`` is how many records go at once, by default as many as suit;
+    ``constants`` are those of ForkedPanel.
+    """
+    numbers = count(1)
+    with ExitStack() as closing:
+
+        def make(
+            place: Place,
+            database_url: str,
+            *,
+            primary: Site | None = None,
+            url: str = "",
+            others: Sequence[Place] = (),
+            batch: int = 0,
+            constants: Mapping[str, object] | None = None,
+        ) -> Site:
+            # The Hardware ID comes from the last name: a place keeps its machine if it starts anew.
+            folder = tmp_path / f"data-{next(numbers)}" / f"server-{place.sync_id}"
+            folder.mkdir(parents=True)
+            constants = {LOOK: QUICK_LOOK_SECONDS, **(constants or {})}
+            process = ForkedPanel(folder, database_url=database_url, constants=constants)
+            site = Site(place, process)
+            closing.callback(site.close)
+            if primary is not None:
+                url, others = url or f"{primary.process.url}/", (primary.place,)
+            site.configure(url, others)
+            if batch:
+                site.shrink_batches(batch)
+            site.process.start()
+            return site
+
+        yield make

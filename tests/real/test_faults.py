@@ -1,0 +1,149 @@
+"""A line that breaks in every way: the screen says why, and once it is good all has arrived."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from secrets import token_hex
+
+import pytest
+
+from tests.bench.line import CLINIC, OPEN
+from tests.conftest import NewDatabase
+from tests.faults import Answer, Cut, Fault, FaultyLine, Stall, page
+from tests.real.conftest import NewSite
+from tests.real.screen import Screen
+from tests.real.site import KADAVU, NATIONAL, Site
+from tests.real.test_two_servers import put_some
+
+RECORDS = 25
+
+
+@dataclass(frozen=True)
+class Clinic:
+    """A satellite and its primary, with a line between them that the test may spoil."""
+
+    primary: Site
+    satellite: Site
+    line: FaultyLine
+    screen: Screen
+
+    def fill(self) -> None:
+        """Give both sides something to send."""
+        for site, table in ((self.primary, "items"), (self.satellite, "stock")):
+            with site.api() as api:
+                put_some(api, table, RECORDS)
+
+    def ends_well(self) -> None:
+        """Check that, the line being good, one run brings everything to both sides."""
+        self.line.mend()
+        run = self.satellite.sync()
+        assert (run.result, run.reason) == ("well", "")
+        assert self.primary.rows(owner=KADAVU.sync_id) == self.satellite.rows(owner=KADAVU.sync_id)
+        assert self.primary.central() == self.satellite.central()
+        assert len(self.satellite.rows()) == 2 * RECORDS
+        assert self.satellite.sync().pushed == 0
+        assert "Syncing every 10 minutes." in self.screen.words()
+
+
+@pytest.fixture
+def clinic(
+    request: pytest.FixtureRequest, new_site: NewSite, new_sqlite: NewDatabase
+) -> Iterator[Clinic]:
+    """Both have synchronised once. A parameter says after how many seconds without a byte the
+    satellite gives the line up: one unless it says so, not a minute."""
+    silence_seconds = getattr(request, "param", 1.0)
+    primary = new_site(NATIONAL, new_sqlite(True), others=(KADAVU,))
+    line = FaultyLine(primary.process.port)
+    satellite = new_site(
+        KADAVU,
+        new_sqlite(True),
+        primary=primary,
+        url=f"http://127.0.0.1:{line.port}/",
+        constants={"panel.sync.transport.SILENCE_SECONDS": silence_seconds},
+    )
+    clinic = Clinic(primary, satellite, line, Screen(satellite.process.url))
+    assert satellite.sync().result == "well"
+    yield clinic
+    line.close()
+
+
+PORTAL = page("200 OK", "text/html", "<h1>Welcome to the hotel</h1>")
+AWAY = page("302 Found\r\nLocation: https://portal.example.org/", "text/html", "")
+
+FAULTS = {
+    "cut before a byte came": (Cut(0), "The line to 127.0.0.1 broke."),
+    "cut in the answer's head": (Cut(30), "The line to 127.0.0.1 broke."),
+    "cut in the answer's body": (Cut(300), "The line to 127.0.0.1 broke."),
+    "cut before a byte left": (Cut(0, up=True), "The line to 127.0.0.1 broke."),
+    "cut in the request": (Cut(200, up=True), "The line to 127.0.0.1 broke."),
+    "silence": (Stall(0), "127.0.0.1 did not answer in time."),
+    "silence in the answer": (Stall(250), "127.0.0.1 did not answer in time."),
+    "a proxy without a server": (
+        page("502 Bad Gateway", "text/html", "<h1>Bad gateway</h1>"),
+        "The primary had a problem of its own (HTTP 502).",
+    ),
+    "a server out of order": (
+        page("500 Internal Server Error", "application/json", "{}"),
+        "The primary had a problem of its own (HTTP 500).",
+    ),
+    "a portal": (PORTAL, "Something answers at this address, but it is no sync server."),
+    "a portal elsewhere": (AWAY, "The address leads elsewhere, to https://portal.example.org/."),
+    "garbage": (
+        Answer(bytes(range(256))),
+        "Something answers at this address, but it is no sync server.",
+    ),
+    "garbage in a body": (
+        page("200 OK\r\nContent-Encoding: br", "application/json", "\x01garbage"),
+        "Something answers at this address, but it is no sync server.",
+    ),
+}
+
+
+@pytest.mark.parametrize(("fault", "reason"), FAULTS.values(), ids=FAULTS)
+def test_a_broken_line_is_named_and_does_no_harm(clinic: Clinic, fault: Fault, reason: str) -> None:
+    clinic.fill()
+    clinic.line.spoil(fault)
+    run = clinic.satellite.sync()
+    assert run.result == "failed"
+    assert "Cannot reach" in clinic.screen.words()
+    assert reason in clinic.screen.words()
+    assert reason in clinic.screen.words("/runs")
+    clinic.ends_well()
+
+
+def test_a_primary_that_is_down_is_named_and_does_no_harm(clinic: Clinic) -> None:
+    clinic.fill()
+    clinic.line.refuse()
+    assert clinic.satellite.sync().result == "failed"
+    assert "127.0.0.1 cannot be reached, or nothing listens there." in clinic.screen.words()
+    clinic.ends_well()
+
+
+def test_an_answer_that_is_lost_again_and_again_doubles_nothing(clinic: Clinic) -> None:
+    """The primary takes what was pushed every time, and the satellite never hears of it."""
+    clinic.fill()
+    clinic.line.spoil(Cut(0))
+    for _ in range(3):
+        assert clinic.satellite.sync().result == "failed"
+    clinic.ends_well()
+
+
+@pytest.mark.parametrize("clinic", [3.0], indirect=True)
+def test_a_slow_line_is_no_fault(clinic: Clinic) -> None:
+    """50 kbit/s and 800 ms: an answer takes longer than the line may be silent, and arrives."""
+    with clinic.primary.api() as api:
+        api.put_many(
+            [
+                {"table": "items", "id": str(number), "data": {"photo": token_hex(800)}}
+                for number in range(RECORDS)
+            ]
+        )
+    with clinic.satellite.api() as api:
+        put_some(api, "stock", RECORDS)
+    clinic.line.shape(CLINIC)
+    run = clinic.satellite.sync()
+    assert (run.result, run.reason) == ("well", "")
+    assert run.ended_at is not None
+    assert run.ended_at - run.started_at > timedelta(seconds=3)
+    clinic.line.shape(OPEN)
+    clinic.ends_well()

@@ -1,0 +1,1 @@
+"""Servers that are killed while they synchronise: ``make soak KILLS=n``."""

@@ -1,0 +1,118 @@
+"""Who uses the servers while they are killed: authors who write, readers who follow."""
+
+import random
+import threading
+from typing import Any
+
+from tests.real.api import Api, Line, Unanswered
+
+RECORDS, TOGETHER = 300, 5
+LONGEST_REST_SECONDS = 0.02
+AWAY_SECONDS = 0.05
+OK = {200, 204}
+
+Key = tuple[str, str]
+
+
+class Author:
+    """Puts and deletes at one server, and remembers what must be found there afterwards.
+
+    Every value that is written is a larger number than the ones before. ``possible`` says for each
+    record which number it may have (None: deleted): one, unless an answer was lost.
+    """
+
+    def __init__(self, api: Api, sync_id: int, others: list[int], seed: int) -> None:
+        self.possible: dict[Key, set[int | None]] = {}
+        self.written = 0
+        self._api = api
+        self._sync_id = sync_id
+        self._others = others
+        self._number = 0
+        self._random = random.Random(seed)  # noqa: S311 - no secret
+
+    def work(self, stop: threading.Event) -> None:
+        """Write until ``stop``, with a rest now and then that leaves the server some air."""
+        while not stop.wait(self._random.uniform(0, LONGEST_REST_SECONDS)):
+            lines = self._choose()
+            try:
+                self._send(lines)
+            except Unanswered:
+                for line in lines:
+                    self.possible.setdefault(_key(line), {None}).add(_value(line))
+                stop.wait(AWAY_SECONDS)
+                continue
+            self.possible |= {_key(line): {_value(line)} for line in lines}
+            self.written += len(lines)
+
+    def _choose(self) -> list[Line]:
+        """Return one thing to write, or a few that stand or fall together."""
+        count = TOGETHER if self._random.random() < 0.1 else 1
+        return [self._line(number) for number in self._random.sample(range(RECORDS), count)]
+
+    def _line(self, number: int) -> Line:
+        to = self._random.choice(self._others) if number % 3 == 0 else None
+        # A record stays addressed as it was at first, so each addressee has records of its own.
+        table = "stock" if to is None else f"transfers-{to}"
+        line = {"table": table, "id": f"{self._sync_id}-{number}"}
+        present = self.possible.get(_key(line), {None})
+        if None not in present and self._random.random() < 0.2:
+            return {**line, "deleted": True}
+        self._number += 1
+        data = {"n": self._number, "name": f"Amoxicillin {number}", "batch": "A" * (number % 50)}
+        return {**line, "data": data} if to is None else {**line, "data": data, "to": to}
+
+    def _send(self, lines: list[Line]) -> None:
+        if len(lines) > 1:
+            self._api.put_many(lines)
+            return
+        line = lines[0]
+        if line.get("deleted"):
+            status = self._api.delete(line["table"], line["id"])
+        else:
+            status = self._api.put(line["table"], line["id"], line["data"], line.get("to"))
+        assert status in OK, f"{status} for {line}"
+
+
+class Reader:
+    """Follows what changes on one server, and keeps a copy by that alone."""
+
+    def __init__(self, api: Api) -> None:
+        self.copy: dict[Key, Line] = {}
+        self._api = api
+        self._cursor = ""
+        self._seen: dict[Key, int] = {}
+
+    def work(self, stop: threading.Event) -> None:
+        """Follow until ``stop``."""
+        while not stop.wait(AWAY_SECONDS):
+            try:
+                self.catch_up()
+            except Unanswered:
+                continue
+
+    def catch_up(self) -> None:
+        """Follow to the end of what there is."""
+        more = True
+        while more:
+            lines, self._cursor, more = self._api.changes(self._cursor)
+            for line in lines:
+                self._take(line)
+
+    def _take(self, line: Line) -> None:
+        key = _key(line)
+        if line["deleted"]:
+            self.copy.pop(key, None)
+            return
+        number = line["data"]["n"]
+        # The same again would be a batch applied twice, a smaller one an older version.
+        assert number > self._seen.get(key, 0), f"{key}: {number} after {self._seen[key]}"
+        self._seen[key] = number
+        self.copy[key] = line["data"]
+
+
+def _key(line: Line) -> Key:
+    return line["table"], line["id"]
+
+
+def _value(line: Line) -> Any:
+    return None if line.get("deleted") else line["data"]["n"]
