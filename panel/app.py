@@ -98,9 +98,9 @@ def create_app(config: Config | None = None, database: Database | None = None) -
         hardware_id=own_hardware_id(config),
     )
     # What comes first here looks at a request first, and at its answer last.
-    Compress(app)
     for initialise in (
         init_programs,
+        Compress,
         init_headers,
         init_htmx,
         init_language,

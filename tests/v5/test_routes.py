@@ -1,0 +1,51 @@
+"""The addresses that other servers call: open to them without a session, and sparing with bytes."""
+
+import gzip
+import json
+
+import pytest
+from flask import Flask
+
+from panel.sync import wire
+from panel.sync.v5 import primary
+from tests.v5.remote_site import RemoteSite, change_of
+
+
+def test_an_exchange_answers_with_no_header_but_its_length(app: Flask) -> None:
+    response = app.test_client().post("/sync/exchange", data=b"{}")
+    assert set(response.headers.keys()) == {"Content-Length"}
+    assert json.loads(response.data)["error"]["code"] == "bad_request"
+
+
+def test_v5_answers_with_no_header_but_length_and_type(site: RemoteSite) -> None:
+    response = site.call("GET", "site_status")
+    assert set(response.headers.keys()) == {"Content-Length", "Content-Type"}
+
+
+@pytest.mark.parametrize("path", ["/sync/exchange", "/sync/v5/queued_records"])
+def test_a_body_may_not_be_larger_than_is_read(
+    app: Flask, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr(wire, "LARGEST_BODY_BYTES", 1_000)
+    monkeypatch.setattr(primary, "LARGEST_BODY_BYTES", 1_000)
+    response = app.test_client().post(path, data=b" " * 1_001)
+    assert response.status_code == 413
+    assert set(response.get_json()) == {"error"}
+
+
+def test_a_push_may_be_compressed(site: RemoteSite) -> None:
+    batch = {"queueLength": 1, "data": [change_of("s1", {"quantity": 5})]}
+    assert site.post("queued_records", batch)["integrationStarted"]
+    response = site.client.post(
+        "/sync/v5/queued_records",
+        data=gzip.compress(json.dumps(batch).encode()),
+        headers={"content-encoding": "gzip", "version": "14"},
+    )
+    assert response.get_json()["error"]["code"] == "site_name_not_found"
+
+
+@pytest.mark.parametrize("path", ["/sync/exchange", "/sync/v5/site", "/sync/v5/nothing"])
+def test_whoever_calls_wrongly_is_told_in_json(app: Flask, path: str) -> None:
+    response = app.test_client().delete(path, headers={"Accept": "text/html"})
+    assert response.status_code in (404, 405)
+    assert set(response.get_json()["error"]) == {"code", "message"}
