@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from flask import Blueprint, make_response, render_template, request
 from flask.typing import ResponseReturnValue
+from flask_babel import gettext as _
 from sqlalchemy.orm import Session
 from wtforms import PasswordField, SelectMultipleField, StringField
 
@@ -124,10 +125,10 @@ def _attempt(act: Act, verb: Callable[[Session], Person]) -> ResponseReturnValue
     if act.name == "password":
         renew(person)
     act.person_id = person.id
-    return _page(act) if is_fragment() else back_to_page("people.show")
+    return _page(act, said=_("Saved.")) if is_fragment() else back_to_page("people.show")
 
 
-def _page(act: Act, status: int = 200) -> ResponseReturnValue:
+def _page(act: Act, status: int = 200, said: str = "") -> ResponseReturnValue:
     with services().database.reading() as session:
         everybody = people.list_people(session)
     page = render_template(
@@ -135,6 +136,7 @@ def _page(act: Act, status: int = 200) -> ResponseReturnValue:
         people=everybody,
         granted=_granted,
         act=act,
+        said=said,
     )
     return make_response(page, status)
 
