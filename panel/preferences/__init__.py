@@ -1,0 +1,1 @@
+"""What the screen changes: verbs that take a session and an actor, keep the rules, never commit."""
