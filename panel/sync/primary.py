@@ -87,7 +87,12 @@ class Primary:
 
     def _try(self, caller: callers.Caller) -> Answer:
         with self.database.writing() as session:
-            callers.admit(session, caller, Actor("", "", "sync"))
+            try:
+                callers.admit(session, caller, Actor("", "", "sync"))
+            except SyncRefusal as refusal:
+                # What was tried is not how the satellite stands.
+                refusal.server_id = None
+                raise
             session.rollback()
         return Answer()
 
