@@ -39,12 +39,15 @@ def put(file: BinaryIO) -> None:
 def list_(table: str, after: str, limit: int, as_json: bool) -> None:
     """List the records of TABLE by their id."""
     with installation() as here, here.database.reading() as session:
-        lines = [as_line(record) for record in list_records(session, table, after, limit)]
+        records, more = list_records(session, table, after, limit)
+        lines = [as_line(record) for record in records]
     if as_json:
         print_json(lines)
         return
     rows = [[line[name] for name in ("id", "owner", "to", "changed_at")] for line in lines]
     print_table(("Id", "Owner", "To", "Changed"), rows)
+    if more:
+        click.echo(f"There are more: add --after {lines[-1]['id']}", err=True)
 
 
 @group.command("export")

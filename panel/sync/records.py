@@ -5,6 +5,7 @@ nobody else may write it; an owner may address it to one other server, for as lo
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 from sqlalchemy import insert, select, tuple_, update
@@ -15,6 +16,7 @@ from panel.errors import NotFound, Refusal
 from panel.models import PRIMARY_SYNC_ID
 from panel.sync.counting import lock_clock, next_seqs
 from panel.sync.models import Record
+from panel.sync.streams import LARGEST_BATCH_BYTES
 from panel.sync.writes import Key, Write, check_write
 from panel.words import say
 
@@ -70,13 +72,17 @@ def get_record(session: Session, table: str, record_id: str) -> Record:
 
 def list_records(
     session: Session, table: str, after: str = "", limit: int = 500
-) -> Sequence[Record]:
-    """Return the records of ``table`` that are not deleted, by record id, from beyond ``after``."""
+) -> tuple[Sequence[Record], bool]:
+    """Return records of ``table`` that are not deleted, by id, from beyond ``after``.
+
+    At most ``limit`` of them, and not more than an answer may carry; and whether there are more.
+    """
     query = select(Record).where(Record.table_name == table, ~Record.deleted)
-    return session.scalars(
-        query.where(Record.record_id > after).order_by(Record.record_id).limit(limit),
-        execution_options=_AS_IT_IS,
-    ).all()
+    query = query.where(Record.record_id > after).order_by(Record.record_id)
+    sizes = session.scalars(query.with_only_columns(Record.size).limit(limit + 1)).all()
+    fitting = sum(total <= LARGEST_BATCH_BYTES for total in accumulate(sizes[:limit]))
+    records = session.scalars(query.limit(max(fitting, 1)), execution_options=_AS_IT_IS).all()
+    return records, len(sizes) > len(records)
 
 
 def write_records(session: Session, own_sync_id: int, writes: Sequence[Write]) -> int:

@@ -67,9 +67,8 @@ def list_(table: str) -> Response:
     """Return the records of a table by id, from beyond ``after``, and the next ``after``."""
     after, limit = request.args.get("after", ""), _limit()
     with services().database.reading() as session:
-        records = list_records(session, table, after, limit + 1)
-        lines = [as_line(record) for record in records[:limit]]
-    more = len(records) > limit
+        records, more = list_records(session, table, after, limit)
+        lines = [as_line(record) for record in records]
     return json_answer({"records": lines, "next": lines[-1]["id"] if more else None})
 
 

@@ -70,6 +70,14 @@ def test_a_list_goes_on_where_the_page_before_ended(application: Application) ->
     assert ([record["id"] for record in last["records"]], last["next"]) == (["d", "e"], None)
 
 
+def test_a_page_of_large_records_ends_early(application: Application) -> None:
+    for one in "abcdefghi":
+        application.put(f"item/{one}", {"text": "x" * 1_000_000})
+    page = application.get("/records/item")
+    assert (len(page["records"]), page["next"]) == (8, "h")
+    assert [one["id"] for one in application.get("/records/item?after=h")["records"]] == ["i"]
+
+
 def test_changes_are_followed_without_a_gap(application: Application) -> None:
     for one in "abc":
         application.put(f"item/{one}", {})
