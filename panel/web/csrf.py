@@ -8,7 +8,7 @@ import base64
 import secrets
 from itertools import cycle
 
-from flask import Flask, request, session
+from flask import Flask, g, request, session
 from flask_wtf.csrf import CSRFError, CSRFProtect, generate_csrf
 from markupsafe import Markup
 
@@ -58,7 +58,17 @@ def init_csrf(app: Flask) -> None:
 
 
 def masked_token() -> str:
-    """Return this session's token for the page's ``hx-headers`` or a form, never twice alike."""
+    """Return this session's token for the page's ``hx-headers`` and its forms.
+
+    It is the same all through an answer, where it compresses to almost nothing, and never twice
+    alike in two.
+    """
+    if "masked_token" not in g:
+        g.masked_token = _masked()
+    return str(g.masked_token)
+
+
+def _masked() -> str:
     # Flask-WTF would put one of 40 letters in the cookie that every request carries.
     session.setdefault(CSRF, secrets.token_hex(8))
     mask = secrets.token_bytes(MASK_LENGTH)

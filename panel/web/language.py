@@ -10,6 +10,7 @@ from panel.words import Message
 def init_language(app: Flask) -> None:
     """Give templates ``_()``, ``{% trans %}`` and the filter ``show``."""
     app.config["BABEL_TRANSLATION_DIRECTORIES"] = str(TRANSLATIONS)
+    app.config["BABEL_DEFAULT_LOCALE"] = "en_GB"
     Babel(app)
     app.jinja_env.filters["show"] = show
 

@@ -5,6 +5,7 @@ from typing import Any
 from flask import Blueprint, Response, current_app, make_response, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
+from panel.models import Settings
 from panel.web.htmx import INSIDE, back_to_page, is_fragment, retarget
 from panel.web.screen import Screen, here, named, protocols
 from panel.web.services import services
@@ -79,6 +80,14 @@ def whole_page(anchor: str, **shown: Any) -> ResponseReturnValue:
         names = ("main.html", "who.html", "said.html")
         parts = _parts(Screen(session), names, focus=anchor, **shown)
         return retarget(parts, "main", INSIDE)
+
+
+def about_count() -> tuple[str, ...]:
+    """Name the parts that look different once servers came or went."""
+    with services().database.reading() as session:
+        is_satellite = session.get_one(Settings, 1).is_satellite
+    # A satellite, which lists its primary only, may have come to its end of adding.
+    return ("toolbar.html" if is_satellite else "count.html", "state.html")
 
 
 def _about_lock() -> tuple[str, ...]:

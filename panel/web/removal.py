@@ -10,7 +10,7 @@ from panel.preferences.servers import remove_servers, restore_servers
 from panel.web.errors import wants_json
 from panel.web.htmx import back_to_page, is_fragment
 from panel.web.lock import locked
-from panel.web.page import after_change, full_page, show_part
+from panel.web.page import about_count, after_change, full_page, show_part
 from panel.web.screen import find_servers, here, read_ids
 from panel.web.services import services
 from panel.web.session import actor
@@ -43,9 +43,8 @@ def remove() -> ResponseReturnValue:
     if not is_fragment():
         return _back(removed=",".join(map(str, ids)))
     return after_change(
-        *("question.html", "undo.html", "gone.html", "toolbar.html", "state.html"),
+        *("question.html", "undo.html", "gone.html", *about_count()),
         anchor="undo",
-        said=_("Removed."),
         focus="undo",
         removed=servers,
     )
@@ -64,10 +63,9 @@ def undo() -> ResponseReturnValue:
             raise
         return show_part("undo.html", refusal.status, removed=servers, problem=refusal.message)
     return after_change(
-        *("undo.html", "restored.html", "toolbar.html", "state.html"),
+        *("undo.html", "restored.html", *about_count()),
         anchor="servers",
         said=_("Put back."),
-        focus="toolbar",
         restored=restored,
         gone=read_ids(request.form.getlist("gone")),
     )

@@ -40,7 +40,7 @@ from panel.words import say
 
 # No key of the database is higher.
 HIGHEST_ID = 2**31 - 1
-HIGHEST_BAR = 15
+HIGHEST_BAR = 9
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class Screen:
 
     def bar_height(self, run: Run) -> int:
         """Return how high a run's bar is: one unit, and more with its records' logarithm."""
-        return min(HIGHEST_BAR, 1 + round(3 * math.log10(1 + run.pushed + run.pulled)))
+        return min(HIGHEST_BAR, 1 + round(2 * math.log10(1 + run.pushed + run.pulled)))
 
     def interval_form(self) -> IntervalForm:
         """Return the form as it is saved."""

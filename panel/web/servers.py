@@ -14,7 +14,7 @@ from panel.web.access import permitted
 from panel.web.forms import ServerForm, attempt
 from panel.web.htmx import WHOLE, back_to_page, is_fragment, retarget
 from panel.web.lock import locked
-from panel.web.page import after_change, full_page, show_part
+from panel.web.page import about_count, after_change, full_page, show_part
 from panel.web.screen import find_server, here
 from panel.web.services import services
 from panel.web.session import actor
@@ -58,7 +58,7 @@ def add() -> ResponseReturnValue:
     if server is None:
         return show_part("new.html", form.status, new_form=form)
     return after_change(
-        *("new.html", "added.html", "toolbar.html", *_beside()),
+        *("new.html", "added.html", *about_count(), *_beside()),
         anchor=f"s{server.id}",
         said=_("Added."),
         focus="row",
