@@ -124,15 +124,19 @@ def _person_of_proxy(name: str) -> Person:
     with services().database.reading() as reading:
         person = people.find_person(reading, name)
     if person is None or person.disabled_at is not None:
+        _record(Actor(name, request.remote_addr or "", "proxy"), What.REFUSED_PERMISSION)
         raise NotPermitted(
             say("The intranet says that you are %(name)s, who may not use this panel.", name=name)
         )
     if session.get(PERSON) != person.id or BY_PROXY not in session or not _still_good(person):
         sign_in(person, by_proxy=True)
-        g.person = person
-        with services().database.writing() as writing:
-            activity.record(writing, actor(), What.SIGNED_IN)
+        _record(actor(), What.SIGNED_IN)
     return person
+
+
+def _record(who: Actor, what: What) -> None:
+    with services().database.writing() as writing:
+        activity.record(writing, who, what)
 
 
 def _csrf_secret(secret_keys: Sequence[str], person: Person) -> str:

@@ -1,11 +1,19 @@
 """One shape for every error, and never a traceback."""
 
+from contextlib import closing
+from dataclasses import replace
+
 import pytest
 from flask import Flask
 from sqlalchemy import text
 
-from panel.db import Database
-from tests.web.conftest import Browser
+from panel.app import create_app
+from panel.config import Config
+from panel.db import Database, make_engine
+from panel.preferences import people
+from panel.preferences.people import Permission
+from tests.conftest import NewDatabase
+from tests.web.conftest import MANAGER, OPERATOR, PASSWORD, Browser
 
 CASES = [
     ("GET", "/nowhere", {}, 404, "not_found"),
@@ -95,6 +103,24 @@ def test_secrets_stay_out_of_the_log_when_the_database_fails(
 @pytest.mark.parametrize("path", ["/activity?person=%00", "/activity?before=9" + "9" * 30])
 def test_odd_values_in_an_address_break_nothing(manager: Browser, path: str) -> None:
     assert manager.get(path).status_code in (200, 400, 422)
+
+
+def test_odd_values_break_nothing_on_postgresql_either(
+    config: Config, new_postgresql: NewDatabase
+) -> None:
+    url = new_postgresql(True)
+    with closing(Database(make_engine(url))) as database:
+        with database.writing() as session:
+            people.add_person(session, OPERATOR, MANAGER, PASSWORD, tuple(Permission))
+        browser = Browser(create_app(replace(config, database_url=url), database))
+        browser.sign_in("nu\x00l")
+        assert browser.sign_in(MANAGER).status_code == 303
+        assert browser.get("/healthz").status_code == 200
+        assert browser.get("/activity.csv").status_code == 200
+        for path in ("/activity?person=%00", "/activity?what=%00&before=99999999999"):
+            assert browser.get(path).status_code == 400
+        assert browser.post("/people", {"name": "nu\x00l", "password": PASSWORD}).status_code == 422
+        assert browser.post("/people", {"name": "maya", "permission": "view"}).status_code == 422
 
 
 def test_nul_in_a_form_is_refused_like_any_other_bad_value(nobody: Browser) -> None:

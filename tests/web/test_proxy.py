@@ -128,11 +128,13 @@ def test_without_the_setting_no_header_signs_in(app: Flask) -> None:
     assert browser.get("/", X_Remote_User=MANAGER, Remote_User=MANAGER).status_code == 303
 
 
-def test_an_unknown_person_is_refused_in_words(behind_proxy: Flask) -> None:
+def test_an_unknown_person_is_refused_in_words(behind_proxy: Flask, happened: Happened) -> None:
     for path in ("/", "/sign-in"):
         response = from_proxy(behind_proxy).get(path, X_Remote_User="<eve>")
         assert response.status_code == 403
         assert "&lt;eve&gt;" in response.text
+    row = happened("refused_permission")[0]
+    assert (row.person, row.via, row.address) == ("<eve>", "proxy", PROXY)
 
 
 def test_a_disabled_person_is_refused(behind_proxy: Flask, database: Database) -> None:
