@@ -20,6 +20,9 @@ ASSETS := hatch_build.py $(wildcard panel/static/*.js panel/static/*.css) \
 	$(wildcard panel/translations/*/LC_MESSAGES/*.po)
 BUILT := panel/static/built/manifest.json
 
+# English stands in the source; these are translated.
+LANGUAGES := ar es fr pt
+
 # As many test processes as cores serve best; PYTEST_ARGS narrows a run: PYTEST_ARGS="-k unlock".
 WORKERS ?= auto
 PYTEST_ARGS ?=
@@ -32,7 +35,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint format bench demo soak build browser lock clean
+.PHONY: help run test lint format bench demo soak build catalogues browser lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
@@ -62,6 +65,14 @@ soak: $(STAMPS)/test $(STAMPS)/project $(BUILT) ## sync while processes are kill
 	@KILLS=$(KILLS) $(BIN)/python -m tests.soak
 
 build: $(STAMPS)/project $(BUILT) ## script, style and translations, when their sources changed
+
+# No guesses, no dates and no line numbers: a diff of a catalogue holds sentences and nothing else.
+catalogues: $(STAMPS)/run ## bring the sentences to be translated up to date
+	@$(BIN)/pybabel --quiet extract -F pyproject.toml -k "say lazy_gettext" \
+		--add-location=file --sort-by-file -o $(VENV)/panel.pot .
+	@for language in $(LANGUAGES); do $(BIN)/pybabel --quiet update --locale $$language \
+		-i $(VENV)/panel.pot -o panel/translations/$$language/LC_MESSAGES/messages.po \
+		--no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date; done
 
 browser: $(STAMPS)/test # finds a Chromium or gets one, and says which
 	@$(BIN)/python -m tests.browser.chromium
