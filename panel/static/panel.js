@@ -7,6 +7,7 @@
   Object.assign(htmx.config, {
     allowEval: false,
     allowScriptTags: false,
+    attributesToSettle: [],
     defaultSettleDelay: 0,
     defaultSwapStyle: "outerHTML",
     historyCacheSize: 0,
