@@ -1,0 +1,118 @@
+"""Batches: whatever records go in come out, and nothing else is understood."""
+
+import json
+from typing import Any
+
+import brotli
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from panel.sync import batches
+from panel.sync.batches import Item, pack, unpack
+from panel.sync.fields import BadMessage
+
+UUID = "01890a5d-ac96-774b-bcce-b302099a8057"
+
+plain_text = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=12)
+any_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+uuids = st.uuids().map(str)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    | any_text | uuids,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(any_text, inner, max_size=3),
+    max_leaves=6,
+)  # fmt: skip
+shapes = st.sampled_from([(), ("a",), ("a", "b"), ("b", "a"), ("id", "a", "n")])
+
+
+def to_text(data: dict[str, Any]) -> str:
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+
+
+@st.composite
+def items(draw: st.DrawFn) -> Item:
+    record_id = draw(plain_text | uuids)
+    data = {name: draw(values) for name in draw(shapes)}
+    if "id" in data:
+        data["id"] = record_id
+    return Item(
+        position=draw(st.integers(0, 2**40)),
+        table=draw(st.sampled_from(["item", "stock_line", "naïve"])),
+        record_id=record_id,
+        owner=draw(st.integers(1, 9)),
+        to=draw(st.none() | st.integers(1, 9)),
+        version=draw(st.integers(0, 2**40)),
+        data=draw(st.none() | st.just(to_text(data))),
+    )
+
+
+@given(st.lists(items(), max_size=12))
+def test_a_batch_comes_out_as_it_went_in(sent: list[Item]) -> None:
+    assert unpack(json.loads(json.dumps(pack(sent)))) == sent
+
+
+@given(st.lists(items(), min_size=1, max_size=4), st.data())
+def test_what_is_no_batch_is_refused_and_never_a_traceback(
+    sent: list[Item], data: st.DataObject
+) -> None:
+    packed = json.loads(json.dumps(pack(sent)))
+    member = data.draw(st.sampled_from(sorted(packed)))
+    packed[member] = data.draw(values | st.lists(st.lists(values, max_size=4), max_size=4))
+    try:
+        for item in unpack(packed):
+            assert isinstance(item, Item)
+    except BadMessage:
+        pass
+
+
+def item(number: int, data: dict[str, Any] | None) -> Item:
+    text = None if data is None else to_text(data)
+    return Item(number, "stock_line", f"{UUID[:-4]}{number:04}", 7, None, number, text)
+
+
+def test_one_and_true_and_one_point_zero_stay_apart() -> None:
+    sent = [item(n, {"v": value}) for n, value in enumerate([1, True, 1.0, [1], [True], [1.0]])]
+    assert unpack(json.loads(json.dumps(pack(sent)))) == sent
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        None,
+        [],
+        {"order": [[0, 1]]},
+        {"shapes": [["t", ["a"], None, []]], "order": [[0, 5_001]]},
+        {"shapes": [["t", ["a"], None, []]], "order": [[1, 1]]},
+        {"shapes": [["\x00", ["a"], None, []]], "order": [[0, 1]], "positions": [1, []],
+         "versions": [1, []], "owners": [7], "to": [None]},
+        {"shapes": [["t", ["a"], ["f"], []]], "order": [[0, 1]], "positions": [1, []],
+         "versions": [1, []], "owners": [7], "to": [None]},
+        {"shapes": [["t", ["a"], None, []]], "order": [[0, 1]], "positions": [-1, []],
+         "versions": [1, []], "owners": [7], "to": [None]},
+        {"shapes": [["t", "no base64!", None, []]], "order": [[0, 1]], "positions": [1, []],
+         "versions": [1, []], "owners": [7], "to": [None]},
+        {"shapes": [["t", ["a"], None, []]], "order": [[0, 1]], "positions": [1, []],
+         "versions": [1, []], "owners": [0], "to": [None]},
+    ],
+)  # fmt: skip
+def test_a_broken_batch_is_refused(broken: Any) -> None:
+    with pytest.raises(BadMessage):
+        unpack(broken)
+
+
+def test_a_small_batch_cannot_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "LARGEST_DATA", 100_000)
+    packed = json.loads(json.dumps(pack([item(1, {"a": "x" * 1_000})])))
+    packed["order"] = [[0, 500]]
+    packed["shapes"][0][1] = ["a"]
+    packed["positions"] = packed["versions"] = [1, [1]]
+    with pytest.raises(BadMessage, match="too large"):
+        unpack(packed)
+
+
+def test_columns_are_shorter_than_objects() -> None:
+    sent = [item(n, {"id": item(n, None).record_id, "stock": n % 7}) for n in range(300)]
+    objects = "\n".join(to_text(vars(one)) for one in sent).encode()
+    columns = to_text(pack(sent)).encode()
+    assert len(brotli.compress(columns, quality=5)) < 0.8 * len(brotli.compress(objects, quality=5))
