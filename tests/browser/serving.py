@@ -119,6 +119,11 @@ class Panel:
         self.become(7, "Kadavu Health Centre", "KDV-01", url="https://central.example.org")
         self.add_servers([(1, "National Store", "NAT-01")])
 
+    def set_url(self, sync_id: int, url: str) -> None:
+        """Let a row of the list have a URL, which disables sync on a primary."""
+        with self.database.writing() as session:
+            session.query(Server).filter_by(sync_id=sync_id).one().url = url
+
     def change_interval(self, minutes: int, by: str) -> None:
         """Let somebody else change the interval, at another desk."""
         with self.database.writing() as session:
