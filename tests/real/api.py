@@ -13,6 +13,10 @@ class Unanswered(Exception):
     """The server went away: whether it did what was asked is not known."""
 
 
+class CursorEnded(Exception):
+    """The server began anew (initialise), and so must whoever follows it."""
+
+
 class Api:
     """One connection to one server, opened again when it broke. Not for several threads."""
 
@@ -57,8 +61,13 @@ class Api:
         return found
 
     def changes(self, since: str) -> tuple[list[Line], str, bool]:
-        """Return a page of what changed, the cursor after it, and whether there is more."""
+        """Return a page of what changed, the cursor after it, and whether there is more.
+
+        Raise :class:`Unanswered` or :class:`CursorEnded`.
+        """
         status, answer = self._send("GET", f"/changes?limit=100&since={since}")
+        if status == 410:
+            raise CursorEnded
         assert status == 200, answer
         return answer["changes"], answer["cursor"], answer["more"]
 

@@ -16,7 +16,7 @@ from panel.preferences import people
 from panel.preferences.actor import Actor
 from panel.preferences.parameters import Parameters, save_parameters
 from panel.preferences.servers import ServerFields, add_server
-from panel.sync.asking import ask_to_sync
+from panel.sync.asking import ask_to_initialise, ask_to_sync
 from panel.sync.models import Inbox, Loop, Record, Run, SetAside
 from panel.sync.tokens import add_token
 from tests.processes import CODE, PASSWORD, USER, PanelProcess
@@ -90,6 +90,15 @@ class Site:
         """Press "Sync now"."""
         with self.database.writing() as session:
             ask_to_sync(session, TESTER)
+        self._let_go()
+
+    def ask_to_initialise(self) -> None:
+        """Press "Initialise"."""
+        with self.database.writing() as session:
+            ask_to_initialise(session, TESTER)
+        self._let_go()
+
+    def _let_go(self) -> None:
         # Nobody else keeps the file open: a server that is killed leaves it as a power cut would.
         self.database.close()
 
@@ -137,10 +146,16 @@ class Site:
         """Return the primary's records for everybody, as they are here."""
         return {row for row in self.rows(owner=PRIMARY_SYNC_ID) if row[3] is None}
 
-    def count(self, table: type[Inbox] | type[SetAside] | type[Run]) -> int:
+    def count(self, table: type[Inbox] | type[SetAside]) -> int:
         """Return how many rows ``table`` has."""
         with self.database.reading() as session:
             return session.scalar(select(func.count()).select_from(table)) or 0
+
+    def count_runs(self, result: str) -> int:
+        """Return how many runs ended with ``result``."""
+        with self.database.reading() as session:
+            query = select(func.count(Run.id)).where(Run.result == result)
+            return session.scalar(query) or 0
 
     def shrink_batches(self, records: int) -> None:
         """Make batches of ``records``, fewer than a person may choose (SQLite only).

@@ -22,18 +22,19 @@ def test_killed_servers_lose_nothing_and_double_nothing(
 ) -> None:
     primary = new_site(NATIONAL, new_database(True), others=(KADAVU, ROTUMA))
     satellites = [
-        new_site(KADAVU, new_sqlite(True), primary=primary),
+        new_site(KADAVU, new_sqlite(True), primary=primary, batch=10),
         new_site(ROTUMA, new_database(True), primary=primary),
     ]
     kind = primary.database.engine.dialect.name
     with closing(Storm(primary, satellites, SEED)) as storm:
-        storm.settle()
         storm.rage(KILLS // 2, lambda text: print(f"{kind}: {text}", flush=True))
         runs = storm.settle()
         faults = storm.find_faults()
     print(
-        f"{kind}: {KILLS // 2} kills in {storm.seconds:.0f} s, {storm.written} writes acknowledged,"
-        f" {len(primary.rows())} records on the primary, all alike after {runs} runs;"
+        f"{kind}: {storm.kills} kills in {storm.seconds:.0f} s, {storm.written} writes"
+        f" acknowledged, {len(primary.rows())} records on the primary; of the satellites' runs"
+        f" {storm.count_runs('well')} went well, {storm.count_runs('failed')} failed and"
+        f" {storm.count_runs('cut_off')} were cut off; all alike after {runs} more;"
         f" {len(faults)} faults (SEED={SEED})",
         flush=True,
     )

@@ -4,11 +4,11 @@ import random
 import threading
 from typing import Any
 
-from tests.real.api import Api, Line, Unanswered
+from tests.real.api import Api, CursorEnded, Line, Unanswered
 
 RECORDS, TOGETHER = 300, 5
-LONGEST_REST_SECONDS = 0.02
-AWAY_SECONDS = 0.05
+LONGEST_REST_SECONDS = 0.1
+AWAY_SECONDS = 0.2
 OK = {200, 204}
 
 Key = tuple[str, str]
@@ -94,9 +94,18 @@ class Reader:
         """Follow to the end of what there is."""
         more = True
         while more:
-            lines, self._cursor, more = self._api.changes(self._cursor)
+            try:
+                lines, self._cursor, more = self._api.changes(self._cursor)
+            except CursorEnded:
+                self._begin_anew()
+                continue
             for line in lines:
                 self._take(line)
+
+    def _begin_anew(self) -> None:
+        self._cursor = ""
+        self.copy.clear()
+        self._seen.clear()
 
     def _take(self, line: Line) -> None:
         key = _key(line)

@@ -12,7 +12,9 @@ from tests.real.site import Row, Site
 from tests.soak.people import Author, Key, Reader
 
 LONGEST_CALM_SECONDS, LONGEST_DOWN_SECONDS = 1.0, 0.2
-ASK_SECONDS = 0.1
+ASK_SECONDS = 0.3
+# How often two servers die at once, and how often a satellite begins anew while they do.
+DOUBLE, INITIALISE = 0.1, 0.05
 MOST_RUNS_TO_SETTLE = 20
 
 Tell = Callable[[str], None]
@@ -25,6 +27,7 @@ class Storm:
         self.primary = primary
         self.satellites = satellites
         self.sites = [primary, *satellites]
+        self.kills = 0
         self.seconds = 0.0
         self._random = random.Random(seed)  # noqa: S311 - no secret
         self._stop = threading.Event()
@@ -56,27 +59,37 @@ class Storm:
             busy += [pool.submit(one.work, self._stop) for one in self.readers.values()]
             busy.append(pool.submit(self._keep_asking))
             try:
-                for number in range(1, kills + 1):
-                    self._kill_one(busy)
-                    if number % 10 == 0:
-                        tell(f"{number} of {kills} kills, {self.written} writes acknowledged")
+                while self.kills < kills:
+                    self._strike(busy)
+                    if self.kills % 10 == 0:
+                        tell(f"{self.kills} of {kills} kills, {self.written} writes acknowledged")
             finally:
                 self._stop.set()
         _raise_first(busy)
         self.seconds = time.monotonic() - begin
 
-    def _kill_one(self, busy: Sequence[Future[None]]) -> None:
+    def _strike(self, busy: Sequence[Future[None]]) -> None:
+        """Kill one server, or sometimes two, and start them again."""
         time.sleep(self._random.uniform(0, LONGEST_CALM_SECONDS))
         _raise_first(busy)
-        victim = self._random.choice(self.sites)
-        victim.process.kill()
+        victims = self._random.sample(self.sites, 2 if self._random.random() < DOUBLE else 1)
+        if self._random.random() < INITIALISE:
+            self._random.choice(self.satellites).ask_to_initialise()
+        for victim in victims:
+            victim.process.kill()
+        self.kills += len(victims)
         time.sleep(self._random.uniform(0, LONGEST_DOWN_SECONDS))
-        victim.process.start()
+        for victim in victims:
+            victim.process.start()
 
     def _keep_asking(self) -> None:
         while not self._stop.wait(ASK_SECONDS):
             for satellite in self.satellites:
                 satellite.ask()
+
+    def count_runs(self, result: str) -> int:
+        """Return how many runs of the satellites had this ``result``."""
+        return sum(satellite.count_runs(result) for satellite in self.satellites)
 
     def settle(self) -> int:
         """Synchronise until nothing moves any more; return how many runs of each that took."""
