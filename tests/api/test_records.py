@@ -253,3 +253,11 @@ def test_what_is_not_there_is_said_in_the_same_shape(
 def test_answers_bring_no_header_that_programs_do_not_need(application: Application) -> None:
     response = application.call("GET", "/changes")
     assert set(response.headers.keys()) == {"Content-Type", "Content-Length"}
+
+
+def test_the_content_type_of_a_body_does_not_matter(application: Application) -> None:
+    # What curl says of every body, unless it is told otherwise.
+    form = "application/x-www-form-urlencoded"
+    body = b'{"data": {"name": "a&b=c"}}'
+    response = application.call("PUT", "/records/item/a", data=body, content_type=form)
+    assert response.get_json()["data"] == {"name": "a&b=c"}
