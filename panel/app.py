@@ -24,6 +24,7 @@ from panel.web import (
     page,
     parameters,
     people,
+    reader,
     removal,
     runs,
     server_sync,
@@ -37,8 +38,10 @@ from panel.web import (
 from panel.web.access import init_access
 from panel.web.csrf import init_csrf
 from panel.web.errors import init_errors
+from panel.web.formats import init_formats
 from panel.web.headers import init_headers
 from panel.web.htmx import init_htmx
+from panel.web.kept_pages import init_kept_pages
 from panel.web.labels import init_labels
 from panel.web.language import init_language
 from panel.web.lock import init_lock
@@ -60,6 +63,7 @@ _VIEWS = (
     page,
     parameters,
     people,
+    reader,
     removal,
     runs,
     server_sync,
@@ -99,11 +103,13 @@ def create_app(config: Config | None = None, database: Database | None = None) -
     )
     # What comes first here looks at a request first, and at its answer last.
     for initialise in (
+        init_kept_pages,
         init_programs,
         Compress,
         init_headers,
         init_htmx,
         init_language,
+        init_formats,
         init_labels,
         init_errors,
         init_access,

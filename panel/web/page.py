@@ -7,6 +7,7 @@ from flask.typing import ResponseReturnValue
 
 from panel.models import Settings
 from panel.web.htmx import INSIDE, back_to_page, is_fragment, retarget
+from panel.web.kept_pages import keep_this, kept_pages, page_key
 from panel.web.screen import Screen, here, named, protocols
 from panel.web.services import services
 from panel.web.unlock_cookie import unlocked_now
@@ -37,13 +38,16 @@ def show() -> ResponseReturnValue:
             parts = _parts(screen, _LIST)
             address = url_for("page.show", **screen.place.query())
             return Response(parts, headers={"HX-Replace-Url": address})
-        version = screen.version()
-        if request.if_none_match.contains_weak(version):
-            response = Response(status=304)
-        else:
-            response = make_response(render_template("page.html", screen=screen))
-    response.set_etag(version, weak=True)
-    return response
+        key = page_key(session)
+        page = kept_pages().find(key)
+        version = page.get_etag()[0] if page else screen.version()
+        if request.if_none_match.contains_weak(version or ""):
+            page = Response(status=304)
+        elif page is None:
+            page = make_response(render_template("page.html", screen=screen))
+            keep_this(key)
+    page.set_etag(version or "", weak=True)
+    return page
 
 
 def full_page(**opened: Any) -> str:

@@ -1,0 +1,47 @@
+"""One cheap look at whether anything changed that the page could show."""
+
+from typing import Any
+
+from sqlalchemy import Row, Select, func, select
+from sqlalchemy.orm import Session
+
+from panel.models import Activity, Server
+from panel.sync.models import Applicant, Clock, Link, Loop, Run, SetAside
+
+
+def _mark() -> Select[Any]:
+    newest = select(Run).order_by(Run.id.desc()).limit(1).subquery()
+    # Every change of a preference leaves a row of Activity; the sync's own tables say the rest.
+    alone = (
+        select(func.max(Activity.id)),
+        select(func.count(SetAside.id)),
+        select(func.max(SetAside.last_at)),
+        select(func.count(SetAside.left_out_at)),
+        select(func.count(Applicant.sync_id)),
+        select(func.max(Applicant.last_at)),
+        select(func.max(Server.last_success_at)),
+    )
+    rows = (
+        select(Clock.seq),
+        select(Loop.asked_at),
+        select(Loop.failures),
+        select(Loop.refusal),
+        select(Loop.refused_at),
+        select(Link.initialise),
+        select(Link.last_attempt_at),
+        select(Link.last_success_at),
+        *(select(column) for column in newest.c),
+    )
+    return select(*(query.scalar_subquery() for query in (*alone, *rows)))
+
+
+_MARK = _mark()
+
+
+def data_mark(session: Session) -> Row[Any]:
+    """Return values that differ from the last ones if the page may look different, in one query.
+
+    They may also differ where the page does not. How late a server is depends on the time too:
+    whoever keeps what was shown keeps it for the minute.
+    """
+    return session.execute(_MARK).one()
