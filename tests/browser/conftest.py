@@ -17,6 +17,7 @@ from playwright.sync_api import (
     ConsoleMessage,
     Error,
     Page,
+    expect,
     sync_playwright,
 )
 
@@ -46,6 +47,10 @@ ARGUMENTS = (
 
 # Said by Chromium of every answer that is an error, also of those that a test is about.
 HARMLESS = ("Failed to load resource: the server responded with a status of 4",)
+
+# Nothing waits that long but what will fail, or a machine that has much else to do.
+PATIENCE_MILLISECONDS = 20_000
+expect.set_options(timeout=PATIENCE_MILLISECONDS)
 
 NewPage = Callable[..., Page]
 
@@ -99,7 +104,7 @@ def listen(context: BrowserContext, complaints: list[str]) -> None:
 
     context.on("console", on_console)
     context.on("weberror", on_error)
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(PATIENCE_MILLISECONDS)
 
 
 def _text(error: Error) -> str:
