@@ -54,9 +54,9 @@ class Storm:
     def rage(self, kills: int, tell: Tell) -> None:
         """Kill one server after the other, ``kills`` times, while the others go on."""
         begin = time.monotonic()
-        with ThreadPoolExecutor() as pool:
-            busy = [pool.submit(one.work, self._stop) for one in self.authors.values()]
-            busy += [pool.submit(one.work, self._stop) for one in self.readers.values()]
+        people: list[Author | Reader] = [*self.authors.values(), *self.readers.values()]
+        with ThreadPoolExecutor(len(people) + 1) as pool:
+            busy = [pool.submit(one.work, self._stop) for one in people]
             busy.append(pool.submit(self._keep_asking))
             try:
                 while self.kills < kills:
