@@ -23,6 +23,7 @@ __all__ = [
     "Permission",
     "add_person",
     "check_sign_in",
+    "choose_language",
     "disable",
     "enable",
     "find_person",
@@ -142,6 +143,14 @@ def enable(session: Session, actor: Actor, person_id: int) -> Person:
         person.disabled_at = None
         _record(session, actor, What.PERSON_ENABLED, person)
     return person
+
+
+def choose_language(session: Session, person_id: int, language: str) -> None:
+    """Remember in which language (a code such as ``pt``) the panel speaks to a person.
+
+    It concerns nobody else: no Activity, and no form about the person becomes too old by it.
+    """
+    _person(session, person_id).language = language
 
 
 def list_people(session: Session) -> list[Person]:

@@ -37,13 +37,12 @@
   const ago = new Intl.RelativeTimeFormat(root.lang, { numeric: "auto", style: "short" });
   const tell = () => {
     for (const time of document.querySelectorAll("time")) {
-      time.dateTime ||= time.textContent.replace(" ", "T") + "Z";
       const at = new Date(time.dateTime);
       const seconds = Math.min(0, (at - Date.now()) / 1000);
       const [unit, size] = units.find(([, size]) => seconds <= -size) || units[3];
       time.title = at.toLocaleString(root.lang);
       time.textContent = time.className
-        ? at.toLocaleTimeString(root.lang, { hour: "2-digit", minute: "2-digit" })
+        ? at.toLocaleString(root.lang, { timeStyle: "short", dateStyle: time.className == "full" ? "medium" : undefined })
         : ago.format(Math.trunc(seconds / size), unit);
     }
   };

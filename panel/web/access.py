@@ -24,6 +24,8 @@ P = ParamSpec("P")
 # learns nothing.
 PUBLIC = (
     "health.check",
+    "reader.choose",
+    "reader.show",
     "set_up.save",
     "set_up.show",
     "sign_in.enter",

@@ -1,18 +1,53 @@
-"""Which language a sentence is shown in. The panel speaks English; catalogues add others."""
+"""Which language a sentence is shown in: English stands in the code, catalogues hold the others."""
 
-from flask import Flask
-from flask_babel import Babel, gettext
+from flask import Flask, g, request
+from flask_babel import Babel, get_locale, gettext
 
+from panel.models import Person
 from panel.places import TRANSLATIONS
 from panel.words import Message
 
+# By the names that their readers know them by, which are the same whoever reads.
+LANGUAGES = {
+    "en": "English",
+    "fr": "Français",
+    "pt": "Português",
+    "es": "Español",
+    "ar": "العربية",
+}
+COOKIE = "l"
+# Dates with the day first; digits everywhere as the fields take them.
+_TAGS = {"en": "en-GB", "ar": "ar-u-nu-latn"}
+
 
 def init_language(app: Flask) -> None:
-    """Give templates ``_()``, ``{% trans %}`` and the filter ``show``."""
+    """Give templates ``_()``, ``{% trans %}``, the filter ``show`` and what ``<html>`` needs."""
     app.config["BABEL_TRANSLATION_DIRECTORIES"] = str(TRANSLATIONS)
-    app.config["BABEL_DEFAULT_LOCALE"] = "en_GB"
-    Babel(app)
+    Babel(app, locale_selector=lambda: tag().split("-u-")[0].replace("-", "_"))
     app.jinja_env.filters["show"] = show
+    app.jinja_env.globals.update(languages=LANGUAGES, language=language, tag=tag, is_rtl=is_rtl)
+
+
+def language() -> str:
+    """Return the reader's language: what they chose once, or the best that their browser asks for.
+
+    A person's own choice goes before that of the browser they happen to use.
+    """
+    person: Person | None = g.get("person")
+    for chosen in (person and person.language, request.cookies.get(COOKIE)):
+        if chosen in LANGUAGES:
+            return chosen
+    return request.accept_languages.best_match(LANGUAGES, "en")
+
+
+def tag() -> str:
+    """Return the language as the browser is told it, for its own words, digits and dates."""
+    return _TAGS.get(language(), language())
+
+
+def is_rtl() -> bool:
+    """Say whether the language is written from right to left."""
+    return str(get_locale().text_direction) == "rtl"
 
 
 def show(message: Message) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from flask import current_app, request
+from flask_babel import get_locale
 from flask_babel import gettext as _
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -189,7 +190,7 @@ class Screen:
             *(settings.interval_version, settings.parameters_version, self.own_hardware_id),
             *(replace(self.state, run=None), self.sync.version(), self.culprits, runs),
             *(listing.count, listing.total, rows, [row.id for row in self.removed]),
-            *(request.full_path, str(request.accept_languages), open_unlock(), assets),
+            *(request.full_path, str(get_locale()), open_unlock(), assets),
             person and (person.name, person.version, person.language),
         )
         return hashlib.sha256(repr(shown).encode()).hexdigest()[:16]

@@ -38,7 +38,7 @@ def test_a_run_says_what_it_moved_and_how_it_ended(
 ) -> None:
     add_run(database, time, pushed=3, pulled=1_200, bytes_up=900, bytes_down=52_400, set_aside=1)
     page = words(viewer.get("/runs").text)
-    assert "3 1,200 900 B ↑ 52 kB ↓ well 1 record set aside." in page
+    assert "3 1,200 0.9 kB ↑ 52 kB ↓ well 1 record set aside." in page
     assert "23 Nov 2026, 08:50" in page
 
 

@@ -1,0 +1,36 @@
+"""The reader's own choices, which concern nobody else: so far, the language."""
+
+from flask import Blueprint, Response, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from panel.errors import NotFound
+from panel.preferences import people
+from panel.web.language import COOKIE, LANGUAGES
+from panel.web.services import services
+from panel.web.session import cookie_options, current_person
+from panel.words import say
+
+blueprint = Blueprint("reader", __name__)
+YEAR_SECONDS = 365 * 24 * 3600
+
+
+@blueprint.get("/language")
+def show() -> ResponseReturnValue:
+    """Show the languages to choose from."""
+    current_person()
+    return render_template("language.html")
+
+
+@blueprint.post("/language")
+def choose() -> ResponseReturnValue:
+    """Remember the language, of the person who is signed in and of the browser."""
+    language, person = request.form.get("language", ""), current_person()
+    if language not in LANGUAGES:
+        raise NotFound(say("The panel does not speak that language."))
+    if person is not None:
+        with services().database.writing() as session:
+            people.choose_language(session, person.id, language)
+    # The sign-in page speaks it too, once the person has left.
+    response = redirect(url_for("page.show" if person else "sign_in.show"), 303, Response)
+    response.set_cookie(COOKIE, language, max_age=YEAR_SECONDS, **cookie_options())
+    return response
