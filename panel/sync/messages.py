@@ -20,13 +20,15 @@ VERSION = 1
 OLDEST_VERSION = 1
 HARDWARE_ID_LENGTH, APP_VERSION_LENGTH, POINT_LENGTH, TOKEN_LENGTH = 64, 40, 12, 100
 _DIGEST_BYTES = 12
+# Random enough never to come again, short enough for every exchange: 11 characters.
+POINT_BYTES = 8
 
 
 class Mode(StrEnum):
     """What an exchange is for."""
 
     NORMAL = "normal"
-    # The first exchange of an initialise, and those after it.
+    # Asks for the point that an initialise starts from; moves nothing. Then the initialise.
     BEGIN = "begin"
     INITIALISE = "initialise"
     # Nothing is changed on either side.
@@ -161,6 +163,8 @@ class Answer:
     refused: list[Refused] = field(default_factory=list)
     # A new token for this device, once.
     token: str = ""
+    # To a BEGIN: the point that the initialise starts from.
+    begun: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as it is sent: what is empty is left out."""
@@ -172,6 +176,7 @@ class Answer:
             "to_pull": self.to_pull,
             "refused": [[one.position, one.reason, dict(one.values)] for one in self.refused],
             "token": self.token,
+            "begun": self.begun,
         }
         return {"version": VERSION, **{name: value for name, value in message.items() if value}}
 
@@ -191,6 +196,7 @@ class Answer:
             fields.whole("to_pull", 0, HIGHEST_NUMBER, 0),
             [_refused(one) for one in fields.list("refused")],
             fields.text("token", TOKEN_LENGTH, ""),
+            fields.text("begun", POINT_LENGTH, ""),
         )
 
 

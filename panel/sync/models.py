@@ -219,7 +219,7 @@ class Peer(Base):
     # The marks of the last exchange and the one before: an answer may have been lost.
     point: Mapped[str] = mapped_column(String(12), default="")
     point_before: Mapped[str] = mapped_column(String(12), default="")
-    # The first mark of the last initialise: its request may come once more, much later.
+    # The mark that an initialise may start from, until it does.
     point_begun: Mapped[str] = mapped_column(String(12), default="")
     central_cursor: Mapped[int] = mapped_column(BigInteger, default=0)
     addressed_cursor: Mapped[int] = mapped_column(BigInteger, default=0)

@@ -1,5 +1,6 @@
 """The primary's side of an exchange: bytes in, bytes out. Nothing here knows of a web server."""
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,7 @@ from panel.sync.credentials import Doorkeeper, read_authorization
 from panel.sync.fields import BadMessage, Fields
 from panel.sync.messages import (
     OLDEST_VERSION,
+    POINT_BYTES,
     VERSION,
     Answer,
     Cursors,
@@ -106,6 +108,11 @@ def _check_version(fields: Fields) -> None:
 
 
 def _exchange(session: Session, server: Server, peer: Peer, request: Request, token: str) -> Answer:
+    if request.mode is Mode.BEGIN:
+        # Only whoever gets this answer can go on: a request that comes again, much later, cannot.
+        peer.point_begun = secrets.token_urlsafe(POINT_BYTES)
+        to_pull = _count(session, server, request)
+        return Answer(begun=peer.point_begun, more=Stream.RESTORE, to_pull=to_pull, token=token)
     _check_point(session, server, peer, request)
     outcome = _push(session, server, request)
     to_pull = _count(session, server, request) if request.start else 0
@@ -113,7 +120,7 @@ def _exchange(session: Session, server: Server, peer: Peer, request: Request, to
     moved = bool(request.records) or cursors != _cursors(request)
     rolled = bool(request.next_point) and (moved or request.mode is not Mode.NORMAL)
     if rolled:
-        peer.point_before, peer.point = request.point, request.next_point
+        peer.point_before, peer.point, peer.point_begun = request.point, request.next_point, ""
     return Answer(
         rolled=rolled,
         cursors=cursors if moved else {},
@@ -127,19 +134,15 @@ def _exchange(session: Session, server: Server, peer: Peer, request: Request, to
 
 def _check_point(session: Session, server: Server, peer: Peer, request: Request) -> None:
     """Refuse where one side does not remember what the other one does (PROTOCOL.md, *Points*)."""
-    if request.mode is Mode.BEGIN:
-        if request.next_point == peer.point_begun != peer.point:
-            raise SyncRefusal("bad_request", what="a late repeat of an initialise")
-        peer.point_begun = request.next_point
-        return
     is_last = request.point == peer.point
+    is_begun = bool(peer.point_begun) and request.point == peer.point_begun
     is_lost_answer = request.point == peer.point_before and request.next_point == peer.point
     count = session.get_one(Clock, 1)
     cursors = _cursors(request)
     knows_more = max(cursors.values()) > count.seq
     followed = min(cursors[Stream.CENTRAL], cursors[Stream.ADDRESSED])
     missed = request.mode is Mode.NORMAL and followed < count.purged_seq
-    if not (is_last or is_lost_answer) or knows_more or missed:
+    if not (is_last or is_lost_answer or is_begun) or knows_more or missed:
         refusal = SyncRefusal("initialise_needed")
         refusal.server_id = server.id
         raise refusal

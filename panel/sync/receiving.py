@@ -39,6 +39,8 @@ def store(session: Session, run: Run, vault: Vault, sent: Sent, received: Receiv
     answer, link = received.answer, session.get_one(Link, 1)
     if answer.rolled:
         link.point = sent.request.next_point
+    if answer.begun:
+        link.point = answer.begun
     link.next_point = ""
     link.protocol = "own"
     if answer.token:

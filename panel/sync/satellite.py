@@ -18,7 +18,7 @@ from panel.sync.running import Finish, Guard, Progress
 from panel.sync.sending import Sent
 from panel.sync.site import Orders, Site, read_orders
 from panel.sync.transport import LinkFault, Target, Transport
-from panel.sync.v5.knocking import knock
+from panel.sync.v5.knocking import find_protocol
 from panel.sync.v5.satellite import V5Run
 
 OpenLine = Callable[[Target], Transport]
@@ -64,7 +64,7 @@ class SatelliteRun:
             return orders.protocol
         if link.protocol:
             return link.protocol
-        protocol = knock(self._line_to(orders.target), orders)
+        protocol = find_protocol(self._line_to(orders.target), orders)
         with self._progress.step() as (session, _):
             session.get_one(Link, 1).protocol = protocol
         return protocol

@@ -7,12 +7,10 @@ from sqlalchemy.orm import Session
 
 from panel.sync import streams
 from panel.sync.batches import item_of
-from panel.sync.messages import Cursors, Mode, Request, Stream
+from panel.sync.messages import POINT_BYTES, Cursors, Mode, Request, Stream
 from panel.sync.models import Link, Run
 from panel.sync.site import Orders
 from panel.sync.sizes import batch_size
-
-_POINT_BYTES = 8
 
 
 @dataclass(frozen=True)
@@ -28,7 +26,7 @@ def prepare(session: Session, run: Run, orders: Orders, first: bool) -> Sent:
     link = session.get_one(Link, 1)
     if not link.next_point:
         # Else an exchange went out that was never answered: it is this one, once more.
-        link.next_point = secrets.token_urlsafe(_POINT_BYTES)
+        link.next_point = secrets.token_urlsafe(POINT_BYTES)
     mode = mode_of(link)
     waiting = streams.count_waiting(session) if mode is Mode.NORMAL else 0
     records = []
@@ -58,7 +56,7 @@ def mode_of(link: Link) -> Mode:
     """Return what the next exchange is for."""
     if link.initialise == "done":
         return Mode.NORMAL
-    # The first answer of an initialise brings a point.
+    # The first answer of an initialise brings the point to start from.
     return Mode.INITIALISE if link.point else Mode.BEGIN
 
 

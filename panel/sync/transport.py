@@ -96,7 +96,8 @@ class HttpTransport:
     meter: Meter = field(default_factory=Meter)
 
     def __post_init__(self) -> None:
-        self._host = urlsplit(self.target.url).hostname or ""
+        parts = urlsplit(self.target.url)
+        self._host, self._netloc = parts.hostname or "", parts.netloc
         self._pool = _pool(self.target, self.meter)
 
     def send(
@@ -123,7 +124,9 @@ class HttpTransport:
         if response.status == 200 and not received and _has_no_length(response):
             # What http.client makes of a line that broke in the head of the answer.
             raise LinkFault("cut_off", host=self._host)
-        self.meter.bytes_up += len(content) + _size(f"{method} {target}", headers)
+        self.meter.bytes_up += len(content) + _size(
+            f"{method} {target}", {"Host": self._netloc, **headers}
+        )
         self.meter.bytes_down += len(received) + _size("200 OK", response.headers)
         return Response(response.status, response.headers, received, time.monotonic() - began)
 
@@ -198,8 +201,9 @@ def _patient(base: type[Any], meter: Meter) -> Any:
 
 
 def _size(first_line: str, headers: Mapping[str, str]) -> int:
-    lines = [first_line, "HTTP/1.1", *(f"{k}: {v}" for k, v in headers.items() if v != SKIP_HEADER)]
-    return sum(len(line) + 2 for line in lines)
+    lines = [f"{k}: {v}" for k, v in headers.items() if v != SKIP_HEADER]
+    # The version and a space belong to the first line, and an empty line ends them all.
+    return len(first_line) + len(" HTTP/1.1\r\n\r\n") + sum(len(line) + 2 for line in lines)
 
 
 @contextmanager

@@ -34,6 +34,24 @@ def knock(line: Transport, orders: Orders) -> str:
     return "v5"
 
 
+def find_protocol(line: Transport, orders: Orders) -> str:
+    """Return "own" or "v5", whichever the primary speaks, whether or not it lets us in.
+
+    Where it does not, the run that follows is told so, and the primary writes it down. Raise
+    LinkFault.
+    """
+    try:
+        request = Request(orders.about, mode=Mode.TEST)
+        conversation.exchange(line, orders.pair, "", orders.about, request)
+    except SyncRefusal as refusal:
+        return "v5" if refusal.code in _NOT_THERE else "own"
+    except LinkFault as fault:
+        if fault.code not in _NOT_THERE:
+            raise
+        return "v5"
+    return "own"
+
+
 def check_site(about: About, orders: Orders, known_uuid: str = "") -> None:
     """Raise SyncRefusal if the central server takes us for another site, or is another one."""
     if about.sync_id != orders.sync_id:

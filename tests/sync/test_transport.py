@@ -1,0 +1,236 @@
+"""The line: whom it believes, what it calls a fault, and how patient it is."""
+
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+
+import pytest
+import trustme
+
+from panel.sync import transport
+from panel.sync.conversation import read_error
+from panel.sync.refusals import SyncRefusal
+from panel.sync.transport import HttpTransport, LinkFault, Response, Target
+
+WELL = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+Talk = Callable[[socket.socket], None]
+
+
+def _read_request(connection: socket.socket) -> bytes:
+    received = b""
+    while b"\r\n\r\n" not in received:
+        if not (piece := connection.recv(65_536)):
+            return received
+        received += piece
+    head, _, body = received.partition(b"\r\n\r\n")
+    length = 0
+    for line in head.split(b"\r\n"):
+        if line.lower().startswith(b"content-length:"):
+            length = int(line.split(b":")[1])
+    while len(body) < length:
+        body += connection.recv(65_536)
+    return head + b"\r\n\r\n" + body
+
+
+def _answer(*answers: bytes) -> Talk:
+    def talk(connection: socket.socket) -> None:
+        for answer in answers:
+            _read_request(connection)
+            connection.sendall(answer)
+
+    return talk
+
+
+@contextmanager
+def _server(talk: Talk, context: ssl.SSLContext | None = None) -> Iterator[int]:
+    """Answer one connection as ``talk`` does, and yield the port."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        try:
+            connection, _ = listener.accept()
+            with connection:
+                if context is not None:
+                    connection = context.wrap_socket(connection, server_side=True)
+                with connection:
+                    talk(connection)
+        except OSError:
+            # The other side hung up, which is what some of these tests are about.
+            pass
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        # Wakes an accept that nobody came to.
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join()
+
+
+def _send(target: Target, content: bytes = b"{}") -> Response:
+    line = HttpTransport(target)
+    try:
+        return line.send("POST", "/sync/exchange", {"Accept-Encoding": "br"}, content)
+    finally:
+        line.close()
+
+
+def _fault(target: Target) -> LinkFault:
+    with pytest.raises(LinkFault) as caught:
+        _send(target)
+    return caught.value
+
+
+def test_one_connection_serves_a_whole_run_and_its_bytes_are_counted() -> None:
+    seen: list[bytes] = []
+
+    def talk(connection: socket.socket) -> None:
+        for _ in range(2):
+            seen.append(_read_request(connection))
+            connection.sendall(WELL)
+
+    with _server(talk) as port:
+        line = HttpTransport(Target(f"http://127.0.0.1:{port}/central"))
+        for _ in range(2):
+            assert line.send("POST", "/x", {"Accept-Encoding": "br"}, b"{}").content == b"{}"
+        line.close()
+    assert seen[0].startswith(b"POST /central/x HTTP/1.1\r\n")
+    # Nothing that the line would have to carry and nobody reads.
+    assert b"user-agent" not in seen[0].lower()
+    assert line.meter.take_bytes() == (sum(map(len, seen)), 2 * len(WELL))
+    assert line.meter.take_bytes() == (0, 0)
+    assert line.meter.round_trip_seconds > 0
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def certificate(authority: trustme.CA) -> trustme.LeafCert:
+    return authority.issue_cert("127.0.0.1")
+
+
+@pytest.fixture
+def secure(certificate: trustme.LeafCert) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(context)
+    return context
+
+
+def _fingerprint(certificate: trustme.LeafCert) -> str:
+    pem = certificate.cert_chain_pems[0].bytes().decode()
+    return sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
+
+
+def test_a_certificate_is_believed_by_a_private_authority_or_its_fingerprint(
+    authority: trustme.CA, certificate: trustme.LeafCert, secure: ssl.SSLContext
+) -> None:
+    private_ca = authority.cert_pem.bytes().decode()
+    for trust in ({"private_ca": private_ca}, {"fingerprint": _fingerprint(certificate)}):
+        with _server(_answer(WELL), secure) as port:
+            assert _send(Target(f"https://127.0.0.1:{port}", **trust)).status == 200
+
+
+def test_any_other_certificate_is_not(secure: ssl.SSLContext) -> None:
+    for fingerprint in ("", "ab" * 32):
+        with _server(_answer(WELL), secure) as port:
+            fault = _fault(Target(f"https://127.0.0.1:{port}", fingerprint=fingerprint))
+            assert fault.code == "certificate"
+            assert fault.values["why"]
+
+
+def test_a_certificate_of_another_name_is_not_believed(authority: trustme.CA) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("elsewhere.example.org").configure_cert(context)
+    private_ca = authority.cert_pem.bytes().decode()
+    with _server(_answer(WELL), context) as port:
+        fault = _fault(Target(f"https://127.0.0.1:{port}", private_ca=private_ca))
+        assert fault.code == "certificate"
+
+
+def test_nobody_listens() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    assert _fault(Target(f"http://127.0.0.1:{port}")).code == "connection_refused"
+
+
+def test_a_name_that_is_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_arguments: object, **_options: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "no such name")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    fault = _fault(Target("http://central.example.org"))
+    assert (fault.code, fault.values) == ("name_not_found", {"host": "central.example.org"})
+
+
+def test_a_silence_is_a_time_out_but_a_slow_answer_is_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(transport, "SILENCE_SECONDS", 0.5)
+    finished = threading.Event()
+
+    def drip(connection: socket.socket) -> None:
+        _read_request(connection)
+        for byte in WELL:
+            connection.sendall(bytes([byte]))
+            finished.wait(0.03)
+
+    def be_silent(connection: socket.socket) -> None:
+        _read_request(connection)
+        connection.sendall(WELL[:10])
+        finished.wait(20)
+
+    with _server(drip) as port:
+        assert _send(Target(f"http://127.0.0.1:{port}")).seconds > 0.5
+    with _server(be_silent) as port:
+        assert _fault(Target(f"http://127.0.0.1:{port}")).code == "timed_out"
+        finished.set()
+
+
+def test_a_broken_line_is_cut_off() -> None:
+    for answer in (b"", WELL[:-1], b"HTTP/1.1 200 OK\r\nContent-Le"):
+        with _server(_answer(answer)) as port:
+            assert _fault(Target(f"http://127.0.0.1:{port}")).code == "cut_off"
+
+
+def test_an_answer_without_end_is_no_sync_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "LARGEST_BODY_BYTES", 100_000)
+    endless = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + b"x" * 200_000
+    with _server(_answer(endless)) as port:
+        assert _fault(Target(f"http://127.0.0.1:{port}")).code == "not_a_sync_server"
+
+
+def test_redirects_are_told_and_not_followed() -> None:
+    moved = b"HTTP/1.1 301 Moved\r\nLocation: https://a.example.org/\r\nContent-Length: 0\r\n\r\n"
+    with _server(_answer(moved)) as port:
+        told = read_error(_send(Target(f"http://127.0.0.1:{port}")))
+    assert isinstance(told, LinkFault)
+    assert (told.code, told.values) == ("redirected", {"location": "https://a.example.org/"})
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "code"),
+    [
+        (500, b"<h1>oops</h1>", LinkFault, "server_error"),
+        (502, b"", LinkFault, "server_error"),
+        (404, b"<h1>not found</h1>", LinkFault, "not_a_sync_server"),
+        (403, b'{"error": "no"}', LinkFault, "not_a_sync_server"),
+        (503, b'{"error": {"code": "sync_paused"}}', SyncRefusal, "sync_paused"),
+        (409, b'{"error": {"code": "new", "data": {"a": 1}}}', SyncRefusal, "new"),
+        (409, b'{"error": {"code": "\\u0000"}}', LinkFault, "not_a_sync_server"),
+    ],
+)
+def test_answers_that_are_no_success(
+    status: int, body: bytes, kind: type[LinkFault | SyncRefusal], code: str
+) -> None:
+    told = read_error(Response(status, {}, body, 0.0))
+    assert isinstance(told, kind)
+    assert told.code == code
