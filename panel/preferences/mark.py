@@ -30,7 +30,8 @@ def _mark() -> Select[Any]:
         select(Link.initialise),
         select(Link.last_attempt_at),
         select(Link.last_success_at),
-        *(select(column) for column in newest.c),
+        # Not the values of its reason, which come with the reason and cannot be a key.
+        *(select(column) for column in newest.c if column.name != "reason_values"),
     )
     return select(*(query.scalar_subquery() for query in (*alone, *rows)))
 

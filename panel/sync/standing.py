@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from panel.errors import NotFound
@@ -42,6 +43,12 @@ def read_standing(session: Session, server_id: int) -> Standing:
             disagreements(peer.refusal, peer.refusal_values, at_primary=True) if peer else ()
         ),
     )
+
+
+def refused_among(session: Session, ids: Sequence[int]) -> set[int]:
+    """Return which of the rows with these ids were refused when they last called."""
+    query = select(Peer.server_id).where(Peer.server_id.in_(ids), Peer.refusal != "")
+    return set(session.scalars(query))
 
 
 def _waiting_for(session: Session, server: Server, peer: Peer | None) -> int:

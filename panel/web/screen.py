@@ -30,6 +30,7 @@ from panel.preferences.state import (
     server_severity,
 )
 from panel.sync.models import Run
+from panel.sync.standing import refused_among
 from panel.web.forms import IntervalForm, ParametersForm
 from panel.web.htmx import is_fragment
 from panel.web.services import services
@@ -117,13 +118,19 @@ class Screen:
 
     @cached_property
     def runs(self) -> list[Run]:
-        """The last runs, the newest first."""
+        """The last runs, the oldest first."""
         return recent_runs(self._session)
 
     @cached_property
     def listing(self) -> Listing:
         """The page of the list that the address names."""
         return list_servers(self._session, **asdict(self.place))
+
+    @cached_property
+    def refused(self) -> set[int]:
+        """The ids of those rows whose server was refused when it last called."""
+        ids = [server.id for server in self.listing.rows]
+        return refused_among(self._session, ids) if self.settings.is_primary else set()
 
     @cached_property
     def removed(self) -> list[Server]:
@@ -189,7 +196,8 @@ class Screen:
         shown = (
             *(settings.interval_version, settings.parameters_version, self.own_hardware_id),
             *(replace(self.state, run=None), self.sync.version(), self.culprits, runs),
-            *(listing.count, listing.total, rows, [row.id for row in self.removed]),
+            *(listing.count, listing.total, rows, sorted(self.refused)),
+            [row.id for row in self.removed],
             *(request.full_path, str(get_locale()), open_unlock(), assets),
             person and (person.name, person.version, person.language),
         )
@@ -203,7 +211,7 @@ def protocols() -> dict[str, str]:
 
 def named(servers: Iterable[Server]) -> str:
     """Return the servers as people call them, in one line."""
-    return ", ".join(label(server) for server in servers)
+    return _(", ").join(label(server) for server in servers)
 
 
 def read_ids(texts: Iterable[str]) -> list[int]:

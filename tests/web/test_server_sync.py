@@ -63,6 +63,17 @@ def test_the_list_leads_there(viewer: Browser, kadavu: int) -> None:
     assert f'href="/servers/{kadavu}/sync"' in viewer.get("/").text
 
 
+def test_the_list_shows_a_refusal(
+    viewer: Browser, database: Database, kadavu: int, time: Clock
+) -> None:
+    mark = viewer.get("/").headers["ETag"]
+    know(database, kadavu, refusal="site_incorrect_hardware_id")
+    time.pass_by(minutes=1)
+    page = viewer.get("/", If_None_Match=mark)
+    assert page.status_code == 200
+    assert "7 Kadavu KDV-01 — refused" in words(page.text)
+
+
 def test_a_refusal_is_said_in_words(viewer: Browser, database: Database, kadavu: int) -> None:
     know(database, kadavu, refusal="site_incorrect_hardware_id")
     page = words(viewer.get(f"/servers/{kadavu}/sync").text)
