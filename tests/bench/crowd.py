@@ -1,0 +1,126 @@
+"""How much a primary with a thousand satellites bears on loopback, on either database."""
+
+import json
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from multiprocessing import get_context
+from pathlib import Path
+
+from panel.models import PRIMARY_SYNC_ID
+from panel.preferences.shared_password import wire_password
+from panel.sync.batches import Item
+from panel.sync.conversation import exchange
+from panel.sync.credentials import Pair
+from panel.sync.messages import POINT_BYTES, About, Answer, Request
+from panel.sync.transport import HttpTransport, Target
+from tests.bench.exchange import new_process
+from tests.bench.rate import resident_mebibytes
+from tests.bench.stock import stock_records
+from tests.real.site import NATIONAL, PAIR, Place, Site
+
+CLIENTS = 2
+SATELLITES = 1_000
+SECONDS = 6.0
+BATCH = 200
+
+
+@dataclass(frozen=True)
+class Borne:
+    """What a primary did in a second, and its resident memory after it."""
+
+    exchanges_per_second: float
+    records_per_second: float
+    mebibytes: float
+
+
+@dataclass
+class _Caller:
+    """One of the thousand: what it knows of its primary."""
+
+    place: Place
+    token: str = ""
+    point: str = ""
+    written: int = 0
+    about: About = field(init=False)
+
+    def __post_init__(self) -> None:
+        hardware_id = f"machine-{self.place.sync_id:08}"
+        identity = (self.place.sync_id, self.place.name, self.place.store, hardware_id, "bench")
+        self.about = About(*identity, NATIONAL.name, NATIONAL.store)
+
+    def call(self, transport: HttpTransport, items: list[Item]) -> None:
+        proposed = secrets.token_urlsafe(POINT_BYTES)
+        asked = Request(self.about, start=True, point=self.point, next_point=proposed, limit=100)
+        pair = Pair(PAIR[0], wire_password(PAIR[1]))
+        asked = replace(asked, records=items)
+        answer, _response = exchange(transport, pair, self.token, self.about, asked)
+        self._learn(answer, proposed)
+
+    def _learn(self, answer: Answer, proposed: str) -> None:
+        self.token = answer.token or self.token
+        self.point = proposed if answer.rolled else self.point
+
+    def write(self, texts: list[str]) -> list[Item]:
+        """Return the next records of this satellite's own."""
+        items = []
+        for text in texts:
+            self.written += 1
+            record_id = f"{self.place.sync_id}-{self.written}"
+            owner = self.place.sync_id
+            items.append(
+                Item(self.written, "stock_line", record_id, owner, None, self.written, text)
+            )
+        return items
+
+
+def places() -> list[Place]:
+    """Return the thousand, as the primary lists them."""
+    first = PRIMARY_SYNC_ID + 1
+    return [Place(n, f"Clinic {n}", f"C-{n}") for n in range(first, first + SATELLITES)]
+
+
+def measure_crowd(folder: Path, database_url: str = "") -> Borne:
+    """Return what a primary on ``database_url`` (SQLite if empty) bears."""
+    with _primary(folder, database_url) as primary, get_context("spawn").Pool(CLIENTS) as pool:
+        shares = [(primary.process.url, places()[n::CLIENTS]) for n in range(CLIENTS)]
+        counted = pool.starmap(_crowd, shares)
+        exchanges, records = (sum(column) for column in zip(*counted, strict=True))
+        memory = resident_mebibytes(primary.process.pid)
+    return Borne(exchanges / SECONDS, records / SECONDS, memory)
+
+
+@contextmanager
+def _primary(folder: Path, database_url: str) -> Iterator[Site]:
+    primary = Site(NATIONAL, new_process(folder, database_url))
+    primary.configure(others=places())
+    primary.process.start()
+    try:
+        yield primary
+    finally:
+        primary.close()
+
+
+def _crowd(url: str, share: list[Place]) -> tuple[int, int]:
+    """Call for each satellite in turn: first with nothing to say, then with records."""
+    transport = HttpTransport(Target(f"{url}/", "", ""))
+    callers = [_Caller(place) for place in share]
+    for caller in callers:
+        caller.call(transport, [])
+    exchanges = _call_for_a_while(transport, callers, [])
+    texts = [json.dumps(record["data"]) for record in stock_records("crowd")[:BATCH]]
+    batches = _call_for_a_while(transport, callers, texts)
+    transport.close()
+    return exchanges, batches * len(texts)
+
+
+def _call_for_a_while(transport: HttpTransport, callers: list[_Caller], texts: list[str]) -> int:
+    calls = 0
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        caller = callers[calls % len(callers)]
+        caller.call(transport, caller.write(texts))
+        calls += 1
+    return calls
