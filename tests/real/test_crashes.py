@@ -5,7 +5,9 @@ import secrets
 from contextlib import closing
 
 import pytest
+from sqlalchemy import select
 
+from panel.sync.models import Record
 from tests.conftest import NewDatabase
 from tests.real.conftest import NewSite
 from tests.real.site import KADAVU, NATIONAL, ROTUMA
@@ -39,3 +41,32 @@ def test_killed_servers_lose_nothing_and_double_nothing(
         flush=True,
     )
     assert not faults, f"SEED={SEED}: {faults}"
+
+
+def test_the_comparison_sees_what_is_lost_and_what_is_different(
+    new_site: NewSite, new_sqlite: NewDatabase
+) -> None:
+    primary = new_site(NATIONAL, new_sqlite(True), others=(KADAVU,))
+    kadavu = new_site(KADAVU, new_sqlite(True), primary=primary)
+    with closing(Storm(primary, [kadavu], SEED)) as storm:
+        while storm.written < 60:
+            for author in storm.authors.values():
+                author.write()
+        storm.settle()
+        assert storm.find_faults() == []
+
+        own = Record.owner == KADAVU.sync_id
+        with kadavu.database.writing() as session:
+            lost = session.scalars(select(Record).where(own, ~Record.deleted)).first()
+            session.delete(lost)
+        with primary.database.writing() as session:
+            central = Record.owner == NATIONAL.sync_id
+            changed = session.scalars(select(Record).where(central, ~Record.deleted)).first()
+            assert changed is not None
+            changed.data = '{"n": 0}'
+        faults = "\n".join(storm.find_faults())
+    assert lost is not None
+    assert f"Kadavu Health Centre: ('{lost.table_name}', '{lost.record_id}') is None" in faults
+    assert f"National Store: ('{changed.table_name}', '{changed.record_id}') is 0" in faults
+    assert "Kadavu Health Centre, own: primary" in faults
+    assert "a reader has another" in faults

@@ -33,16 +33,21 @@ class Author:
     def work(self, stop: threading.Event) -> None:
         """Write until ``stop``, with a rest now and then that leaves the server some air."""
         while not stop.wait(self._random.uniform(0, LONGEST_REST_SECONDS)):
-            lines = self._choose()
-            try:
-                self._send(lines)
-            except Unanswered:
-                for line in lines:
-                    self.possible.setdefault(_key(line), {None}).add(_value(line))
+            if not self.write():
                 stop.wait(AWAY_SECONDS)
-                continue
-            self.possible |= {_key(line): {_value(line)} for line in lines}
-            self.written += len(lines)
+
+    def write(self) -> bool:
+        """Write once, and say whether there was an answer."""
+        lines = self._choose()
+        try:
+            self._send(lines)
+        except Unanswered:
+            for line in lines:
+                self.possible.setdefault(_key(line), {None}).add(_value(line))
+            return False
+        self.possible |= {_key(line): {_value(line)} for line in lines}
+        self.written += len(lines)
+        return True
 
     def _choose(self) -> list[Line]:
         """Return one thing to write, or a few that stand or fall together."""
