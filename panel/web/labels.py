@@ -25,6 +25,12 @@ LABELS: Mapping[str, Message] = {
     "view": say("view"),
     "edit": say("edit preferences"),
     "manage": say("manage people"),
+    "code": say("Reason"),
+    # By which way somebody came, where no address says it.
+    "web": say("browser"),
+    "shell": say("command line"),
+    "proxy": say("intranet"),
+    "sync": say("sync"),
 }
 
 

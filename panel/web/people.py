@@ -143,7 +143,7 @@ def _page(act: Act, status: int = 200, said: str = "") -> ResponseReturnValue:
 
 def _granted(person: Person) -> str:
     granted = people.permissions(person)
-    return ", ".join(names()[permission] for permission in Permission if permission in granted)
+    return _(", ").join(names()[permission] for permission in Permission if permission in granted)
 
 
 def _no_password() -> str | None:

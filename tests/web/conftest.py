@@ -135,16 +135,22 @@ def make_app(config: Config, database: Database) -> MakeApp:
     """Makes an application on the test's database; takes settings that differ from ``config``."""
 
     def make(*, peopled: bool = True, **settings: Any) -> Flask:
-        with database.writing() as session:
-            if peopled and not people.first_person_exists(session):
-                people.add_person(session, OPERATOR, MANAGER, PASSWORD, tuple(Permission))
-                people.add_person(session, OPERATOR, VIEWER, PASSWORD, [Permission.VIEW])
-                unlock.set_code(session, OPERATOR, CODE)
+        if peopled:
+            add_people(database)
         app = create_app(replace(config, **settings), database)
         app.testing = True
         return app
 
     return make
+
+
+def add_people(database: Database) -> None:
+    """Add the manager, the viewer and the code, unless they are there."""
+    with database.writing() as session:
+        if not people.first_person_exists(session):
+            people.add_person(session, OPERATOR, MANAGER, PASSWORD, tuple(Permission))
+            people.add_person(session, OPERATOR, VIEWER, PASSWORD, [Permission.VIEW])
+            unlock.set_code(session, OPERATOR, CODE)
 
 
 @pytest.fixture
@@ -162,13 +168,13 @@ def nobody(app: Flask) -> Browser:
 @pytest.fixture
 def manager(app: Flask) -> Browser:
     """Somebody signed in with every permission; the lock is closed."""
-    return _signed_in(app, MANAGER)
+    return signed_in(app, MANAGER)
 
 
 @pytest.fixture
 def viewer(app: Flask) -> Browser:
     """Somebody signed in who may only look."""
-    return _signed_in(app, VIEWER)
+    return signed_in(app, VIEWER)
 
 
 @pytest.fixture
@@ -179,7 +185,8 @@ def unlocked(manager: Browser) -> Browser:
     return manager
 
 
-def _signed_in(app: Flask, name: str) -> Browser:
+def signed_in(app: Flask, name: str) -> Browser:
+    """Return the browser of a person who has signed in with the password of all."""
     browser = Browser(app)
     assert browser.sign_in(name).status_code == 303
     return browser

@@ -1,0 +1,44 @@
+"""No sentence is outside the catalogues: each page and state is drawn in a language of brackets."""
+
+import flask_babel
+import pytest
+
+from panel.app import create_app
+from panel.config import Config
+from panel.db import Database, make_engine
+from panel.web.language import LANGUAGES
+from tests.conftest import NewDatabase
+from tests.web.brackets import Brackets, words_outside
+from tests.web.conftest import MANAGER, VIEWER, Clock, add_people
+from tests.web.every_state import STATES, Site, setting_up
+from tests.web.test_access import FOR_PROGRAMS
+
+# What tests and people wrote, and what is written alike in every language.
+DATA = f"""
+{MANAGER} {VIEWER} bela nobody operator {" ".join(LANGUAGES.values())}
+National Store NAT Kadavu KDV Rotuma ROT Lau LAU Savu SAV fiji lau coral ask own UTC kB MB
+people ab stock_line amoxicillin Panel Sync nowhere zzz ftp abc app cdef
+"""
+# Programs read these, and the one other is a file.
+NOT_FOR_PEOPLE = {*FOR_PROGRAMS, "activity.download", "health.check"}
+
+
+def test_every_page_is_in_the_readers_language(
+    monkeypatch: pytest.MonkeyPatch, new_sqlite: NewDatabase, config: Config, time: Clock
+) -> None:
+    monkeypatch.setattr(flask_babel.Domain, "get_translations", lambda _self: Brackets())
+    visited: set[str] = set()
+    for state in STATES:
+        database = Database(make_engine(new_sqlite(True)))
+        if state is not setting_up:
+            add_people(database)
+        site = Site(create_app(config, database), database, config, time)
+        state(site)
+        database.close()
+        outside = [
+            (where, words) for where, page in site.pages if (words := words_outside(page, DATA))
+        ]
+        assert outside == []
+        visited |= site.endpoints
+    everywhere = {rule.endpoint for rule in site.app.url_map.iter_rules()}
+    assert everywhere - visited - NOT_FOR_PEOPLE == set()
