@@ -65,7 +65,8 @@ def use_primarys(
     Raise :class:`NotFound` where nothing differs any more, or what the preferences' verbs raise:
     another Sync ID has to be confirmed.
     """
-    loop = session.get_one(Loop, 1, with_for_update=True)
+    # Not locked: a run locks Link before Loop, and so do the changes that follow here.
+    loop = session.get_one(Loop, 1)
     wanted = _wanted(disagreements(loop.refusal, loop.refusal_values, at_primary=False))
     own = {field: value for field, value in wanted.items() if field in _OF_SATELLITE}
     primarys = {_OF_PRIMARY[field]: wanted[field] for field in wanted if field in _OF_PRIMARY}
