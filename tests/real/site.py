@@ -100,7 +100,9 @@ class Site:
 
     def _let_go(self) -> None:
         # Nobody else keeps the file open: a server that is killed leaves it as a power cut would.
-        self.database.close()
+        # PostgreSQL has no such file, and another thread may be using one of the connections.
+        if self.database.engine.dialect.name == "sqlite":
+            self.database.close()
 
     def sync(self, seconds: float = PATIENCE_SECONDS) -> Run:
         """Press "Sync now", wait until that run is over and return it."""
