@@ -25,8 +25,10 @@ class WholeNumber(IntegerField):
     """A whole number, or None for an empty field; anything else stays there with the reason."""
 
     def process_formdata(self, valuelist: Sequence[Any]) -> None:
-        """Take what was typed."""
-        text = str(valuelist[0]).strip() if valuelist else ""
+        """Take what was typed; where the form had no such field, what it began with stays."""
+        if not valuelist:
+            return
+        text = str(valuelist[0]).strip()
         self.data = None
         if not text:
             return

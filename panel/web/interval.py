@@ -29,4 +29,6 @@ def save() -> ResponseReturnValue:
     saved = attempt(form, lambda session: set_interval(session, actor(), minutes, version))
     if saved is None:
         return show_part("interval.html", form.status, interval_form=form)
-    return after_change("interval.html", "state.html", anchor="interval", said=_("Saved."))
+    return after_change(
+        "interval.html", "state.html", "undo.html", anchor="interval", said=_("Saved.")
+    )

@@ -98,8 +98,10 @@ def _about_lock() -> tuple[str, ...]:
     """Name the parts that look different because this very request opened the lock."""
     if not unlocked_now():
         return ()
-    # Either the whole page was locked, or its lock ran out while somebody typed.
-    return LOCKABLE if request.form.get("bar") == "locked" else ("bar.html",)
+    # Either the whole page was locked, or its lock ran out while somebody typed; then the toolbar
+    # may still hold the question for the code.
+    locked = request.form.get("bar") == "locked"
+    return LOCKABLE if locked else ("bar.html", "toolbar.html")
 
 
 def _parts(screen: Screen, names: tuple[str, ...], **context: Any) -> str:

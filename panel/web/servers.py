@@ -113,8 +113,11 @@ def opened_row(server: Server, form: ServerForm | None = None) -> dict[str, Any]
 def _saved(server: Server) -> ServerForm:
     with services().database.reading() as session:
         settings = session.get_one(Settings, 1)
-    # On a satellite the row shows the URL of the parameters, the only one there is.
-    return ServerForm(obj=server, url=settings.url if settings.is_satellite else server.url)
+    form = ServerForm(obj=server)
+    if settings.is_satellite:
+        # The row shows the URL of the parameters, the only one there is.
+        form.url.data = settings.url
+    return form
 
 
 def _sent() -> ServerForm:
