@@ -4,7 +4,6 @@ import os
 from datetime import timedelta
 
 from flask import Flask
-from flask_compress import Compress
 from werkzeug.routing import IntegerConverter, Map
 
 from panel.config import Config, load
@@ -36,7 +35,9 @@ from panel.web import (
     unlock,
 )
 from panel.web.access import init_access
+from panel.web.compression import init_compression
 from panel.web.csrf import init_csrf
+from panel.web.embed import init_embed
 from panel.web.errors import init_errors
 from panel.web.formats import init_formats
 from panel.web.headers import init_headers
@@ -105,13 +106,14 @@ def create_app(config: Config | None = None, database: Database | None = None) -
     for initialise in (
         init_kept_pages,
         init_programs,
-        Compress,
+        init_compression,
         init_headers,
         init_htmx,
         init_language,
         init_formats,
         init_labels,
         init_errors,
+        init_embed,
         init_access,
         init_csrf,
         init_lock,
@@ -134,11 +136,6 @@ def _flask_settings(config: Config) -> dict[str, object]:
         "SESSION_COOKIE_NAME": "s",
         "PERMANENT_SESSION_LIFETIME": timedelta(hours=config.session_hours),
         "MAX_CONTENT_LENGTH": LARGEST_FORM_BYTES,
-        "COMPRESS_ALGORITHM": ["br", "gzip"],
-        "COMPRESS_ALGORITHM_STREAMING": ["br", "gzip"],
-        "COMPRESS_BR_LEVEL": 5,
-        "COMPRESS_MIN_SIZE": 200,
-        "COMPRESS_MIMETYPES": ["text/html", "text/csv", "text/plain", "application/json"],
     }
 
 

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
@@ -19,6 +18,7 @@ from panel.keys import read_or_make_key
 
 PREFIX = "SYNC_PANEL_"
 SHORTEST_SECRET_KEY = 32
+USUAL_PORTS = {"http": ":80", "https": ":443"}
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -211,10 +211,12 @@ def _hardware_id(text: str) -> str:
 
 
 def _origin(word: str) -> str:
-    parts = urlsplit(word)
-    if parts.scheme not in ("https", "http") or not parts.netloc or parts.path.strip("/"):
+    # As browsers write it, since it is compared with what they say: no wildcard, no usual port.
+    found = re.fullmatch(r"(https?)://([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?/?", word.lower())
+    if found is None:
         raise ConfigError(
             f"{PREFIX}EMBED_ORIGINS must hold origins like https://intranet.example.org, "
             f"not {word!r}."
         )
-    return f"{parts.scheme}://{parts.netloc}".lower()
+    scheme, host, port = found.groups("")
+    return f"{scheme}://{host}{port if port != USUAL_PORTS[scheme] else ''}"

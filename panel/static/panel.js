@@ -70,6 +70,12 @@
     complain(event, "failed");
   });
 
+  // A page that shows this one in a frame asks once, and is told the height whenever it changes.
+  onmessage = ({ origin, source }) => {
+    if (source == parent && body.dataset.hosts?.split(" ").includes(origin))
+      new ResizeObserver(() => source.postMessage(root.offsetHeight, origin)).observe(root);
+  };
+
   // A page that nobody sees does not ask how a run goes.
   listen("htmx:beforeRequest", (event) => {
     if (document.hidden && event.detail.elt.id == "run") event.preventDefault();

@@ -58,7 +58,7 @@ def _check_address() -> None:
 @blueprint.get("/openapi.json")
 def describe() -> Response:
     """Return the description of this API in OpenAPI 3.1."""
-    base = url_for("api.describe").removesuffix("/openapi.json")
+    base = url_for("api.describe").partition("/openapi.json")[0]
     return json_answer({**_description(), "servers": [{"url": base}]})
 
 

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from panel import clock
 from panel.preferences.mark import data_mark
+from panel.web.embed import is_framed
 from panel.web.session import CSRF, current_person
 from panel.web.unlock_cookie import open_unlock
 
@@ -54,7 +55,8 @@ def page_key(data: Session) -> Hashable:
     return (
         tuple(data_mark(data)),
         clock.now().replace(second=0, microsecond=0),
-        (request.script_root, request.full_path, request.is_secure, str(get_locale())),
+        (request.script_root, request.full_path, request.is_secure, is_framed()),
+        str(get_locale()),
         request.headers.get("Accept-Encoding"),
         session.get(CSRF),
         person and (person.id, person.generation, person.version),

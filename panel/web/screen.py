@@ -31,6 +31,7 @@ from panel.preferences.state import (
 )
 from panel.sync.models import Run
 from panel.sync.standing import refused_among
+from panel.web.embed import kept
 from panel.web.forms import IntervalForm, ParametersForm
 from panel.web.htmx import is_fragment
 from panel.web.services import services
@@ -198,7 +199,7 @@ class Screen:
             *(replace(self.state, run=None), self.sync.version(), self.culprits, runs),
             *(listing.count, listing.total, rows, sorted(self.refused)),
             [row.id for row in self.removed],
-            *(request.full_path, str(get_locale()), open_unlock(), assets),
+            *(request.full_path, kept(), str(get_locale()), open_unlock(), assets),
             person and (person.name, person.version, person.language),
         )
         return hashlib.sha256(repr(shown).encode()).hexdigest()[:16]

@@ -17,6 +17,7 @@ from panel.models import Person
 from panel.preferences import activity, people
 from panel.preferences.activity import What
 from panel.preferences.actor import Actor
+from panel.web.embed import is_framed
 from panel.web.proxy import BELIEVED
 from panel.web.services import services
 from panel.words import say
@@ -26,7 +27,10 @@ PERSON, GENERATION, BY_PROXY, CSRF = "p", "g", "x", "_c"
 
 
 class Sessions(SecureCookieSessionInterface):
-    """Flask's session cookie, with the attributes that this request calls for."""
+    """Flask's session cookie, with the name and the attributes that this request calls for."""
+
+    def get_cookie_name(self, app: Flask) -> str:
+        return cookie_name(super().get_cookie_name(app))
 
     def get_cookie_path(self, app: Flask) -> str:
         return str(cookie_options()["path"])
@@ -46,7 +50,7 @@ def cookie_options() -> dict[str, Any]:
 
     In another site's frame a browser sends only partitioned cookies, and those only under https.
     """
-    framed = request.is_secure and bool(services().config.embed_origins)
+    framed = is_framed()
     return {
         "path": request.script_root or "/",
         "secure": request.is_secure,
@@ -54,6 +58,15 @@ def cookie_options() -> dict[str, Any]:
         "samesite": "None" if framed else "Lax",
         "partitioned": framed,
     }
+
+
+def cookie_name(name: str) -> str:
+    """Return what a cookie that lets somebody do something is called where this request is from.
+
+    Partitions keep the cookies of a frame apart from those of a tab. Two names keep them apart in
+    browsers without partitions too: who is signed in or has unlocked here is neither there.
+    """
+    return f"{name}f" if is_framed() else name
 
 
 def current_person() -> Person | None:

@@ -11,6 +11,7 @@ from panel.errors import Refusal
 from panel.preferences import activity, people
 from panel.preferences.activity import What
 from panel.web.csrf import protect
+from panel.web.embed import keep
 from panel.web.errors import OLD_PAGE, with_retry_after
 from panel.web.forms import PanelForm
 from panel.web.htmx import leave_for
@@ -82,4 +83,4 @@ def _next() -> str:
     path = request.values.get("next", "")
     # A second slash, or the backslash that browsers take for one, would name another host.
     ours = re.fullmatch(r"/(?![/\\])[!-\[\]-~]*", path)
-    return f"{request.script_root}{path}" if ours else url_for("page.show")
+    return f"{request.script_root}{keep(path)}" if ours else url_for("page.show")

@@ -11,6 +11,8 @@ from whitenoise import WhiteNoise
 from panel.places import BUILT, MANIFEST
 
 PATH = "/static/"
+# For embed.js, whose name other sites have in their pages.
+DAY_SECONDS = 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ def init_static(app: Flask) -> None:
     files = WhiteNoise(
         app.wsgi_app,
         allow_all_origins=False,
+        max_age=DAY_SECONDS,
         add_headers_function=_add_headers,
         immutable_file_test=lambda _path, url: url == PATH + assets.script,
     )

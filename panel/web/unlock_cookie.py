@@ -13,7 +13,7 @@ from panel import clock
 from panel.preferences import unlock
 from panel.preferences.unlock import Unlock
 from panel.web.services import services
-from panel.web.session import cookie_options, current_person
+from panel.web.session import cookie_name, cookie_options, current_person
 
 COOKIE = "u"
 
@@ -34,7 +34,8 @@ def begin_unlock(found: Unlock) -> None:
     @after_this_request
     def give(response: Response) -> Response:
         seconds = max(0, int((found.expires_at - clock.now()).total_seconds()))
-        response.set_cookie(COOKIE, _written(found), max_age=seconds, **cookie_options())
+        name, value = cookie_name(COOKIE), _written(found)
+        response.set_cookie(name, value, max_age=seconds, **cookie_options())
         return response
 
 
@@ -49,12 +50,12 @@ def end_unlock() -> None:
 
     @after_this_request
     def take(response: Response) -> Response:
-        response.delete_cookie(COOKIE, **cookie_options())
+        response.delete_cookie(cookie_name(COOKIE), **cookie_options())
         return response
 
 
 def _good_unlock() -> Unlock | None:
-    person, text = current_person(), request.cookies.get(COOKIE, "")
+    person, text = current_person(), request.cookies.get(cookie_name(COOKIE), "")
     found = _read(text) if person and text else None
     if person is None or found is None:
         return None

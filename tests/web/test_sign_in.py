@@ -166,16 +166,6 @@ def test_under_https_cookies_are_secure(app: Flask) -> None:
         assert cookie.same_site == "Lax"
 
 
-def test_in_another_sites_frame_cookies_are_partitioned(make_app: MakeApp) -> None:
-    app = make_app(embed_origins=("https://intranet.example.org",))
-    framed = Browser(app, **{"wsgi.url_scheme": "https"}).get("/sign-in").headers["Set-Cookie"]
-    assert "SameSite=None" in framed
-    assert "Secure" in framed
-    assert "Partitioned" in framed
-    # Without https a browser would not take such a cookie at all.
-    assert "SameSite=Lax" in Browser(app).get("/sign-in").headers["Set-Cookie"]
-
-
 def _person(database: Database, name: str) -> Person:
     with database.reading() as session:
         person = people.find_person(session, name)
