@@ -36,7 +36,6 @@ from panel.web import (
 )
 from panel.web.access import init_access
 from panel.web.compression import init_compression
-from panel.web.compression import init_compression
 from panel.web.csrf import init_csrf
 from panel.web.embed import init_embed
 from panel.web.errors import init_errors
