@@ -57,7 +57,10 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 class Database:
-    """Sessions on one engine: :meth:`writing` commits at the end or rolls back, :meth:`reading` never writes."""
+    """Sessions on one engine.
+
+    :meth:`writing` commits at the end or rolls back, :meth:`reading` never writes.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine

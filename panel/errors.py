@@ -1,4 +1,4 @@
-"""Why a verb did not do what it was asked: one family, with a code for programs and words for people.
+"""Why a verb did not do what it was asked: a code for programs, and words for people.
 
 The web answers each with its ``status`` and the form again, the command line with the words and
 exit code 1, the sync service with its protocol's error. A verb that raises has changed nothing.
@@ -40,7 +40,7 @@ class Invalid(Refusal):
 
 
 class NeedsConfirmation(Refusal):
-    """Nothing is wrong, but what follows is serious: ``acts`` says, by name, what must be confirmed."""
+    """Nothing is wrong, but what follows is serious: ``acts`` says what must be confirmed."""
 
     status = 422
     code = "needs_confirmation"
@@ -62,7 +62,7 @@ class Difference:
 
 
 class Conflict(Refusal):
-    """Somebody saved first. ``differences`` says who changed what, ``version`` is the one to save on."""
+    """Somebody saved first: ``differences`` says who changed what; ``version`` is to save on."""
 
     status = 409
     code = "changed_meanwhile"

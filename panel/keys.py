@@ -25,7 +25,7 @@ class Unreadable(Exception):
 
 
 def read_or_make_key(data_dir: Path) -> str:
-    """Return the key kept in ``data_dir``; on the first start make it, readable by its owner only."""
+    """Return the key kept in ``data_dir``; the first start makes it, readable by its owner only."""
     path = data_dir / KEY_FILE_NAME
     data_dir.mkdir(parents=True, exist_ok=True)
     draft = data_dir / f".{KEY_FILE_NAME}.{os.getpid()}.{secrets.token_hex(4)}"

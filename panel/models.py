@@ -119,7 +119,7 @@ class Server(Base):
     sync_id: Mapped[int]
     name: Mapped[str] = mapped_column(String(NAME_LENGTH))
     store: Mapped[str] = mapped_column(String(STORE_LENGTH))
-    # Empty on a satellite, whose settings hold the one URL; on a primary any text here disables sync.
+    # Empty on a satellite, whose settings hold the one URL; on a primary any text disables sync.
     url: Mapped[str] = mapped_column(String(URL_LENGTH), default="", index=True)
     user_name: Mapped[str] = mapped_column(String(USER_NAME_LENGTH), default="")
     password_hash: Mapped[str | None]

@@ -143,7 +143,8 @@ def _page(act: Act, status: int = 200, said: str = "") -> ResponseReturnValue:
 
 def _granted(person: Person) -> str:
     granted = people.permissions(person)
-    return _(", ").join(names()[permission] for permission in Permission if permission in granted)
+    words = [names()[permission] for permission in Permission if permission in granted]
+    return str(_(", ")).join(words)
 
 
 def _no_password() -> str | None:

@@ -212,7 +212,7 @@ def protocols() -> dict[str, str]:
 
 def named(servers: Iterable[Server]) -> str:
     """Return the servers as people call them, in one line."""
-    return _(", ").join(label(server) for server in servers)
+    return str(_(", ")).join(label(server) for server in servers)
 
 
 def read_ids(texts: Iterable[str]) -> list[int]:

