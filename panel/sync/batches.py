@@ -4,6 +4,7 @@ What repeats then stands together, where a compressor finds it (PROTOCOL.md, *Ba
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -19,6 +20,8 @@ from panel.sync.writes import to_text
 MOST_RECORDS = 5_000
 # What the records of a batch may come to once they are objects again, in characters.
 LARGEST_DATA = 32 * 1024 * 1024
+# Such as "":0 in a record's text.
+_SHORTEST_FIELD = 4
 
 
 @dataclass(frozen=True)
@@ -87,14 +90,15 @@ def pack(items: Sequence[Item]) -> dict[str, Any]:
 def unpack(batch: Any) -> list[Item]:
     """Return the items of a batch, in their order. Raise :class:`BadMessage`."""
     fields = Fields(batch)
-    order = _order(fields.list("order"))
-    counts = [order.count(number) for number in range(len(fields.list("shapes")))]
-    if sum(counts) != len(order):
-        raise BadMessage("the order names shapes that are not there")
+    order, packed_shapes = _order(fields.list("order")), fields.list("shapes")
+    counts = Counter(order)
+    # Before anything is done for each of them: whoever sends this did not prove yet who they are.
+    if len(counts) != len(packed_shapes) or max(counts, default=-1) >= len(packed_shapes):
+        raise BadMessage("the order names other shapes than there are")
     room = LARGEST_DATA
     shapes: list[Iterator[tuple[str, str, str | None]]] = []
-    for packed, count in zip(fields.list("shapes"), counts, strict=True):
-        records = _unpack_shape(packed, count, room)
+    for number, packed in enumerate(packed_shapes):
+        records = _unpack_shape(packed, counts[number], room)
         room -= sum(len(data or "") for _, _, data in records)
         shapes.append(iter(records))
     columns = zip(
@@ -106,7 +110,7 @@ def unpack(batch: Any) -> list[Item]:
         strict=True,
     )
     return [
-        Item(position, table, record_id, _sync_id(owner), to and _sync_id(to), version, data)
+        Item(position, table, record_id, _sync_id(owner), _address(to), version, data)
         for position, (table, record_id, data), owner, to, version in columns
     ]
 
@@ -145,6 +149,10 @@ def _is_name(value: Any, longest: int) -> bool:
 def _texts(names: list[Any], columns: list[Any], ids: list[str], room: int) -> list[str | None]:
     if len(names) != len(columns) or not all(isinstance(name, str) for name in names):
         raise BadMessage("a shape has another number of fields than columns")
+    if len(set(names)) != len(names):
+        raise BadMessage("a shape names a field twice")
+    if _SHORTEST_FIELD * len(names) * len(ids) > room:
+        raise BadMessage("a batch is too large")
     unpacked = [unpack_column(column, len(ids), ids) for column in columns]
     texts: list[str | None] = []
     for row in range(len(ids)):
@@ -177,3 +185,7 @@ def _order(runs: list[Any]) -> list[int]:
 
 def _sync_id(value: Any) -> int:
     return whole(value, 1, HIGHEST_SYNC_ID)
+
+
+def _address(value: Any) -> int | None:
+    return None if value is None else _sync_id(value)

@@ -1,6 +1,7 @@
 """Batches: whatever records go in come out, and nothing else is understood."""
 
 import json
+import tracemalloc
 from typing import Any
 
 import brotli
@@ -94,6 +95,10 @@ def test_one_and_true_and_one_point_zero_stay_apart() -> None:
          "versions": [1, []], "owners": [7], "to": [None]},
         {"shapes": [["t", ["a"], None, []]], "order": [[0, 1]], "positions": [1, []],
          "versions": [1, []], "owners": [0], "to": [None]},
+        *({"shapes": [["t", ["a"], None, []]], "order": [[0, 1]], "positions": [1, []],
+           "versions": [1, []], "owners": [7], "to": [to]} for to in (0, "", False, [], {})),
+        {"shapes": [["t", ["a"], ["f", "f"], [[1], [2]]]], "order": [[0, 1]], "positions": [1, []],
+         "versions": [1, []], "owners": [7], "to": [None]},
     ],
 )  # fmt: skip
 def test_a_broken_batch_is_refused(broken: Any) -> None:
@@ -109,6 +114,21 @@ def test_a_small_batch_cannot_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -
     packed["positions"] = packed["versions"] = [1, [1]]
     with pytest.raises(BadMessage, match="too large"):
         unpack(packed)
+
+
+def test_a_shape_without_records_is_refused_before_it_costs_anything() -> None:
+    shapes = [["t", ["a"], None, []]] + [0] * 1_000_000
+    with pytest.raises(BadMessage, match="other shapes"):
+        unpack({"shapes": shapes, "order": [[0, 5_000]]})
+
+
+def test_many_fields_of_many_records_are_refused_before_they_fill_the_memory() -> None:
+    names = [str(number) for number in range(4_000)]
+    tracemalloc.start()
+    with pytest.raises(BadMessage, match="too large"):
+        unpack({"shapes": [["t", ["a"], names, [[1]] * 4_000]], "order": [[0, 5_000]]})
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    tracemalloc.stop()
 
 
 def test_columns_are_shorter_than_objects() -> None:
