@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from panel.sync.credentials import Pair
-from panel.sync.fields import BadMessage, Fields
+from panel.sync.fields import BadMessage, Fields, presentable
 from panel.sync.messages import About, Answer, Request
 from panel.sync.refusals import SyncRefusal
 from panel.sync.transport import LinkFault, Response, Transport
@@ -50,12 +50,12 @@ def read_error(response: Response) -> Exception:
     try:
         error = Fields(Fields(_json(response)).get("error"))
         code = error.text("code", _CODE_LENGTH)
-        values = error.get("data")
+        values = presentable(error.get("data"))
     except (BadMessage, LinkFault):
         if response.status >= 500:
             return LinkFault("server_error", status=response.status)
         return LinkFault("not_a_sync_server")
-    return SyncRefusal(code, **(values if isinstance(values, dict) else {}))
+    return SyncRefusal(code, **values)
 
 
 def _send(transport: Transport, authorization: str, request: Request) -> tuple[Answer, Response]:

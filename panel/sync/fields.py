@@ -1,7 +1,11 @@
 """Reading what another server sent: every value is checked before it is used."""
 
+import json
 import unicodedata
 from typing import Any
+
+# Of what fills in a sentence or two; the longest of our own names five fields on both sides.
+_LONGEST_VALUES = 4_000
 
 
 class BadMessage(Exception):
@@ -11,6 +15,16 @@ class BadMessage(Exception):
 def is_plain(text: str) -> bool:
     """Say whether ``text`` is free of control characters and of halves of characters."""
     return all(unicodedata.category(character) not in ("Cc", "Cs") for character in text)
+
+
+def presentable(values: Any) -> dict[str, Any]:
+    """Return what another server gave beside a reason's code; nothing if no page could show it."""
+    try:
+        text = json.dumps(values, ensure_ascii=False)
+    except RecursionError:
+        return {}
+    can_be_shown = len(text) <= _LONGEST_VALUES and is_plain(text)
+    return values if isinstance(values, dict) and can_be_shown else {}
 
 
 def whole(value: Any, lowest: int, highest: int) -> int:

@@ -26,6 +26,7 @@ CODE = "identity_differs"
 # What a satellite calls its primary; the other fields are the satellite's own.
 _OF_PRIMARY = {"primary_name": "name", "primary_store": "store"}
 _OF_SATELLITE = {"sync_id", "name", "store"}
+_TEXTS = {"name", "store", *_OF_PRIMARY}
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ def disagreements(
     """Return what a refusal with this ``code`` and ``values`` names, seen from one of its sides."""
     if code != CODE:
         return []
-    found = filter(_is_difference, (values or {}).get("differences") or [])
+    named = (values or {}).get("differences")
+    found = filter(_is_difference, named if isinstance(named, list) else [])
     if at_primary:
         return [Disagreement(field, ours, theirs) for field, ours, theirs in found]
     return [Disagreement(field, theirs, ours) for field, ours, theirs in found]
@@ -52,8 +54,10 @@ def disagreements(
 def _is_difference(value: object) -> bool:
     # It came from another server: what is not understood is not shown, and harms nobody.
     match value:
-        case [str(field), str() | int() | None, str() | int() | None]:
-            return field in _OF_SATELLITE or field in _OF_PRIMARY
+        case ["sync_id", int() | None, int() | None]:
+            return True
+        case [str(field), str(), str()]:
+            return field in _TEXTS
     return False
 
 

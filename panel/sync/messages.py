@@ -14,7 +14,7 @@ from panel.models import HIGHEST_SYNC_ID, NAME_LENGTH, STORE_LENGTH
 from panel.sync import batches
 from panel.sync.batches import Item
 from panel.sync.columns import HIGHEST_NUMBER
-from panel.sync.fields import BadMessage, Fields, whole
+from panel.sync.fields import BadMessage, Fields, is_plain, presentable, whole
 
 VERSION = 1
 OLDEST_VERSION = 1
@@ -222,6 +222,6 @@ def _unpack_batch(batch: Any) -> list[Item]:
 
 def _refused(value: Any) -> Refused:
     match value:
-        case [int(position), str(reason), dict(values)]:
-            return Refused(position, reason[:40], values)
+        case [int(position), str(reason), dict(values)] if is_plain(reason):
+            return Refused(position, reason[:40], presentable(values))
     raise BadMessage("refused: a position, a code and its values")

@@ -234,3 +234,11 @@ def test_answers_that_are_no_success(
     told = read_error(Response(status, {}, body, 0.0))
     assert isinstance(told, kind)
     assert told.code == code
+
+
+@pytest.mark.parametrize("values", ['{"why": "\\ud800"}', f'{{"why": "{"x" * 4_000}"}}', "[1]"])
+def test_values_that_no_page_could_show_are_left_out(values: str) -> None:
+    body = f'{{"error": {{"code": "certificate", "data": {values}}}}}'.encode()
+    told = read_error(Response(409, {}, body, 0.0))
+    assert isinstance(told, SyncRefusal)
+    assert told.values == {}

@@ -250,6 +250,19 @@ class TestDifference:
     def test_who_may_not_edit_may_not(self, viewer: Browser, database: Database) -> None:
         assert viewer.post("/sync/theirs", {"authorisation_code": CODE}).status_code == 403
 
+    @pytest.mark.parametrize(
+        "differences",
+        [5, True, "store", {"store": 1}, [["name", 5, "x"]], [["store", None, "x"]],
+         [["sync_id", "nine", 7]], [["url", "a", "b"]]],
+    )  # fmt: skip
+    def test_what_is_not_understood_of_it_is_left_alone(
+        self, unlocked: Browser, database: Database, differences: object
+    ) -> None:
+        with database.writing() as session:
+            session.get_one(Loop, 1).refusal_values = {"differences": differences}
+        assert unlocked.get("/").status_code == 200
+        assert unlocked.post("/sync/theirs").status_code == 404
+
     def test_another_sync_id_is_confirmed_first(
         self, unlocked: Browser, database: Database, run: Run
     ) -> None:
