@@ -76,6 +76,11 @@
       new ResizeObserver(() => source.postMessage(root.offsetHeight, origin)).observe(root);
   };
 
+  // A printed sheet says where it came from, and when.
+  onbeforeprint = () => {
+    body.dataset.printed = `${location} ${new Date().toLocaleString(root.lang)}`;
+  };
+
   // A page that nobody sees does not ask how a run goes.
   listen("htmx:beforeRequest", (event) => {
     if (document.hidden && event.detail.elt.id == "run") event.preventDefault();
