@@ -122,7 +122,10 @@ class Panel:
     def set_url(self, sync_id: int, url: str) -> None:
         """Let a row of the list have a URL, which disables sync on a primary."""
         with self.database.writing() as session:
-            session.query(Server).filter_by(sync_id=sync_id).one().url = url
+            row = session.query(Server).filter_by(sync_id=sync_id).one()
+            fields = ServerFields(sync_id, row.name, row.store, url, row.user_name)
+            confirmed = ("url_on_primary",)
+            servers.edit_server(session, OPERATOR, row.id, fields, row.version, confirmed)
 
     def change_interval(self, minutes: int, by: str) -> None:
         """Let somebody else change the interval, at another desk."""

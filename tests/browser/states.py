@@ -73,7 +73,9 @@ def codes_closed(page: Page, panel: Panel) -> None:
     primary(page, panel)
     for _ in range(6):
         unlock(page, "not-the-code")
-        expect(page.get_by_role("dialog").get_by_label("Authorisation code")).to_have_value("")
+        expect(
+            page.get_by_role("dialog").get_by_label("Authorisation code", exact=True)
+        ).to_have_value("")
     expect(page.get_by_text("Too many wrong tries.")).to_be_visible()
 
 
@@ -84,7 +86,7 @@ def unlocked(page: Page, panel: Panel) -> None:
 
 def interval_refused(page: Page, panel: Panel) -> None:
     primary(page, panel)
-    page.get_by_label("Sync time interval").fill("20000")
+    page.get_by_label("Sync time interval", exact=True).fill("20000")
     save(page.locator("#interval"))
     expect(page.locator("#interval").get_by_role("alert")).to_be_visible()
 
@@ -92,7 +94,7 @@ def interval_refused(page: Page, panel: Panel) -> None:
 def interval_of_another(page: Page, panel: Panel) -> None:
     primary(page, panel)
     panel.change_interval(45, OTHER)
-    page.get_by_label("Sync time interval").fill("20")
+    page.get_by_label("Sync time interval", exact=True).fill("20")
     save(page.locator("#interval"))
     expect(page.get_by_role("link", name="Take theirs")).to_be_visible()
 
@@ -154,7 +156,7 @@ def lock_ran_out(page: Page, panel: Panel) -> None:
 
 def removal_asked(page: Page, panel: Panel) -> None:
     unlocked(page, panel)
-    page.get_by_label("Rotuma Hospital").check()
+    page.get_by_label("Rotuma Hospital", exact=True).check()
     page.get_by_label("Taveuni").check()
     page.get_by_role("button", name="Remove the selected servers").click()
     expect(page.locator("#question")).to_contain_text("Remove 8 Rotuma Hospital, 11 Taveuni")
@@ -182,7 +184,7 @@ def disabled_by_urls(page: Page, panel: Panel) -> None:
 def found_nothing(page: Page, panel: Panel) -> None:
     data.busy_primary(panel)
     sign_in(page, panel)
-    page.get_by_label("find:").fill("zzz")
+    page.get_by_label("find:", exact=True).fill("zzz")
     expect(page.get_by_text("No server begins with “zzz”.")).to_be_visible()
 
 
@@ -277,7 +279,7 @@ def activity(page: Page, panel: Panel) -> None:
 
 def activity_empty(page: Page, panel: Panel) -> None:
     activity(page, panel)
-    page.get_by_label("Who").fill("nobody of this name")
+    page.get_by_label("Who", exact=True).fill("nobody of this name")
     page.get_by_role("button", name="Show").click()
     expect(page.get_by_text("Nothing that fits.")).to_be_visible()
 

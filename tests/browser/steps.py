@@ -2,17 +2,20 @@
 
 from collections.abc import Mapping
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Frame, Locator, Page, expect
 
 from tests.browser.serving import Panel
 from tests.processes import CODE, PASSWORD, USER
+
+# The panel has a tab to itself, or stands in a frame of another page.
+Place = Page | Frame
 
 
 def sign_in(page: Page, panel: Panel, name: str = USER) -> None:
     """Come to the page, by way of the sign-in."""
     page.goto(panel.url)
-    page.get_by_label("Name").fill(name)
-    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_label("Name", exact=True).fill(name)
+    page.get_by_label("Password", exact=True).fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
     expect(page.locator("#servers")).to_be_visible()
 
@@ -24,12 +27,12 @@ def sign_out(page: Page, name: str = USER) -> None:
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
 
 
-def unlock(page: Page, code: str = CODE) -> None:
+def unlock(page: Place, code: str = CODE) -> None:
     """Give a code to the lock."""
     dialog = page.get_by_role("dialog", name="Authorisation code")
     if not dialog.is_visible():
         page.get_by_role("button", name="Click to un-lock").click()
-    dialog.get_by_label("Authorisation code").fill(code)
+    dialog.get_by_label("Authorisation code", exact=True).fill(code)
     dialog.get_by_role("button", name="OK").click()
 
 
@@ -40,7 +43,7 @@ def begin(page: Page, panel: Panel) -> None:
     expect(page.get_by_text("Unlocked until")).to_be_visible()
 
 
-def row(page: Page, sync_id: int) -> Locator:
+def row(page: Place, sync_id: int) -> Locator:
     """The row of the list with this Sync ID, while it is text."""
     cell = page.get_by_role("cell", name=str(sync_id), exact=True)
     return page.locator("#rows > tr").filter(has=cell)
@@ -51,7 +54,7 @@ def sync_ids(page: Page) -> Locator:
     return page.locator("#rows > tr:not([hidden]) > td:nth-child(2)")
 
 
-def open_new_row(page: Page) -> Locator:
+def open_new_row(page: Place) -> Locator:
     """Press +, and return the row of fields."""
     page.get_by_role("button", name="Add a server").click()
     return page.locator("#new form")
@@ -68,7 +71,7 @@ def save(form: Locator) -> None:
     form.get_by_role("button", name="Save").click()
 
 
-def add_server(page: Page, sync_id: int, name: str, store: str) -> None:
+def add_server(page: Place, sync_id: int, name: str, store: str) -> None:
     """Add a server by hand, and see it in the list."""
     form = open_new_row(page)
     fill(form, {"Sync ID": str(sync_id), "Name": name, "Store": store})

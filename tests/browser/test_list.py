@@ -38,12 +38,12 @@ def test_finding_by_the_beginning(either_page: Page, panel: Panel) -> None:
     sign_in(page, panel)
     expect(page.get_by_text("3 of 3")).to_be_visible()
     for typed, found in (("rot", ["8", "70"]), ("KDV-", ["7", "8"]), ("7", ["7", "70"])):
-        page.get_by_label("find:").fill(typed)
-        page.get_by_label("find:").press("Enter")
+        page.get_by_label("find:", exact=True).fill(typed)
+        page.get_by_label("find:", exact=True).press("Enter")
         expect(sync_ids(page)).to_have_text(found)
         expect(page.get_by_text(f"{len(found)} of 3")).to_be_visible()
-    page.get_by_label("find:").fill("tuma")
-    page.get_by_label("find:").press("Enter")
+    page.get_by_label("find:", exact=True).fill("tuma")
+    page.get_by_label("find:", exact=True).press("Enter")
     expect(page.get_by_text("No server begins with “tuma”.")).to_be_visible()
     expect(page.get_by_text("0 of 3")).to_be_visible()
 
@@ -69,8 +69,8 @@ def test_back_restores_the_whole_page_at_its_place(either_page: Page, panel: Pan
     page = either_page
     panel.become_primary(data.many(120))
     sign_in(page, panel)
-    page.get_by_label("find:").fill("rot")
-    page.get_by_label("find:").press("Enter")
+    page.get_by_label("find:", exact=True).fill("rot")
+    page.get_by_label("find:", exact=True).press("Enter")
     expect(page.get_by_text("15 of 120")).to_be_visible()
     page.get_by_role("link", name="Name").click()
     expect(page).to_have_url(re.compile("sort=name"))
@@ -80,7 +80,7 @@ def test_back_restores_the_whole_page_at_its_place(either_page: Page, panel: Pan
     expect(page.get_by_role("heading", name="Activity")).to_be_visible()
     page.go_back()
     expect(page.get_by_role("heading", name="Servers to synchronise with")).to_be_visible()
-    expect(page.get_by_label("find:")).to_have_value("rot")
+    expect(page.get_by_label("find:", exact=True)).to_have_value("rot")
     expect(sync_ids(page)).to_have_text(found)
 
 
@@ -89,7 +89,7 @@ def test_back_from_a_filter_of_activity_is_a_whole_page(page: Page, panel: Panel
     sign_in(page, panel)
     page.get_by_role("link", name="Activity").click()
     for name in ("asha", "nobody"):
-        page.get_by_label("Who").fill(name)
+        page.get_by_label("Who", exact=True).fill(name)
         page.get_by_role("button", name="Show").click()
         expect(page).to_have_url(re.compile(f"person={name}"))
     page.go_back()

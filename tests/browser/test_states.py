@@ -48,9 +48,9 @@ def _expect_no_sideways_scrolling(page: Page) -> None:
 
 def test_the_set_up_page(page: Page, empty_panel: Panel) -> None:
     page.goto(empty_panel.set_up_link)
-    page.get_by_label("Your name").fill("asha")
-    page.get_by_label("Password").fill("short")
-    page.get_by_label("Authorisation code").fill("short")
+    page.get_by_label("Your name", exact=True).fill("asha")
+    page.get_by_label("Password, at least 8 characters").fill("short")
+    page.get_by_label("Authorisation code, at least 8 characters").fill("short")
     page.get_by_role("button", name="Set up").click()
     expect(page.get_by_role("alert").last).to_be_visible()
     _expect_no_sideways_scrolling(page)

@@ -55,9 +55,9 @@ def _give_sync_id(panel: Panel) -> None:
 def _set_up(page: Page, panel: Panel) -> None:
     link = panel.set_up_link
     page.goto(link)
-    page.get_by_label("Your name").fill(USER)
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_label("Authorisation code").fill(CODE)
+    page.get_by_label("Your name", exact=True).fill(USER)
+    page.get_by_label("Password, at least 8 characters").fill(PASSWORD)
+    page.get_by_label("Authorisation code, at least 8 characters").fill(CODE)
     page.get_by_role("button", name="Set up").click()
     expect(page).to_have_url(panel.url)
     expect(page.get_by_role("heading", name="Synchronisation", exact=True)).to_be_visible()
@@ -65,14 +65,14 @@ def _set_up(page: Page, panel: Panel) -> None:
 
 
 def _change_interval(page: Page, panel: Panel) -> None:
-    page.get_by_label("Sync time interval").fill("a while")
+    page.get_by_label("Sync time interval", exact=True).fill("a while")
     page.locator("#interval").get_by_role("button", name="Save").click()
     expect(page.get_by_text("A whole number, in digits.")).to_be_visible()
-    expect(page.get_by_label("Sync time interval")).to_have_value("a while")
-    page.get_by_label("Sync time interval").fill("30")
+    expect(page.get_by_label("Sync time interval", exact=True)).to_have_value("a while")
+    page.get_by_label("Sync time interval", exact=True).fill("30")
     page.locator("#interval").get_by_role("button", name="Save").click()
     expect(page.get_by_text("A whole number, in digits.")).to_be_hidden()
-    expect(page.get_by_label("Sync time interval")).to_have_value("30")
+    expect(page.get_by_label("Sync time interval", exact=True)).to_have_value("30")
     assert panel.settings().interval_minutes == 30
 
 
@@ -95,9 +95,9 @@ def _fill_parameters(page: Page, panel: Panel) -> None:
     fill(form, {**typed, "Password": "tides & shoals", "Sync request size": "7"})
     save(form)
     expect(form.get_by_text("Automatic (empty), or from 10 to 5000 records.")).to_be_visible()
-    expect(form.get_by_label("Store")).to_have_value("NAT-01")
+    expect(form.get_by_label("Store", exact=True)).to_have_value("NAT-01")
     # The password comes back neither readable nor lost.
-    expect(form.get_by_label("Password")).to_have_value("")
+    expect(form.get_by_label("Password", exact=True)).to_have_value("")
     assert "tides" not in page.content()
     fill(form, {"Sync request size": "500"})
     save(form)
@@ -131,8 +131,8 @@ def _edit_one(page: Page) -> None:
 
 
 def _remove_two(page: Page) -> None:
-    page.get_by_label("Kadavu Health Centre").check()
-    page.get_by_label("Lau Clinic").check()
+    page.get_by_label("Kadavu Health Centre", exact=True).check()
+    page.get_by_label("Lau Clinic", exact=True).check()
     page.get_by_role("button", name="Remove the selected servers").click()
     question = page.locator("#question")
     expect(question).to_contain_text("Remove 7 Kadavu Health Centre, 9 Lau Clinic?")
@@ -160,10 +160,10 @@ def _type_until_the_lock_runs_out(page: Page, panel: Panel) -> None:
     expect(page.get_by_text("Locked. Give the authorisation code to save this")).to_be_visible()
     assert "kava" not in page.content()
     assert panel.servers()[1].name == "Rotuma Hospital"
-    form.get_by_label("Authorisation code").fill("not-the-code")
+    form.get_by_label("Authorisation code", exact=True).fill("not-the-code")
     form.get_by_role("button", name="OK").click()
     expect(form.get_by_text("This authorisation code is invalid.")).to_be_visible()
-    form.get_by_label("Authorisation code").fill(CODE)
+    form.get_by_label("Authorisation code", exact=True).fill(CODE)
     form.get_by_role("button", name="OK").click()
     expect(row(page, 8)).to_contain_text("Rotuma Sub-divisional Hospital")
     expect(page.get_by_text("Unlocked until")).to_be_visible()
