@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from panel.db import Database, make_engine
 from panel.keys import Vault
@@ -74,6 +75,7 @@ class Site:
                 add_server(session, TESTER, fields)
             self._token = add_token(session, TESTER, "tests")
             people.set_up(session, TESTER, USER, PASSWORD, CODE)
+        self.database.close()
 
     def api(self) -> Api:
         """Return a connection of an application to this server."""
@@ -88,21 +90,19 @@ class Site:
 
     def ask(self) -> None:
         """Press "Sync now"."""
-        with self.database.writing() as session:
-            ask_to_sync(session, TESTER)
-        self._let_go()
+        self._tell(ask_to_sync)
 
     def ask_to_initialise(self) -> None:
         """Press "Initialise"."""
-        with self.database.writing() as session:
-            ask_to_initialise(session, TESTER)
-        self._let_go()
+        self._tell(ask_to_initialise)
 
-    def _let_go(self) -> None:
-        # Nobody else keeps the file open: a server that is killed leaves it as a power cut would.
-        # PostgreSQL has no such file, and another thread may be using one of the connections.
-        if self.database.engine.dialect.name == "sqlite":
-            self.database.close()
+    def _tell(self, verb: Callable[[Session, Actor], None]) -> None:
+        # With a database of its own, so that several threads may do it, and that nobody else keeps
+        # the file open: a server that is killed leaves it as a power cut would.
+        database = Database(make_engine(self.process.config.database_url))
+        with database.writing() as session:
+            verb(session, TESTER)
+        database.close()
 
     def sync(self, seconds: float = PATIENCE_SECONDS) -> Run:
         """Press "Sync now", wait until that run is over and return it."""
