@@ -14,6 +14,7 @@ from panel.sync.batches import Item, pack, unpack
 from panel.sync.fields import BadMessage
 
 UUID = "01890a5d-ac96-774b-bcce-b302099a8057"
+NO_ADDRESSEES: tuple[Any, ...] = (0, "", False, [], {})
 
 plain_text = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=12)
 any_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -96,7 +97,7 @@ def test_one_and_true_and_one_point_zero_stay_apart() -> None:
         {"shapes": [["t", ["a"], None, []]], "order": [[0, 1]], "positions": [1, []],
          "versions": [1, []], "owners": [0], "to": [None]},
         *({"shapes": [["t", ["a"], None, []]], "order": [[0, 1]], "positions": [1, []],
-           "versions": [1, []], "owners": [7], "to": [to]} for to in (0, "", False, [], {})),
+           "versions": [1, []], "owners": [7], "to": [to]} for to in NO_ADDRESSEES),
         {"shapes": [["t", ["a"], ["f", "f"], [[1], [2]]]], "order": [[0, 1]], "positions": [1, []],
          "versions": [1, []], "owners": [7], "to": [None]},
     ],
