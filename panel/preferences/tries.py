@@ -29,7 +29,7 @@ def refuse_if_closed(
     until = _closed_until(session, actor, what, by_all)
     if until is None:
         return None
-    if not _refused_last(session, actor):
+    if not _refused_lately(session, actor):
         activity.record(session, actor, What.REFUSED_TOO_MANY)
     minutes = -(-(until - clock.now()) // timedelta(minutes=1))
     if minutes <= 1:
@@ -57,8 +57,10 @@ def _closed_until(
     return max((end for end in closings if end > clock.now()), default=None)
 
 
-def _refused_last(session: Session, actor: Actor) -> bool:
-    """Whoever hammers at a closed door leaves one row, not thousands."""
-    newest = select(Activity.what).where(Activity.person == actor.name)
-    newest = newest.where(Activity.address == actor.address).order_by(Activity.id.desc())
-    return session.scalar(newest.limit(1)) == What.REFUSED_TOO_MANY
+def _refused_lately(session: Session, actor: Actor) -> bool:
+    """Whoever hammers at a closed door leaves one row, not thousands, whatever names they try."""
+    rows = select(Activity.id).where(Activity.what == What.REFUSED_TOO_MANY)
+    rows = rows.where(Activity.at > clock.now() - WINDOW, Activity.address == actor.address)
+    if actor.person_id is not None:
+        rows = rows.where(Activity.person == actor.name)
+    return session.scalar(rows.limit(1)) is not None

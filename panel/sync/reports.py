@@ -1,11 +1,13 @@
 """What a primary writes down of its satellites' exchanges: contact, success, runs, refusals."""
 
+from datetime import timedelta
+
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from panel import clock
 from panel.db import Database
-from panel.models import Server
+from panel.models import Activity, Server
 from panel.preferences import activity
 from panel.preferences.activity import What
 from panel.preferences.actor import Actor
@@ -22,6 +24,7 @@ _SILENT = {
     "sync_paused",
     "too_many_tries",
 }
+_NEWS_AGAIN_AFTER = timedelta(hours=1)
 
 
 def note_exchange(
@@ -78,13 +81,20 @@ def note_refusal(database: Database, refusal: SyncRefusal, address: str) -> None
             refusal.note(session)
         elif refusal.server_id is not None:
             _note_on_row(session, refusal, refusal.server_id, address)
-        else:
+        elif not _noted_lately(session, refusal, address):
             activity.record(
                 session,
                 Actor("", address, "sync"),
                 What.SYNC_REFUSED,
                 became={"code": refusal.code},
             )
+
+
+def _noted_lately(session: Session, refusal: SyncRefusal, address: str) -> bool:
+    """Anybody may call, as often as they like: from one address a reason is news once an hour."""
+    rows = select(Activity.became).where(Activity.what == What.SYNC_REFUSED)
+    rows = rows.where(Activity.at > clock.now() - _NEWS_AGAIN_AFTER, Activity.address == address)
+    return {"code": refusal.code} in session.scalars(rows.where(Activity.subject_id.is_(None)))
 
 
 def _note_on_row(session: Session, refusal: SyncRefusal, server_id: int, address: str) -> None:

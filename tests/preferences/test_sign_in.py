@@ -123,3 +123,11 @@ def test_wrong_ones_at_once_are_all_counted(database: Database, database_url: st
     kinds = sorted(type(refusal).__name__ for refusal in refused)
     assert kinds == ["Invalid", "Invalid", "Throttled", "Throttled"]
     assert happened(database, What.SIGN_IN_FAILED) == 5
+
+
+def test_other_names_at_a_closed_door_fill_no_table(database: Database) -> None:
+    wrong(database, "Asha", HERE, 5)
+    for number in range(10):
+        with pytest.raises(Throttled):
+            check_sign_in(database, f"stranger {number}", PASSWORD, HERE)
+    assert happened(database, What.REFUSED_TOO_MANY) == 1
