@@ -5,6 +5,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from panel import clock
@@ -20,6 +21,8 @@ from panel.sync.models import Applicant, Peer
 from panel.sync.refusals import SyncRefusal
 
 _TOKEN_BYTES = 32
+# More than a site adds in a day.
+MOST_APPLICANTS = 1_000
 
 
 @dataclass(frozen=True)
@@ -73,13 +76,23 @@ class Stranger(SyncRefusal):
         """Put the caller on the list of those who wait to be added."""
         if self.about.sync_id == PRIMARY_SYNC_ID:
             return
+        # One at a time: two calls at once under a new Sync ID are one applicant.
+        session.get_one(Settings, 1, with_for_update=True)
         applicant = session.get(Applicant, self.about.sync_id)
         if applicant is None:
+            _make_room(session)
             applicant = Applicant(sync_id=self.about.sync_id, first_at=clock.now())
             session.add(applicant)
         applicant.name, applicant.store = self.about.name, self.about.store
         applicant.hardware_id, applicant.address = self.about.hardware_id, self.address[:64]
         applicant.last_at = clock.now()
+
+
+def _make_room(session: Session) -> None:
+    """Let whoever called longest ago give way: one satellite could ask under every Sync ID."""
+    newest_first = select(Applicant.sync_id).order_by(Applicant.last_at.desc())
+    too_many = newest_first.offset(MOST_APPLICANTS - 1)
+    session.execute(delete(Applicant).where(Applicant.sync_id.in_(too_many)))
 
 
 def admit(session: Session, caller: Caller, actor: Actor) -> tuple[Server, Peer, str]:
@@ -88,7 +101,9 @@ def admit(session: Session, caller: Caller, actor: Actor) -> tuple[Server, Peer,
     Its machine is bound by the first contact. Raise SyncRefusal, with the row's id in it.
     """
     server = session.get_one(Server, caller.server_id, with_for_update=True, populate_existing=True)
-    if server.removed_at is not None:
+    # Cleared since it was recognised, it would bind the very machine that was sent away.
+    is_cleared = not caller.by_password and server.device_token_hash is None
+    if server.removed_at is not None or is_cleared:
         raise SyncRefusal("device_token_ended")
     peer = find_peer(session, server)
     try:

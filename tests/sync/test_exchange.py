@@ -6,13 +6,18 @@ import pytest
 
 from panel import clock
 from panel.models import Server, Settings
+from panel.preferences.activity import search
 from panel.preferences.actor import Actor
 from panel.preferences.servers import clear_hardware, remove_servers
-from panel.sync import asides
+from panel.sync import asides, callers
 from panel.sync.applicants import add_applicant, list_applicants
+from panel.sync.messages import About
 from panel.sync.models import Clock, Link, Peer
+from panel.sync.refusals import SyncRefusal
 from tests.conftest import NewDatabase
 from tests.sync.together import (
+    PRIMARY_NAME,
+    PRIMARY_STORE,
     CutBefore,
     Installation,
     LoseAnswer,
@@ -479,3 +484,44 @@ def test_a_primary_keeps_runs_that_moved_something_only(
     row = primary.row(7)
     assert row.last_success_at is not None
     assert row.last_contact_at is not None
+
+
+@pytest.mark.parametrize("body", [b'{"version":99}', b'{"version":1,"about":""}'])
+def test_a_stranger_who_calls_again_and_again_fills_no_table(
+    primary: PrimarySide, body: bytes
+) -> None:
+    for _ in range(5):
+        assert primary.service.exchange(body, {}, "192.0.2.66").status in (401, 409)
+    assert primary.service.exchange(body, {}, "192.0.2.67").status in (401, 409)
+    with primary.database.reading() as session:
+        told = [row.address for row in search(session, what="sync_refused")]
+    assert told == ["192.0.2.67", "192.0.2.66"]
+
+
+def test_who_waits_to_be_added_is_bounded(
+    primary: PrimarySide, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(callers, "MOST_APPLICANTS", 3)
+    for sync_id in range(20, 26):
+        about = About(sync_id, f"Clinic {sync_id}", "S", "machine", "1", PRIMARY_NAME, "")
+        with primary.database.writing() as session:
+            callers.Stranger(about, "192.0.2.7").note(session)
+    with primary.database.reading() as session:
+        assert [one.sync_id for one in list_applicants(session)] == [23, 24, 25]
+
+
+def test_a_machine_cleared_while_it_calls_is_not_bound_again(
+    primary: PrimarySide, kadavu: SatelliteSide
+) -> None:
+    kadavu.sync()
+    row = primary.row(7)
+    caller = callers.Caller(row.id, kadavu_about(), by_password=False)
+    with primary.database.writing() as session:
+        clear_hardware(session, ASHA, row.id, row.version)
+    with primary.database.writing() as session, pytest.raises(SyncRefusal, match="token_ended"):
+        callers.admit(session, caller, ASHA)
+    assert primary.row(7).hardware_id is None
+
+
+def kadavu_about() -> About:
+    return About(7, "Kadavu Health Centre", "KDV-01", "machine-7", "1", PRIMARY_NAME, PRIMARY_STORE)
