@@ -57,7 +57,7 @@ def _position(cursor: str, clock: Clock) -> int:
     try:
         text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
         mark, seq, purged_seq = json.loads(text)
-    except (binascii.Error, ValueError, TypeError) as error:
+    except (binascii.Error, ValueError, TypeError, RecursionError) as error:
         raise Invalid({"since": say("Is not a cursor that was given out here.")}) from error
     if not isinstance(seq, int) or seq < 0:
         raise Invalid({"since": say("Is not a cursor that was given out here.")})

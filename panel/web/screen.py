@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from flask import current_app, request
 from flask_babel import get_locale
@@ -77,8 +77,8 @@ def here() -> Place:
     arguments = request.args
     if is_fragment() and request.endpoint != "page.show":
         # A form may be older than the place that the reader has come to since.
-        address = urlsplit(request.headers.get("HX-Current-URL", ""))
-        arguments = MultiDict(parse_qsl(address.query))
+        _, _, after = request.headers.get("HX-Current-URL", "").partition("?")
+        arguments = MultiDict(parse_qsl(after.partition("#")[0]))
     sort = arguments.get("sort", "")
     return Place(
         find=arguments.get("find", "").strip(),

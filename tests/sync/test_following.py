@@ -44,7 +44,9 @@ def test_pages_follow_each_other_and_the_end_is_known(database: Database) -> Non
     assert (ids, more) == (["a"], False)
 
 
-@pytest.mark.parametrize("cursor", ["?", "W10", "WzEsMiwzLDRd", "bm9uZQ", "WyJhIiwtMSwwXQ", "é"])
+@pytest.mark.parametrize(
+    "cursor", ["?", "W10", "WzEsMiwzLDRd", "bm9uZQ", "WyJhIiwtMSwwXQ", "é", "W1tb" * 9_000]
+)
 def test_a_cursor_that_was_never_given_out_is_refused(database: Database, cursor: str) -> None:
     with pytest.raises(Invalid):
         follow(database, cursor)

@@ -242,3 +242,7 @@ class TestNotChanged:
     def test_a_history_restore_gets_the_whole_page(self, manager: Browser) -> None:
         answer = manager.get("/", htmx=True, HX_History_Restore_Request="true")
         assert answer.text.startswith("<!doctype html>")
+
+
+def test_an_address_that_is_none_is_the_beginning_of_the_list(viewer: Browser) -> None:
+    assert viewer.get("/bar", htmx=True, HX_Current_URL="http://[::").status_code == 200
