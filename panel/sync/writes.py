@@ -14,6 +14,8 @@ from panel.words import Message, say
 Key = tuple[str, str]
 
 LARGEST_RECORD_BYTES = 1024 * 1024
+# Python reads JSON to a depth that depends on who calls: what one reader takes, all must.
+DEEPEST = 100
 
 
 @dataclass(frozen=True)
@@ -56,12 +58,23 @@ def to_text(data: Mapping[str, Any]) -> str:
     try:
         text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         size = len(text.encode())
+        if is_too_deep(data):
+            raise ValueError(f"deeper than {DEEPEST} levels")
     except (TypeError, ValueError, RecursionError) as error:
-        # Not JSON (NaN, a date), half a character, or nested deeper than Python follows.
+        # Not JSON (NaN, a date), half a character, or nested too deep.
         raise Invalid({"data": say("Cannot be written as JSON.")}) from error
     if size > LARGEST_RECORD_BYTES:
         raise Invalid({"data": say("Is larger than a record may be, 1 MiB.")})
     return text
+
+
+def is_too_deep(data: Mapping[str, Any]) -> bool:
+    """Say whether objects and lists stand in each other deeper than :data:`DEEPEST`."""
+    level: list[Any] = [data]
+    for _ in range(DEEPEST):
+        insides = (one.values() if isinstance(one, dict) else one for one in level)
+        level = [value for inside in insides for value in inside if isinstance(value, dict | list)]
+    return bool(level)
 
 
 def _check_name(problems: dict[str, Message], field: str, name: object, longest: int) -> None:

@@ -11,7 +11,7 @@ from panel.db import Database
 from panel.errors import Invalid, NotFound
 from panel.sync import records
 from panel.sync.models import Record
-from panel.sync.writes import LARGEST_RECORD_BYTES, Write
+from panel.sync.writes import DEEPEST, LARGEST_RECORD_BYTES, Write
 
 KADAVU, LEVUKA = 7, 8
 
@@ -156,3 +156,16 @@ def test_a_foreign_record_is_read_like_any_other(database: Database) -> None:
             },
         )  # fmt: skip
         assert records.get_record(session, "item", "c").owner == 1
+
+
+def nested(levels: int) -> dict[str, Any]:
+    data: dict[str, Any] = {}
+    for _ in range(levels - 1):
+        data = {"in": data}
+    return data
+
+
+def test_what_one_reader_could_not_read_is_not_kept(database: Database) -> None:
+    put(database, "deep", nested(DEEPEST))
+    with pytest.raises(Invalid, match="Cannot be written"):
+        put(database, "too deep", nested(DEEPEST + 1))

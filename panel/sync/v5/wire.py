@@ -6,6 +6,7 @@ from typing import Any
 
 from panel.sync.fields import BadMessage, Fields
 from panel.sync.models import RECORD_ID_LENGTH, TABLE_NAME_LENGTH, Record
+from panel.sync.writes import DEEPEST, is_too_deep
 
 # The records are opaque here, so an older client whose calls are the same is welcome; a newer one
 # may expect answers that this version does not know.
@@ -72,6 +73,8 @@ def change_of(record: Record) -> dict[str, Any]:
 def _data(data: Any) -> str:
     if not isinstance(data, dict):
         raise BadMessage("recordData: not a JSON object")
+    if is_too_deep(data):
+        raise BadMessage(f"recordData: deeper than {DEEPEST} levels")
     try:
         text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         text.encode()
