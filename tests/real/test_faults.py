@@ -13,7 +13,6 @@ from tests.faults import Answer, Cut, Fault, FaultyLine, Stall, page
 from tests.real.conftest import NewSite
 from tests.real.screen import Screen
 from tests.real.site import KADAVU, NATIONAL, Site
-from tests.real.test_two_servers import put_some
 
 RECORDS = 25
 
@@ -27,11 +26,17 @@ class Clinic:
     line: FaultyLine
     screen: Screen
 
-    def fill(self) -> None:
-        """Give both sides something to send."""
+    def fill(self, photo_bytes: int = 50) -> None:
+        """Give both sides something to send that no compression makes short."""
         for site, table in ((self.primary, "items"), (self.satellite, "stock")):
+            size = photo_bytes if site is self.primary else 50
             with site.api() as api:
-                put_some(api, table, RECORDS)
+                api.put_many(
+                    [
+                        {"table": table, "id": str(number), "data": {"photo": token_hex(size)}}
+                        for number in range(RECORDS)
+                    ]
+                )
 
     def ends_well(self) -> None:
         """Check that, the line being good, one run brings everything to both sides."""
@@ -141,15 +146,7 @@ def test_an_answer_that_is_lost_again_and_again_doubles_nothing(clinic: Clinic) 
 @pytest.mark.parametrize("clinic", [4.0], indirect=True)
 def test_a_slow_line_is_no_fault(clinic: Clinic) -> None:
     """50 kbit/s and 800 ms: an answer takes longer than the line may be silent, and arrives."""
-    with clinic.primary.api() as api:
-        api.put_many(
-            [
-                {"table": "items", "id": str(number), "data": {"photo": token_hex(1_200)}}
-                for number in range(RECORDS)
-            ]
-        )
-    with clinic.satellite.api() as api:
-        put_some(api, "stock", RECORDS)
+    clinic.fill(photo_bytes=1_200)
     clinic.line.shape(CLINIC)
     run = clinic.satellite.sync()
     assert (run.result, run.reason) == ("well", "")
