@@ -22,7 +22,9 @@ def settings(database: Database) -> Settings:
 
 
 def hidden(html: str, name: str) -> str:
-    found = re.search(rf'name="{name}" value="([^"]*)"', html[html.index("parameters-form") :])
+    found = re.search(
+        rf'name="{name}" value="([^"]*)"', html[html.index('<form id="parameters-form"') :]
+    )
     assert found is not None, html
     return found[1]
 
