@@ -17,6 +17,7 @@ from playwright.sync_api import (
     ConsoleMessage,
     Error,
     Page,
+    Playwright,
     expect,
     sync_playwright,
 )
@@ -45,8 +46,12 @@ ARGUMENTS = (
     " EXCLUDE 127.0.0.1, EXCLUDE localhost, EXCLUDE *.localhost",
 )
 
-# Said by Chromium of every answer that is an error, also of those that a test is about.
-HARMLESS = ("Failed to load resource: the server responded with a status of 4",)
+HARMLESS = (
+    # Said by Chromium of every answer that is an error, also of those that a test is about.
+    "Failed to load resource: the server responded with a status of 4",
+    # The focus stays where it is in the page around; what htmx brings is focused all the same.
+    "Blocked autofocusing on a ",
+)
 
 # Nothing waits that long but what will fail, or a machine that has much else to do.
 PATIENCE_MILLISECONDS = 20_000
@@ -56,14 +61,25 @@ NewPage = Callable[..., Page]
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
+def chromium_path() -> Path:
     path = chromium.find()
     if path is None:
         pytest.fail("No Chromium was found. `make test` gets one: python -m tests.browser.chromium")
+    return path
+
+
+@pytest.fixture(scope="session")
+def playwright() -> Iterator[Playwright]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
-        yield browser
-        browser.close()
+        yield playwright
+
+
+# The path first, since looking for it asks a Playwright of its own, and there can be but one.
+@pytest.fixture(scope="session")
+def browser(chromium_path: Path, playwright: Playwright) -> Iterator[Browser]:
+    browser = playwright.chromium.launch(executable_path=chromium_path, args=list(ARGUMENTS))
+    yield browser
+    browser.close()
 
 
 @pytest.fixture
@@ -141,21 +157,24 @@ def either_page(request: pytest.FixtureRequest, new_page: NewPage) -> Page:
 
 
 @pytest.fixture
-def empty_panel(
-    tmp_path: Path, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Panel]:
+def config(tmp_path: Path, sqlite_url: str) -> Config:
+    """The settings of the panel; a module that wants others has a fixture of this name."""
+    return Config(
+        data_dir=tmp_path,
+        database_url=sqlite_url,
+        secret_keys=("a key of thirty-two letters or more",),
+        hardware_id="9f2c0000000011ab",
+    )
+
+
+@pytest.fixture
+def empty_panel(config: Config, monkeypatch: pytest.MonkeyPatch) -> Iterator[Panel]:
     """The panel, serving, on a database in which nobody was added yet."""
     movable = MovableClock()
     monkeypatch.setattr(clock, "now", movable)
     # How long a hash takes is not what these tests are about.
     quick = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
     monkeypatch.setattr(passwords, "_hasher", quick)
-    config = Config(
-        data_dir=tmp_path,
-        database_url=sqlite_url,
-        secret_keys=("a key of thirty-two letters or more",),
-        hardware_id="9f2c0000000011ab",
-    )
     panel = Panel(config, movable)
     panel.start()
     yield panel

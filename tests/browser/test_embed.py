@@ -1,0 +1,244 @@
+"""The panel in the pages of other sites, in every browser that the machine has for it."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    Frame,
+    Page,
+    Playwright,
+    ViewportSize,
+    expect,
+)
+
+from panel.config import Config
+from tests.browser import firefox
+from tests.browser.conftest import ARGUMENTS, PATIENCE_MILLISECONDS, listen
+from tests.browser.serving import Panel
+from tests.browser.sites import LISTED, NAMES, PANEL, SAME_SITE, UNLISTED, HostPages, serve_https
+from tests.browser.steps import add_server, row, unlock
+from tests.processes import PASSWORD, USER
+
+BROWSERS = ("chromium", "firefox") if firefox.find() else ("chromium",)
+# The narrowest page that shows the panel: 280 px, and 8 px of margin on either side.
+NARROW = ViewportSize(width=296, height=700)
+CONTENT_BLOCKED = 2
+
+
+@pytest.fixture
+def hosts() -> Iterator[tuple[HostPages, int]]:
+    """The pages of other sites, and the port at which each of their names answers."""
+    pages = HostPages()
+    with serve_https(pages.app) as port:
+        yield pages, port
+
+
+@pytest.fixture
+def config(config: Config, hosts: tuple[HostPages, int]) -> Config:
+    origins = tuple(f"https://{name}:{hosts[1]}" for name in (LISTED, SAME_SITE))
+    return replace(config, embed_origins=origins)
+
+
+@pytest.fixture
+def framed_panel(panel: Panel, hosts: tuple[HostPages, int]) -> Iterator[Panel]:
+    """The panel of a primary under https, at a name of its own."""
+    panel.become_primary([(7, "Kadavu Health Centre", "KDV-01")])
+    with serve_https(panel.app) as port:
+        panel.url = hosts[0].panel_url = f"https://{PANEL}:{port}/"
+        yield panel
+
+
+@pytest.fixture(scope="module", params=BROWSERS)
+def any_browser(
+    request: pytest.FixtureRequest, browser: Browser, playwright: Playwright
+) -> Iterator[Browser]:
+    """Each browser in turn."""
+    if request.param == "chromium":
+        yield browser
+        return
+    resolve: dict[str, str | float | bool] = {"network.dns.localDomains": ",".join(NAMES)}
+    other = playwright.firefox.launch(executable_path=firefox.find(), firefox_user_prefs=resolve)
+    yield other
+    other.close()
+
+
+@pytest.fixture
+def profile(any_browser: Browser, complaints: list[str]) -> Iterator[BrowserContext]:
+    """A profile that takes our certificate for good."""
+    context = any_browser.new_context(ignore_https_errors=True)
+    listen(context, complaints)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def refusing_profile(
+    chromium_path: Path, playwright: Playwright, tmp_path: Path, complaints: list[str]
+) -> Iterator[BrowserContext]:
+    """A profile that keeps no cookie at all of a frame in the pages of another site."""
+    blocked = {f"https://[*.]{PANEL},https://[*.]{LISTED}": {"setting": CONTENT_BLOCKED}}
+    preferences = {"profile": {"content_settings": {"exceptions": {"cookies": blocked}}}}
+    folder = tmp_path / "profile"
+    (folder / "Default").mkdir(parents=True)
+    (folder / "Default" / "Preferences").write_text(json.dumps(preferences))
+    context = playwright.chromium.launch_persistent_context(
+        folder, executable_path=chromium_path, args=list(ARGUMENTS), ignore_https_errors=True
+    )
+    listen(context, complaints)
+    yield context
+    context.close()
+
+
+def open_host(page: Page, hosts: tuple[HostPages, int], name: str, path: str = "/") -> Frame:
+    """Go to a page of another site; return the frame in it."""
+    page.goto(f"https://{name}:{hosts[1]}{path}")
+    frame = page.locator("iframe").element_handle().content_frame()
+    assert frame
+    return frame
+
+
+def sign_in(place: Page | Frame) -> None:
+    # Other forms have fields of these names too.
+    expect(place.get_by_role("button", name="Sign in")).to_be_visible()
+    place.get_by_label("Name", exact=True).fill(USER)
+    place.get_by_label("Password", exact=True).fill(PASSWORD)
+    place.get_by_role("button", name="Sign in").click()
+
+
+def expect_whole(page: Page, frame: Frame) -> None:
+    """See the frame become as high as what is in it."""
+    content = frame.evaluate("document.documentElement.offsetHeight")
+    expect(page.locator("iframe")).to_have_css("height", f"{content}px")
+
+
+def test_signs_in_unlocks_and_adds_a_server_in_a_frame_that_grows(
+    profile: BrowserContext, framed_panel: Panel, hosts: tuple[HostPages, int]
+) -> None:
+    page = profile.new_page()
+    frame = open_host(page, hosts, LISTED)
+    sign_in(frame)
+    expect(frame.locator("#servers")).to_be_visible()
+    expect_whole(page, frame)
+    locked_height = page.locator("iframe").bounding_box()
+    unlock(frame)
+    expect(frame.get_by_text("Unlocked until")).to_be_visible()
+    add_server(frame, 8, "Rotuma Hospital", "ROT-01")
+    assert [server.sync_id for server in framed_panel.servers()] == [7, 8]
+    expect_whole(page, frame)
+    open_height = page.locator("iframe").bounding_box()
+    assert locked_height
+    assert open_height
+    assert open_height["height"] > locked_height["height"]
+    # Lower again too.
+    frame.get_by_role("button", name="Lock now").click()
+    expect(frame.get_by_role("button", name="Click to un-lock")).to_be_visible()
+    expect_whole(page, frame)
+    assert "framed=1" in frame.url
+
+
+def test_a_framed_unlock_does_not_count_outside_nor_the_other_way_round(
+    profile: BrowserContext, framed_panel: Panel, hosts: tuple[HostPages, int]
+) -> None:
+    page, tab = profile.new_page(), profile.new_page()
+    frame = open_host(page, hosts, LISTED)
+    sign_in(frame)
+    # While the frame still grows, what is pressed in it may be missed.
+    expect(frame.locator("#servers")).to_be_visible()
+    expect_whole(page, frame)
+    unlock(frame)
+    expect(frame.get_by_text("Unlocked until")).to_be_visible()
+    tab.goto(framed_panel.url)
+    sign_in(tab)
+    expect(tab.get_by_role("button", name="Click to un-lock")).to_be_visible()
+    unlock(tab)
+    expect(tab.get_by_text("Unlocked until")).to_be_visible()
+    page.bring_to_front()
+    frame.get_by_role("button", name="Sign out").click()
+    sign_in(frame)
+    expect(frame.get_by_role("button", name="Click to un-lock")).to_be_visible()
+    tab.reload()
+    expect(tab.get_by_text("Unlocked until")).to_be_visible()
+
+
+def test_in_a_page_of_the_same_site_one_sign_in_is_good_for_both(
+    profile: BrowserContext, framed_panel: Panel, hosts: tuple[HostPages, int]
+) -> None:
+    page = profile.new_page()
+    frame = open_host(page, hosts, SAME_SITE)
+    sign_in(frame)
+    expect(frame.locator("#servers")).to_be_visible()
+    expect_whole(page, frame)
+    tab = profile.new_page()
+    tab.goto(framed_panel.url)
+    expect(tab.locator("#servers")).to_be_visible()
+
+
+@pytest.mark.usefixtures("framed_panel")
+def test_a_page_that_is_not_listed_gets_nothing(
+    profile: BrowserContext, hosts: tuple[HostPages, int], complaints: list[str]
+) -> None:
+    page = profile.new_page()
+    frame = open_host(page, hosts, UNLISTED)
+    page.wait_for_load_state()
+    expect(frame.locator("form")).to_have_count(0)
+    expect(page.locator("iframe")).to_have_css("height", "320px")
+    assert any("frame-ancestors" in one for one in complaints)
+    complaints.clear()
+
+
+@pytest.mark.usefixtures("framed_panel")
+def test_nobody_but_the_frame_tells_its_height(
+    profile: BrowserContext, hosts: tuple[HostPages, int]
+) -> None:
+    page = profile.new_page()
+    frame = open_host(page, hosts, LISTED)
+    expect(frame.get_by_role("button", name="Sign in")).to_be_visible()
+    page.evaluate("postMessage(4321, '*')")
+    # Messages are heard in their order, so the first was heard once this one is.
+    page.evaluate("new Promise((done) => { onmessage = done; postMessage('', '*') })")
+    expect_whole(page, frame)
+    frame.evaluate("parent.postMessage(1e9, '*')")
+    expect(page.locator("iframe")).to_have_css("height", "20000px")
+
+
+@pytest.mark.usefixtures("framed_panel")
+def test_the_panel_fits_into_280_px_and_shows_the_paper_of_its_host(
+    profile: BrowserContext, hosts: tuple[HostPages, int]
+) -> None:
+    page = profile.new_page()
+    page.set_viewport_size(NARROW)
+    frame = open_host(page, hosts, LISTED)
+    for step in (sign_in, unlock):
+        step(frame)
+        expect(frame.locator("#servers")).to_be_visible()
+        expect_whole(page, frame)
+        width, content = frame.evaluate("[innerWidth, document.documentElement.scrollWidth]")
+        assert (width, content) == (280, 280)
+    paper = frame.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert paper == "rgba(0, 0, 0, 0)"
+    expect(frame.locator("header")).to_have_count(0)
+
+
+@pytest.mark.parametrize("path", ["/", "/plain"])
+def test_where_no_cookie_is_kept_the_panel_says_so_and_opens_in_a_tab(
+    refusing_profile: BrowserContext,
+    framed_panel: Panel,
+    hosts: tuple[HostPages, int],
+    path: str,
+) -> None:
+    page = refusing_profile.new_page()
+    frame = open_host(page, hosts, LISTED, path)
+    sign_in(frame)
+    expect(frame.get_by_text("This browser keeps no cookies for the panel")).to_be_visible()
+    expect(frame.locator("form")).to_have_count(0)
+    with page.expect_popup(timeout=PATIENCE_MILLISECONDS) as opened:
+        frame.get_by_role("link", name="Open the panel in a tab").click()
+    sign_in(opened.value)
+    expect(opened.value.locator("#servers")).to_be_visible()
+    expect(opened.value).to_have_url(framed_panel.url)
+    expect(row(opened.value, 7)).to_contain_text("Kadavu")
