@@ -23,11 +23,11 @@ def test_a_manager_lets_somebody_in_and_shuts_somebody_out(either_page: Page, pa
     fill(form, {"Name": VIEWER, "Password": PASSWORD})
     form.get_by_role("button", name="Add").click()
     expect(form.get_by_text("There is a person of this name already.")).to_be_visible()
-    expect(form.get_by_label("Name")).to_be_focused()
-    expect(form.get_by_label("Name")).to_have_value(VIEWER)
+    expect(form.get_by_label("Name", exact=True)).to_be_focused()
+    expect(form.get_by_label("Name", exact=True)).to_have_value(VIEWER)
 
     fill(form, {"Name": "maya", "Password": PASSWORD})
-    form.get_by_label("edit preferences").check()
+    form.get_by_label("edit preferences", exact=True).check()
     form.get_by_role("button", name="Add").click()
     maya = page.locator("section", has=page.locator("summary", has_text="maya"))
     expect(maya.locator("summary")).to_contain_text("view, edit preferences")
@@ -40,7 +40,7 @@ def test_a_manager_lets_somebody_in_and_shuts_somebody_out(either_page: Page, pa
     page.get_by_role("link", name="Synchronisation").click()
     sign_out(page)
     sign_in(page, panel, "maya")
-    expect(page.get_by_label("Sync time interval")).to_be_visible()
+    expect(page.get_by_label("Sync time interval", exact=True)).to_be_visible()
 
 
 def test_with_scripting_the_focus_stays_with_the_person_who_was_changed(
@@ -50,7 +50,7 @@ def test_with_scripting_the_focus_stays_with_the_person_who_was_changed(
     open_people(page)
     vito = page.locator("section", has=page.locator("summary", has_text=VIEWER))
     vito.locator("summary").click()
-    vito.get_by_label("manage people").check()
+    vito.get_by_label("manage people", exact=True).check()
     vito.get_by_role("button", name="Save").click()
     expect(vito.locator("summary")).to_contain_text("manage people")
     expect(vito.locator("summary")).to_be_focused()

@@ -95,7 +95,7 @@ def test_theirs_is_used_with_the_code_given_in_place(either_page: Page, panel: P
     state = page.locator("#state")
     expect(state).to_contain_text("Store: here KDV-01, there KDV-10")
     state.get_by_role("button", name="Use theirs").click()
-    state.get_by_label("Authorisation code").fill(CODE)
+    state.get_by_label("Authorisation code", exact=True).fill(CODE)
     state.get_by_role("button", name="OK").click()
     expect(page.locator("#run")).to_contain_text("it begins in a moment")
     assert panel.settings().store == "KDV-10"
