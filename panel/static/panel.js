@@ -34,9 +34,10 @@
 
   // Moments in the reader's own words and time zone; the whole of it stays in the title.
   const units = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
-  const ago = new Intl.RelativeTimeFormat(root.lang, { numeric: "auto", style: "short" });
+  // Browsers of before 2020 show them as they are written.
+  const ago = Intl.RelativeTimeFormat && new Intl.RelativeTimeFormat(root.lang, { numeric: "auto", style: "short" });
   const tell = () => {
-    for (const time of document.querySelectorAll("time")) {
+    for (const time of ago ? document.querySelectorAll("time") : []) {
       const at = new Date(time.dateTime);
       const seconds = Math.min(0, (at - Date.now()) / 1000);
       const [unit, size] = units.find(([, size]) => seconds <= -size) || units[3];
