@@ -57,7 +57,7 @@ def page_key(data: Session) -> Hashable:
         clock.now().replace(second=0, microsecond=0),
         (request.script_root, request.full_path, request.is_secure, is_framed()),
         str(get_locale()),
-        request.headers.get("Accept-Encoding"),
+        (request.headers.get("Accept-Encoding"), request.headers.get("Save-Data")),
         session.get(CSRF),
         person and (person.id, person.generation, person.version),
         unlock and (unlock.expires_at, unlock.generation),

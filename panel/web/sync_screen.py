@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from functools import cached_property
 
+from flask import request
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -34,6 +35,11 @@ class SyncScreen:
         state = self._state
         waits = state.asked and state.kind not in _OFF and not self.is_unheard
         return state.run is not None or waits
+
+    @property
+    def poll_seconds(self) -> int:
+        """How often the page asks how a run goes: seldom where the browser is to save data."""
+        return 30 if request.headers.get("Save-Data") == "on" else 5
 
     @property
     def may_begin(self) -> bool:
@@ -76,4 +82,5 @@ class SyncScreen:
         applicants = [
             (one.sync_id, one.name, one.store, one.hardware_id) for one in self.applicants
         ]
-        return (self.goes_on, self.is_unheard, self.set_aside, self.is_empty, applicants)
+        asks = self.poll_seconds if self.goes_on else 0
+        return (asks, self.is_unheard, self.set_aside, self.is_empty, applicants)

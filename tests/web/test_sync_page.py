@@ -98,6 +98,13 @@ def test_a_run_is_shown_with_its_step_and_counts(manager: Browser) -> None:
     assert '<progress value="120" max="400">' in page
 
 
+@pytest.mark.usefixtures("run")
+def test_a_browser_that_saves_data_asks_less_often(manager: Browser) -> None:
+    assert 'hx-trigger="every 30s"' in manager.get("/", Save_Data="on").text
+    # Neither page is taken for the other.
+    assert 'hx-trigger="every 5s"' in manager.get("/").text
+
+
 def test_the_poll_moves_and_is_light(manager: Browser, run: Run, database: Database) -> None:
     with database.writing() as session:
         row = session.get_one(Run, run.id)
