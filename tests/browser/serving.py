@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from flask import Flask
+from jinja2.bccache import Bucket, BytecodeCache
 from waitress import create_server, wasyncore
 
 from panel.app import create_app
@@ -41,6 +42,23 @@ class MovableClock:
         self._ahead += timedelta(**duration)
 
 
+class CompiledTemplates(BytecodeCache):
+    """Templates as this process compiled them before: that takes longer than most tests."""
+
+    def __init__(self) -> None:
+        self._compiled: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if bucket.key in self._compiled:
+            bucket.bytecode_from_string(self._compiled[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._compiled[bucket.key] = bucket.bytecode_to_string()
+
+
+_templates = CompiledTemplates()
+
+
 class Panel:
     """One server: where it is, its database, and what a test wants to find there."""
 
@@ -49,6 +67,7 @@ class Panel:
         self.config = config
         self.database = Database(make_engine(config.database_url))
         self.app: Flask = create_app(config, self.database)
+        self.app.jinja_env.bytecode_cache = _templates
         self._listener = _listen(0)
         self.port = int(self._listener.getsockname()[1])
         self.url = f"http://127.0.0.1:{self.port}/"
