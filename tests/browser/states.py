@@ -230,7 +230,7 @@ def satellite_late(page: Page, panel: Panel) -> None:
 
 def satellite_refused(page: Page, panel: Panel) -> None:
     data.busy_satellite(panel)
-    data.refuse(panel, "site_auth_invalid")
+    data.refuse(panel, "site_incorrect_password")
     data.set_aside(panel, 1)
     sign_in(page, panel)
 
