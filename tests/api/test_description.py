@@ -31,7 +31,7 @@ CASES = [
     if (name, mode) != ("describe", GenerationMode.NEGATIVE)
 ]
 BOUNDED = settings(
-    max_examples=25,
+    max_examples=12,
     deadline=None,
     derandomize=True,
     database=None,
