@@ -122,5 +122,6 @@ def test_without_relative_times_they_are_written_in_full(page: Page, panel: Pane
     sign_in(page, panel)
     expect(row(page, 7).locator("time")).to_contain_text(str(panel.clock().year))
     page.get_by_role("button", name="Click to un-lock").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
     page.keyboard.press("Escape")
     expect(page.get_by_role("button", name="Click to un-lock")).to_be_focused()
