@@ -8,7 +8,6 @@ anybody out.
 import base64
 import hashlib
 import hmac
-import os
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,8 @@ from pathlib import Path
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from panel.made_once import made_once
 
 KEY_FILE_NAME = "secret_key"
 
@@ -26,23 +27,7 @@ class Unreadable(Exception):
 
 def read_or_make_key(data_dir: Path) -> str:
     """Return the key kept in ``data_dir``; the first start makes it, readable by its owner only."""
-    path = data_dir / KEY_FILE_NAME
-    data_dir.mkdir(parents=True, exist_ok=True)
-    draft = data_dir / f".{KEY_FILE_NAME}.{os.getpid()}.{secrets.token_hex(4)}"
-    if not path.exists():
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(secrets.token_urlsafe(48))
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            # A link fails where the name exists: of two processes starting at once, one key wins.
-            os.link(draft, path)
-        except FileExistsError:
-            pass
-        finally:
-            draft.unlink()
-    return path.read_text(encoding="ascii").strip()
+    return made_once(data_dir / KEY_FILE_NAME, lambda: secrets.token_urlsafe(48))
 
 
 class Vault:
