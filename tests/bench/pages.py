@@ -5,45 +5,86 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page, StorageState
 
+from panel import clock
+from panel.db import Database, make_engine
+from panel.sync.models import Loop, Run
 from tests.bench import peers
 from tests.bench.rate import requests_per_second, resident_mebibytes, wait_for
 from tests.bench.visits import Cost, Visitor
 from tests.processes import CODE, PASSWORD, USER, PanelProcess, free_port
 
-PEERS = ("django_admin", "flask_admin")
+# By the module that serves each.
+PEERS = {"Django admin": "django_admin", "Flask-Admin": "flask_admin"}
 
-Costs = dict[str, Cost]
+# How long an idle tab is watched, and a page while a run lasts: some polls long.
+IDLE_SECONDS, RUN_SECONDS = 60, 22
 
 
-def measure_panel(browser: Browser, folder: Path) -> tuple[Costs, float, float]:
-    """Return what each visit and act costs, requests per second, and resident mebibytes."""
-    panel = PanelProcess(folder)
+@dataclass(frozen=True)
+class Measured:
+    """What each visit and act costs, and what the server bears and takes (MiB resident)."""
+
+    costs: dict[str, Cost]
+    requests_per_second: float
+    mebibytes: float
+
+
+def measure_panel(browser: Browser, folder: Path) -> Measured:
+    """Measure the page of a primary with 20 servers, and that of a satellite during a run."""
+    costs = _poll(browser, folder / "satellite")
+    panel = PanelProcess(folder / "primary")
     panel.init()
     panel.shell("settings", "set", "sync_id=1", "name=National Store", "store=NAT-01")
     for sync_id, name, store in peers.SERVERS:
         panel.shell("servers", "add", f"--sync-id={sync_id}", f"--name={name}", f"--store={store}")
     panel.start()
     try:
-        state = _sign_in(browser, f"{panel.url}/sign-in", {"name": USER, "password": PASSWORD})
+        state = _sign_in_to_panel(browser, panel)
         with closing(Visitor(browser, panel.port, "/", state)) as visitor:
-            costs = dict(_visits(visitor, lambda: _change_panel(panel)))
+            costs |= dict(_visits(visitor, lambda: _change_panel(panel)))
             costs |= dict(_panel_acts(visitor))
-        rate = requests_per_second(panel.port, "/", {"Cookie": _cookies(state)})
-        return costs, rate, resident_mebibytes(panel.pid)
+            costs["idle tab, 60 s"] = visitor.watch(IDLE_SECONDS)
+        rate = requests_per_second(panel.port, "/", _cookies(state))
+        return Measured(costs, rate, resident_mebibytes(panel.pid))
     finally:
         panel.stop()
 
 
-def measure_peer(browser: Browser, folder: Path, name: str, *, tuned: bool) -> tuple[Costs, float]:
-    """Return what each visit and adding a row costs with a peer, and its resident mebibytes."""
+def _poll(browser: Browser, folder: Path) -> dict[str, Cost]:
+    """Return what one question costs of the page of a satellite, of how the run goes."""
+    satellite = PanelProcess(folder)
+    satellite.init()
+    satellite.shell("settings", "set", "sync_id=7", "name=Kadavu Health Centre", "store=KDV-01")
+    database = Database(make_engine(satellite.config.database_url))
+    now = clock.now()
+    with database.writing() as session:
+        # As the loop of another process writes it down.
+        loop = session.get_one(Loop, 1)
+        loop.holder, loop.held_until = "elsewhere:1:a", now + timedelta(minutes=10)
+        session.add(Run(other=1, started_at=now, step="pushing", pushed=200, to_push=400))
+    database.close()
+    satellite.start()
+    try:
+        state = _sign_in_to_panel(browser, satellite)
+        with closing(Visitor(browser, satellite.port, "/", state)) as visitor:
+            visitor.visit()
+            return {"one poll of a run": visitor.watch(RUN_SECONDS).of_one_request()}
+    finally:
+        satellite.stop()
+
+
+def measure_peer(browser: Browser, folder: Path, name: str, *, tuned: bool) -> Measured:
+    """Measure the same list and form of a peer: each visit, and adding a row."""
     with _peer_process(folder, name, tuned=tuned) as (process, port):
         fields = {"username": peers.USER, "password": peers.PASSWORD}
         here = f"http://127.0.0.1:{port}"
-        if name == "django_admin":
+        if name == "Django admin":
             path = "/admin/bench/server/"
             state = _sign_in(browser, f"{here}/admin/login/", fields)
         else:
@@ -52,10 +93,11 @@ def measure_peer(browser: Browser, folder: Path, name: str, *, tuned: bool) -> t
         with closing(Visitor(browser, port, path, state)) as visitor:
             costs = dict(_visits(visitor, lambda: None))
             costs["add"] = visitor.act(
-                _add_in_django if name == "django_admin" else _add_in_flask_admin,
-                lambda page: page.get_by_text("Bench Clinic").first.wait_for(),
+                _add_in_django if name == "Django admin" else _add_in_flask_admin,
+                lambda page: page.get_by_text("successfully").first.wait_for(),
             )
-        return costs, resident_mebibytes(process.pid)
+        rate = requests_per_second(port, path, _cookies(state))
+        return Measured(costs, rate, resident_mebibytes(process.pid))
 
 
 def _visits(visitor: Visitor, change: Callable[[], None]) -> Iterator[tuple[str, Cost]]:
@@ -121,6 +163,10 @@ def _add_in_flask_admin(page: Page) -> None:
     page.get_by_role("button", name="Save", exact=True).click()
 
 
+def _sign_in_to_panel(browser: Browser, panel: PanelProcess) -> StorageState:
+    return _sign_in(browser, f"{panel.url}/sign-in", {"name": USER, "password": PASSWORD})
+
+
 def _sign_in(browser: Browser, url: str, fields: Mapping[str, str]) -> StorageState:
     with closing(browser.new_context()) as context:
         page = context.new_page()
@@ -147,7 +193,7 @@ def _peer_process(
 ) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     folder.mkdir(parents=True)
     port = free_port()
-    command = [sys.executable, "-m", f"tests.bench.peers.{name}", str(port), str(folder)]
+    command = [sys.executable, "-m", f"tests.bench.peers.{PEERS[name]}", str(port), str(folder)]
     # `make bench` keeps the peers in a folder of their own, out of the panel's environment.
     environment = {**os.environ, "PYTHONPATH": str(Path(sys.prefix) / "bench")}
     process = subprocess.Popen(

@@ -34,6 +34,11 @@ class Cost:
     readable_seconds: float = 0.0
     seconds: float = 0.0
 
+    def of_one_request(self) -> "Cost":
+        """Return what one of these requests cost, all being alike."""
+        of_one = {"down": self.down // self.requests, "up": self.up // self.requests}
+        return replace(self, **of_one, requests=1, seconds=0.0)
+
 
 class Visitor:
     """A signed-in browser at the far end of a line in front of one server."""
@@ -69,20 +74,30 @@ class Visitor:
 
     def act(self, do: Callable[[Page], None], done: Callable[[Page], None]) -> Cost:
         """Do something on the open page over the bad line, until its effect is to be seen."""
+        begin = monotonic()
+        with self._requests() as requests, self._counted() as cost:
+            do(self.page)
+            done(self.page)
+            seconds = monotonic() - begin
+            self.page.wait_for_load_state("networkidle")
+        return replace(cost(), requests=len(requests), seconds=seconds)
+
+    def watch(self, seconds: float) -> Cost:
+        """Leave the open page to itself for a while."""
+        with self._requests() as requests, self._counted() as cost:
+            self.page.wait_for_timeout(1000 * seconds)
+        return replace(cost(), requests=len(requests), seconds=seconds)
+
+    @contextmanager
+    def _requests(self) -> Iterator[list[Request]]:
         requests: list[Request] = []
 
         def count(request: Request) -> None:
             requests.append(request)
 
         self.page.on("request", count)
-        begin = monotonic()
-        with self._counted() as cost:
-            do(self.page)
-            done(self.page)
-            seconds = monotonic() - begin
-            self.page.wait_for_load_state("networkidle")
+        yield requests
         self.page.remove_listener("request", count)
-        return replace(cost(), requests=len(requests), seconds=seconds)
 
     @contextmanager
     def _counted(self) -> Iterator[Callable[[], Cost]]:

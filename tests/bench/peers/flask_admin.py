@@ -51,7 +51,7 @@ class Settings(Base):
 class SignedIn(ModelView):  # type: ignore[misc]
     """A view for those who signed in."""
 
-    page_size = 20
+    page_size = 50
 
     def is_accessible(self) -> bool:
         return bool(session.get("user"))
