@@ -162,6 +162,10 @@ _REASONS: Mapping[str, Reason] = {
         say("There is a record of this name here that belongs to server %(owner)s."),
         say("Give one of the two another id in the application that made it, or leave it out."),
     ),
+    "unreadable": Reason(
+        say("It cannot be kept as it is (%(what)s)."),
+        say("In the application, put it right, or leave it out."),
+    ),
     "address_fixed": Reason(
         say("It was addressed to another server before, and cannot change that."),
         say("In the application, delete it and make a new one, or leave it out."),

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
 
@@ -18,9 +19,10 @@ from panel.preferences.shared_password import wire_password
 from panel.sync import asides, callers, reports
 from panel.sync.applicants import add_applicant, list_applicants
 from panel.sync.conversation import basic, read_error
+from panel.sync.counting import lock_clock
 from panel.sync.credentials import Pair
 from panel.sync.messages import About, Mode, Request
-from panel.sync.models import Clock, Link, Peer
+from panel.sync.models import Clock, Link, Peer, SetAside
 from panel.sync.refusals import PASSING, SyncRefusal
 from panel.sync.transport import Response
 from panel.sync.wire import write_body
@@ -252,12 +254,65 @@ def test_a_record_set_aside_fits_once_its_key_is_free(
     assert kadavu.sync().set_aside == 1
     (aside,) = primary.asides()
     with primary.database.writing() as session:
-        assert not asides.try_again(session, ASHA, aside.id)
+        assert asides.try_again(session, ASHA, aside.id) is asides.Tried.REFUSED
     _forget(primary, "taken")
     with primary.database.writing() as session:
-        assert asides.try_again(session, ASHA, aside.id)
+        assert asides.try_again(session, ASHA, aside.id) is asides.Tried.TAKEN
     assert primary.get("taken") == {"whose": "kadavu's"}
     assert primary.asides() == []
+
+
+def test_one_of_our_own_is_sent_again_and_its_note_goes_once_the_primary_took_it(
+    primary: PrimarySide, kadavu: SatelliteSide
+) -> None:
+    primary.put("taken", {"whose": "the primary's"})
+    kadavu.put("taken", {"whose": "kadavu's"})
+    kadavu.sync()
+    (own,) = [one for one in kadavu.asides() if one.source == 7]
+    with kadavu.database.writing() as session:
+        assert asides.try_again(session, ASHA, own.id) is asides.Tried.QUEUED
+    assert own.id in [one.id for one in kadavu.asides()]
+    assert kadavu.sync().pushed == 1
+    assert own.id in [one.id for one in kadavu.asides()]
+    _forget(primary, "taken")
+    with kadavu.database.writing() as session:
+        asides.try_again(session, ASHA, own.id)
+    kadavu.sync()
+    assert primary.get("taken") == {"whose": "kadavu's"}
+    assert own.id not in [one.id for one in kadavu.asides()]
+
+
+def test_a_person_who_tries_again_waits_for_a_run_and_holds_up_none(
+    primary: PrimarySide, kadavu: SatelliteSide
+) -> None:
+    primary.put("taken", {})
+    kadavu.put("taken", {"n": 1})
+    kadavu.sync()
+    if primary.database.engine.dialect.name == "sqlite":
+        pytest.skip("has one writer at a time")
+    (aside,) = primary.asides()
+    with primary.database.writing() as session:
+        asides.leave_out(session, ASHA, aside.id)
+    with primary.database.writing() as run, primary.database.writing() as person:
+        lock_clock(run)
+        person.execute(text("SET LOCAL lock_timeout = 50"))
+        with pytest.raises(OperationalError):
+            asides.try_again(person, ASHA, aside.id)
+        # What the run does next: the person has nothing locked that it would wait for.
+        run.get_one(SetAside, aside.id, with_for_update={"nowait": True})
+        person.rollback()
+
+
+def test_what_is_tried_again_is_bounded_in_bytes(
+    primary: PrimarySide, kadavu: SatelliteSide, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(4):
+        primary.put(f"taken{n}", {})
+        kadavu.put(f"taken{n}", {"long": "x" * 1_000})
+    kadavu.sync()
+    monkeypatch.setattr(asides, "LARGEST_BATCH_BYTES", 2_500)
+    kadavu.sync()
+    assert sorted(aside.tries for aside in primary.asides()) == [1, 1, 2, 2]
 
 
 def test_a_new_version_takes_the_place_of_the_one_set_aside_and_left_out_stays_so(

@@ -10,14 +10,14 @@ from sqlalchemy.orm import Session
 from panel.models import PRIMARY_SYNC_ID
 from panel.sync import streams
 from panel.sync.arrivals import pushed_by
-from panel.sync.asides import retry
+from panel.sync.asides import note_unreadable, retry
 from panel.sync.fields import BadMessage, Fields
 from panel.sync.models import Clock, Record
 from panel.sync.refusals import SyncRefusal
 from panel.sync.v5 import queue, runs
 from panel.sync.v5.changes import take_changes
 from panel.sync.v5.sites import Site
-from panel.sync.v5.wire import MOST_RECORDS, change_of, read_change
+from panel.sync.v5.wire import MOST_RECORDS, change_of, read_pushed
 
 USUAL_LIMIT = 500
 _HIGHEST = 2**63 - 1
@@ -100,17 +100,19 @@ class Calls:
 
     def push(self) -> dict[str, Any]:
         """POST queued_records: the batch is stored when it is answered, so that nothing is late."""
-        changes = self.sent.list("data")
-        if len(changes) > MOST_RECORDS:
+        entries = self.sent.list("data")
+        if len(entries) > MOST_RECORDS:
             raise BadMessage(f"data: more than {MOST_RECORDS} records")
-        left = max(self.sent.whole("queueLength", 0, _MOST_WAITING) - len(changes), 0)
+        left = max(self.sent.whole("queueLength", 0, _MOST_WAITING) - len(entries), 0)
         sync_id = self.site.server.sync_id
-        outcome = take_changes(
-            self.session, sync_id, sync_id, [read_change(one) for one in changes], False
-        )
+        changes, unusable = read_pushed(entries)
+        outcome = take_changes(self.session, sync_id, sync_id, changes, False)
+        outcome.refused += [
+            note_unreadable(self.session, sync_id, one.key, str(one)) for one in unusable
+        ]
         runs.note_pushed(self.session, self.site, outcome, left)
         self.site.peer.waiting_there = left
-        if not changes:
+        if not entries:
             retry(self.session, sync_id, pushed_by(sync_id))
         return {"integrationStarted": left == 0}
 
