@@ -99,7 +99,10 @@ _REASONS: Mapping[str, Reason] = {
         say("Find out which is right, and change the other."),
     ),
     "waiting_to_be_added": Reason(
-        say("The primary has no server with Sync ID %(sync_id)s: it waits there to be added."),
+        say(
+            "The primary has no server with Sync ID %(sync_id)s: after a sync it waits there to be "
+            "added."
+        ),
         say("Ask whoever looks after the primary to add it, or correct the Sync ID."),
     ),
     "sync_disabled": Reason(

@@ -15,7 +15,7 @@ from panel.app import create_app
 from panel.config import Config
 from panel.db import Database, make_engine
 from panel.models import Activity, Server, Settings
-from panel.sync.models import Applicant, Peer, Run
+from panel.sync.models import Applicant, Link, Loop, Peer, Run
 from tests.conftest import NewDatabase
 from tests.web.conftest import Browser
 from tests.web.sites import URL, make_primary, make_satellite, words
@@ -156,6 +156,19 @@ def test_a_server_that_no_row_has_is_only_tried(
     assert "The primary has no server with Sync ID 7" in answer
     with primary_database.reading() as session:
         assert list(session.scalars(select(Applicant))) == []
+
+
+def test_where_the_last_sync_was_told_to_initialise(manager: Browser, database: Database) -> None:
+    with database.writing() as session:
+        session.get_one(Loop, 1).refusal = "initialise_needed"
+        session.get_one(Link, 1).initialise = "done"
+    answer = words(manager.post("/sync/test", htmx=True).text)
+    assert "un-lock and press Initialise" in answer
+    assert "Well" not in answer
+    with database.writing() as session:
+        # As that button leaves it.
+        session.get_one(Link, 1).initialise = "needed"
+    assert "Well" in words(manager.post("/sync/test", htmx=True).text)
 
 
 def test_another_machine_is_told_so(manager: Browser, primary_database: Database) -> None:
