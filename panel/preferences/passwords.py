@@ -23,3 +23,21 @@ def verify_secret(secret_hash: str, secret: str) -> bool:
         return _hasher.verify(secret_hash, secret)
     except (VerificationError, InvalidHashError, UnicodeError):
         return False
+
+
+class Typed:
+    """A secret that somebody typed, and the hashes that it was compared with already.
+
+    Comparing is slow on purpose: it is done once before a lock is taken, and what came of it counts
+    under the lock. If there is another hash by then, that one is compared with too.
+    """
+
+    def __init__(self, secret: str) -> None:
+        self._secret = secret
+        self._known: dict[str, bool] = {}
+
+    def is_secret_of(self, secret_hash: str) -> bool:
+        """Say whether it is the secret that was hashed."""
+        if secret_hash not in self._known:
+            self._known[secret_hash] = verify_secret(secret_hash, self._secret)
+        return self._known[secret_hash]

@@ -11,9 +11,9 @@ from panel.models import NAME_LENGTH, Person, searchable
 from panel.preferences import activity
 from panel.preferences.activity import What
 from panel.preferences.actor import Actor
-from panel.preferences.passwords import hash_secret, verify_secret
+from panel.preferences.passwords import Typed, hash_secret
 from panel.preferences.rows import lock_code
-from panel.preferences.tries import refuse_if_closed
+from panel.preferences.tries import is_closed, refuse_if_closed
 from panel.words import say
 
 
@@ -34,34 +34,45 @@ def check_sign_in(database: Database, name: str, password: str, address: str) ->
     under one name or from one address. A refusal leaves its row of Activity too, which is why this
     commits by itself.
     """
+    name, typed = "".join(filter(str.isprintable, name)), Typed(password)
+    with database.reading() as session:
+        person = find_person(session, name)
+        actor = _actor(person, name, address)
+        closed = is_closed(session, actor, What.SIGN_IN_FAILED, by_all=None)
+    if not closed:
+        # Anybody can have this done, so not while others wait for the lock.
+        _is_password(person, typed)
     with database.writing() as session:
-        answer = _answer(session, name, password, address)
+        answer = _answer(session, name, typed, address)
     if isinstance(answer, Refusal):
         raise answer
     return answer
 
 
-def _answer(session: Session, name: str, password: str, address: str) -> Person | Refusal:
-    lock_code(session)
-    printable = "".join(filter(str.isprintable, name))
-    person = find_person(session, printable)
+def _actor(person: Person | None, name: str, address: str) -> Actor:
     # Under the name as it is known, so that "ASHA" gives no five tries more than "asha".
-    known_as = person.name if person is not None else name_key(printable)
-    actor = Actor(known_as, address, "web", person.id if person is not None else None)
+    known_as = person.name if person is not None else name_key(name)
+    return Actor(known_as, address, "web", person.id if person is not None else None)
+
+
+def _answer(session: Session, name: str, typed: Typed, address: str) -> Person | Refusal:
+    lock_code(session)
+    person = find_person(session, name)
+    actor = _actor(person, name, address)
     # No limit over all here: anybody can reach this form, and could lock everybody out with it.
     if closed := refuse_if_closed(session, actor, What.SIGN_IN_FAILED, by_all=None):
         return closed
-    if not _is_password(person, password) or person is None or person.disabled_at is not None:
+    if not _is_password(person, typed) or person is None or person.disabled_at is not None:
         activity.record(session, actor, What.SIGN_IN_FAILED)
         return Invalid({"password": say("Name and password do not go together.")})
     activity.record(session, actor, What.SIGNED_IN)
     return person
 
 
-def _is_password(person: Person | None, password: str) -> bool:
+def _is_password(person: Person | None, typed: Typed) -> bool:
     password_hash = person.password_hash if person is not None else None
     # Checked against something in any case: the time it takes tells nobody which names exist.
-    matches = verify_secret(password_hash or _nobodys_hash(), password)
+    matches = typed.is_secret_of(password_hash or _nobodys_hash())
     return matches and password_hash is not None
 
 

@@ -14,9 +14,9 @@ from panel.preferences import activity
 from panel.preferences.activity import What
 from panel.preferences.actor import Actor
 from panel.preferences.checks import SHORTEST_SECRET, Checks
-from panel.preferences.passwords import hash_secret, verify_secret
+from panel.preferences.passwords import Typed, hash_secret
 from panel.preferences.rows import lock_code
-from panel.preferences.tries import refuse_if_closed
+from panel.preferences.tries import is_closed, refuse_if_closed
 from panel.words import say
 
 SHORTEST_CODE = SHORTEST_SECRET
@@ -58,14 +58,21 @@ def try_code(database: Database, actor: Actor, code: str, unlock_minutes: int) -
     Raise :class:`Invalid` (``code``), :class:`Throttled` or :class:`NotPermitted`. A refusal leaves
     its row of Activity too, which is why this commits by itself.
     """
+    typed = Typed(code.strip())
+    with database.reading() as session:
+        code_hash = session.get_one(AuthorisationCode, 1).code_hash
+        closed = is_closed(session, actor, What.WRONG_CODE)
+    if code_hash is not None and not closed:
+        # Not while others wait for the lock.
+        typed.is_secret_of(code_hash)
     with database.writing() as session:
-        answer = _answer(session, actor, code.strip(), timedelta(minutes=unlock_minutes))
+        answer = _answer(session, actor, typed, timedelta(minutes=unlock_minutes))
     if isinstance(answer, Refusal):
         raise answer
     return answer
 
 
-def _answer(session: Session, actor: Actor, code: str, lasting: timedelta) -> Unlock | Refusal:
+def _answer(session: Session, actor: Actor, typed: Typed, lasting: timedelta) -> Unlock | Refusal:
     row = lock_code(session)
     person = None if actor.person_id is None else session.get(Person, actor.person_id)
     if person is None or not _may_unlock(person):
@@ -76,7 +83,7 @@ def _answer(session: Session, actor: Actor, code: str, lasting: timedelta) -> Un
     if row.code_hash is None:
         activity.record(session, actor, What.REFUSED_LOCKED, subject="code")
         return Invalid({"code": say("No authorisation code is set yet.")})
-    if not verify_secret(row.code_hash, code):
+    if not typed.is_secret_of(row.code_hash):
         activity.record(session, actor, What.WRONG_CODE, subject="code")
         reason = say("This authorisation code is invalid. Everything stays read-only.")
         return Invalid({"code": reason})

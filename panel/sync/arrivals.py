@@ -15,20 +15,10 @@ from panel import clock
 from panel.sync.batches import Item
 from panel.sync.counting import lock_clock, next_seqs
 from panel.sync.models import Record
-from panel.sync.records import find_records, save_rows
+from panel.sync.records import Present, find_records, save_rows, size_of
 from panel.sync.writes import Key
 
 _KEYS_AT_ONCE = 500
-
-
-@dataclass(frozen=True)
-class Present:
-    """What is here under a key: of a record, what decides about the one that arrived."""
-
-    owner: int
-    to: int | None
-    version: int
-    data: str | None
 
 
 @dataclass(frozen=True)
@@ -148,11 +138,8 @@ def settle(session: Session, ids: Sequence[int]) -> None:
 
 
 def _take(session: Session, items: Sequence[Item], rule: Rule, outcome: Outcome) -> None:
-    found = find_records(session, [item.key for item in items])
-    present = {
-        key: Present(record.owner, record.to, record.version, record.data)
-        for key, record in found.items()
-    }
+    found = find_records(session, [(item.key, item.data) for item in items])
+    present = dict(found)
     rows: dict[Key, dict[str, Any]] = {}
     for item in items:
         verdict = rule(item, present.get(item.key))
@@ -169,12 +156,16 @@ def _take(session: Session, items: Sequence[Item], rule: Rule, outcome: Outcome)
     for row, seq in zip(rows.values(), next_seqs(session, len(rows)), strict=True):
         row["seq"] = seq
     save_rows(session, list(rows.values()))
-    settle(session, [found[item.key].id for item in outcome.known if item.key in found])
+    settle(session, [row_id for item in outcome.known if (row_id := _row_id(found.get(item.key)))])
 
 
-def _row(item: Item, record: Record | None) -> dict[str, Any]:
+def _row_id(present: Present | None) -> int | None:
+    return present.row_id if present else None
+
+
+def _row(item: Item, present: Present | None) -> dict[str, Any]:
     return {
-        "id": record.id if record else None,
+        "id": _row_id(present),
         "table_name": item.table,
         "record_id": item.record_id,
         "owner": item.owner,
@@ -182,7 +173,7 @@ def _row(item: Item, record: Record | None) -> dict[str, Any]:
         "version": item.version,
         "deleted": item.data is None,
         "data": item.data,
-        "size": len(item.data.encode()) if item.data is not None else 0,
+        "size": size_of(item.data),
         "waiting": False,
         "changed_at": clock.now(),
     }

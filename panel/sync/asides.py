@@ -1,8 +1,10 @@
 """Records set aside: they could not be taken, with the reason; shown, retried, never in the way."""
 
 from collections.abc import Sequence
+from enum import Enum
+from itertools import accumulate
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from panel import clock
@@ -13,12 +15,26 @@ from panel.preferences.activity import What
 from panel.preferences.actor import Actor
 from panel.sync.arrivals import Outcome, Problem, Rule, pulled_by, pushed_by, take
 from panel.sync.batches import Item
+from panel.sync.counting import lock_clock
 from panel.sync.models import Record, SetAside
+from panel.sync.streams import LARGEST_BATCH_BYTES
+from panel.sync.writes import Key
 from panel.words import say
 
 # A record that did not fit so often waits for a person, or for its next version.
 MOST_TRIES = 20
 _AT_ONCE = 200
+# Nothing of it could be kept, so there is nothing to try again.
+UNREADABLE = "unreadable"
+
+
+class Tried(Enum):
+    """What came of trying a record again."""
+
+    TAKEN = "taken"
+    REFUSED = "refused"
+    # One of our own, that the primary has to take.
+    QUEUED = "queued"
 
 
 def take_or_set_aside(session: Session, source: int, items: Sequence[Item], rule: Rule) -> Outcome:
@@ -38,7 +54,7 @@ def set_aside(session: Session, source: int, item: Item, problem: Problem) -> No
     query = select(SetAside).where(SetAside.source == source)
     query = query.where(SetAside.table_name == item.table, SetAside.record_id == item.record_id)
     row = session.scalar(query)
-    if row is not None and row.version > item.version:
+    if row is not None and row.version > item.version and problem.reason != UNREADABLE:
         return
     now = clock.now()
     if row is None:
@@ -47,23 +63,39 @@ def set_aside(session: Session, source: int, item: Item, problem: Problem) -> No
         session.add(row)
     row.tries = row.tries + 1 if row.version == item.version else 1
     row.owner, row.to, row.version = item.owner, item.to, item.version
-    row.deleted, row.data = item.data is None, item.data
+    row.deleted = item.data is None and problem.reason != UNREADABLE
+    row.data = item.data
     row.reason, row.reason_values, row.last_at = problem.reason, dict(problem.values), now
     session.flush()
+
+
+def note_unreadable(session: Session, source: int, key: Key, what: str) -> tuple[Item, Problem]:
+    """Note that server ``source`` sent a record of which nothing can be kept, and return the note.
+
+    Whatever version of it can be read takes its place.
+    """
+    item, problem = Item(0, *key, source, None, 0, None), Problem(UNREADABLE, {"what": what})
+    set_aside(session, source, item, problem)
+    return item, problem
 
 
 def retry(session: Session, source: int, rule: Rule) -> int:
     """Try again what came from ``source``, oldest first, a bounded number; return how many fit."""
     query = select(SetAside).where(SetAside.source == source, SetAside.left_out_at.is_(None))
-    rows = session.scalars(
-        query.where(SetAside.tries < MOST_TRIES).order_by(SetAside.last_at).limit(_AT_ONCE)
-    ).all()
+    query = query.where(SetAside.tries < MOST_TRIES, SetAside.reason != UNREADABLE)
+    query = query.order_by(SetAside.last_at, SetAside.id).limit(_AT_ONCE)
+    length = func.coalesce(func.length(SetAside.data), 0)
+    lengths = session.scalars(query.with_only_columns(length)).all()
+    fitting = sum(total <= LARGEST_BATCH_BYTES for total in accumulate(lengths))
+    rows = session.scalars(query.limit(max(fitting, 1))).all()
     items = [_item(row) for row in rows]
     return len(take_or_set_aside(session, source, items, rule).taken) if items else 0
 
 
-def try_again(session: Session, actor: Actor, aside_id: int) -> bool:
-    """Try one record at once, as often as asked; return whether it fits now. Raise NotFound."""
+def try_again(session: Session, actor: Actor, aside_id: int) -> Tried:
+    """Try one record at once, as often as asked, and return what came of it. Raise NotFound."""
+    # The clock before the row, as every run locks them: else each could wait for the other.
+    lock_clock(session)
     row = _row(session, aside_id)
     _record(session, actor, What.SET_ASIDE_RETRIED, row)
     row.left_out_at = None
@@ -71,8 +103,11 @@ def try_again(session: Session, actor: Actor, aside_id: int) -> bool:
     own_sync_id = settings.sync_id or 0
     if row.source == own_sync_id:
         return _send_again(session, row)
+    if row.reason == UNREADABLE:
+        return Tried.REFUSED
     rule = pushed_by(row.source) if settings.is_primary else pulled_by(own_sync_id)
-    return not take_or_set_aside(session, row.source, [_item(row)], rule).refused
+    refused = take_or_set_aside(session, row.source, [_item(row)], rule).refused
+    return Tried.REFUSED if refused else Tried.TAKEN
 
 
 def leave_out(session: Session, actor: Actor, aside_id: int) -> None:
@@ -83,16 +118,15 @@ def leave_out(session: Session, actor: Actor, aside_id: int) -> None:
         _record(session, actor, What.SET_ASIDE_LEFT_OUT, row)
 
 
-def _send_again(session: Session, row: SetAside) -> bool:
-    """A record of our own that the primary set aside goes up with the next push."""
+def _send_again(session: Session, row: SetAside) -> Tried:
+    """A record of our own goes up with the next push; once the primary took it, the note goes."""
     session.execute(
         update(Record)
         .where(Record.table_name == row.table_name, Record.record_id == row.record_id)
         .where(Record.owner == row.owner)
         .values(waiting=True)
     )
-    session.delete(row)
-    return True
+    return Tried.QUEUED
 
 
 def forget(session: Session, source: int, items: Sequence[Item]) -> None:

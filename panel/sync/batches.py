@@ -92,7 +92,7 @@ def unpack(batch: Any) -> list[Item]:
     fields = Fields(batch)
     order, packed_shapes = _order(fields.list("order")), fields.list("shapes")
     counts = Counter(order)
-    # Before anything is done for each of them: whoever sends this did not prove yet who they are.
+    # Before anything is done for each of them: a few bytes can name very many.
     if len(counts) != len(packed_shapes) or max(counts, default=-1) >= len(packed_shapes):
         raise BadMessage("the order names other shapes than there are")
     room = LARGEST_DATA

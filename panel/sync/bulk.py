@@ -22,6 +22,8 @@ from panel.words import say
 
 # One commit for so many lines or so many bytes, whichever comes first.
 BATCH_LINES, BATCH_BYTES = 500, 4 * 1024 * 1024
+# So many rows are in memory at once on the way out, each of at most 1 MiB.
+_ROWS_AT_ONCE = 50
 # JSON may need six bytes for a character that takes one when it is kept ("\u0041").
 LONGEST_LINE_BYTES = 6 * LARGEST_RECORD_BYTES
 _NAMES = {"table", "id", "data", "to", "deleted"}
@@ -65,7 +67,8 @@ def as_write(line: Any) -> Write:
     if unknown:
         raise Invalid({"record": say("There is no field %(name)s.", name=unknown[0][:80])})
     deleted, data = line.get("deleted", False), line.get("data")
-    if deleted not in (True, False) or (isinstance(deleted, int) and type(deleted) is not bool):
+    # 1 and 1.0 are as good as true to Python, but not in JSON.
+    if type(deleted) is not bool:
         raise Invalid({"deleted": say("Must be true or false.")})
     if deleted == (data is not None):
         raise Invalid({"data": say("Give either data or deleted, not both and not neither.")})
@@ -102,7 +105,7 @@ def export_records(session: Session, table: str | None = None) -> Iterator[Recor
     query = select(Record).where(~Record.deleted).order_by(Record.table_name, Record.record_id)
     if table is not None:
         query = query.where(Record.table_name == table)
-    yield from session.scalars(query.execution_options(yield_per=BATCH_LINES))
+    yield from session.scalars(query.execution_options(yield_per=_ROWS_AT_ONCE))
 
 
 def write_lines(records: Iterable[Record], file: BinaryIO) -> int:

@@ -26,6 +26,14 @@ MOST_APPLICANTS = 1_000
 
 
 @dataclass(frozen=True)
+class Proof:
+    """That a caller knows a secret of ``row``; None where it is the shared pair."""
+
+    row: Server | None
+    by_password: bool
+
+
+@dataclass(frozen=True)
 class Caller:
     """A satellite that proved who it is. ``about`` is None where its digest said all is known."""
 
@@ -34,31 +42,32 @@ class Caller:
     by_password: bool
 
 
-def recognise(
-    session: Session,
-    doorkeeper: Doorkeeper,
-    credentials: Pair | DeviceToken,
-    about: About | str,
-    address: str,
-) -> Caller:
-    """Return who calls, without changing anything. Raise SyncRefusal."""
+def prove(
+    session: Session, doorkeeper: Doorkeeper, credentials: Pair | DeviceToken, address: str
+) -> Proof:
+    """Check the credentials alone, before anything else of a request is read. Raise SyncRefusal."""
+    if not session.get_one(Settings, 1).is_primary:
+        # It knows no pair of a satellite, and would take every one for wrong.
+        raise SyncRefusal("not_a_primary")
     if isinstance(credentials, DeviceToken):
-        server = find_device(session, credentials)
-        if isinstance(about, str):
-            _check_digest(session, server, about)
-            return Caller(server.id, None, False)
-        return Caller(server.id, about, False)
+        return Proof(find_device(session, credentials), by_password=False)
+    return Proof(doorkeeper.check_pair(session, credentials, address), by_password=True)
+
+
+def identify(session: Session, proof: Proof, about: About | str, address: str) -> Caller:
+    """Return who calls, without changing anything. Raise SyncRefusal."""
     if isinstance(about, str):
-        raise SyncRefusal("identity_wanted")
-    own_row = doorkeeper.check_pair(session, credentials, address)
-    stated = find_server(session, about.sync_id)
-    if own_row is None and stated is not None and stated.password_hash is not None:
-        # It has a pair of its own, and the shared one does not stand for it.
-        raise SyncRefusal("site_name_not_found")
-    row = own_row or stated
+        if proof.by_password or proof.row is None:
+            raise SyncRefusal("identity_wanted")
+        _check_digest(session, proof.row, about)
+        return Caller(proof.row.id, None, False)
+    row = proof.row or find_server(session, about.sync_id)
     if row is None:
         raise Stranger(about, address)
-    return Caller(row.id, about, True)
+    if proof.row is None and row.password_hash is not None:
+        # It has a pair of its own, and the shared one does not stand for it.
+        raise SyncRefusal("site_name_not_found")
+    return Caller(row.id, about, proof.by_password)
 
 
 class Stranger(SyncRefusal):

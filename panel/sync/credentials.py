@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from panel import clock
 from panel.keys import hash_token, same
-from panel.models import Server, Settings, searchable
+from panel.models import NAME_LENGTH, Server, Settings, searchable
 from panel.preferences.passwords import verify_secret
 from panel.sync.refusals import SyncRefusal
 
@@ -73,16 +73,37 @@ def find_server(session: Session, sync_id: int) -> Server | None:
     return session.scalar(query)
 
 
+class _Tries:
+    """When the last wrong pairs came, by whatever they are counted by."""
+
+    def __init__(self) -> None:
+        self._wrong: OrderedDict[str, deque[datetime]] = OrderedDict()
+
+    def count(self, key: str) -> None:
+        self._wrong.setdefault(key, deque(maxlen=MOST_WRONG)).append(clock.now())
+        self._wrong.move_to_end(key)
+        _trim(self._wrong, _MOST_ADDRESSES)
+
+    def seconds_closed(self, key: str) -> int:
+        """Return for how long nothing more is heard; 0 if it is."""
+        now, wrong = clock.now(), self._wrong.get(key)
+        if wrong and len(wrong) == MOST_WRONG and now - wrong[0] < WINDOW:
+            return int((wrong[0] + WINDOW - now).total_seconds()) + 1
+        return 0
+
+
 class Doorkeeper:
     """Checks pairs, and stops hearing an address that gave too many wrong ones.
 
     One for each process. A pair that was right is remembered (as a digest), since v5 sends it with
-    every request and argon2 is slow on purpose.
+    every request and argon2 is slow on purpose. It passes a closed door too: behind one address may
+    sit many sites, and one that is wrong shall not shut out the others. Nobody can find out a
+    password that way, since tries at a closed door close it to their user name altogether.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._wrong: OrderedDict[str, deque[datetime]] = OrderedDict()
+        self._by_address, self._by_name = _Tries(), _Tries()
         self._right: OrderedDict[str, None] = OrderedDict()
 
     def check_pair(self, session: Session, pair: Pair, address: str) -> Server | None:
@@ -90,41 +111,25 @@ class Doorkeeper:
 
         Raise SyncRefusal: too_many_tries, site_name_not_found, site_incorrect_password.
         """
-        self._refuse_if_closed(address)
         owner, password_hash = _find_pair(session, pair.user_name)
-        if password_hash is None:
-            self._count(address)
-            raise SyncRefusal("site_name_not_found")
-        if not self._is_right(password_hash, pair.wire_password):
-            self._count(address)
-            raise SyncRefusal("site_incorrect_password")
-        return owner
-
-    def _is_right(self, password_hash: str, wire_password: str) -> bool:
-        digest = hashlib.sha256(f"{password_hash} {wire_password}".encode()).hexdigest()
+        digest = hashlib.sha256(f"{password_hash} {pair.wire_password}".encode()).hexdigest()
+        name = f"{address} {searchable(pair.user_name)[:NAME_LENGTH]}"
         with self._lock:
-            if digest in self._right:
-                return True
-        if not verify_secret(password_hash, wire_password):
-            return False
+            if password_hash and digest in self._right and not self._by_name.seconds_closed(name):
+                return owner
+            if seconds := self._by_address.seconds_closed(address):
+                self._by_name.count(name)
+                raise SyncRefusal("too_many_tries", seconds=seconds)
+        if password_hash is None or not verify_secret(password_hash, pair.wire_password):
+            with self._lock:
+                self._by_address.count(address)
+                self._by_name.count(name)
+            code = "site_name_not_found" if password_hash is None else "site_incorrect_password"
+            raise SyncRefusal(code)
         with self._lock:
             self._right[digest] = None
             _trim(self._right, _MOST_KNOWN)
-        return True
-
-    def _refuse_if_closed(self, address: str) -> None:
-        now = clock.now()
-        with self._lock:
-            wrong = self._wrong.get(address)
-            if wrong and len(wrong) == MOST_WRONG and now - wrong[0] < WINDOW:
-                seconds = int((wrong[0] + WINDOW - now).total_seconds()) + 1
-                raise SyncRefusal("too_many_tries", seconds=seconds)
-
-    def _count(self, address: str) -> None:
-        with self._lock:
-            self._wrong.setdefault(address, deque(maxlen=MOST_WRONG)).append(clock.now())
-            self._wrong.move_to_end(address)
-            _trim(self._wrong, _MOST_ADDRESSES)
+        return owner
 
 
 def _find_pair(session: Session, user_name: str) -> tuple[Server | None, str | None]:

@@ -1,7 +1,8 @@
 """The primary's side of an exchange: bytes in, bytes out. Nothing here knows of a web server."""
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,7 +30,7 @@ from panel.sync.messages import (
 )
 from panel.sync.models import Clock, Peer, Record
 from panel.sync.refusals import SyncRefusal
-from panel.sync.reports import note_exchange, note_refusal
+from panel.sync.reports import note_exchange, refusals_noted
 from panel.sync.wire import Body, read_body, write_body
 
 # Once so much is in an answer, the next stream waits for the next one.
@@ -59,44 +60,49 @@ class Primary:
         """
         body = Body(content, headers.get("Content-Encoding", ""))
         try:
-            message, status = self._answer(body, headers, address).to_json(), 200
+            with refusals_noted(self.database, address):
+                message, status = self._answer(body, headers, address).to_json(), 200
         except SyncRefusal as refusal:
-            note_refusal(self.database, refusal, address)
             message, status = _error(refusal), refusal.status
         answer = write_body(message, headers.get("Accept-Encoding", ""))
         encoding = {"Content-Encoding": answer.encoding} if answer.encoding else {}
         return Reply(status, encoding, answer.content)
 
     def _answer(self, body: Body, headers: Mapping[str, str], address: str) -> Answer:
-        try:
-            value = read_body(body)
-            _check_version(Fields(value))
-            request = Request.from_json(value)
-        except BadMessage as error:
-            raise SyncRefusal("bad_request", what=str(error)) from error
         credentials = read_authorization(headers.get("Authorization", ""))
         with self.database.reading() as session:
-            caller = callers.recognise(
-                session, self.doorkeeper, credentials, request.about, address
-            )
-        if request.mode is Mode.TEST:
-            return self._try(caller)
-        with self.database.writing() as session:
+            # Before the body is unpacked: a few bytes of a stranger's could fill the memory.
+            proof = callers.prove(session, self.doorkeeper, credentials, address)
+            request = _read_request(body)
+            with _marked(request):
+                caller = callers.identify(session, proof, request.about, address)
+        with _marked(request), self.database.writing() as session:
             server, peer, token = callers.admit(session, caller, Actor("", address, "sync"))
+            if request.mode is Mode.TEST:
+                session.rollback()
+                return Answer()
             answer = _exchange(session, server, peer, request, token)
             note_exchange(session, server, peer, request, answer)
         return answer
 
-    def _try(self, caller: callers.Caller) -> Answer:
-        with self.database.writing() as session:
-            try:
-                callers.admit(session, caller, Actor("", "", "sync"))
-            except SyncRefusal as refusal:
-                # What was tried is not how the satellite stands.
-                refusal.server_id = None
-                raise
-            session.rollback()
-        return Answer()
+
+@contextmanager
+def _marked(request: Request) -> Iterator[None]:
+    try:
+        yield
+    except SyncRefusal as refusal:
+        # What is only tried is not how the satellite stands.
+        refusal.is_trial = request.mode is Mode.TEST
+        raise
+
+
+def _read_request(body: Body) -> Request:
+    try:
+        value = read_body(body)
+        _check_version(Fields(value))
+        return Request.from_json(value)
+    except BadMessage as error:
+        raise SyncRefusal("bad_request", what=str(error)) from error
 
 
 def _check_version(fields: Fields) -> None:
@@ -135,14 +141,16 @@ def _exchange(session: Session, server: Server, peer: Peer, request: Request, to
 def _check_point(session: Session, server: Server, peer: Peer, request: Request) -> None:
     """Refuse where one side does not remember what the other one does (PROTOCOL.md, *Points*)."""
     is_last = request.point == peer.point
-    is_begun = bool(peer.point_begun) and request.point == peer.point_begun
+    is_begun = request.point == peer.point_begun
     is_lost_answer = request.point == peer.point_before and request.next_point == peer.point
+    # Both remember none before the first initialise, or after another protocol was spoken.
+    is_known = bool(request.point) and (is_last or is_begun or is_lost_answer)
     count = session.get_one(Clock, 1)
     cursors = _cursors(request)
     knows_more = max(cursors.values()) > count.seq
     followed = min(cursors[Stream.CENTRAL], cursors[Stream.ADDRESSED])
     missed = request.mode is Mode.NORMAL and followed < count.purged_seq
-    if not (is_last or is_lost_answer or is_begun) or knows_more or missed:
+    if not is_known or knows_more or missed:
         refusal = SyncRefusal("initialise_needed")
         refusal.server_id = server.id
         raise refusal

@@ -99,7 +99,10 @@ _REASONS: Mapping[str, Reason] = {
         say("Find out which is right, and change the other."),
     ),
     "waiting_to_be_added": Reason(
-        say("The primary has no server with Sync ID %(sync_id)s: it waits there to be added."),
+        say(
+            "The primary has no server with Sync ID %(sync_id)s: after a sync it waits there to be "
+            "added."
+        ),
         say("Ask whoever looks after the primary to add it, or correct the Sync ID."),
     ),
     "sync_disabled": Reason(
@@ -161,6 +164,10 @@ _REASONS: Mapping[str, Reason] = {
     "owned_by_another": Reason(
         say("There is a record of this name here that belongs to server %(owner)s."),
         say("Give one of the two another id in the application that made it, or leave it out."),
+    ),
+    "unreadable": Reason(
+        say("It cannot be kept as it is (%(what)s)."),
+        say("In the application, put it right, or leave it out."),
     ),
     "address_fixed": Reason(
         say("It was addressed to another server before, and cannot change that."),

@@ -5,6 +5,7 @@ nobody else may write it; an owner may address it to one other server, for as lo
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
 
@@ -24,6 +25,29 @@ from panel.words import say
 _KEYS_AT_ONCE = 500
 # Rows are written in bulk, which the session's own objects do not notice.
 _AS_IT_IS = {"populate_existing": True}
+
+
+# In the place of a text that is not loaded, since its size says that it is another one.
+ANOTHER = ""
+_COLUMNS = (
+    *(Record.id, Record.table_name, Record.record_id, Record.owner, Record.to, Record.version),
+    *(Record.deleted, Record.size, Record.waiting),
+)
+
+
+@dataclass(frozen=True)
+class Present:
+    """What is here under a key: of a record, what decides about the one that arrived.
+
+    ``data`` is None for a tombstone, and :data:`ANOTHER` where it is not what arrived.
+    """
+
+    owner: int
+    to: int | None
+    version: int
+    data: str | None
+    row_id: int | None = field(default=None, compare=False)
+    waiting: bool = field(default=False, compare=False)
 
 
 class OwnedByAnother(Refusal):
@@ -93,28 +117,59 @@ def write_records(session: Session, own_sync_id: int, writes: Sequence[Write]) -
     """
     texts = [check_write(write, own_sync_id) for write in writes]
     lock_clock(session)
-    draft = _Draft(find_records(session, [write.key for write in writes]), own_sync_id)
+    wanted = [(write.key, text) for write, text in zip(writes, texts, strict=True)]
+    draft = _Draft(find_records(session, wanted), own_sync_id)
     for write, text in zip(writes, texts, strict=True):
         draft.take(write, text)
     draft.save(session)
     return len(draft.changed)
 
 
-def find_records(session: Session, keys: Sequence[Key]) -> dict[Key, Record]:
-    """Return the records, tombstones too, that have one of ``keys``, as they are by now."""
-    found: dict[Key, Record] = {}
+def find_records(session: Session, arrived: Sequence[tuple[Key, str | None]]) -> dict[Key, Present]:
+    """Return what is here, tombstones too, under the keys of what ``arrived``: keys and texts.
+
+    Only as much of it comes into memory as what arrived has itself.
+    """
+    sizes: dict[Key, set[int]] = {}
+    for key, text in arrived:
+        sizes.setdefault(key, set()).add(size_of(text))
+    found: dict[Key, Present] = {}
+    keys = list(sizes)
     for start in range(0, len(keys), _KEYS_AT_ONCE):
-        key = tuple_(Record.table_name, Record.record_id)
-        query = select(Record).where(key.in_(keys[start : start + _KEYS_AT_ONCE]))
-        for record in session.scalars(query, execution_options=_AS_IT_IS):
-            found[record.table_name, record.record_id] = record
+        found |= _find(session, keys[start : start + _KEYS_AT_ONCE], sizes)
     return found
+
+
+def _find(
+    session: Session, keys: Sequence[Key], sizes: Mapping[Key, set[int]]
+) -> dict[Key, Present]:
+    columns = select(*_COLUMNS).where(tuple_(Record.table_name, Record.record_id).in_(keys))
+    rows = {(row.table_name, row.record_id): row for row in session.execute(columns)}
+    alike = [row.id for key, row in rows.items() if not row.deleted and row.size in sizes[key]]
+    query = select(Record.id, Record.data).where(Record.id.in_(alike))
+    texts = {row.id: row.data for row in session.execute(query)} if alike else {}
+    return {
+        key: Present(
+            row.owner,
+            row.to,
+            row.version,
+            None if row.deleted else texts.get(row.id, ANOTHER),
+            row.id,
+            row.waiting,
+        )
+        for key, row in rows.items()
+    }
+
+
+def size_of(text: str | None) -> int:
+    """Return the ``size`` of a record with this text."""
+    return 0 if text is None else len(text.encode())
 
 
 class _Draft:
     """The rows as they will be, in the order in which they change."""
 
-    def __init__(self, found: dict[Key, Record], own_sync_id: int) -> None:
+    def __init__(self, found: dict[Key, Present], own_sync_id: int) -> None:
         self._found = found
         self._own_sync_id = own_sync_id
         # By key, since a later write of the same record replaces the earlier one.
@@ -131,14 +186,14 @@ class _Draft:
                 return
         self.changed.pop(write.key, None)
         self.changed[write.key] = {
-            "id": record.id if record else None,
+            "id": record.row_id if record else None,
             "table_name": write.table,
             "record_id": write.record_id,
             "owner": self._own_sync_id,
             "to": present["to"] if present else write.to,
             "deleted": text is None,
             "data": text,
-            "size": len(text.encode()) if text is not None else 0,
+            "size": size_of(text),
             # The primary has nobody above it to send to.
             "waiting": self._own_sync_id != PRIMARY_SYNC_ID,
             "changed_at": clock.now(),
@@ -180,7 +235,7 @@ def save_rows(session: Session, rows: Sequence[dict[str, Any]]) -> None:
         session.execute(update(Record), old)
 
 
-def _values(record: Record) -> dict[str, Any]:
+def _values(record: Present) -> dict[str, Any]:
     return {"owner": record.owner, "to": record.to, "data": record.data}
 
 

@@ -49,6 +49,8 @@ class SyncRefusal(Exception):
         self.values = values
         # The row of the caller, once it is known that it speaks for it.
         self.server_id: int | None = None
+        # Somebody only tries whether a sync would be let in: nothing of it is written down.
+        self.is_trial = False
 
     @property
     def status(self) -> int:

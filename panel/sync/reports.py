@@ -1,8 +1,12 @@
 """What a primary writes down of its satellites' exchanges: contact, success, runs, refusals."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnection
 from sqlalchemy.orm import Session
 
 from panel import clock
@@ -25,6 +29,8 @@ _SILENT = {
     "too_many_tries",
 }
 _NEWS_AGAIN_AFTER = timedelta(hours=1)
+# Locked by another writer for too long, or every connection in use.
+_BUSY = (OperationalError, NoConnection)
 
 
 def note_exchange(
@@ -72,9 +78,26 @@ def _note_run(
         run.ended_at, run.result = clock.now(), "well"
 
 
-def note_refusal(database: Database, refusal: SyncRefusal, address: str) -> None:
-    """Write down a refusal in a transaction of its own, since the one it came from is undone."""
-    if refusal.code in _SILENT:
+@contextmanager
+def refusals_noted(database: Database, address: str) -> Iterator[None]:
+    """Write down the refusal that the block raises, for a call from ``address``.
+
+    Where the database was busy for longer than anybody should wait, while it worked or while this
+    was written down, the refusal is ``site_auth_timeout``.
+    """
+    try:
+        try:
+            yield
+        except SyncRefusal as refusal:
+            _note_refusal(database, refusal, address)
+            raise
+    except _BUSY as error:
+        raise SyncRefusal("site_auth_timeout") from error
+
+
+def _note_refusal(database: Database, refusal: SyncRefusal, address: str) -> None:
+    # In a transaction of its own, since the one it came from is undone.
+    if refusal.code in _SILENT or refusal.is_trial:
         return
     with database.writing() as session:
         if isinstance(refusal, Stranger):
@@ -105,6 +128,8 @@ def _note_on_row(session: Session, refusal: SyncRefusal, server_id: int, address
     if (peer.refusal, peer.refusal_values) == (refusal.code, values):
         return
     peer.refusal, peer.refusal_values = refusal.code, values
+    if _refused_lately(session, server, refusal.code):
+        return
     now = clock.now()
     session.add(
         Run(
@@ -125,6 +150,13 @@ def _note_on_row(session: Session, refusal: SyncRefusal, server_id: int, address
         label=f"{server.sync_id} {server.name}",
         became={"code": refusal.code},
     )
+
+
+def _refused_lately(session: Session, server: Server, code: str) -> bool:
+    """A caller that is refused in turn for this and for that, or now and then, fills no table."""
+    runs = select(Run.id).where(Run.other == server.sync_id, Run.reason == code)
+    runs = runs.where(Run.result == "refused", Run.started_at > clock.now() - _NEWS_AGAIN_AFTER)
+    return session.scalar(runs.limit(1)) is not None
 
 
 def open_run(session: Session, sync_id: int) -> Run | None:

@@ -3,7 +3,7 @@
 import secrets
 from datetime import datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from panel import clock
@@ -70,6 +70,15 @@ def find_token(session: Session, secret: str) -> Token | None:
 def use_is_news(token: Token, moment: datetime) -> bool:
     """Say whether ``last_used_at`` is old enough to be worth a write."""
     return token.last_used_at is None or moment - token.last_used_at >= LAST_USED_STEP
+
+
+def note_use(session: Session, token_id: int, moment: datetime) -> None:
+    """Remember that a token was used, unless it was revoked since it was found."""
+    session.execute(
+        update(Token)
+        .where(Token.id == token_id, Token.revoked_at.is_(None))
+        .values(last_used_at=moment)
+    )
 
 
 def _checked_name(name: str) -> str:

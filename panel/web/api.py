@@ -69,7 +69,8 @@ def list_(table: str) -> Response:
     with services().database.reading() as session:
         records, more = list_records(session, table, after, limit)
         lines = [as_line(record) for record in records]
-    return json_answer({"records": lines, "next": lines[-1]["id"] if more else None})
+    # All that there was may be gone by now, and what was counted with it.
+    return json_answer({"records": lines, "next": lines[-1]["id"] if lines and more else None})
 
 
 @blueprint.post("/records")

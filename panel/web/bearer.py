@@ -6,7 +6,7 @@ from flask import Blueprint, Response, request
 
 from panel import clock
 from panel.errors import Refusal
-from panel.sync.tokens import find_token, use_is_news
+from panel.sync.tokens import find_token, note_use, use_is_news
 from panel.web.services import services
 from panel.words import say
 
@@ -37,7 +37,7 @@ def _check_token() -> None:
         raise TokenNeeded(say("Send a token: `sync-panel token add` makes one."))
     if use_is_news(token, clock.now()):
         with services().database.writing() as session:
-            session.merge(token).last_used_at = clock.now()
+            note_use(session, token.id, clock.now())
 
 
 def _name_the_scheme(response: Response) -> Response:

@@ -40,8 +40,13 @@ def show() -> ResponseReturnValue:
 def try_again(aside_id: int) -> ResponseReturnValue:
     """Try one record at once; one of our own goes up with the next push."""
     with services().database.writing() as session:
-        fits = asides.try_again(session, actor(), aside_id)
-    return _done(aside_id, _("Done: it was taken.") if fits else _("It still cannot be taken."))
+        tried = asides.try_again(session, actor(), aside_id)
+    said = {
+        asides.Tried.TAKEN: _("Done: it was taken."),
+        asides.Tried.REFUSED: _("It still cannot be taken."),
+        asides.Tried.QUEUED: _("It will be sent again with the next sync."),
+    }
+    return _done(aside_id, said[tried])
 
 
 @blueprint.post("/<int:aside_id>/leave-out")

@@ -8,7 +8,6 @@ from panel.sync import wire
 from panel.sync.primary import Primary
 from panel.sync.v5 import primary as v5
 from panel.web.csrf import protect
-from panel.web.programs import read_body
 from panel.web.services import services_of
 
 NAME = "primary"
@@ -40,12 +39,14 @@ def call_v5(name: str) -> Response:
     """Answer one call of mSupply Sync v5, whose client sends JSON without saying so."""
     if not v5.is_call(request.method, name):
         abort(404)
+    # Not more than is ever needed, and unpacked only once it is known who calls.
+    request.max_content_length = v5.LARGEST_BODY_BYTES
     call = v5.Request(
         name=name,
         method=request.method,
         query=request.args,
         headers={header.lower(): value for header, value in request.headers},
-        body=read_body(v5.LARGEST_BODY_BYTES),
+        body=request.get_data(cache=False),
         address=request.remote_addr or "",
     )
     primary = _primary()

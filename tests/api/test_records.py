@@ -13,7 +13,7 @@ from panel.models import Settings
 from panel.preferences.actor import Actor
 from panel.sync.records import put_record
 from panel.sync.tokens import list_tokens, revoke_token
-from panel.web import api
+from panel.web import api, bearer
 from tests.api.conftest import Application
 
 
@@ -237,6 +237,30 @@ def test_a_revoked_token_ends_at_once(application: Application, database: Databa
         assert list_tokens(session)[0].last_used_at is not None
         revoke_token(session, Actor("asha"), "Dispensary")
     assert error_of(application.call("GET", "/changes")) == (401, "token_needed")
+
+
+def test_a_token_revoked_while_it_is_used_stays_revoked(
+    application: Application, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def revoked_meanwhile(*_: object) -> bool:
+        with database.writing() as session:
+            revoke_token(session, Actor("asha"), "Dispensary")
+        return True
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bearer, "use_is_news", revoked_meanwhile)
+        application.call("GET", "/changes")
+    assert error_of(application.call("GET", "/changes")) == (401, "token_needed")
+    with database.reading() as session:
+        (token,) = list_tokens(session)
+    assert (token.revoked_at is not None, token.last_used_at) == (True, None)
+
+
+def test_a_table_that_is_emptied_while_it_is_listed(
+    application: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "list_records", lambda *_: ([], True))
+    assert application.get("/records/item") == {"records": [], "next": None}
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,14 @@ from dataclasses import replace
 from threading import Barrier, Thread
 from typing import TypeVar
 
+import pytest
 from sqlalchemy.orm import Session
 
 from panel.db import Database
 from panel.errors import Refusal
 from panel.keys import Vault
 from panel.models import Server, Settings
+from panel.preferences import passwords
 from panel.preferences.activity import What, search
 from panel.preferences.actor import Actor
 from panel.preferences.parameters import Parameters, save_parameters
@@ -81,6 +83,18 @@ def at_once(*acts: Callable[[], T]) -> tuple[list[T], list[Refusal]]:
         thread.join()
     assert broken == []
     return done, refused
+
+
+def meanwhile(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
+    """Let something happen once, while the next password or code is compared."""
+    verify, once = passwords.verify_secret, [happens]
+
+    def compare(secret_hash: str, secret: str) -> bool:
+        if once:
+            once.pop()()
+        return verify(secret_hash, secret)
+
+    monkeypatch.setattr("panel.preferences.passwords.verify_secret", compare)
 
 
 def happened(database: Database, what: What) -> int:

@@ -8,9 +8,9 @@ from panel.models import Person
 from panel.preferences import activity, passwords
 from panel.preferences.activity import What, search
 from panel.preferences.actor import Actor
-from panel.preferences.people import add_person, check_sign_in, disable, set_up
+from panel.preferences.people import add_person, check_sign_in, disable, set_password, set_up
 from tests.preferences.conftest import MovedClock
-from tests.preferences.steps import SETTER_UP, at_once, happened
+from tests.preferences.steps import SETTER_UP, at_once, happened, meanwhile
 
 PASSWORD = "a long password"
 HERE, THERE = "192.0.2.7", "192.0.2.8"
@@ -70,7 +70,7 @@ def test_an_unknown_name_takes_the_same_work(
         checked.append(secret_hash.split("$")[1:4])
         return verify(secret_hash, secret)
 
-    monkeypatch.setattr("panel.preferences.sign_in.verify_secret", counted)
+    monkeypatch.setattr("panel.preferences.passwords.verify_secret", counted)
     wrong(database, "Asha", HERE)
     wrong(database, "Nobody", HERE)
     assert len(checked) == 2
@@ -123,6 +123,34 @@ def test_wrong_ones_at_once_are_all_counted(database: Database, database_url: st
     kinds = sorted(type(refusal).__name__ for refusal in refused)
     assert kinds == ["Invalid", "Invalid", "Throttled", "Throttled"]
     assert happened(database, What.SIGN_IN_FAILED) == 5
+
+
+def test_others_write_while_a_password_is_compared(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meanwhile(monkeypatch, lambda: wrong(database, "Nobody", THERE))
+    check_sign_in(database, "Asha", PASSWORD, HERE)
+    assert happened(database, What.SIGN_IN_FAILED) == 1
+
+
+def test_the_right_one_is_not_heard_if_the_door_closed_while_it_was_compared(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meanwhile(monkeypatch, lambda: wrong(database, "Asha", THERE, 5))
+    with pytest.raises(Throttled):
+        check_sign_in(database, "Asha", PASSWORD, HERE)
+
+
+def test_a_password_that_was_changed_while_it_was_compared_does_not_let_in(
+    database: Database, monkeypatch: pytest.MonkeyPatch, person: Person
+) -> None:
+    def change() -> None:
+        with database.writing() as session:
+            set_password(session, SETTER_UP, person.id, "another password")
+
+    meanwhile(monkeypatch, change)
+    with pytest.raises(Invalid):
+        check_sign_in(database, "Asha", PASSWORD, HERE)
 
 
 def test_other_names_at_a_closed_door_fill_no_table(database: Database) -> None:

@@ -20,7 +20,7 @@ from panel.preferences.unlock import (
     try_code,
 )
 from tests.preferences.conftest import MovedClock
-from tests.preferences.steps import SETTER_UP, at_once, happened
+from tests.preferences.steps import SETTER_UP, at_once, happened, meanwhile
 
 CODE = "a long enough code"
 MINUTES = 15
@@ -130,6 +130,25 @@ def test_whatever_is_sent_as_a_code_is_only_wrong(site: Database, asha: Actor, c
     with pytest.raises(Invalid):
         try_code(site, asha, code, MINUTES)
     assert happened(site, What.WRONG_CODE) == 1
+
+
+def test_others_write_while_a_code_is_compared_and_what_they_did_counts(
+    site: Database, asha: Actor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ben = join(site, "Ben", "192.0.2.2")
+    meanwhile(monkeypatch, lambda: wrong(site, ben))
+    try_code(site, asha, CODE, MINUTES)
+    assert happened(site, What.WRONG_CODE) == 1
+    meanwhile(monkeypatch, lambda: wrong(site, asha, 5))
+    closed(site, asha)
+
+    def change() -> None:
+        with site.writing() as session:
+            set_code(session, SETTER_UP, "another long code")
+
+    meanwhile(monkeypatch, change)
+    with pytest.raises(Invalid):
+        try_code(site, ben, CODE, MINUTES)
 
 
 # --- who may --------------------------------------------------------------------------------------

@@ -83,6 +83,7 @@ def test_an_empty_file_is_no_error(database: Database) -> None:
         b'{"table": "item", "id": "1", "data": []}\n',
         b'{"table": "item", "id": "1", "data": {}, "deleted": true}\n',
         b'{"table": "item", "id": "1", "deleted": 1}\n',
+        b'{"table": "item", "id": "1", "deleted": 1.0}\n',
         b'{"table": "", "id": "1", "data": {}}\n',
         b'{"table": "item", "id": "1", "data": {"weight": NaN}}\n',
         b'{"table": "item", "id": "1", "data": {}, "price": 3}\n',

@@ -1,21 +1,34 @@
 """The exchange in one process: every direction, repeats, lost answers, restores, refusals."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnection
 
 from panel import clock
 from panel.models import Server, Settings
 from panel.preferences.activity import search
 from panel.preferences.actor import Actor
 from panel.preferences.servers import clear_hardware, remove_servers
-from panel.sync import asides, callers
+from panel.preferences.shared_password import wire_password
+from panel.sync import asides, callers, reports
 from panel.sync.applicants import add_applicant, list_applicants
-from panel.sync.messages import About
-from panel.sync.models import Clock, Link, Peer
-from panel.sync.refusals import SyncRefusal
+from panel.sync.conversation import basic, read_error
+from panel.sync.counting import lock_clock
+from panel.sync.credentials import Pair
+from panel.sync.messages import About, Mode, Request
+from panel.sync.models import Clock, Link, Peer, SetAside
+from panel.sync.refusals import PASSING, SyncRefusal
+from panel.sync.transport import Response
+from panel.sync.wire import write_body
 from tests.conftest import NewDatabase
 from tests.sync.together import (
+    PASSWORD,
     PRIMARY_NAME,
     PRIMARY_STORE,
     CutBefore,
@@ -241,12 +254,65 @@ def test_a_record_set_aside_fits_once_its_key_is_free(
     assert kadavu.sync().set_aside == 1
     (aside,) = primary.asides()
     with primary.database.writing() as session:
-        assert not asides.try_again(session, ASHA, aside.id)
+        assert asides.try_again(session, ASHA, aside.id) is asides.Tried.REFUSED
     _forget(primary, "taken")
     with primary.database.writing() as session:
-        assert asides.try_again(session, ASHA, aside.id)
+        assert asides.try_again(session, ASHA, aside.id) is asides.Tried.TAKEN
     assert primary.get("taken") == {"whose": "kadavu's"}
     assert primary.asides() == []
+
+
+def test_one_of_our_own_is_sent_again_and_its_note_goes_once_the_primary_took_it(
+    primary: PrimarySide, kadavu: SatelliteSide
+) -> None:
+    primary.put("taken", {"whose": "the primary's"})
+    kadavu.put("taken", {"whose": "kadavu's"})
+    kadavu.sync()
+    (own,) = [one for one in kadavu.asides() if one.source == 7]
+    with kadavu.database.writing() as session:
+        assert asides.try_again(session, ASHA, own.id) is asides.Tried.QUEUED
+    assert own.id in [one.id for one in kadavu.asides()]
+    assert kadavu.sync().pushed == 1
+    assert own.id in [one.id for one in kadavu.asides()]
+    _forget(primary, "taken")
+    with kadavu.database.writing() as session:
+        asides.try_again(session, ASHA, own.id)
+    kadavu.sync()
+    assert primary.get("taken") == {"whose": "kadavu's"}
+    assert own.id not in [one.id for one in kadavu.asides()]
+
+
+def test_a_person_who_tries_again_waits_for_a_run_and_holds_up_none(
+    primary: PrimarySide, kadavu: SatelliteSide
+) -> None:
+    primary.put("taken", {})
+    kadavu.put("taken", {"n": 1})
+    kadavu.sync()
+    if primary.database.engine.dialect.name == "sqlite":
+        pytest.skip("has one writer at a time")
+    (aside,) = primary.asides()
+    with primary.database.writing() as session:
+        asides.leave_out(session, ASHA, aside.id)
+    with primary.database.writing() as run, primary.database.writing() as person:
+        lock_clock(run)
+        person.execute(text("SET LOCAL lock_timeout = 50"))
+        with pytest.raises(OperationalError):
+            asides.try_again(person, ASHA, aside.id)
+        # What the run does next: the person has nothing locked that it would wait for.
+        run.get_one(SetAside, aside.id, with_for_update={"nowait": True})
+        person.rollback()
+
+
+def test_what_is_tried_again_is_bounded_in_bytes(
+    primary: PrimarySide, kadavu: SatelliteSide, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(4):
+        primary.put(f"taken{n}", {})
+        kadavu.put(f"taken{n}", {"long": "x" * 1_000})
+    kadavu.sync()
+    monkeypatch.setattr(asides, "LARGEST_BATCH_BYTES", 2_500)
+    kadavu.sync()
+    assert sorted(aside.tries for aside in primary.asides()) == [1, 1, 2, 2]
 
 
 def test_a_new_version_takes_the_place_of_the_one_set_aside_and_left_out_stays_so(
@@ -347,7 +413,105 @@ def test_a_satellite_that_missed_tombstones_is_told_to_initialise(
     assert kadavu.contents() == primary.contents()
 
 
+def test_a_satellite_that_spoke_another_protocol_before_is_told_to_initialise(
+    kadavu: SatelliteSide,
+) -> None:
+    with kadavu.database.writing() as session:
+        # As v5 leaves it: neither side has a point.
+        link = session.get_one(Link, 1)
+        link.initialise, link.protocol = "done", "own"
+    assert kadavu.sync().reason == "initialise_needed"
+
+
 # --- who calls ------------------------------------------------------------------------------------
+
+SHARED = {"Authorization": basic(Pair("shared", wire_password(PASSWORD)))}
+
+
+def refusal_of(primary: PrimarySide, body: bytes, headers: dict[str, str]) -> tuple[int, str]:
+    reply = primary.service.exchange(body, headers, "192.0.2.66")
+    error = read_error(Response(reply.status, reply.headers, reply.content, 0.0))
+    assert isinstance(error, SyncRefusal)
+    return reply.status, error.code
+
+
+def request_of(about: About, mode: Mode = Mode.BEGIN) -> bytes:
+    return write_body(Request(about, mode=mode).to_json(), "").content
+
+
+@pytest.mark.parametrize("authorization", ["", "Bearer 7.made-up", basic(Pair("shared", "wrong"))])
+def test_nothing_is_read_of_whoever_does_not_prove_who_they_are(
+    primary: PrimarySide, authorization: str
+) -> None:
+    damaged = {"Content-Encoding": "br"}
+    headers = {"Authorization": authorization}
+    assert refusal_of(primary, b"no brotli", damaged | headers)[0] == 401
+    assert refusal_of(primary, b"no brotli", damaged | SHARED) == (400, "bad_request")
+
+
+@pytest.mark.parametrize("error", [OperationalError("BEGIN", {}, Exception()), NoConnection()])
+@pytest.mark.parametrize(("module", "name"), [(callers, "admit"), (reports, "find_peer")])
+def test_a_busy_database_is_asked_again_and_nothing_stops(
+    primary: PrimarySide,
+    kadavu: SatelliteSide,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    module: Any,
+    name: str,
+) -> None:
+    def busy(*_: Any) -> None:
+        raise error
+
+    if module is reports:
+        # Refused, and the note of it is what finds the database busy.
+        with primary.database.writing() as session:
+            session.get_one(Server, 1).store = "KDV-10"
+    with monkeypatch.context() as patch:
+        patch.setattr(module, name, busy)
+        assert refusal_of(primary, request_of(kadavu_about()), SHARED) == (503, "site_auth_timeout")
+        assert kadavu.sync().reason in PASSING
+
+
+def test_a_server_that_is_no_primary_says_so_and_counts_no_wrong_try(
+    primary: PrimarySide, kadavu: SatelliteSide
+) -> None:
+    with primary.database.writing() as session:
+        session.get_one(Settings, 1).sync_id = 5
+        session.get_one(Settings, 1).password_hash = None
+    for _ in range(25):
+        answer = refusal_of(primary, request_of(kadavu_about()), SHARED)
+        assert answer == (403, "not_a_primary")
+    assert kadavu.sync().reason == "not_a_primary"
+
+
+def test_what_is_only_tried_is_not_written_down(primary: PrimarySide) -> None:
+    rotuma = About(9, "Rotuma", "ROT-01", "machine-9", "1", PRIMARY_NAME, PRIMARY_STORE)
+    other = About(7, "Kadavu", "KDV-01", "machine-7", "1", PRIMARY_NAME, PRIMARY_STORE)
+    for about, code in ((rotuma, "waiting_to_be_added"), (other, "identity_differs")):
+        assert refusal_of(primary, request_of(about, Mode.TEST), SHARED)[1] == code
+    with primary.database.reading() as session:
+        assert list_applicants(session) == []
+        assert search(session, what="sync_refused") == []
+    assert primary.runs() == []
+
+
+def test_refusals_in_turn_are_written_down_once_an_hour(
+    primary: PrimarySide, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse_in_turn() -> None:
+        for about in (replace(right, store="KDV-10"), replace(right, store="")) * 3:
+            assert refusal_of(primary, request_of(about), SHARED)[0] in (401, 409)
+
+    right = kadavu_about()
+    refuse_in_turn()
+    assert [run.reason for run in primary.runs()] == ["identity_differs", "site_has_no_store"]
+    with primary.database.reading() as session:
+        assert len(search(session, what="sync_refused")) == 2
+        assert session.get_one(Peer, 1).refusal == "site_has_no_store"
+    later = clock.now() + timedelta(hours=1, minutes=1)
+    monkeypatch.setattr(clock, "now", lambda: later)
+    refuse_in_turn()
+    assert len(primary.runs()) == 4
 
 
 def test_after_the_first_contact_the_password_is_no_longer_on_the_wire(

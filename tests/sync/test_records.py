@@ -44,6 +44,15 @@ def test_what_is_the_same_as_before_changes_nothing(database: Database) -> None:
     assert put(database, "a", {"stock": 2}).seq == first.seq + 1
 
 
+def test_of_what_is_here_only_what_may_be_the_same_comes_into_memory(database: Database) -> None:
+    put(database, "long", {"stock": "x" * 10_000})
+    put(database, "a", {"stock": 1})
+    long, a = ("item", "long"), ("item", "a")
+    with database.reading() as session:
+        found = records.find_records(session, [(long, None), (a, '{"stock":7}')])
+        assert (found[long].data, found[a].data) == (records.ANOTHER, '{"stock":1}')
+
+
 def test_a_delete_again_is_no_error_and_of_nothing_is(database: Database) -> None:
     put(database, "a", {})
     with database.writing() as session:

@@ -2,14 +2,17 @@
 
 import gzip
 import json
+from typing import Any
 
 import pytest
 
 from panel.db import Database
 from panel.models import PRIMARY_SYNC_ID, Server
-from panel.sync.models import Acknowledged, Peer, Run, SetAside
+from panel.preferences.actor import Actor
+from panel.sync.asides import Tried, try_again
+from panel.sync.models import Acknowledged, Peer, Record, Run, SetAside
 from panel.sync.records import delete_record, get_record, put_record
-from tests.v5.remote_site import SITE_ID, RemoteSite, change_of
+from tests.v5.remote_site import SITE_ID, Json, RemoteSite, change_of
 
 
 def put_central(database: Database, *ids: str, to: int | None = None) -> None:
@@ -219,6 +222,60 @@ def test_a_record_that_cannot_be_taken_holds_up_nothing(
         aside = session.query(SetAside).one()
         assert get_record(session, "stock", "s2").owner == PRIMARY_SYNC_ID
     assert (aside.source, aside.record_id, aside.reason) == (SITE_ID, "s2", "owned_by_another")
+
+
+def nested(depth: int) -> dict[str, Any]:
+    data: dict[str, Any] = {}
+    for _ in range(depth):
+        data = {"in": data}
+    return data
+
+
+@pytest.mark.parametrize(
+    ("bad", "shown"),
+    [
+        (change_of("bad", {"price": float("nan")}), "bad"),
+        (change_of("bad", {"half": "\ud800"}), "bad"),
+        (change_of("bad", nested(100)), "bad"),
+        (change_of("bad", {"long": "x" * 1024 * 1024}), "bad"),
+        (change_of("bad", None), "bad"),
+        (change_of("", {"n": 1}), ""),
+        (change_of("b\x00d", {"n": 1}), "b?d"),
+        (change_of("b" * 256, {"n": 1}), "b" * 255),
+        ({**change_of("bad", {"n": 1}), "tableName": ""}, "bad"),
+    ],
+)
+def test_a_record_that_nobody_could_keep_holds_up_nothing(
+    site: RemoteSite, database: Database, bad: Json, shown: str
+) -> None:
+    site.push(change_of("s1", {"quantity": 5}), bad, change_of("s3", {"quantity": 5}))
+    # Tried again at each push, were there anything to try.
+    site.push()
+    assert owned_by_site(database, "s1")
+    assert owned_by_site(database, "s3")
+    with database.writing() as session:
+        assert session.query(Record).count() == 2
+        aside = session.query(SetAside).one()
+        assert (aside.record_id, aside.reason, aside.tries) == (shown, "unreadable", 1)
+        assert (aside.data, aside.deleted) == (None, False)
+        assert try_again(session, Actor("asha"), aside.id) is Tried.REFUSED
+        assert session.query(Run).one().set_aside == 1
+
+
+def test_a_record_that_was_put_right_is_no_longer_set_aside(
+    site: RemoteSite, database: Database
+) -> None:
+    right, wrong = change_of("s1", {"quantity": 5}), change_of("s1", {"quantity": float("inf")})
+    site.push(wrong, right)
+    with database.reading() as session:
+        assert session.query(SetAside).count() == 0
+    site.push(wrong)
+    with database.reading() as session:
+        assert session.query(SetAside).count() == 1
+    site.push(change_of("s1", {"quantity": 6}))
+    with database.reading() as session:
+        assert session.query(SetAside).count() == 0
+    assert owned_by_site(database, "s1") == '{"quantity":6}'
 
 
 def test_the_primary_knows_what_waits_there_and_when_all_was_well(

@@ -8,13 +8,13 @@ from flask import Flask
 
 from panel.sync import wire
 from panel.sync.v5 import primary
-from tests.v5.remote_site import RemoteSite, change_of
+from tests.v5.remote_site import RemoteSite, change_of, error_of
 
 
 def test_an_exchange_answers_with_no_header_but_its_length(app: Flask) -> None:
     response = app.test_client().post("/sync/exchange", data=b"{}")
     assert set(response.headers.keys()) == {"Content-Length"}
-    assert json.loads(response.data)["error"]["code"] == "bad_request"
+    assert json.loads(response.data)["error"]["code"] == "site_name_not_found"
 
 
 def test_v5_answers_with_no_header_but_length_and_type(site: RemoteSite) -> None:
@@ -42,6 +42,18 @@ def test_a_push_may_be_compressed(site: RemoteSite) -> None:
         headers={"content-encoding": "gzip", "version": "14"},
     )
     assert response.get_json()["error"]["code"] == "site_name_not_found"
+
+
+def test_a_push_that_is_damaged_is_not_understood_and_a_strangers_is_not_even_read(
+    site: RemoteSite,
+) -> None:
+    damaged = {"content-encoding": "gzip"}
+    right = site.call("GET", "site").request.headers
+    for headers, code in ((right, "bad_request"), ({"version": "14"}, "site_name_not_found")):
+        response = site.client.post(
+            "/sync/v5/queued_records", data=b"no gzip", headers={**dict(headers), **damaged}
+        )
+        assert error_of(response)[1] == code
 
 
 @pytest.mark.parametrize("path", ["/sync/exchange", "/sync/v5/site", "/sync/v5/nothing"])

@@ -10,11 +10,12 @@ from flask import Flask
 from sqlalchemy import select
 from werkzeug.serving import make_server
 
+from panel import clock
 from panel.app import create_app
 from panel.config import Config
 from panel.db import Database, make_engine
 from panel.models import Activity, Server, Settings
-from panel.sync.models import Peer, Run
+from panel.sync.models import Applicant, Link, Loop, Peer, Run
 from tests.conftest import NewDatabase
 from tests.web.conftest import Browser
 from tests.web.sites import URL, make_primary, make_satellite, words
@@ -134,6 +135,40 @@ def test_who_may_not(
     assert "Test connection" not in viewer.get("/").text
     assert nobody.post("/sync/test").status_code in (303, 401)
     assert happened("refused_permission")
+
+
+def test_an_address_that_leads_to_no_primary(manager: Browser, primary_database: Database) -> None:
+    with primary_database.writing() as session:
+        settings = session.get_one(Settings, 1)
+        settings.sync_id, settings.password_hash = 8, None
+    answer = words(manager.post("/sync/test", htmx=True).text)
+    assert "The server at this address is not a primary." in answer
+    with primary_database.reading() as session:
+        assert list(session.scalars(select(Activity).where(Activity.what == "sync_refused")))
+
+
+def test_a_server_that_no_row_has_is_only_tried(
+    manager: Browser, primary_database: Database
+) -> None:
+    with primary_database.writing() as session:
+        session.get_one(Server, 1).removed_at = clock.now()
+    answer = words(manager.post("/sync/test", htmx=True).text)
+    assert "The primary has no server with Sync ID 7" in answer
+    with primary_database.reading() as session:
+        assert list(session.scalars(select(Applicant))) == []
+
+
+def test_where_the_last_sync_was_told_to_initialise(manager: Browser, database: Database) -> None:
+    with database.writing() as session:
+        session.get_one(Loop, 1).refusal = "initialise_needed"
+        session.get_one(Link, 1).initialise = "done"
+    answer = words(manager.post("/sync/test", htmx=True).text)
+    assert "un-lock and press Initialise" in answer
+    assert "Well" not in answer
+    with database.writing() as session:
+        # As that button leaves it.
+        session.get_one(Link, 1).initialise = "needed"
+    assert "Well" in words(manager.post("/sync/test", htmx=True).text)
 
 
 def test_another_machine_is_told_so(manager: Browser, primary_database: Database) -> None:

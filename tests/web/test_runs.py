@@ -40,6 +40,7 @@ def test_a_run_says_what_it_moved_and_how_it_ended(
     page = words(viewer.get("/runs").text)
     assert "3 1,200 0.9 kB ↑ 52 kB ↓ well 1 record set aside." in page
     assert "23 Nov 2026, 08:50" in page
+    assert " Bytes " in page
 
 
 @pytest.mark.usefixtures("satellite")
@@ -103,6 +104,8 @@ def test_a_primary_shows_those_of_one_satellite(
     add_run(database, time, other=7, pushed=77)
     add_run(database, time, other=8, pushed=88)
     everything = viewer.get("/runs").text
+    # Satellites count their bytes; here there is nothing to say of them.
+    assert "Bytes" not in everything
     assert ">77<" in everything
     assert ">88<" in everything
     one = viewer.get("/runs?server=7", htmx=True).text

@@ -86,6 +86,16 @@ def test_tried_again_it_goes_once_it_fits(
         assert session.scalars(select(Record)).one().owner == 1
 
 
+def test_one_of_our_own_will_be_sent_again(
+    manager: Browser, database: Database, aside: SetAside
+) -> None:
+    with database.writing() as session:
+        session.get_one(SetAside, aside.id).source = 7
+    answer = manager.post(f"/set-aside/{aside.id}/again", htmx=True)
+    assert "It will be sent again with the next sync." in words(answer.text)
+    assert find(database, aside) is not None
+
+
 def test_left_out_it_stays_in_the_list_and_is_counted_no_more(
     manager: Browser, aside: SetAside, happened: Callable[..., list[Activity]]
 ) -> None:

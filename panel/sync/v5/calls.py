@@ -10,14 +10,14 @@ from sqlalchemy.orm import Session
 from panel.models import PRIMARY_SYNC_ID
 from panel.sync import streams
 from panel.sync.arrivals import pushed_by
-from panel.sync.asides import retry
-from panel.sync.fields import BadMessage
+from panel.sync.asides import note_unreadable, retry
+from panel.sync.fields import BadMessage, Fields
 from panel.sync.models import Clock, Record
 from panel.sync.refusals import SyncRefusal
 from panel.sync.v5 import queue, runs
 from panel.sync.v5.changes import take_changes
 from panel.sync.v5.sites import Site
-from panel.sync.v5.wire import MOST_RECORDS, change_of, read_change, read_object
+from panel.sync.v5.wire import MOST_RECORDS, change_of, read_pushed
 
 USUAL_LIMIT = 500
 _HIGHEST = 2**63 - 1
@@ -26,7 +26,10 @@ _MOST_WAITING = 2**31 - 1
 
 @dataclass(frozen=True)
 class Request:
-    """One call: ``name`` is what follows ``/sync/v5/``; the names of ``headers`` are lower case."""
+    """One call: ``name`` is what follows ``/sync/v5/``; the names of ``headers`` are lower case.
+
+    ``body`` is as it came, still compressed.
+    """
 
     method: str
     name: str
@@ -42,7 +45,8 @@ class Calls:
 
     session: Session
     site: Site
-    request: Request
+    query: Mapping[str, str]
+    sent: Fields
 
     def who_am_i(self) -> dict[str, Any]:
         """GET site, with which a site begins its cycle."""
@@ -90,24 +94,25 @@ class Calls:
 
     def acknowledge(self) -> None:
         """POST acknowledged_records."""
-        ids = [one for one in read_object(self.request.body).list("syncIDs") if type(one) is str]
+        ids = [one for one in self.sent.list("syncIDs") if type(one) is str]
         dropped = queue.acknowledge(self.session, self.site.server, self.site.peer, ids)
         runs.note_pulled(self.session, self.site, "pulling_addressed", dropped)
 
     def push(self) -> dict[str, Any]:
         """POST queued_records: the batch is stored when it is answered, so that nothing is late."""
-        batch = read_object(self.request.body)
-        changes = batch.list("data")
-        if len(changes) > MOST_RECORDS:
+        entries = self.sent.list("data")
+        if len(entries) > MOST_RECORDS:
             raise BadMessage(f"data: more than {MOST_RECORDS} records")
-        left = max(batch.whole("queueLength", 0, _MOST_WAITING) - len(changes), 0)
+        left = max(self.sent.whole("queueLength", 0, _MOST_WAITING) - len(entries), 0)
         sync_id = self.site.server.sync_id
-        outcome = take_changes(
-            self.session, sync_id, sync_id, [read_change(one) for one in changes], False
-        )
+        changes, unusable = read_pushed(entries)
+        outcome = take_changes(self.session, sync_id, sync_id, changes, False)
+        outcome.refused += [
+            note_unreadable(self.session, sync_id, one.key, str(one)) for one in unusable
+        ]
         runs.note_pushed(self.session, self.site, outcome, left)
         self.site.peer.waiting_there = left
-        if not changes:
+        if not entries:
             retry(self.session, sync_id, pushed_by(sync_id))
         return {"integrationStarted": left == 0}
 
@@ -121,7 +126,7 @@ class Calls:
             raise SyncRefusal("initialise_needed")
 
     def _number(self, name: str, usual: int, lowest: int) -> int:
-        text = self.request.query.get(name, str(usual))
+        text = self.query.get(name, str(usual))
         number = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else -1
         if not lowest <= number <= _HIGHEST:
             raise BadMessage(f"{name}: not a whole number from {lowest} up")
@@ -140,3 +145,5 @@ CALLS: dict[tuple[str, str], Callable[[Calls], dict[str, Any] | None]] = {
     ("POST", "queued_records"): Calls.push,
     ("POST", "acknowledged_records"): Calls.acknowledge,
 }
+# An initialise has one too, of which nothing is asked.
+WITH_BODY = {("POST", "queued_records"), ("POST", "acknowledged_records")}

@@ -1,7 +1,6 @@
 """Changes as v5 tells of them, without owner or version, made into items that have both."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
@@ -9,19 +8,9 @@ from panel.sync.arrivals import Outcome, pushed_by
 from panel.sync.asides import take_or_set_aside
 from panel.sync.batches import Item
 from panel.sync.counting import lock_clock
-from panel.sync.records import find_records
+from panel.sync.records import Present, find_records
 from panel.sync.v5.wire import Change
 from panel.sync.writes import Key
-
-
-@dataclass(frozen=True)
-class _Newest:
-    """What is known of a record: what was here, or the change before in the same batch."""
-
-    owner: int
-    to: int | None
-    version: int
-    data: str | None
 
 
 def take_changes(
@@ -35,20 +24,17 @@ def take_changes(
     """
     # Locked before it is read what is there, since versions are counted on from that.
     clock = lock_clock(session)
-    found = find_records(session, [(change.table, change.record_id) for change in changes])
+    arrived = [((change.table, change.record_id), change.data) for change in changes]
+    found = find_records(session, arrived)
     spared = {key for key, record in found.items() if spare_waiting and record.waiting}
-    newest = {
-        key: _Newest(record.owner, record.to, record.version, record.data)
-        for key, record in found.items()
-    }
     wanted = [change for change in changes if (change.table, change.record_id) not in spared]
-    items = _items(wanted, newest, owner)
+    items = _items(wanted, dict(found), owner)
     # What is written here later shall have a higher version than what is taken now.
     clock.seq = max([clock.seq, *(item.version for item in items if spare_waiting)])
     return take_or_set_aside(session, source, items, pushed_by(owner))
 
 
-def _items(changes: Sequence[Change], newest: dict[Key, _Newest], owner: int) -> list[Item]:
+def _items(changes: Sequence[Change], newest: dict[Key, Present], owner: int) -> list[Item]:
     """Give each change a version; what changes nothing is left out.
 
     The order in which they come is the order in which they were written: each is newer than the
@@ -65,5 +51,5 @@ def _items(changes: Sequence[Change], newest: dict[Key, _Newest], owner: int) ->
         to = present.to if present is not None and present.owner == owner else None
         version = present.version + 1 if present is not None else 1
         items.append(Item(0, *key, owner, to, version, change.data))
-        newest[key] = _Newest(owner, to, version, change.data)
+        newest[key] = Present(owner, to, version, change.data)
     return items

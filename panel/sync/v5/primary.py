@@ -6,17 +6,16 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
-from sqlalchemy.exc import OperationalError
-
 from panel.db import Database
+from panel.sync.compression import Garbled, TooLarge, UnknownEncoding, unpack
 from panel.sync.credentials import Doorkeeper
-from panel.sync.fields import BadMessage
+from panel.sync.fields import BadMessage, Fields
 from panel.sync.reasons import explain
 from panel.sync.refusals import SyncRefusal
-from panel.sync.reports import note_refusal
+from panel.sync.reports import refusals_noted
 from panel.sync.v5 import sites
-from panel.sync.v5.calls import CALLS, Calls, Request
-from panel.sync.v5.wire import to_bytes
+from panel.sync.v5.calls import CALLS, WITH_BODY, Calls, Request
+from panel.sync.v5.wire import read_object, to_bytes
 
 # 1 024 records of the largest size would be a gigabyte; of the usual size they are half of one MiB.
 LARGEST_BODY_BYTES = 32 * 1024 * 1024
@@ -43,15 +42,12 @@ def is_call(method: str, name: str) -> bool:
 def answer(database: Database, doorkeeper: Doorkeeper, request: Request) -> Answer:
     """Return the answer to one call of a site; an error is an answer too."""
     try:
-        return _answer(database, doorkeeper, request)
+        with refusals_noted(database, request.address):
+            return _answer(database, doorkeeper, request)
     except SyncRefusal as refusal:
-        note_refusal(database, refusal, request.address)
         return _error_answer(refusal)
     except BadMessage as error:
         return _error_answer(SyncRefusal("bad_request", what=str(error)))
-    except OperationalError:
-        # The database was busy for longer than anybody should wait.
-        return _error_answer(SyncRefusal("site_auth_timeout"))
 
 
 def _error_answer(refusal: SyncRefusal) -> Answer:
@@ -67,9 +63,28 @@ def _answer(database: Database, doorkeeper: Doorkeeper, request: Request) -> Ans
     if (request.method, request.name) == STATUS:
         return Answer(200, to_bytes(_status_of(server_id)))
     call = CALLS[request.method, request.name]
-    with _alone(server_id, request.name), database.writing() as session:
-        answered = call(Calls(session, sites.admit(session, server_id, caller), request))
+    with _alone(server_id, request.name):
+        # Only now, since a few bytes of a stranger's could fill the memory; and while no other
+        # writer has to wait for it.
+        sent = _read(request)
+        with database.writing() as session:
+            site = sites.admit(session, server_id, caller)
+            answered = call(Calls(session, site, request.query, sent))
     return Answer(204) if answered is None else Answer(200, to_bytes(answered))
+
+
+def _read(request: Request) -> Fields:
+    if (request.method, request.name) not in WITH_BODY:
+        return Fields({})
+    try:
+        encoding = request.headers.get("content-encoding", "")
+        return read_object(unpack(request.body, encoding, LARGEST_BODY_BYTES))
+    except TooLarge as error:
+        raise BadMessage(f"larger than {LARGEST_BODY_BYTES} bytes") from error
+    except UnknownEncoding as error:
+        raise BadMessage(f"in an unknown encoding, {error}") from error
+    except Garbled as error:
+        raise BadMessage(f"damaged: {error}") from error
 
 
 # --- one call at a time for each site ------------------------------------------------------------

@@ -1,12 +1,13 @@
 """Records as mSupply Sync v5 writes them on the wire (PROTOCOL.md, *v5*)."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from panel.sync.fields import BadMessage, Fields
+from panel.sync.fields import BadMessage, Fields, is_plain
 from panel.sync.models import RECORD_ID_LENGTH, TABLE_NAME_LENGTH, Record
-from panel.sync.writes import DEEPEST, is_too_deep
+from panel.sync.writes import DEEPEST, LARGEST_RECORD_BYTES, Key, is_too_deep
 
 # The records are opaque here, so an older client whose calls are the same is welcome; a newer one
 # may expect answers that this version does not know.
@@ -27,6 +28,15 @@ class Change:
     data: str | None
 
 
+class Unusable(BadMessage):
+    """A change that says which record it is of, and that no server could keep as it is."""
+
+    def __init__(self, table: str, record_id: str, what: str) -> None:
+        super().__init__(what)
+        # As far as they can be shown.
+        self.key = _shown(table, TABLE_NAME_LENGTH), _shown(record_id, RECORD_ID_LENGTH)
+
+
 def to_bytes(value: Any) -> bytes:
     """Return ``value`` as a JSON body."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
@@ -41,7 +51,7 @@ def read_object(body: bytes) -> Fields:
 
 
 def read_change(value: Any) -> Change:
-    """Return what one entry of ``data`` tells. Raise :class:`BadMessage`.
+    """Return what one entry of ``data`` tells. Raise :class:`BadMessage`, or :class:`Unusable`.
 
     A merge deletes the record that went into another; which one that was stays behind.
     """
@@ -49,16 +59,33 @@ def read_change(value: Any) -> Change:
     action = fields.text("action", 20).lower()
     if action not in ACTIONS:
         raise BadMessage(f"action: not one of {', '.join(ACTIONS)}")
-    data = fields.get("recordData")
-    record_id = fields.text("recordId", RECORD_ID_LENGTH)
-    if action == "merge":
-        record_id = Fields(data).text("mergeIdToDelete", RECORD_ID_LENGTH)
-    return Change(
-        mark=_mark(fields),
-        table=fields.text("tableName", TABLE_NAME_LENGTH),
-        record_id=record_id,
-        data=_data(data) if action in ("insert", "update") else None,
-    )
+    table, record_id = fields.get("tableName"), fields.get("recordId")
+    if not isinstance(table, str) or not isinstance(record_id, str):
+        raise BadMessage("a change without tableName or recordId")
+    try:
+        return _change(fields, action)
+    except BadMessage as error:
+        raise Unusable(table, record_id, str(error)) from error
+
+
+def read_pushed(entries: Sequence[Any]) -> tuple[list[Change], list[Unusable]]:
+    """Return the changes that a site pushes, and what of them no record here can be.
+
+    Of one record only the last counts for the second. Raise :class:`BadMessage`.
+    """
+    changes: list[Change] = []
+    unusable: dict[Key, Unusable] = {}
+    for entry in entries:
+        try:
+            change = read_change(entry)
+            if len((change.data or "").encode()) > LARGEST_RECORD_BYTES:
+                raise Unusable(change.table, change.record_id, "recordData: larger than 1 MiB")
+        except Unusable as error:
+            unusable[error.key] = error
+        else:
+            unusable.pop((change.table, change.record_id), None)
+            changes.append(change)
+    return changes, list(unusable.values())
 
 
 def change_of(record: Record) -> dict[str, Any]:
@@ -68,6 +95,30 @@ def change_of(record: Record) -> dict[str, Any]:
         return {**change, "action": "delete"}
     # Whether the other side has it already, neither side needs to know: both mean "as it is now".
     return {**change, "action": "update", "recordData": json.loads(record.data)}
+
+
+def _change(fields: Fields, action: str) -> Change:
+    data = fields.get("recordData")
+    record_id = _name(fields, "recordId", RECORD_ID_LENGTH)
+    if action == "merge":
+        record_id = _name(Fields(data), "mergeIdToDelete", RECORD_ID_LENGTH)
+    return Change(
+        mark=_mark(fields),
+        table=_name(fields, "tableName", TABLE_NAME_LENGTH),
+        record_id=record_id,
+        data=_data(data) if action in ("insert", "update") else None,
+    )
+
+
+def _name(fields: Fields, name: str, longest: int) -> str:
+    text = fields.text(name, longest)
+    if not text:
+        raise BadMessage(f"{name}: empty")
+    return text
+
+
+def _shown(text: str, longest: int) -> str:
+    return "".join(one if is_plain(one) else "?" for one in text[:longest])
 
 
 def _data(data: Any) -> str:
