@@ -17,6 +17,8 @@ from panel.models import Settings
 from panel.preferences.actor import Actor
 from panel.preferences.state import read_state
 from panel.sync import lease as lease_module
+from panel.sync import loop as loop_module
+from panel.sync import purge as purge_module
 from panel.sync.asking import ask_to_sync
 from panel.sync.lease import LEASE, Lease, LeaseLost
 from panel.sync.loop import SyncLoop, run_once
@@ -350,6 +352,45 @@ def test_a_crash_is_told_and_tried_again_later(kadavu: SatelliteSide, time: Time
     assert (run.result, run.reason) == ("failed", "internal_error")
     assert loop_of(kadavu).look() is None
     assert 5 <= looks_until_due(kadavu, time) <= 20
+
+
+def test_a_purge_that_fails_holds_up_nothing(
+    kadavu: SatelliteSide, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = 0
+
+    def fail(*_: object) -> bool:
+        nonlocal tries
+        tries += 1
+        raise OperationalError("DELETE", {}, Exception("disk I/O error"))
+
+    loop = loop_of(kadavu)
+    with monkeypatch.context() as failing:
+        failing.setattr(loop_module, "purge", fail)
+        assert loop.look() is not None
+        loop.look()
+        # Not every second: the log would say nothing else.
+        assert tries == 1
+    time.pass_by(hours=2)
+    loop.look()
+    assert row(kadavu).purged_at == time.now
+
+
+def test_a_large_purge_goes_in_portions_between_which_others_write(
+    kadavu: SatelliteSide, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(purge_module, "_TOMBSTONES_AT_ONCE", 2)
+    loop = loop_of(kadavu)
+    for one in "abc":
+        kadavu.put(one, {})
+        kadavu.put(one, None)
+    assert loop.look() is not None
+    time.pass_by(days=91)
+    left = []
+    while row(kadavu).purged_at != time.now:
+        loop.look()
+        left.append(len(kadavu.versions()))
+    assert left == [1, 0]
 
 
 def test_run_once_runs_at_once(kadavu: SatelliteSide) -> None:

@@ -202,8 +202,8 @@ def test_a_silence_is_a_time_out_but_a_slow_answer_is_none(
 def _read_slowly(connection: socket.socket, seconds: float, most_bytes: int) -> None:
     """Read what is sent with a pause of so many seconds after every 16 KiB."""
     pause, read = threading.Event(), 0
-    while read < most_bytes:
-        read += len(connection.recv(16_384))
+    while read < most_bytes and (piece := connection.recv(16_384)):
+        read += len(piece)
         pause.wait(seconds)
 
 
