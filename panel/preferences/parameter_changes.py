@@ -22,6 +22,8 @@ _PLAIN = (
 )  # fmt: skip
 # A device token is good for one server, known under one name, at one other end.
 _OF_THE_TOKEN = {"sync_id", "user_name", "password", "url"}
+# Who stands at the other end may speak another protocol than the one that answered last.
+_OF_THE_PROTOCOL = {"url", "protocol"}
 
 
 def find_changes(settings: Settings, vault: Vault, wanted: Parameters) -> dict[str, Any]:
@@ -73,6 +75,8 @@ def record(
     settings.parameters_version += 1
     if _OF_THE_TOKEN & became.keys():
         session.execute(update(Link).values(device_token_sealed=None))
+    if _OF_THE_PROTOCOL & became.keys():
+        session.execute(update(Link).values(protocol=""))
     activity.record(
         session,
         actor,

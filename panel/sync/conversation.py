@@ -7,12 +7,14 @@ from typing import Any
 from panel.sync.credentials import Pair
 from panel.sync.fields import BadMessage, Fields, presentable
 from panel.sync.messages import About, Answer, Request
-from panel.sync.refusals import SyncRefusal
+from panel.sync.refusals import STATUS, SyncRefusal
 from panel.sync.transport import LinkFault, Response, Transport
 from panel.sync.wire import ACCEPTED, Body, read_body, write_body
 
 PATH = "/sync/exchange"
 _CODE_LENGTH = 40
+# What a web server says of an address that it does not know, in whatever words.
+_NOT_THERE = (404, 405)
 
 
 def exchange(
@@ -44,7 +46,11 @@ def basic(pair: Pair) -> str:
 
 
 def read_error(response: Response) -> Exception:
-    """Return what an answer that is no success means: a SyncRefusal, or a LinkFault."""
+    """Return what an answer that is no success means: a SyncRefusal, or a LinkFault.
+
+    A code that no refusal of ours has is one of a newer primary, unless the status says that it
+    comes from a server in trouble, or from one that knows nothing of a sync.
+    """
     if 300 <= response.status < 400:
         return LinkFault("redirected", location=response.headers.get("Location", "")[:200])
     try:
@@ -52,10 +58,12 @@ def read_error(response: Response) -> Exception:
         code = error.text("code", _CODE_LENGTH)
         values = presentable(error.get("data"))
     except (BadMessage, LinkFault):
-        if response.status >= 500:
-            return LinkFault("server_error", status=response.status)
-        return LinkFault("not_a_sync_server")
-    return SyncRefusal(code, **values)
+        code, values = "", {}
+    if code in STATUS or (code and response.status not in _NOT_THERE and response.status < 500):
+        return SyncRefusal(code, **values)
+    if response.status >= 500:
+        return LinkFault("server_error", status=response.status)
+    return LinkFault("not_a_sync_server")
 
 
 def _send(transport: Transport, authorization: str, request: Request) -> tuple[Answer, Response]:

@@ -4,6 +4,7 @@ A holder that died without giving it back is replaced when the lease ends, or at
 process of this machine. A holder that was only slow finds out before it stores anything more.
 """
 
+import logging
 import os
 import secrets
 import socket
@@ -11,13 +12,18 @@ import threading
 from datetime import timedelta
 
 from sqlalchemy import update
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from panel import clock
 from panel.db import Database
 from panel.sync.models import Loop
 
+log = logging.getLogger(__name__)
+
 LEASE = timedelta(seconds=45)
+# By how much the clocks of two machines with one database may differ.
+_SKEW = LEASE
 _RENEW_SECONDS = 10.0
 _HOST = socket.gethostname()[:30]
 
@@ -30,7 +36,9 @@ def is_free(loop: Loop) -> bool:
     """Say whether nobody runs now: none has the lease, it ran out, or its holder died."""
     if loop.holder is None or loop.held_until is None:
         return True
-    return loop.held_until <= clock.now() or _has_died(loop.holder)
+    left = loop.held_until - clock.now()
+    # One that is held for longer than any is was taken before the clock was set back.
+    return not timedelta(0) < left <= LEASE + _SKEW or _has_died(loop.holder)
 
 
 class Lease:
@@ -75,6 +83,9 @@ class Lease:
                     self.guard(session)
             except LeaseLost:
                 return
+            except SQLAlchemyError as error:
+                # Busy for once; it may not be the next time, which is still soon enough.
+                log.warning("The lease of the sync could not be renewed: %s", error)
 
 
 def _has_died(holder: str) -> bool:

@@ -2,9 +2,10 @@
 
 import logging
 import threading
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
+from sqlalchemy import update
 from sqlalchemy.exc import SQLAlchemyError
 
 from panel import clock
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 1.0
 _PURGE_EVERY = timedelta(days=1)
+_PURGE_AGAIN = timedelta(hours=1)
 # How long the end of the process waits for a run to notice.
 _STOP_SECONDS = 5.0
 
@@ -63,6 +65,7 @@ class SyncLoop:
         self._site = site
         self._open_line = open_line
         self._stopped = threading.Event()
+        self._purge_failed_at: datetime | None = None
         self._lease = Lease(site.database)
         self._thread = threading.Thread(target=self.run, name="sync", daemon=True)
 
@@ -98,13 +101,27 @@ class SyncLoop:
         return run_once(self._site, self._lease, self._open_line) if due else None
 
     def _purge(self) -> None:
+        """Purge some of what is due; a failure is no reason not to synchronise."""
         now = clock.now()
-        with self._site.database.reading() as session:
-            purged_at = session.get_one(Loop, 1).purged_at
-        if purged_at is None or now - purged_at > _PURGE_EVERY:
+        if not _has_passed(_PURGE_AGAIN, self._purge_failed_at, now):
+            return
+        try:
+            with self._site.database.reading() as session:
+                purged_at = session.get_one(Loop, 1).purged_at
+            if not _has_passed(_PURGE_EVERY, purged_at, now):
+                return
             with self._site.database.writing() as session:
-                session.get_one(Loop, 1, with_for_update=True).purged_at = now
-                purge(session, self._site.keep_days)
+                # The rest at the next look: others write in between.
+                if not purge(session, self._site.keep_days):
+                    session.execute(update(Loop).values(purged_at=now))
+        except SQLAlchemyError as error:
+            self._purge_failed_at = now
+            log.warning("What is older than the kept days could not be purged: %s", error)
+
+
+def _has_passed(span: timedelta, since: datetime | None, now: datetime) -> bool:
+    # A moment in the future was told by a clock that was wrong.
+    return since is None or not timedelta(0) <= now - since <= span
 
 
 def run_once(

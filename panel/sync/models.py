@@ -174,7 +174,7 @@ class Loop(Base):
     failures: Mapped[int] = mapped_column(default=0)
     # A digest of the preferences that the last run obeyed: others are tried at once.
     orders: Mapped[str] = mapped_column(String(16), default="")
-    # The last refusal, until a run goes well: a code of panel.sync.reasons and its values.
+    # The last refusal, until the next run begins: a code of panel.sync.reasons and its values.
     refusal: Mapped[str] = mapped_column(String(40), default="")
     refusal_values: Mapped[dict[str, Any] | None]
     refused_at: Mapped[datetime | None]

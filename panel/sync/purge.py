@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, func, select, text
+from sqlalchemy import delete, select, text
 from sqlalchemy.orm import Session
 
 from panel import clock
@@ -10,17 +10,20 @@ from panel.models import Server
 from panel.sync.counting import lock_clock
 from panel.sync.models import Acknowledged, Applicant, Peer, Record, Run, SetAside
 
+# Whoever writes records waits until they are gone.
+_TOMBSTONES_AT_ONCE = 2_000
 
-def purge(session: Session, keep_days: int) -> None:
+
+def purge(session: Session, keep_days: int) -> bool:
     """Remove runs, tombstones, applicants and removed servers older than ``keep_days``.
 
-    Whoever did not read a tombstone in all that time is told to initialise (``Clock.purged_seq``).
+    Return whether there are more tombstones than one transaction should remove. Whoever did not
+    read one in all that time is told to initialise (``Clock.purged_seq``).
     """
     before = clock.now() - timedelta(days=keep_days)
     session.execute(delete(Run).where(Run.started_at < before))
     session.execute(delete(Applicant).where(Applicant.last_at < before))
     session.execute(delete(SetAside).where(SetAside.left_out_at < before))
-    _purge_tombstones(session, before)
     _purge_servers(session, before)
     session.execute(
         delete(Acknowledged).where(
@@ -30,16 +33,19 @@ def purge(session: Session, keep_days: int) -> None:
             .scalar_subquery()
         )
     )
+    return _purge_tombstones(session, before)
 
 
-def _purge_tombstones(session: Session, before: datetime) -> None:
+def _purge_tombstones(session: Session, before: datetime) -> bool:
     # One that waits to be pushed is kept, however old.
     old = text("records.deleted AND NOT records.waiting"), Record.changed_at < before
     own_count = lock_clock(session)
-    newest = session.scalar(select(func.max(Record.seq)).where(*old))
-    if newest is not None:
-        own_count.purged_seq = max(own_count.purged_seq, newest)
-        session.execute(delete(Record).where(*old))
+    query = select(Record.seq).where(*old).order_by(Record.seq).limit(_TOMBSTONES_AT_ONCE)
+    seqs = session.scalars(query).all()
+    if seqs:
+        own_count.purged_seq = max(own_count.purged_seq, seqs[-1])
+        session.execute(delete(Record).where(*old, Record.seq <= seqs[-1]))
+    return len(seqs) == _TOMBSTONES_AT_ONCE
 
 
 def _purge_servers(session: Session, before: datetime) -> None:

@@ -1,9 +1,7 @@
 """What a satellite does with an answer: all of it in one transaction, then the complete pulls."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from panel.db import Database
@@ -12,12 +10,12 @@ from panel.sync import inbox
 from panel.sync.arrivals import Problem, pulled_by
 from panel.sync.asides import forget, set_aside
 from panel.sync.messages import Answer, Request, Stream
-from panel.sync.models import Link, Record, Run
-from panel.sync.sending import Sent
-from panel.sync.sizes import measure
-from panel.sync.transport import Meter
+from panel.sync.models import Link, Run
+from panel.sync.running import count_bytes
+from panel.sync.sending import Sent, note_pushed
+from panel.sync.sizes import measure, measure_broken
+from panel.sync.transport import LinkFault, Meter
 
-_SEQS_AT_ONCE = 500
 _STEPS = {
     Stream.RESTORE: "initialising",
     Stream.CENTRAL: "pulling_central",
@@ -42,7 +40,8 @@ def store(session: Session, run: Run, vault: Vault, sent: Sent, received: Receiv
     if answer.begun:
         link.point = answer.begun
     link.next_point = ""
-    link.protocol = "own"
+    # What came over v5 is known no longer: its cursors counted something else.
+    link.protocol, link.site_uuid = "own", ""
     if answer.token:
         link.device_token_sealed = vault.seal(answer.token)
     if answer.cursors:
@@ -53,6 +52,17 @@ def store(session: Session, run: Run, vault: Vault, sent: Sent, received: Receiv
     pulled = sum(inbox.receive(session, s, items) for s, items in answer.records.items())
     _count(run, sent.request, received, pulled)
     _measure(link, sent.request, received)
+
+
+def note_fault(session: Session, request: Request, fault: LinkFault) -> None:
+    """Learn from a batch that broke off on its way: the next one is to be smaller."""
+    if fault.code not in ("cut_off", "timed_out"):
+        return
+    link = session.get_one(Link, 1)
+    if request.records:
+        link.seconds_per_record_up = measure_broken(link.seconds_per_record_up)
+    if request.limit:
+        link.seconds_per_record_down = measure_broken(link.seconds_per_record_down)
 
 
 def complete(database: Database, answer: Answer) -> list[Stream]:
@@ -74,21 +84,12 @@ def apply(session: Session, stream: Stream, own_sync_id: int) -> int:
 def _store_pushed(session: Session, sent: Sent, answer: Answer) -> None:
     """Note what reached the primary; a record that changed since has another seq, and waits on."""
     items = {item.position: item for item in sent.request.records}
-    _reached(session, list(items))
+    note_pushed(session, list(items))
     own_sync_id = sent.orders.sync_id
     for one in answer.refused:
         if item := items.pop(one.position, None):
             set_aside(session, own_sync_id, item, Problem(one.reason, one.values))
     forget(session, own_sync_id, list(items.values()))
-
-
-def _reached(session: Session, seqs: Sequence[int]) -> None:
-    for start in range(0, len(seqs), _SEQS_AT_ONCE):
-        some = seqs[start : start + _SEQS_AT_ONCE]
-        session.execute(
-            update(Record).where(Record.seq.in_(some)).values(waiting=False),
-            execution_options={"synchronize_session": False},
-        )
 
 
 def _count(run: Run, request: Request, received: Received, pulled: int) -> None:
@@ -99,9 +100,7 @@ def _count(run: Run, request: Request, received: Received, pulled: int) -> None:
     run.set_aside += len(answer.refused)
     if answer.more is not None and not request.waiting:
         run.step = _STEPS[answer.more]
-    up, down = received.meter.take_bytes()
-    run.bytes_up += up
-    run.bytes_down += down
+    count_bytes(run, received.meter)
 
 
 def _measure(link: Link, request: Request, received: Received) -> None:

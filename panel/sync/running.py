@@ -12,6 +12,7 @@ from panel import clock
 from panel.db import Database
 from panel.models import PRIMARY_SYNC_ID
 from panel.sync.models import Link, Run
+from panel.sync.transport import Meter
 
 # Called at the end of every transaction of a run: raises if the run is no longer ours.
 Guard = Callable[[Session], None]
@@ -58,12 +59,20 @@ class Progress:
             # Last: it locks what others wait for, and nothing may be stored after a take-over.
             self._guard(session)
 
-    def end(self, finish: Finish) -> Run:
-        """Write down how the run ended, and return its row."""
+    def end(self, finish: Finish, meter: Meter) -> Run:
+        """Write down how the run ended and what ``meter`` still counted; return its row."""
         with self.step() as (session, run):
+            count_bytes(run, meter)
             run.ended_at = clock.now()
             run.result, run.reason = finish.result, finish.reason
             run.reason_values = dict(finish.values) or None
             if finish.result == "well":
                 session.get_one(Link, 1).last_success_at = run.ended_at
         return run
+
+
+def count_bytes(run: Run, meter: Meter) -> None:
+    """Add to ``run`` what went over the line since the last time."""
+    up, down = meter.take_bytes()
+    run.bytes_up += up
+    run.bytes_down += down

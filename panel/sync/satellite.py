@@ -17,7 +17,7 @@ from panel.sync.refusals import SyncRefusal
 from panel.sync.running import Finish, Guard, Progress
 from panel.sync.sending import Sent
 from panel.sync.site import Orders, Site, read_orders
-from panel.sync.transport import LinkFault, Target, Transport
+from panel.sync.transport import LinkFault, Meter, Target, Transport
 from panel.sync.v5.knocking import find_protocol
 from panel.sync.v5.satellite import V5Run
 
@@ -54,7 +54,7 @@ class SatelliteRun:
         finally:
             if self._line is not None:
                 self._line.close()
-        return self._progress.end(finish)
+        return self._progress.end(finish, self._line.meter if self._line else Meter())
 
     def _protocol(self) -> str:
         """Return "own" or "v5": what the preferences say, or else what the primary answers to."""
@@ -78,9 +78,14 @@ class SatelliteRun:
                 return Finish("paused")
             line = self._line_to(orders.target)
             sent = self._prepare(orders, first)
-            answer, response = conversation.exchange(
-                line, orders.pair, orders.token, orders.about, sent.request
-            )
+            try:
+                answer, response = conversation.exchange(
+                    line, orders.pair, orders.token, orders.about, sent.request
+                )
+            except LinkFault as fault:
+                with self._progress.step() as (session, _):
+                    receiving.note_fault(session, sent.request, fault)
+                raise
             received = Received(answer, response.seconds, line.meter)
             with self._progress.step() as (session, run):
                 receiving.store(session, run, self._site.vault, sent, received)
@@ -105,6 +110,9 @@ class SatelliteRun:
     def _prepare(self, orders: Orders, first: bool) -> Sent:
         with self._progress.step() as (session, run):
             link = session.get_one(Link, 1)
+            if link.initialise == "done" and not link.point:
+                # All that is here came over v5.
+                raise SyncRefusal("initialise_needed")
             if link.initialise == "needed":
                 initialise.begin(session, orders.sync_id)
             if first:

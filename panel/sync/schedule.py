@@ -40,8 +40,10 @@ def is_due(session: Session, site: Site) -> bool:
 
 def due_at(loop: Loop, interval_minutes: int) -> datetime:
     """Return when the next run is due by the present interval, nobody asking for it."""
-    if loop.started_at is None:
-        return clock.now()
+    now = clock.now()
+    if loop.started_at is None or loop.started_at > now:
+        # One in the future was told by a clock that was wrong.
+        return now
     # The same for the same start, so that it does not change from one look to the next.
     jitter = random.Random(loop.started_at.timestamp()).uniform(-_JITTER, _JITTER)  # noqa: S311
     regular = loop.started_at + timedelta(minutes=interval_minutes) * (1 + jitter)
@@ -49,8 +51,12 @@ def due_at(loop: Loop, interval_minutes: int) -> datetime:
 
 
 def note_start(session: Session, site: Site) -> None:
-    """Note that a run begins: what was asked for is being done."""
+    """Note that a run begins: what was asked for is being done.
+
+    Whoever had to see to the last refusal has done so, or else it comes again.
+    """
     loop = session.get_one(Loop, 1)
+    loop.refusal, loop.refusal_values, loop.refused_at = "", None, None
     loop.orders = _digest(session, site)
     loop.started_at, loop.asked_at, loop.due_at = clock.now(), None, None
 
@@ -77,8 +83,6 @@ def note_end(session: Session, run: Run) -> None:
         loop.due_at = clock.now() + _pause(loop.failures)
         return
     loop.failures = 0
-    if run.result == "well":
-        loop.refusal, loop.refusal_values, loop.refused_at = "", None, None
 
 
 def _pause(failures: int) -> timedelta:
@@ -90,7 +94,9 @@ def _pause(failures: int) -> timedelta:
 def _was_cut_off(session: Session, loop: Loop) -> bool:
     """Say whether a run never ended: its process did, and what it was at goes on at once."""
     open_run = select(Run.id).where(Run.ended_at.is_(None)).limit(1)
-    return session.scalar(open_run) is not None and is_free(loop)
+    # A lease that was not given back: it ended before it had written down its run.
+    never_ended = loop.holder is not None or session.scalar(open_run) is not None
+    return never_ended and is_free(loop)
 
 
 def _digest(session: Session, site: Site) -> str:

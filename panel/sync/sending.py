@@ -1,16 +1,21 @@
 """What a satellite sends next: its own waiting records, and what it wants in return."""
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from panel.sync import streams
 from panel.sync.batches import item_of
+from panel.sync.counting import lock_clock
 from panel.sync.messages import POINT_BYTES, Cursors, Mode, Request, Stream
-from panel.sync.models import Link, Run
+from panel.sync.models import Link, Record, Run
 from panel.sync.site import Orders
 from panel.sync.sizes import batch_size
+
+_SEQS_AT_ONCE = 500
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,19 @@ def prepare(session: Session, run: Run, orders: Orders, first: bool) -> Sent:
         ),
         orders,
     )
+
+
+def note_pushed(session: Session, seqs: Sequence[int]) -> None:
+    """Note what reached the primary; a record that changed since has another seq, and waits on."""
+    if seqs:
+        # As every writer of records does: two that met in other orders would wait for each other.
+        lock_clock(session)
+    for start in range(0, len(seqs), _SEQS_AT_ONCE):
+        some = seqs[start : start + _SEQS_AT_ONCE]
+        session.execute(
+            update(Record).where(Record.seq.in_(some)).values(waiting=False),
+            execution_options={"synchronize_session": False},
+        )
 
 
 def mode_of(link: Link) -> Mode:

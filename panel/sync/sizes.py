@@ -30,3 +30,14 @@ def measure(
         return before
     latest = max(seconds - round_trip_seconds, 0.0) / records
     return latest if before is None else (before + latest) / 2
+
+
+def measure_broken(before: float | None) -> float:
+    """Return the seconds per record after a batch that the line did not carry to its end.
+
+    Twice as many, so that the next batch is half as large: sooner or later one gets through.
+    """
+    slowest = BATCH_SECONDS / SMALLEST_REQUEST
+    if before is None:
+        before = BATCH_SECONDS / _FIRST
+    return max(before, min(2 * before, slowest))

@@ -1,5 +1,6 @@
 """The line to the primary: one connection a run, patient with slow lines, and faults by name."""
 
+import io
 import socket
 import ssl
 import time
@@ -106,44 +107,48 @@ class HttpTransport:
         """Send one request and return its answer. Raise :class:`LinkFault`."""
         target = urlsplit(self.target.url).path.rstrip("/") + path
         headers = {"User-Agent": SKIP_HEADER, **headers}
+        # As a file it is sent piece by piece; bytes would have to be through within one silence.
+        body = io.BytesIO(content)
         if content:
             headers["Content-Length"] = str(len(content))
         began = time.monotonic()
-        with _named_faults(self._host):
-            response = self._pool.urlopen(
-                method,
-                target,
-                body=content or None,
-                headers=headers,
-                retries=False,
-                redirect=False,
-                preload_content=False,
-                decode_content=False,
-            )
-            received = _read(response)
+        try:
+            with _named_faults(self._host):
+                response = self._pool.urlopen(
+                    method,
+                    target,
+                    body=body if content else None,
+                    headers=headers,
+                    retries=False,
+                    redirect=False,
+                    preload_content=False,
+                    decode_content=False,
+                )
+                received = self._read(response)
+        finally:
+            # Of a transfer that fails, what left was paid for all the same.
+            self.meter.bytes_up += body.tell()
         if response.status == 200 and not received and _has_no_length(response):
             # What http.client makes of a line that broke in the head of the answer.
             raise LinkFault("cut_off", host=self._host)
-        self.meter.bytes_up += len(content) + _size(
-            f"{method} {target}", {"Host": self._netloc, **headers}
-        )
-        self.meter.bytes_down += len(received) + _size("200 OK", response.headers)
+        self.meter.bytes_up += _size(f"{method} {target}", {"Host": self._netloc, **headers})
+        self.meter.bytes_down += _size("200 OK", response.headers)
         return Response(response.status, response.headers, received, time.monotonic() - began)
 
     def close(self) -> None:
         """Give the connection back."""
         self._pool.close()
 
-
-def _read(response: BaseHTTPResponse) -> bytes:
-    received = bytearray()
-    for piece in response.stream(_READ_BYTES, decode_content=False):
-        received += piece
-        if len(received) > LARGEST_BODY_BYTES:
-            response.close()
-            raise LinkFault("not_a_sync_server")
-    response.release_conn()
-    return bytes(received)
+    def _read(self, response: BaseHTTPResponse) -> bytes:
+        received = bytearray()
+        for piece in response.stream(_READ_BYTES, decode_content=False):
+            received += piece
+            self.meter.bytes_down += len(piece)
+            if len(received) > LARGEST_BODY_BYTES:
+                response.close()
+                raise LinkFault("not_a_sync_server")
+        response.release_conn()
+        return bytes(received)
 
 
 def _has_no_length(response: BaseHTTPResponse) -> bool:
@@ -220,15 +225,20 @@ def _named_faults(host: str) -> Iterator[None]:
     except (faults.SSLError, ssl.SSLError) as error:
         raise LinkFault("certificate", host=host, why=_certificate_problem(error)) from error
     except (faults.HTTPError, OSError) as error:
-        code = "not_a_sync_server" if _is_no_http(error) else "cut_off"
-        raise LinkFault(code, host=host) from error
+        raise LinkFault(_broken(error), host=host) from error
 
 
-def _is_no_http(error: Exception) -> bool:
-    """Say whether something answered, and in no way that a web server does."""
+def _broken(error: Exception) -> str:
+    """Return the code of a transfer that did not come to its end."""
     cause = error.args[-1] if error.args else None
-    # A line that broke before the answer is one of these as well, to http.client.
-    return isinstance(cause, BadStatusLine | LineTooLong) and not isinstance(cause, OSError)
+    # While it is sent, a silence is one of these to urllib3.
+    if isinstance(cause, TimeoutError):
+        return "timed_out"
+    # Something answered, and in no way that a web server does. A line that broke before the answer
+    # is one of these as well, to http.client.
+    if isinstance(cause, BadStatusLine | LineTooLong) and not isinstance(cause, OSError):
+        return "not_a_sync_server"
+    return "cut_off"
 
 
 def _certificate_problem(error: Exception) -> str:

@@ -30,5 +30,5 @@ def save() -> ResponseReturnValue:
     if saved is None:
         return show_part("interval.html", form.status, interval_form=form)
     return after_change(
-        "interval.html", "state.html", "undo.html", anchor="interval", said=_("Saved.")
+        "interval.html", "status.html", "undo.html", anchor="interval", said=_("Saved.")
     )

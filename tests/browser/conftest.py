@@ -27,6 +27,7 @@ from panel.config import Config
 from panel.preferences import passwords
 from tests.browser import chromium
 from tests.browser.serving import MovableClock, Panel
+from tests.real.conftest import new_site as new_site
 
 DESK = {"width": 1100, "height": 900}
 TELEPHONE = {"width": 360, "height": 740}

@@ -1,17 +1,23 @@
 """What a person does on the screen, step by step, with scripting or without."""
 
 from collections.abc import Mapping
+from typing import Protocol
 
 from playwright.sync_api import Frame, Locator, Page, expect
 
-from tests.browser.serving import Panel
 from tests.processes import CODE, PASSWORD, USER
 
 # The panel has a tab to itself, or stands in a frame of another page.
 Place = Page | Frame
 
 
-def sign_in(page: Page, panel: Panel, name: str = USER) -> None:
+class Served(Protocol):
+    """A server, in a thread of the test or in a process of its own."""
+
+    url: str
+
+
+def sign_in(page: Page, panel: Served, name: str = USER) -> None:
     """Come to the page, by way of the sign-in."""
     page.goto(panel.url)
     page.get_by_label("Name", exact=True).fill(name)
@@ -36,7 +42,7 @@ def unlock(page: Place, code: str = CODE) -> None:
     dialog.get_by_role("button", name="OK").click()
 
 
-def begin(page: Page, panel: Panel) -> None:
+def begin(page: Page, panel: Served) -> None:
     """Sign in and unlock: where most of what may go wrong begins."""
     sign_in(page, panel)
     unlock(page)

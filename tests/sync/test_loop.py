@@ -3,19 +3,27 @@
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
 from panel import clock
 from panel.models import Settings
 from panel.preferences.actor import Actor
+from panel.preferences.state import read_state
+from panel.sync import lease as lease_module
+from panel.sync import loop as loop_module
+from panel.sync import purge as purge_module
 from panel.sync.asking import ask_to_sync
 from panel.sync.lease import LEASE, Lease, LeaseLost
 from panel.sync.loop import SyncLoop, run_once
-from panel.sync.models import Loop, Run
+from panel.sync.models import Link, Loop, Run
+from panel.sync.running import Progress
 from panel.sync.transport import LinkFault, Target
 from tests.conftest import NewDatabase
 from tests.sync.together import Line, PrimarySide, SatelliteSide, Tamper
@@ -153,6 +161,44 @@ def test_a_refusal_waits_for_a_person(kadavu: SatelliteSide, time: Time) -> None
     assert row(kadavu).refusal == ""
 
 
+def test_after_a_refusal_a_fault_of_the_line_is_tried_again(
+    kadavu: SatelliteSide, time: Time
+) -> None:
+    with kadavu.database.writing() as session:
+        session.get_one(Settings, 1).store = "KDV-10"
+    loop_of(kadavu).look()
+    with kadavu.database.writing() as session:
+        session.get_one(Settings, 1).store = "KDV-01"
+    run = loop_of(kadavu, Broken()).look()
+    assert run is not None
+    assert (run.result, run.reason) == ("failed", "cut_off")
+    with kadavu.database.reading() as session:
+        assert read_state(session, time.now).reason == "cut_off"
+    assert looks_until_due(kadavu, time) <= 20
+
+
+def test_a_kill_before_the_run_is_written_down_forgets_no_request(
+    kadavu: SatelliteSide, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop_of(kadavu).look()
+    ask(kadavu)
+
+    class Killed(BaseException):
+        pass
+
+    def die(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as dying:
+        dying.setattr(Progress, "begin", die)
+        dying.setattr(Lease, "give_back", lambda _self: None)
+        with pytest.raises(Killed):
+            loop_of(kadavu).look()
+    assert loop_of(kadavu).look() is None
+    time.pass_by(minutes=1)
+    assert loop_of(kadavu).look() is not None
+
+
 def test_what_the_primary_has_to_put_right_is_asked_again(
     kadavu: SatelliteSide, time: Time
 ) -> None:
@@ -205,6 +251,64 @@ def test_a_process_of_this_machine_that_died_is_replaced_at_once(kadavu: Satelli
     assert loop_of(kadavu).look() is not None
 
 
+def test_a_clock_that_was_set_back_holds_up_nothing(kadavu: SatelliteSide, time: Time) -> None:
+    time.pass_by(days=3_650)
+    loop_of(kadavu).look()
+    with kadavu.database.writing() as session:
+        loop = session.get_one(Loop, 1)
+        loop.holder, loop.held_until = "another-machine:1:abc", time.now + LEASE
+    time.pass_by(days=-3_650)
+    assert loop_of(kadavu).look() is not None
+    assert loop_of(kadavu).look() is None
+
+
+def test_a_busy_database_does_not_end_the_renewals(
+    kadavu: SatelliteSide, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease_module, "_RENEW_SECONDS", 0.0)
+    lease, over, guard = Lease(kadavu.database), threading.Event(), Lease.guard
+    with kadavu.database.writing() as session:
+        lease.take(session)
+    tries = 0
+
+    def busy_once(self: Lease, session: Session) -> None:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise OperationalError("UPDATE loop", {}, Exception("database is locked"))
+        guard(self, session)
+        over.set()
+
+    monkeypatch.setattr(Lease, "guard", busy_once)
+    time.pass_by(seconds=40)
+    lease.keep(over)
+    assert row(kadavu).held_until == time.now + LEASE
+
+
+def test_batches_that_the_line_breaks_become_smaller(kadavu: SatelliteSide, time: Time) -> None:
+    """A line that carries so many bytes and not more: fewer records get through in the end."""
+    loop_of(kadavu).look()
+    kadavu.put_many(400)
+    with kadavu.database.writing() as session:
+        # Learned on a good line: all of them in one batch.
+        session.get_one(Link, 1).seconds_per_record_up = 0.001
+
+    class Short(Tamper):
+        def before(self, content: bytes) -> None:
+            super().before(content)
+            if len(content) > 1_500:
+                raise LinkFault("timed_out")
+
+    ask(kadavu)
+    short = Short()
+    loop_of(kadavu, short).look()
+    for _ in range(8):
+        looks_until_due(kadavu, time, short)
+        if kadavu.runs()[-1].result == "well":
+            break
+    assert len(kadavu.primary.contents()) == 400
+
+
 def test_whoever_lost_the_lease_stores_nothing_more(kadavu: SatelliteSide) -> None:
     kadavu.put("a", {"n": 1})
 
@@ -248,6 +352,45 @@ def test_a_crash_is_told_and_tried_again_later(kadavu: SatelliteSide, time: Time
     assert (run.result, run.reason) == ("failed", "internal_error")
     assert loop_of(kadavu).look() is None
     assert 5 <= looks_until_due(kadavu, time) <= 20
+
+
+def test_a_purge_that_fails_holds_up_nothing(
+    kadavu: SatelliteSide, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = 0
+
+    def fail(*_: object) -> bool:
+        nonlocal tries
+        tries += 1
+        raise OperationalError("DELETE", {}, Exception("disk I/O error"))
+
+    loop = loop_of(kadavu)
+    with monkeypatch.context() as failing:
+        failing.setattr(loop_module, "purge", fail)
+        assert loop.look() is not None
+        loop.look()
+        # Not every second: the log would say nothing else.
+        assert tries == 1
+    time.pass_by(hours=2)
+    loop.look()
+    assert row(kadavu).purged_at == time.now
+
+
+def test_a_large_purge_goes_in_portions_between_which_others_write(
+    kadavu: SatelliteSide, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(purge_module, "_TOMBSTONES_AT_ONCE", 2)
+    loop = loop_of(kadavu)
+    for one in "abc":
+        kadavu.put(one, {})
+        kadavu.put(one, None)
+    assert loop.look() is not None
+    time.pass_by(days=91)
+    left = []
+    while row(kadavu).purged_at != time.now:
+        loop.look()
+        left.append(len(kadavu.versions()))
+    assert left == [1, 0]
 
 
 def test_run_once_runs_at_once(kadavu: SatelliteSide) -> None:

@@ -45,9 +45,13 @@ def _answer(*answers: bytes) -> Talk:
 
 
 @contextmanager
-def _server(talk: Talk, context: ssl.SSLContext | None = None) -> Iterator[int]:
+def _server(
+    talk: Talk, context: ssl.SSLContext | None = None, receive_buffer: int = 0
+) -> Iterator[int]:
     """Answer one connection as ``talk`` does, and yield the port."""
     listener = socket.create_server(("127.0.0.1", 0))
+    if receive_buffer:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
 
     def serve() -> None:
         try:
@@ -195,6 +199,49 @@ def test_a_silence_is_a_time_out_but_a_slow_answer_is_none(
         finished.set()
 
 
+def _read_slowly(connection: socket.socket, seconds: float, most_bytes: int) -> None:
+    """Read what is sent with a pause of so many seconds after every 16 KiB."""
+    pause, read = threading.Event(), 0
+    while read < most_bytes and (piece := connection.recv(16_384)):
+        read += len(piece)
+        pause.wait(seconds)
+
+
+def test_a_slow_upload_is_no_fault_but_one_that_stops_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "SILENCE_SECONDS", 1.0)
+    finished, upload = threading.Event(), bytes(1_000_000)
+
+    def drip(connection: socket.socket) -> None:
+        _read_slowly(connection, 0.03, len(upload))
+        connection.sendall(WELL)
+
+    def stop(connection: socket.socket) -> None:
+        _read_slowly(connection, 0.0, 200_000)
+        finished.wait(20)
+
+    with _server(drip, receive_buffer=32_768) as port:
+        assert _send(Target(f"http://127.0.0.1:{port}"), upload).seconds > 1.0
+    with _server(stop, receive_buffer=32_768) as port:
+        line = HttpTransport(Target(f"http://127.0.0.1:{port}"))
+        with pytest.raises(LinkFault, match="timed_out"):
+            line.send("POST", "/x", {}, upload)
+        line.close()
+        finished.set()
+    # What left was sent in vain, and costs as much.
+    up, down = line.meter.take_bytes()
+    assert 200_000 <= up < len(upload)
+    assert down == 0
+
+
+def test_what_came_of_an_answer_that_broke_is_counted() -> None:
+    with _server(_answer(b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n" + bytes(500))) as port:
+        line = HttpTransport(Target(f"http://127.0.0.1:{port}"))
+        with pytest.raises(LinkFault, match="cut_off"):
+            line.send("POST", "/x", {}, bytes(300))
+        line.close()
+    assert line.meter.take_bytes() == (300, 500)
+
+
 def test_a_broken_line_is_cut_off() -> None:
     for answer in (b"", WELL[:-1], b"HTTP/1.1 200 OK\r\nContent-Le"):
         with _server(_answer(answer)) as port:
@@ -221,7 +268,11 @@ def test_redirects_are_told_and_not_followed() -> None:
     [
         (500, b"<h1>oops</h1>", LinkFault, "server_error"),
         (502, b"", LinkFault, "server_error"),
+        (500, b'{"error": {"code": "internal_error"}}', LinkFault, "server_error"),
+        (503, b'{"error": {"code": "maintenance"}}', LinkFault, "server_error"),
         (404, b"<h1>not found</h1>", LinkFault, "not_a_sync_server"),
+        (404, b'{"error": {"code": "not_found"}}', LinkFault, "not_a_sync_server"),
+        (405, b'{"error": {"code": "method_not_allowed"}}', LinkFault, "not_a_sync_server"),
         (403, b'{"error": "no"}', LinkFault, "not_a_sync_server"),
         (503, b'{"error": {"code": "sync_paused"}}', SyncRefusal, "sync_paused"),
         (409, b'{"error": {"code": "new", "data": {"a": 1}}}', SyncRefusal, "new"),

@@ -43,6 +43,8 @@ class CentralServer:
     # By the name of a call, what to answer to it instead, once each.
     instead: dict[str, list[Answer]] = field(default_factory=dict)
     before: Callable[[str], None] = lambda _name: None
+    # The names of calls to which it hangs up, as if it had not heard them.
+    hang_up: set[str] = field(default_factory=set)
     lock: Lock = field(default_factory=Lock)
 
     def add_central(self, record_id: str, data: Json | None, action: str = "insert") -> None:
@@ -58,7 +60,6 @@ class CentralServer:
         return [call.name for call in self.calls]
 
     def answer(self, name: str, query: dict[str, str], call: Call) -> Answer:
-        self.before(name)
         if self.instead.get(name):
             return self.instead[name].pop(0)
         if error := self._wrong_pair(call.headers):
@@ -161,6 +162,11 @@ def _handler(central: CentralServer) -> type[BaseHTTPRequestHandler]:
             body = (
                 json.loads(text) if text and name.startswith("POST") and "/" not in name else None
             )
+            if name in central.hang_up:
+                self.close_connection = True
+                return
+            # Outside of the lock: while one call takes long, others are answered.
+            central.before(name)
             with central.lock:
                 call = Call(name, headers, body)
                 central.calls.append(call)

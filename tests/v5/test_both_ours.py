@@ -9,14 +9,15 @@ from sqlalchemy import select
 
 from panel.db import Database, make_engine
 from panel.keys import Vault
-from panel.models import PRIMARY_SYNC_ID
+from panel.models import PRIMARY_SYNC_ID, Settings
 from panel.preferences.parameters import Parameters, save_parameters
 from panel.preferences.servers import ServerFields, add_server
-from panel.sync.models import Link, Record, Run
+from panel.sync.asking import ask_to_initialise
+from panel.sync.models import Record, Run
 from panel.sync.records import delete_record, put_record
 from panel.sync.satellite import SatelliteRun
 from panel.sync.site import Site
-from panel.sync.transport import Meter, Response, Target
+from panel.sync.transport import LinkFault, Meter, Response, Target
 from tests.conftest import NewDatabase
 from tests.v5.conftest import SECRET_KEY, SOMEBODY
 from tests.v5.remote_site import PASSWORD, SITE_ID, USER_NAME
@@ -25,13 +26,17 @@ from tests.v5.remote_site import PASSWORD, SITE_ID, USER_NAME
 class Line:
     """A line into the primary's application, in the same process."""
 
-    def __init__(self, app: Flask) -> None:
+    def __init__(self, app: Flask, exchanges: int) -> None:
         self.meter = Meter()
+        self._left = exchanges
         self._client = app.test_client()
 
     def send(
         self, method: str, path: str, headers: Mapping[str, str], content: bytes = b""
     ) -> Response:
+        if not self._left:
+            raise LinkFault("cut_off")
+        self._left -= 1
         answer = self._client.open(path, method=method, headers=dict(headers), data=content)
         return Response(answer.status_code, dict(answer.headers), answer.data, 0.01)
 
@@ -57,9 +62,22 @@ class Satellite:
             save_parameters(session, SOMEBODY, Vault([SECRET_KEY]), wanted, 1)
             add_server(session, SOMEBODY, ServerFields(1, "National Store", "NAT-01"))
 
-    def sync(self) -> Run:
+    def speak(self, protocol: str) -> None:
+        """Choose the protocol, as somebody does in the parameters."""
+        with self.database.writing() as session:
+            settings = session.get_one(Settings, 1)
+            wanted = Parameters(
+                SITE_ID, "Kadavu Health Centre", "KDV-01", USER_NAME, None,
+                "https://central.example", settings.request_size, protocol=protocol,
+            )  # fmt: skip
+            version = settings.parameters_version
+            save_parameters(session, SOMEBODY, Vault([SECRET_KEY]), wanted, version)
+
+    def sync(self, exchanges: int = 100) -> Run:
+        """Make one run, over a line that breaks after so many exchanges."""
+
         def open_line(_target: Target) -> Line:
-            return Line(self._app)
+            return Line(self._app, exchanges)
 
         site = Site(self.database, Vault([SECRET_KEY]), "machine-7")
         return SatelliteRun(site, open_line, lambda _session: None).run()
@@ -136,30 +154,39 @@ def test_an_empty_machine_is_restored(
     assert contents(fresh.database) == contents(database)
 
 
-def test_a_change_to_our_own_protocol_loses_nothing(
+def test_a_change_of_protocol_initialises_and_loses_nothing(
     satellite: Satellite, database: Database
 ) -> None:
+    """There and back: what is known over one protocol means nothing to the other."""
     put(database, PRIMARY_SYNC_ID, "a")
-    put(satellite.database, SITE_ID, "s1")
+    put(satellite.database, SITE_ID, "s1", "s2")
     satellite.sync()
+    for protocol, new in (("own", "b"), ("v5", "c")):
+        satellite.speak(protocol)
+        put(database, PRIMARY_SYNC_ID, new)
+        with satellite.database.writing() as session:
+            put_record(session, SITE_ID, "item", "s1", {"name": protocol})
+        run = satellite.sync()
+        assert (run.result, run.reason) == ("refused", "initialise_needed")
+        with satellite.database.writing() as session:
+            ask_to_initialise(session, SOMEBODY)
+        run = satellite.sync()
+        assert (run.result, run.reason, run.protocol) == ("well", "", protocol)
+        assert contents(satellite.database) == contents(database)
+        assert contents(database)["s1"] == f'{{"name":"{protocol}"}}'
+
+
+def test_an_initialise_begun_over_the_other_protocol_is_begun_anew(
+    satellite: Satellite, database: Database
+) -> None:
+    put(database, PRIMARY_SYNC_ID, *(str(number) for number in range(25)))
+    satellite.speak("own")
     with satellite.database.writing() as session:
-        link = session.get_one(Link, 1)
-        link.protocol, link.initialise = "own", "needed"
-        version = 2
-        wanted = Parameters(
-            SITE_ID,
-            "Kadavu Health Centre",
-            "KDV-01",
-            USER_NAME,
-            None,
-            "https://central.example",
-            None,
-            protocol="own",
-        )
-        save_parameters(session, SOMEBODY, Vault([SECRET_KEY]), wanted, version)
-        put_record(session, SITE_ID, "item", "s1", {"name": "changed"})
-    put(database, PRIMARY_SYNC_ID, "b")
-    run = satellite.sync()
-    assert (run.result, run.reason, run.protocol) == ("well", "", "own")
+        session.get_one(Settings, 1).request_size = 10
+    assert satellite.sync(exchanges=2).result == "failed"
+    satellite.speak("v5")
+    assert satellite.sync().reason == "initialise_needed"
+    with satellite.database.writing() as session:
+        ask_to_initialise(session, SOMEBODY)
+    assert satellite.sync().result == "well"
     assert contents(satellite.database) == contents(database)
-    assert contents(database)["s1"] == '{"name":"changed"}'

@@ -1,5 +1,6 @@
 """Our satellite synchronises with a central server of mSupply, in the client's order."""
 
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from panel.models import Settings
 from panel.preferences.actor import Actor
 from panel.preferences.parameters import Parameters, save_parameters
 from panel.preferences.servers import ServerFields, add_server
+from panel.sync import transport
 from panel.sync.models import Inbox, Link, Record, Run, SetAside
 from panel.sync.records import delete_record, put_record
 from panel.sync.satellite import SatelliteRun
@@ -64,6 +66,10 @@ class Remote:
     def put(self, record_id: str, data: dict[str, Any]) -> None:
         with self.database.writing() as session:
             put_record(session, OWN, "stock", record_id, data)
+
+    def url(self) -> str:
+        with self.database.reading() as session:
+            return session.get_one(Settings, 1).url
 
     def change(self, **values: Any) -> None:
         with self.database.writing() as session:
@@ -198,6 +204,53 @@ def test_deletes_arrive(remote: Remote, action: str) -> None:
     remote.central.add_queued("s1", None, action)
     remote.sync()
     assert remote.has() == {}
+
+
+def test_what_a_restored_central_server_lacks_goes_up_again(remote: Remote) -> None:
+    remote.sync()
+    remote.put("s1", {"quantity": 1})
+    remote.put("s2", {"quantity": 2})
+    remote.sync()
+    remote.central.stored.clear()
+    remote.central.restored = [{"syncOutId": "x-1", **stock("s1", {"quantity": 0})}]
+    remote.initialise_again()
+    assert remote.sync().pushed == 1
+    assert remote.central.stored == {"s2": {"quantity": 2}}
+    assert remote.has() == {"s1": (OWN, '{"quantity":0}'), "s2": (OWN, '{"quantity":2}')}
+
+
+def test_a_central_server_may_take_its_time_to_queue_everything(
+    remote: Remote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "SILENCE_SECONDS", 0.5)
+    remote.central.restored = [{"syncOutId": "x-1", **stock("s1", {"quantity": 5})}]
+    asked, given_up = threading.Event(), threading.Event()
+
+    def be_slow(name: str) -> None:
+        if name == "POST initialise":
+            asked.set()
+            assert given_up.wait(20)
+        elif name == "GET site_status":
+            given_up.set()
+
+    remote.central.before = be_slow
+    remote.central.statuses = ["initialisation_in_progress", "initialisation_in_progress"]
+    run = remote.sync()
+    assert (run.result, run.reason) == ("well", "")
+    assert remote.central.names().count("POST initialise") == 1
+    assert remote.has() == {"s1": (OWN, '{"quantity":5}')}
+
+
+def test_an_initialise_that_the_central_server_never_heard_of_is_asked_for_again(
+    remote: Remote,
+) -> None:
+    remote.central.restored = [{"syncOutId": "x-1", **stock("s1", {"quantity": 5})}]
+    remote.central.hang_up = {"POST initialise"}
+    run = remote.sync()
+    assert (run.result, run.reason) == ("failed", "cut_off")
+    remote.central.hang_up = set()
+    assert remote.sync().result == "well"
+    assert remote.has() == {"s1": (OWN, '{"quantity":5}')}
 
 
 @pytest.mark.parametrize("action", ["merge", "Merge"])
@@ -375,6 +428,28 @@ def test_asked_to_find_out_ours_is_tried_first_and_the_answer_remembered(remote:
     assert remote.central.names()[:2] == ["POST /sync/exchange", "GET site"]
     assert remote.sync().result == "well"
     assert remote.central.names() == IDLE_CYCLE
+
+
+@pytest.mark.parametrize("answer", [error("internal_error", 500), error("odd", 418)])
+def test_an_answer_that_says_nothing_of_the_protocol_is_not_remembered(
+    remote: Remote, answer: Any
+) -> None:
+    remote.change(protocol="ask")
+    remote.central.instead["POST /sync/exchange"] = [answer]
+    assert remote.sync().result != "well"
+    assert remote.sync().result == "well"
+    assert remote.central.names()[:2] == ["POST /sync/exchange", "GET site"]
+
+
+def test_another_url_may_speak_another_protocol(remote: Remote) -> None:
+    remote.change(protocol="ask")
+    remote.sync()
+    url = remote.url().replace("127.0.0.1", "localhost")
+    wanted = Parameters(OWN, "Kadavu", "KDV-01", "kadavu", None, url, None)
+    with remote.database.writing() as session:
+        save_parameters(session, SOMEBODY, VAULT, wanted, 2, {"url_http"})
+    assert remote.sync().result == "well"
+    assert remote.central.names()[:2] == ["POST /sync/exchange", "GET site"]
 
 
 def test_told_to_speak_ours_alone_v5_is_not_tried(remote: Remote) -> None:

@@ -6,13 +6,13 @@ from contextlib import contextmanager
 from panel.sync import conversation
 from panel.sync.fields import BadMessage
 from panel.sync.messages import Mode, Request
-from panel.sync.refusals import SyncRefusal
+from panel.sync.refusals import STATUS, SyncRefusal
 from panel.sync.site import Orders
 from panel.sync.transport import LinkFault, Transport
 from panel.sync.v5.central import About, Central
 
 # What a server answers that does not know the address of our own protocol.
-_NOT_THERE = {"not_a_sync_server", "not_found"}
+_NOT_THERE = "not_a_sync_server"
 
 
 def knock(line: Transport, orders: Orders) -> str:
@@ -27,7 +27,7 @@ def knock(line: Transport, orders: Orders) -> str:
             conversation.exchange(line, orders.pair, "", orders.about, request)
             return "own"
         except (SyncRefusal, LinkFault) as problem:
-            if orders.protocol == "own" or problem.code not in _NOT_THERE:
+            if orders.protocol == "own" or problem.code != _NOT_THERE:
                 raise
     with as_faults():
         check_site(Central(line, orders).site(), orders)
@@ -38,15 +38,16 @@ def find_protocol(line: Transport, orders: Orders) -> str:
     """Return "own" or "v5", whichever the primary speaks, whether or not it lets us in.
 
     Where it does not, the run that follows is told so, and the primary writes it down. Raise
-    LinkFault.
+    LinkFault, or SyncRefusal where the answer is nothing that our own protocol says.
     """
     try:
         request = Request(orders.about, mode=Mode.TEST)
         conversation.exchange(line, orders.pair, "", orders.about, request)
     except SyncRefusal as refusal:
-        return "v5" if refusal.code in _NOT_THERE else "own"
+        if refusal.code not in STATUS:
+            raise
     except LinkFault as fault:
-        if fault.code not in _NOT_THERE:
+        if fault.code != _NOT_THERE:
             raise
         return "v5"
     return "own"

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 
-from sqlalchemy import func, select, update
+from sqlalchemy import exists, func, select, text, update
 from sqlalchemy.orm import Session
 
 from panel.models import PRIMARY_SYNC_ID
 from panel.sync import inbox
 from panel.sync.arrivals import pulled_by, renewed_by
 from panel.sync.batches import Item
+from panel.sync.counting import lock_clock
 from panel.sync.fields import BadMessage
 from panel.sync.messages import Stream
 from panel.sync.models import Inbox, Link, Record
@@ -33,6 +34,16 @@ def begin_initialise(session: Session) -> None:
             inbox.clear(session, stream)
 
 
+def came_from_central(link: Link) -> bool:
+    """Say whether what was received so far came over v5, so that its cursors mean something here.
+
+    Over our own protocol there is a point, and nothing is known of a central server.
+    """
+    if link.initialise == "done":
+        return bool(link.site_uuid) and not link.point
+    return link.point in ("", _ASKED)
+
+
 def was_asked(session: Session) -> bool:
     """Say whether the central server has queued everything for this initialise."""
     return session.get_one(Link, 1).point == _ASKED
@@ -41,16 +52,6 @@ def was_asked(session: Session) -> bool:
 def note_asked(session: Session) -> None:
     """Remember that it has."""
     session.get_one(Link, 1).point = _ASKED
-
-
-def note_pushed(session: Session, seqs: Sequence[int]) -> None:
-    """Note what reached the central server; what changed since has another ``seq`` and waits on."""
-    for start in range(0, len(seqs), _AT_ONCE):
-        some = seqs[start : start + _AT_ONCE]
-        session.execute(
-            update(Record).where(Record.seq.in_(some)).values(waiting=False),
-            execution_options={"synchronize_session": False},
-        )
 
 
 def keep_central(session: Session, cursor: int, changes: Sequence[Change]) -> None:
@@ -90,10 +91,26 @@ def finish_initialise(session: Session, own_sync_id: int) -> int:
     """Apply all that an initialise received; return how many records were set aside."""
     refused = inbox.apply(session, Stream.CENTRAL, renewed_by(own_sync_id))
     inbox.sweep(session, Stream.CENTRAL, own_sync_id)
+    _push_what_it_lacks(session, own_sync_id)
     refused += _apply_queued(session, own_sync_id)
     link = session.get_one(Link, 1)
     link.initialise, link.point = "done", ""
     return refused
+
+
+def _push_what_it_lacks(session: Session, own_sync_id: int) -> None:
+    """Let this site's records go up that a restored central server did not hand back."""
+    handed_back = exists().where(
+        Inbox.stream == Stream.ADDRESSED,
+        Inbox.table_name == Record.table_name,
+        Inbox.record_id == Record.record_id,
+    )
+    lock_clock(session)
+    lacking = Record.owner == own_sync_id, ~Record.deleted, text("NOT waiting"), ~handed_back
+    session.execute(
+        update(Record).where(*lacking).values(waiting=True),
+        execution_options={"synchronize_session": False},
+    )
 
 
 def _apply_queued(session: Session, own_sync_id: int) -> int:

@@ -12,7 +12,9 @@ from sqlalchemy.orm import Session
 
 from panel.sync import streams
 from panel.sync.models import Link, Run
-from panel.sync.running import Finish, Progress
+from panel.sync.refusals import SyncRefusal
+from panel.sync.running import Finish, Progress, count_bytes
+from panel.sync.sending import note_pushed
 from panel.sync.site import Orders, Site, read_orders
 from panel.sync.transport import LinkFault, Target, Transport
 from panel.sync.v5 import received
@@ -63,6 +65,8 @@ class V5Run:
             link = session.get_one(Link, 1)
             known = "" if link.initialise == "needed" else link.site_uuid
             check_site(about, orders, known)
+            if link.initialise != "needed" and not received.came_from_central(link):
+                raise SyncRefusal("initialise_needed")
             link.site_uuid, link.protocol = about.uuid, "v5"
 
     def _initialises(self) -> bool:
@@ -75,13 +79,23 @@ class V5Run:
 
     def _ask_for_everything(self) -> None:
         with self._site.database.reading() as session:
-            if received.was_asked(session):
-                return
-        length = self._central()[0].initialise()
-        with self._step() as (session, run):
-            received.note_asked(session)
-            run.to_pull += length
+            was_asked = received.was_asked(session)
+        if not was_asked:
+            length = self._have_all_queued()
+            with self._step() as (session, run):
+                received.note_asked(session)
+                run.to_pull += length
         self._wait_until_idle()
+
+    def _have_all_queued(self) -> int:
+        try:
+            return self._central()[0].initialise()
+        except LinkFault as fault:
+            # It may take a central server longer than a line may be silent. One that is idle did
+            # not hear of it, or is done so soon that it can be asked again.
+            if fault.code not in ("timed_out", "cut_off") or self._central()[0].is_idle():
+                raise
+            return 0
 
     def _push(self) -> None:
         while True:
@@ -95,7 +109,7 @@ class V5Run:
                 run.step = "pushing"
                 run.pushed += len(records)
                 run.to_push = max(run.to_push, run.pushed + left - len(records))
-                received.note_pushed(session, [one.seq for one in records])
+                note_pushed(session, [one.seq for one in records])
             if not records:
                 # The empty batch that ends the push; a server that will not integrate is not well.
                 if not began:
@@ -155,9 +169,7 @@ class V5Run:
     @contextmanager
     def _step(self) -> Iterator[tuple[Session, Run]]:
         with self._progress.step() as (session, run):
-            up, down = self._line.meter.take_bytes()
-            run.bytes_up += up
-            run.bytes_down += down
+            count_bytes(run, self._line.meter)
             yield session, run
 
 
