@@ -18,13 +18,16 @@
   });
 
   // Nothing is sent in vain, at 0.3 s a kB on a slow line: the header has the token already, and
-  // who only reads needs none. What is sent tells what the page shows: a bar that says "Locked",
-  // and the rows whose places are kept for an undo.
-  listen("htmx:configRequest", ({ detail }) => {
-    detail.formData.delete("_c");
-    if (detail.verb == "get") return delete detail.headers["X-CSRF"];
-    if (document.querySelector("#bar:not(.open)")) detail.formData.set("bar", "locked");
-    for (const row of document.querySelectorAll("#rows [hidden]")) detail.formData.append("gone", row.id.slice(1));
+  // who only reads needs none. What is sent, and the lock's own bar, tell what the page shows:
+  // parameters that are text, and the rows whose places are kept for an undo.
+  listen("htmx:configRequest", ({ detail: { elt, formData, headers, verb } }) => {
+    const reads = verb == "get";
+    formData.delete("_c");
+    if (reads) delete headers["X-CSRF"];
+    if (reads && !elt.closest("#bar")) return;
+    if (document.querySelector("#parameters > dl")) formData.set("parameters", "text");
+    if (reads) return;
+    for (const row of document.querySelectorAll("#rows [hidden]")) formData.append("gone", row.id.slice(1));
   });
 
   // What was done is said for a while.

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from flask import Blueprint, make_response, render_template, request
+from flask import Blueprint, make_response, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from sqlalchemy.orm import Session
@@ -16,7 +16,7 @@ from panel.preferences.people import Permission
 from panel.web.access import permitted
 from panel.web.errors import wants_json
 from panel.web.forms import PanelForm
-from panel.web.htmx import back_to_page, is_fragment
+from panel.web.htmx import back_to_page, is_fragment, leave_for
 from panel.web.labels import names
 from panel.web.services import services
 from panel.web.session import actor, renew
@@ -122,8 +122,8 @@ def _attempt(act: Act, verb: Callable[[Session], Person]) -> ResponseReturnValue
             raise
         act.form.refuse(refusal)
         return _page(act, refusal.status)
-    if act.name == "password":
-        renew(person)
+    if act.name == "password" and renew(person):
+        return leave_for(url_for("people.show"))
     act.person_id = person.id
     return _page(act, said=_("Saved.")) if is_fragment() else back_to_page("people.show")
 

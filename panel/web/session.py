@@ -103,10 +103,15 @@ def sign_in(person: Person, by_proxy: bool = False) -> None:
     g.person = person
 
 
-def renew(person: Person) -> None:
-    """Keep this browser signed in if it is that of ``person``, whose older sessions just ended."""
-    if session.get(PERSON) == person.id:
-        sign_in(person, by_proxy=BY_PROXY in session)
+def renew(person: Person) -> bool:
+    """Keep this browser signed in if it is that of ``person``, whose older sessions just ended.
+
+    Say whether it is: its open page then holds the CSRF token of a session that has ended.
+    """
+    if session.get(PERSON) != person.id:
+        return False
+    sign_in(person, by_proxy=BY_PROXY in session)
+    return True
 
 
 def sign_out() -> None:

@@ -251,10 +251,10 @@ class TestPrimary:
     ) -> None:
         with database.writing() as session:
             session.get_one(Settings, 1).url = "https://elsewhere.example.org"
-        asked = manager.post("/parameters/url/clear", {"bar": "locked"}, htmx=True)
+        asked = manager.post("/parameters/url/clear", {"parameters": "text"}, htmx=True)
         assert asked.status_code == 403
         assert happened("refused_locked")
-        sent = {"bar": "locked", "authorisation_code": CODE}
+        sent = {"parameters": "text", "authorisation_code": CODE}
         done = manager.post("/parameters/url/clear", sent, htmx=True)
         assert 'id="parameters-form"' in done.text
         assert "Unlocked until" in words(done.text)

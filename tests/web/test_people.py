@@ -129,6 +129,18 @@ def test_who_changes_the_own_password_stays_here_and_is_out_elsewhere(
     assert elsewhere.get("/people").status_code == 303
 
 
+def test_with_scripting_the_page_is_fetched_anew_after_the_own_password(
+    database: Database, manager: Browser
+) -> None:
+    address = f"/people/{_find(database, MANAGER).id}/password"
+    of_page = manager.token()
+    answer = manager.post(address, {"password": "another password"}, htmx=True)
+    # What the page holds is the token of a session that has just ended.
+    assert manager.get("/people").status_code == 200
+    assert manager.token() != of_page
+    assert (answer.status_code, answer.headers["HX-Redirect"]) == (204, "/people")
+
+
 @either
 def test_disabling_shuts_out_at_once_and_can_be_undone(
     manager: Browser, viewer: Browser, vito: Person, htmx: bool
