@@ -28,7 +28,7 @@ def find_changes(settings: Settings, server: Server, wanted: ServerFields) -> di
     present = {field: getattr(server, field) for field in _PLAIN}
     present["url"] = shown_url(settings, server)
     changes = {field: getattr(wanted, field) for field in _PLAIN}
-    if settings.is_satellite and not wanted.url:
+    if wanted.url is None:
         del changes["url"]
     changes = {field: value for field, value in changes.items() if value != present[field]}
     if wanted.password and not _is_password(server, wanted.password):

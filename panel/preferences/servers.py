@@ -1,6 +1,7 @@
 """The servers to synchronise with: added, changed, removed and put back, each with its Activity."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -44,19 +45,23 @@ def add_server(
 ) -> Server:
     """Add a row to the list and return it.
 
-    ``key`` is the form's own: sent again, it finds the row that the first one made. ``confirmed``
-    names acts that somebody was warned of ("url_http", "url_on_primary"). Raise :class:`Invalid`
-    with a reason for every field that cannot stand, or :class:`NeedsConfirmation`.
+    ``key`` is the form's own: sent again with the same, it finds the row that the first one made.
+    ``confirmed`` names acts that somebody was warned of ("url_http", "url_on_primary"). Raise
+    :class:`Invalid` with a reason for every field that cannot stand, or
+    :class:`NeedsConfirmation`.
     """
     settings = lock_settings(session)
-    # Hashed, so that a key of any length fits its column.
-    added_key = hash_token(key)[:32] if key else None
-    if added_key is not None:
-        known = session.scalar(select(Server).where(Server.added_key == added_key))
-        if known is not None:
-            return known
+    # A new row has no URL to clear: where none is typed, that of a satellite's parameters stays.
+    fields = replace(fields, url=fields.url or None)
     checks = Checks()
     wanted = tidy(checks, fields)
+    # Hashed, so that a key of any length fits its column.
+    added_key = hash_token(key)[:32] if key else None
+    if known := _find_added(session, added_key):
+        if known.removed_at is None and not find_changes(settings, known, wanted):
+            return known
+        # By Back somebody came to the form again, and has typed another server into it.
+        added_key = None
     check_row(session, checks, settings, wanted)
     checks.finish()
     server = Server(name="", store="", url="", user_name="", added_key=added_key)
@@ -64,6 +69,12 @@ def add_server(
     changes = find_changes(settings, server, wanted)
     write_changes(session, actor, What.SERVER_ADDED, settings, server, changes)
     return server
+
+
+def _find_added(session: Session, added_key: str | None) -> Server | None:
+    if added_key is None:
+        return None
+    return session.scalar(select(Server).where(Server.added_key == added_key))
 
 
 def edit_server(

@@ -5,7 +5,7 @@ machine, and its backup carries them.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import select
@@ -96,7 +96,7 @@ def plan_import(session: Session, vault: Vault, site: Site) -> list[Change]:
     present = {server.sync_id: server for server in live_servers(session)}
     changes = [*_setting_changes(settings, vault, site)]
     if site.servers is not None:
-        for fields in site.servers:
+        for fields in wanted_rows(settings, site):
             changes += _server_changes(
                 settings, present.pop(fields.sync_id or 0, None), fields, site
             )
@@ -113,6 +113,15 @@ def _setting_changes(settings: Settings, vault: Vault, site: Site) -> Iterator[C
     new_password = password is not None and not is_password(settings, vault, password)
     if new_password or password_hash not in (None, settings.password_hash):
         yield Change("changed", "settings", "password", SECRET, SECRET)
+
+
+def wanted_rows(settings: Settings, site: Site) -> list[ServerFields]:
+    """Return the list that ``site`` wants here, where ``settings`` say what this server is.
+
+    A satellite's row has no URL of its own in a file: it shows that of the parameters.
+    """
+    rows = site.servers or []
+    return [replace(row, url=row.url or None) for row in rows] if settings.is_satellite else rows
 
 
 def _server_changes(

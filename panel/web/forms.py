@@ -143,7 +143,7 @@ class ServerForm(PasswordForm):
             sync_id=self.sync_id.data,
             name=self.name.data or "",
             store=self.store.data or "",
-            url=self.url.data or "",
+            url=self.url.data,
             user_name=self.user_name.data or "",
             password=self.typed_password,
         )
