@@ -74,6 +74,21 @@
     complain(event, "failed");
   });
 
+  // A row that is being edited stays as it is, whichever rows come around it.
+  let edited = [];
+  for (const name of ["htmx:beforeSwap", "htmx:oobBeforeSwap"])
+    listen(name, ({ detail: { target } }) => {
+      if (target.id == "rows") edited = [...target.querySelectorAll("form")].map((form) => form.closest("tr"));
+    });
+  listen("htmx:afterSettle", () => {
+    for (const row of edited.splice(0)) {
+      if (row.isConnected) continue;
+      const text = document.getElementById(row.id);
+      text ? text.replaceWith(row) : document.getElementById("rows").prepend(row);
+      htmx.process(row);
+    }
+  });
+
   // A page that shows this one in a frame asks once, and is told the height whenever it changes.
   onmessage = ({ origin, source }) => {
     if (source == parent && body.dataset.hosts?.split(" ").includes(origin))
