@@ -47,6 +47,13 @@ class Vault:
         except (InvalidToken, UnicodeError) as error:
             raise Unreadable from error
 
+    def reseal(self, sealed: str) -> str:
+        """Return what was sealed under any key, sealed under the newest.
+
+        Raise :class:`Unreadable` if no key fits.
+        """
+        return self.seal(self.open(sealed))
+
 
 def _fernet(secret_key: str) -> Fernet:
     derived = HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=b"sync-panel vault")
