@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import click
 import pytest
 
 from tests.cli.shell import Shell
@@ -44,6 +45,21 @@ def test_declined_it_changes_nothing(other_shell: Shell, site: dict[str, Any]) -
     other_shell.refused("import", path)
     assert names(other_shell) == []
     assert other_shell.activity() == []
+
+
+def test_what_changes_during_the_question_is_not_overwritten(
+    primary: Shell, site: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site["settings"]["name"] = "National Medical Stores"
+
+    def answer(*_: object, **__: object) -> None:
+        primary.do("servers", "add", "--sync-id", "8", "--name", "Levuka", "--store", "LVK-01")
+
+    monkeypatch.setattr(click, "confirm", answer)
+    reason = primary.refused("import", primary.file("site.json", json.dumps(site)))
+    assert reason == "Error: Changed meanwhile: run it again.\n"
+    assert names(primary) == ["Kadavu", "Levuka"]
+    assert '"name": "National Store"' in primary.do("settings", "show", "--json")
 
 
 def test_what_a_file_does_not_list_is_removed(primary: Shell, site: dict[str, Any]) -> None:
