@@ -134,8 +134,14 @@ def _still_good(person: Person) -> bool:
 
 def _name_from_proxy() -> str:
     header = services().config.remote_user_header
-    believed = header and request.environ.get(BELIEVED)
-    return request.headers.get(header, "").strip() if believed else ""
+    if not header or not request.environ.get(BELIEVED):
+        return ""
+    name = request.headers.get(header, "").strip()
+    try:
+        # WSGI hands headers over as Latin-1; proxies write names in UTF-8.
+        return name.encode("latin-1").decode()
+    except UnicodeError:
+        return name
 
 
 def _person_of_proxy(name: str) -> Person:

@@ -11,7 +11,7 @@ from panel.db import Database
 from panel.models import Server, Settings, searchable
 from panel.preferences.servers import ServerFields, add_server
 from panel.sync.models import Run
-from tests.web.conftest import OPERATOR, Browser, Clock
+from tests.web.conftest import MANAGER, OPERATOR, Browser, Clock, MakeApp, signed_in
 from tests.web.sites import make_primary, make_satellite, words
 
 HERE = {"HX_Current_URL": "http://localhost/"}
@@ -238,6 +238,14 @@ class TestNotChanged:
         time.pass_by(days=2)
         assert changed()
         assert viewer.get("/").headers["ETag"] not in marks
+
+    def test_after_a_new_key_whoever_signs_in_again_gets_a_page_that_works(
+        self, make_app: MakeApp, manager: Browser
+    ) -> None:
+        mark = manager.get("/").headers["ETag"]
+        keys = ("a newer key of thirty-two letters or so", "a key of thirty-two letters or more")
+        again = signed_in(make_app(secret_keys=keys), MANAGER)
+        assert again.get("/", If_None_Match=mark).status_code == 200
 
     def test_a_history_restore_gets_the_whole_page(self, manager: Browser) -> None:
         answer = manager.get("/", htmx=True, HX_History_Restore_Request="true")
