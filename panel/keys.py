@@ -30,6 +30,11 @@ def read_or_make_key(data_dir: Path) -> str:
     return made_once(data_dir / KEY_FILE_NAME, lambda: secrets.token_urlsafe(48))
 
 
+def has_key(data_dir: Path) -> bool:
+    """Say whether ``data_dir`` keeps a key already."""
+    return (data_dir / KEY_FILE_NAME).exists()
+
+
 class Vault:
     """Seals and opens secrets with the newest key, opening also with the older ones."""
 
