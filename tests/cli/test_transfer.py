@@ -95,6 +95,21 @@ def test_secrets_travel_under_a_passphrase(satellite: Shell, other_shell: Shell)
     assert again == "Nothing to change.\n"
 
 
+def test_half_a_pair_is_refused_before_the_question(primary: Shell, other_shell: Shell) -> None:
+    own = ("--user-name", "kadavu", "--password-file", "-")
+    primary.do("servers", "add", "--sync-id", "7", "--name", "Kadavu", "--store", "KDV-01", *own,
+               stdin="open sesame\n")  # fmt: skip
+    path = other_shell.file("site.json", primary.do("export"))
+    reason = other_shell.refused("import", path, stdin="y\n")
+    assert "server 7 password: The file has its User name without its Password" in reason
+    assert "Change this?" not in reason
+    whole = primary.do("export", "--with-secrets", stdin=f"{PASSPHRASE}\n")
+    right = other_shell.file("right", PASSPHRASE)
+    path = other_shell.file("whole.json", whole)
+    other_shell.do("import", path, "--yes", "--passphrase-file", right)
+    assert names(other_shell) == ["Kadavu"]
+
+
 def test_a_short_passphrase_is_refused(satellite: Shell) -> None:
     reason = satellite.refused("export", "--with-secrets", stdin="short\n")
     assert "passphrase: At least 12 characters." in reason
