@@ -16,7 +16,13 @@ from panel.preferences.checks import Checks
 from panel.preferences.clearing import clear_hardware, clear_server_password, clear_server_url
 from panel.preferences.listing import PAGE_SIZE, Listing, list_servers
 from panel.preferences.rows import label, lock_server, lock_settings, refuse_stale
-from panel.preferences.server_changes import find_changes, record, shown_url, write_changes
+from panel.preferences.server_changes import (
+    find_changes,
+    plain_fields,
+    record,
+    shown_url,
+    write_changes,
+)
 from panel.preferences.server_rules import ServerFields, ask_before_url, check_row, tidy
 from panel.words import say
 
@@ -116,7 +122,7 @@ def remove_servers(session: Session, actor: Actor, ids: Sequence[int]) -> list[S
     for server in servers:
         if server.removed_at is None:
             server.removed_at = clock.now()
-            record(session, actor, What.SERVER_REMOVED, server)
+            record(session, actor, What.SERVER_REMOVED, server, was=plain_fields(server))
     return servers
 
 
@@ -132,7 +138,7 @@ def restore_servers(session: Session, actor: Actor, ids: Sequence[int]) -> list[
             continue
         _check_place(session, settings, server)
         server.removed_at = None
-        record(session, actor, What.SERVER_RESTORED, server)
+        record(session, actor, What.SERVER_RESTORED, server, became=plain_fields(server))
     return servers
 
 

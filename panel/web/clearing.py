@@ -68,7 +68,7 @@ def remove_password() -> ResponseReturnValue:
     version = form.version.data or 0
     saved = attempt(form, lambda session: parameters.remove_password(session, actor(), version))
     if saved is None:
-        return show_part("shared_password.html", form.status, act_form=form)
+        return show_part("shared_password.html", form.status, shared_form=form)
     return after_change(
         *("shared_password.html", "parameters_version.html", "state.html", "undo.html"),
         anchor="parameters",

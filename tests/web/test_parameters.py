@@ -128,6 +128,19 @@ class TestSatellite:
         assert "Certificate fingerprint abababab…" in words(unlocked.get("/").text)
 
     @either
+    def test_a_wrong_certificate_is_named_beside_its_field(
+        self, unlocked: Browser, database: Database, htmx: bool
+    ) -> None:
+        sent = {"private_ca": "no certificate", "version": version(database)}
+        answer = unlocked.post("/parameters", sent, htmx=htmx)
+        assert answer.status_code == 422
+        field = re.search(r'<textarea name="private_ca"[^>]*>', answer.text)
+        assert field
+        for flaw in ('aria-invalid="true"', 'aria-describedby="p-private_ca"', " autofocus"):
+            assert flaw in field[0]
+        assert 'id="p-private_ca"' in answer.text
+
+    @either
     def test_who_comes_second_sees_field_by_field_who_changed_what(
         self, unlocked: Browser, database: Database, htmx: bool
     ) -> None:

@@ -77,6 +77,20 @@ class TestPrimary:
         assert len(listed(database)) == 3
         assert len(happened("server_added")) == 3
 
+    @either
+    def test_a_sync_id_that_is_no_number_comes_back_with_all_other_reasons(
+        self, unlocked: Browser, database: Database, htmx: bool
+    ) -> None:
+        sent = {**LAU, "sync_id": "nine", "store": ""}
+        answer = unlocked.post("/servers", sent, htmx=htmx)
+        assert answer.status_code == 422
+        assert "A whole number, in digits." in answer.text
+        assert "A server needs a Store." in answer.text
+        assert "A server needs a Sync ID." not in answer.text
+        answer = unlocked.post("/servers", {**LAU, "sync_id": "nine"}, htmx=htmx)
+        assert answer.status_code == 422
+        assert len(listed(database)) == 2
+
     def test_without_script_a_form_reached_by_back_adds_the_other_server_typed(
         self, unlocked: Browser, database: Database
     ) -> None:
