@@ -13,4 +13,6 @@ def test_a_wrong_setting_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     monkeypatch.setenv("SYNC_PANEL_PORT", "http")
     with pytest.raises(SystemExit) as stopped:
         runpy.run_path(str(WSGI))
-    assert str(stopped.value) == "SYNC_PANEL_PORT must be a whole number from 0 to 65535, not 'http'."
+    assert (
+        str(stopped.value) == "SYNC_PANEL_PORT must be a whole number from 0 to 65535, not 'http'."
+    )

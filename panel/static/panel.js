@@ -20,8 +20,10 @@
   // Nothing is sent in vain, at 0.3 s a kB on a slow line: the header has the token already, and
   // who only reads needs none. What is sent, and the lock's own bar, tell what the page shows:
   // parameters that are text, and the rows whose places are kept for an undo.
-  listen("htmx:configRequest", ({ detail: { elt, formData, headers, verb } }) => {
+  listen("htmx:configRequest", ({ detail }) => {
+    const { elt, formData, headers, verb } = detail;
     const reads = verb == "get";
+    if (elt.localName == "a") detail.path = elt.getAttribute("href");
     formData.delete("_c");
     if (reads) delete headers["X-CSRF"];
     if (reads && !elt.closest("#bar")) return;
@@ -40,8 +42,12 @@
   // Browsers of before 2020 show them as they are written.
   const ago = Intl.RelativeTimeFormat && new Intl.RelativeTimeFormat(root.lang, { numeric: "auto", style: "short" });
   const tell = () => {
-    for (const time of ago ? document.querySelectorAll("time") : []) {
+    for (const time of document.querySelectorAll("time")) {
       const at = new Date(time.dateTime);
+      if (!ago) {
+        time.textContent = time.textContent || at.toLocaleString(root.lang);
+        continue;
+      }
       const seconds = Math.min(0, (at - Date.now()) / 1000);
       const [unit, size] = units.find(([, size]) => seconds <= -size) || units[3];
       time.title = at.toLocaleString(root.lang);

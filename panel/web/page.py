@@ -35,7 +35,7 @@ def show() -> ResponseReturnValue:
     with services().database.reading() as session:
         screen = Screen(session)
         if is_fragment():
-            parts = _parts(screen, _LIST)
+            parts = _parts(screen, _LIST, brief=True)
             address = url_for("page.show", **screen.place.query())
             return Response(parts, headers={"HX-Replace-Url": address})
         key = page_key(session)

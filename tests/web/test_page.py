@@ -1,5 +1,6 @@
 """The page: what it shows to whom, its list, and when it has not changed."""
 
+import random
 import re
 from datetime import timedelta
 
@@ -199,6 +200,33 @@ class TestSatellite:
 
     def test_it_takes_no_second_server(self, unlocked: Browser) -> None:
         assert re.search(r'id="add"[^>]* disabled', unlocked.get("/").text)
+
+
+class TestWeight:
+    """A list of 50 rows as they are after some weeks, each with a machine and a last success."""
+
+    ISLANDS = ("Kadavu", "Rotuma", "Lau", "Ba", "Taveuni", "Vunidawa", "Levuka", "Lomaloma")
+    KINDS = ("Hospital", "Health Centre", "Clinic", "Nursing Station")
+
+    @pytest.fixture(autouse=True)
+    def primary(self, database: Database, config: Config, time: Clock) -> None:
+        make_primary(database, config)
+        add_many(database, 60)
+        chance = random.Random(50)  # noqa: S311 - not for secrets
+        with database.writing() as session:
+            for row in session.scalars(select(Server)):
+                row.name = f"{chance.choice(self.ISLANDS)} {chance.choice(self.KINDS)}"
+                row.store = f"{row.name[:3].upper()}-{row.sync_id}"
+                row.hardware_id = f"{chance.getrandbits(64):016x}"
+                row.last_success_at = time() - timedelta(minutes=chance.randrange(5000))
+
+    def test_a_list_swapped_is_light(self, manager: Browser) -> None:
+        for query in ("sort=name", "sort=store&dir=down", "page=2"):
+            answer = manager.get(f"/?{query}", htmx=True, Accept_Encoding="br")
+            assert len(answer.data) < 2000
+
+    def test_the_page_is_light(self, manager: Browser) -> None:
+        assert len(manager.get("/", Accept_Encoding="br").data) < 5200
 
 
 class TestNotChanged:
