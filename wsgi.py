@@ -1,5 +1,11 @@
 """For WSGI servers other than our own: ``gunicorn wsgi:app``, mod_wsgi and the like."""
 
 from panel.app import create_app
+from panel.config import ConfigError
+from panel.errors import Refusal
 
-app = create_app()
+try:
+    app = create_app()
+except (ConfigError, Refusal) as error:
+    # One clear line, not a traceback.
+    raise SystemExit(str(error)) from error

@@ -12,6 +12,7 @@ from panel.hardware import own_hardware_id
 from panel.keys import Vault
 from panel.migrate import upgrade_if_needed
 from panel.places import TEMPLATES
+from panel.preferences.resealing import reseal
 from panel.web import (
     activity,
     api,
@@ -96,12 +97,16 @@ def create_app(config: Config | None = None, database: Database | None = None) -
     app.config.update(_flask_settings(config))
     app.url_map.converters["int"] = RowId
     app.session_interface = Sessions()
-    app.extensions[NAME] = Services(
+    services = Services(
         config=config,
         database=database or _open_database(config),
         vault=Vault(config.secret_keys),
         hardware_id=own_hardware_id(config),
     )
+    app.extensions[NAME] = services
+    if len(config.secret_keys) > 1:
+        with services.database.writing() as session:
+            reseal(session, services.vault)
     # What comes first here looks at a request first, and at its answer last.
     for initialise in (
         init_kept_pages,

@@ -14,7 +14,7 @@ from pathlib import Path
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from panel.keys import read_or_make_key
+from panel.keys import has_key, read_or_make_key
 
 PREFIX = "SYNC_PANEL_"
 SHORTEST_SECRET_KEY = 32
@@ -75,10 +75,13 @@ class Config:
     threads: int = 8
 
 
-def load(environment: Mapping[str, str]) -> Config:
-    """Read the settings out of ``environment``. Raise :class:`ConfigError` on the first bad one."""
+def load(environment: Mapping[str, str], make: bool = True) -> Config:
+    """Read the settings out of ``environment``. Raise :class:`ConfigError` on the first bad one.
+
+    Without ``make`` neither folder nor key is made: where none is, there are no secret keys.
+    """
     source = _Source(environment)
-    data_dir = _data_dir(source.text("DATA_DIR", "instance"))
+    data_dir = _data_dir(source.text("DATA_DIR", "instance"), make)
     trusted_proxies = _networks(source.words("TRUSTED_PROXIES"))
     remote_user_header = source.text("REMOTE_USER_HEADER")
     if remote_user_header and not trusted_proxies:
@@ -89,7 +92,7 @@ def load(environment: Mapping[str, str]) -> Config:
     return Config(
         data_dir=data_dir,
         database_url=_database_url(source.secret("DATABASE_URL"), data_dir),
-        secret_keys=_secret_keys(source, data_dir),
+        secret_keys=_secret_keys(source, data_dir, make),
         host=source.text("HOST", "127.0.0.1"),
         port=source.number("PORT", 8000, 0, 65_535),
         unlock_minutes=source.number("UNLOCK_MINUTES", 15, 1, 240),
@@ -144,8 +147,10 @@ class _Source:
             raise ConfigError(f"{PREFIX}{name}_FILE cannot be read: {error}.") from error
 
 
-def _data_dir(path: str) -> Path:
+def _data_dir(path: str, make: bool) -> Path:
     data_dir = Path(path).absolute()
+    if not make:
+        return data_dir
     try:
         # What is inside opens the passwords: a folder that is made here is its owner's only.
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -173,10 +178,13 @@ def _database_url(url: str, data_dir: Path) -> str:
     return url
 
 
-def _secret_keys(source: _Source, data_dir: Path) -> tuple[str, ...]:
+def _secret_keys(source: _Source, data_dir: Path, make: bool) -> tuple[str, ...]:
     fallbacks = source.secret("SECRET_KEY_FALLBACKS").split()
+    newest = source.secret("SECRET_KEY")
+    if not newest and not make and not has_key(data_dir):
+        return ()
     try:
-        newest = source.secret("SECRET_KEY") or read_or_make_key(data_dir)
+        newest = newest or read_or_make_key(data_dir)
     except OSError as error:
         raise ConfigError(f"The secret key in {data_dir} cannot be read: {error}.") from error
     for key in (newest, *fallbacks):

@@ -30,6 +30,11 @@ def read_or_make_key(data_dir: Path) -> str:
     return made_once(data_dir / KEY_FILE_NAME, lambda: secrets.token_urlsafe(48))
 
 
+def has_key(data_dir: Path) -> bool:
+    """Say whether ``data_dir`` keeps a key already."""
+    return (data_dir / KEY_FILE_NAME).exists()
+
+
 class Vault:
     """Seals and opens secrets with the newest key, opening also with the older ones."""
 
@@ -46,6 +51,13 @@ class Vault:
             return self._fernet.decrypt(sealed.encode("ascii")).decode()
         except (InvalidToken, UnicodeError) as error:
             raise Unreadable from error
+
+    def reseal(self, sealed: str) -> str:
+        """Return what was sealed under any key, sealed under the newest.
+
+        Raise :class:`Unreadable` if no key fits.
+        """
+        return self.seal(self.open(sealed))
 
 
 def _fernet(secret_key: str) -> Fernet:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from panel.config import Config, load
 from panel.db import Database, make_engine
@@ -33,10 +34,10 @@ def installation(make: bool = False) -> Iterator[Installation]:
     Only with ``make`` is a database made where there is none: elsewhere that would hide a
     ``SYNC_PANEL_DATA_DIR`` that was forgotten.
     """
-    config = load(os.environ)
+    config = load(os.environ, make=make)
     database = Database(make_engine(config.database_url))
     try:
-        if not make and present_revision(database.engine) is None:
+        if not make and not (config.secret_keys and _is_there(database)):
             raise Refusal(
                 say(
                     "There is no panel in %(folder)s yet. Set SYNC_PANEL_DATA_DIR if it is "
@@ -48,6 +49,15 @@ def installation(make: bool = False) -> Iterator[Installation]:
         yield Installation(config, database, Vault(config.secret_keys), Actor(name=who()))
     finally:
         database.close()
+
+
+def _is_there(database: Database) -> bool:
+    url = database.engine.url
+    file = Path(url.database or "")
+    # To look into an SQLite file that is not there would make it.
+    if url.get_backend_name() == "sqlite" and file.parent.is_dir() and not file.exists():
+        return False
+    return present_revision(database.engine) is not None
 
 
 def who() -> str:

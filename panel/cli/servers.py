@@ -76,7 +76,7 @@ def _shown(settings: Settings, server: Server) -> dict[str, object]:
 @click.option("--sync-id", type=int, required=True)
 @click.option("--name", required=True)
 @click.option("--store", required=True)
-@click.option("--url", default="", help="Only on a satellite: where its primary is.")
+@click.option("--url", help="Only on a satellite: where its primary is.")
 @click.option("--user-name", default="", help="Only on a primary: the server's own pair.")
 @click.option("--password-file", help="File with that pair's password; - is standard input.")
 @confirm_option
@@ -84,7 +84,7 @@ def add(
     sync_id: int,
     name: str,
     store: str,
-    url: str,
+    url: str | None,
     user_name: str,
     password_file: str | None,
     confirmed: tuple[str, ...],

@@ -7,6 +7,7 @@ import click
 from panel.cli.answers import print_json
 from panel.cli.installation import installation
 from panel.cli.secret_input import STANDARD_INPUT, read_bytes, read_secret
+from panel.preferences.rows import lock_settings
 from panel.preferences.site_file import read_site
 from panel.preferences.take_over import apply_import
 from panel.preferences.transfer import Change, export_site, plan_import
@@ -69,6 +70,10 @@ def import_command(
         if not yes:
             click.confirm("Change this?", abort=True, err=True)
         with here.database.writing() as session:
+            # What was shown and agreed to, or nothing.
+            lock_settings(session)
+            if plan_import(session, here.vault, site) != changes:
+                raise click.ClickException("Changed meanwhile: run it again.")
             apply_import(session, here.actor, here.vault, site, confirmed)
     click.echo("Imported.")
 

@@ -8,6 +8,7 @@ import click
 
 from panel.cli.installation import installation
 from panel.hardware import own_hardware_id
+from panel.preferences.resealing import reseal
 from panel.sync.loop import SyncLoop
 from panel.sync.site import Site
 
@@ -21,6 +22,9 @@ def command() -> None:
     signal.signal(signal.SIGTERM, _stop)
     with installation() as here:
         config = here.config
+        if len(config.secret_keys) > 1:
+            with here.database.writing() as session:
+                reseal(session, here.vault)
         site = Site(here.database, here.vault, own_hardware_id(config), config.keep_days)
         loop = SyncLoop(site)
         try:

@@ -22,11 +22,10 @@ def parameters_of(settings: Settings) -> Parameters:
 
 
 def fields_of(server: Server) -> ServerFields:
-    """Return the saved row; the password is left as it is."""
+    """Return the saved row; its password and its URL are left as they are."""
     return ServerFields(
         sync_id=server.sync_id,
         name=server.name,
         store=server.store,
-        url=server.url,
         user_name=server.user_name,
     )

@@ -24,15 +24,15 @@ from panel.words import Message, say
 
 @dataclass(frozen=True)
 class ServerFields:
-    """A row as it was typed. ``password`` None or empty leaves it as it is.
+    """A row as it was typed. ``url`` None leaves it as it is, ``password`` None or empty too.
 
-    On a satellite ``url`` is the one URL of the parameters, and empty leaves that as it is.
+    On a satellite ``url`` is the one URL of the parameters.
     """
 
     sync_id: int | None
     name: str
     store: str
-    url: str = ""
+    url: str | None = None
     user_name: str = ""
     password: str | None = None
 
@@ -47,7 +47,7 @@ def tidy(checks: Checks, typed: ServerFields) -> ServerFields:
         sync_id=checks.sync_id("sync_id", typed.sync_id),
         name=checks.text("name", typed.name, NAME_LENGTH, needs_name),
         store=checks.text("store", typed.store, STORE_LENGTH, needs_store),
-        url=checks.url("url", typed.url),
+        url=None if typed.url is None else checks.url("url", typed.url),
         user_name=checks.text("user_name", typed.user_name, USER_NAME_LENGTH),
         password=checks.secret("password", typed.password) if typed.password else None,
     )
@@ -122,7 +122,9 @@ def _check_own_pair(
         checks.refuse("user_name", reason)
 
 
-def ask_before_url(settings: Settings, url: str, was: str, confirmed: Collection[str]) -> None:
+def ask_before_url(
+    settings: Settings, url: str | None, was: str, confirmed: Collection[str]
+) -> None:
     """Raise :class:`NeedsConfirmation` if ``url`` is new and somebody has to be warned of it."""
     if not url or url == was:
         return

@@ -1,6 +1,7 @@
 """The servers to synchronise with: added, changed, removed and put back, each with its Activity."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -15,7 +16,13 @@ from panel.preferences.checks import Checks
 from panel.preferences.clearing import clear_hardware, clear_server_password, clear_server_url
 from panel.preferences.listing import PAGE_SIZE, Listing, list_servers
 from panel.preferences.rows import label, lock_server, lock_settings, refuse_stale
-from panel.preferences.server_changes import find_changes, record, shown_url, write_changes
+from panel.preferences.server_changes import (
+    find_changes,
+    plain_fields,
+    record,
+    shown_url,
+    write_changes,
+)
 from panel.preferences.server_rules import ServerFields, ask_before_url, check_row, tidy
 from panel.words import say
 
@@ -44,19 +51,23 @@ def add_server(
 ) -> Server:
     """Add a row to the list and return it.
 
-    ``key`` is the form's own: sent again, it finds the row that the first one made. ``confirmed``
-    names acts that somebody was warned of ("url_http", "url_on_primary"). Raise :class:`Invalid`
-    with a reason for every field that cannot stand, or :class:`NeedsConfirmation`.
+    ``key`` is the form's own: sent again with the same, it finds the row that the first one made.
+    ``confirmed`` names acts that somebody was warned of ("url_http", "url_on_primary"). Raise
+    :class:`Invalid` with a reason for every field that cannot stand, or
+    :class:`NeedsConfirmation`.
     """
     settings = lock_settings(session)
-    # Hashed, so that a key of any length fits its column.
-    added_key = hash_token(key)[:32] if key else None
-    if added_key is not None:
-        known = session.scalar(select(Server).where(Server.added_key == added_key))
-        if known is not None:
-            return known
+    # A new row has no URL to clear: where none is typed, that of a satellite's parameters stays.
+    fields = replace(fields, url=fields.url or None)
     checks = Checks()
     wanted = tidy(checks, fields)
+    # Hashed, so that a key of any length fits its column.
+    added_key = hash_token(key)[:32] if key else None
+    if known := _find_added(session, added_key):
+        if known.removed_at is None and not find_changes(settings, known, wanted):
+            return known
+        # By Back somebody came to the form again, and has typed another server into it.
+        added_key = None
     check_row(session, checks, settings, wanted)
     checks.finish()
     server = Server(name="", store="", url="", user_name="", added_key=added_key)
@@ -64,6 +75,12 @@ def add_server(
     changes = find_changes(settings, server, wanted)
     write_changes(session, actor, What.SERVER_ADDED, settings, server, changes)
     return server
+
+
+def _find_added(session: Session, added_key: str | None) -> Server | None:
+    if added_key is None:
+        return None
+    return session.scalar(select(Server).where(Server.added_key == added_key))
 
 
 def edit_server(
@@ -105,7 +122,7 @@ def remove_servers(session: Session, actor: Actor, ids: Sequence[int]) -> list[S
     for server in servers:
         if server.removed_at is None:
             server.removed_at = clock.now()
-            record(session, actor, What.SERVER_REMOVED, server)
+            record(session, actor, What.SERVER_REMOVED, server, was=plain_fields(server))
     return servers
 
 
@@ -121,7 +138,7 @@ def restore_servers(session: Session, actor: Actor, ids: Sequence[int]) -> list[
             continue
         _check_place(session, settings, server)
         server.removed_at = None
-        record(session, actor, What.SERVER_RESTORED, server)
+        record(session, actor, What.SERVER_RESTORED, server, became=plain_fields(server))
     return servers
 
 

@@ -25,7 +25,7 @@ from panel.preferences.servers import (
     remove_servers,
 )
 from panel.preferences.site_file import Site
-from panel.preferences.transfer import INTERVAL, has_new_hash, live_servers
+from panel.preferences.transfer import INTERVAL, has_new_hash, live_servers, wanted_rows
 from panel.words import say
 
 # A statement takes only so many values: 32 766 in SQLite.
@@ -42,15 +42,15 @@ def apply_import(
     """
     settings = lock_settings(session)
     present = {server.sync_id: server for server in live_servers(session)}
-    wanted = {fields.sync_id: fields for fields in site.servers or ()}
+    wanted = {fields.sync_id for fields in site.servers or ()}
     if site.servers is not None:
         # First, since rows that go may stand in the way of this server's new Sync ID.
         leaving = [server.id for number, server in present.items() if number not in wanted]
         for begin in range(0, len(leaving), BATCH):
             remove_servers(session, actor, leaving[begin : begin + BATCH])
     _apply_settings(session, actor, vault, settings, site, confirmed)
-    for number, fields in wanted.items():
-        _apply_server(session, actor, present.get(number or 0), fields, site, confirmed)
+    for fields in wanted_rows(settings, site):
+        _apply_server(session, actor, present.get(fields.sync_id or 0), fields, site, confirmed)
     activity.record(session, actor, What.IMPORTED)
 
 

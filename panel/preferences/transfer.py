@@ -5,13 +5,13 @@ machine, and its backup carries them.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from panel.errors import Refusal
+from panel.errors import Invalid, Refusal
 from panel.keys import Unreadable, Vault
 from panel.models import Server, Settings
 from panel.preferences import activity
@@ -91,12 +91,15 @@ def _secrets(settings: Settings, servers: list[Server], vault: Vault) -> Secrets
 
 
 def plan_import(session: Session, vault: Vault, site: Site) -> list[Change]:
-    """Return what an import would change."""
+    """Return what an import would change.
+
+    Raise :class:`Invalid` for a row with a User name of its own whose Password nobody knows here.
+    """
     settings = session.get_one(Settings, 1)
     present = {server.sync_id: server for server in live_servers(session)}
     changes = [*_setting_changes(settings, vault, site)]
     if site.servers is not None:
-        for fields in site.servers:
+        for fields in wanted_rows(settings, site):
             changes += _server_changes(
                 settings, present.pop(fields.sync_id or 0, None), fields, site
             )
@@ -115,9 +118,19 @@ def _setting_changes(settings: Settings, vault: Vault, site: Site) -> Iterator[C
         yield Change("changed", "settings", "password", SECRET, SECRET)
 
 
+def wanted_rows(settings: Settings, site: Site) -> list[ServerFields]:
+    """Return the list that ``site`` wants here, where ``settings`` say what this server is.
+
+    A satellite's row has no URL of its own in a file: it shows that of the parameters.
+    """
+    rows = site.servers or []
+    return [replace(row, url=row.url or None) for row in rows] if settings.is_satellite else rows
+
+
 def _server_changes(
     settings: Settings, server: Server | None, fields: ServerFields, site: Site
 ) -> Iterator[Change]:
+    _refuse_half_a_pair(server, fields, site)
     if server is None:
         yield Change("added", f"{fields.sync_id} {fields.name}")
         return
@@ -125,6 +138,13 @@ def _server_changes(
         yield Change("changed", label(server), key, getattr(server, key), value)
     if has_new_hash(server, site):
         yield Change("changed", label(server), "password", SECRET, SECRET)
+
+
+def _refuse_half_a_pair(server: Server | None, fields: ServerFields, site: Site) -> None:
+    known = server is not None and server.password_hash is not None
+    if fields.user_name and not known and fields.sync_id not in site.secrets.server_hashes:
+        reason = say("The file has its User name without its Password: export with --with-secrets.")
+        raise Invalid({f"server {fields.sync_id} password": reason})
 
 
 def has_new_hash(server: Server, site: Site) -> bool:

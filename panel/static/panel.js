@@ -18,13 +18,18 @@
   });
 
   // Nothing is sent in vain, at 0.3 s a kB on a slow line: the header has the token already, and
-  // who only reads needs none. What is sent tells what the page shows: a bar that says "Locked",
-  // and the rows whose places are kept for an undo.
+  // who only reads needs none. What is sent, and the lock's own bar, tell what the page shows:
+  // parameters that are text, and the rows whose places are kept for an undo.
   listen("htmx:configRequest", ({ detail }) => {
-    detail.formData.delete("_c");
-    if (detail.verb == "get") return delete detail.headers["X-CSRF"];
-    if (document.querySelector("#bar:not(.open)")) detail.formData.set("bar", "locked");
-    for (const row of document.querySelectorAll("#rows [hidden]")) detail.formData.append("gone", row.id.slice(1));
+    const { elt, formData, headers, verb } = detail;
+    const reads = verb == "get";
+    if (elt.localName == "a") detail.path = elt.getAttribute("href");
+    formData.delete("_c");
+    if (reads) delete headers["X-CSRF"];
+    if (reads && !elt.closest("#bar")) return;
+    if (document.querySelector("#parameters > dl")) formData.set("parameters", "text");
+    if (reads) return;
+    for (const row of document.querySelectorAll("#rows [hidden]")) formData.append("gone", row.id.slice(1));
   });
 
   // What was done is said for a while.
@@ -37,8 +42,12 @@
   // Browsers of before 2020 show them as they are written.
   const ago = Intl.RelativeTimeFormat && new Intl.RelativeTimeFormat(root.lang, { numeric: "auto", style: "short" });
   const tell = () => {
-    for (const time of ago ? document.querySelectorAll("time") : []) {
+    for (const time of document.querySelectorAll("time")) {
       const at = new Date(time.dateTime);
+      if (!ago) {
+        time.textContent = time.textContent || at.toLocaleString(root.lang);
+        continue;
+      }
       const seconds = Math.min(0, (at - Date.now()) / 1000);
       const [unit, size] = units.find(([, size]) => seconds <= -size) || units[3];
       time.title = at.toLocaleString(root.lang);
@@ -69,6 +78,21 @@
     if (ours && !/^\s*<(!|html)/i.test(serverResponse)) return;
     event.detail.shouldSwap = false;
     complain(event, "failed");
+  });
+
+  // A row that is being edited stays as it is, whichever rows come around it.
+  let edited = [];
+  for (const name of ["htmx:beforeSwap", "htmx:oobBeforeSwap"])
+    listen(name, ({ detail: { target } }) => {
+      if (target.id == "rows") edited = [...target.querySelectorAll("form")].map((form) => form.closest("tr"));
+    });
+  listen("htmx:afterSettle", () => {
+    for (const row of edited.splice(0)) {
+      if (row.isConnected) continue;
+      const text = document.getElementById(row.id);
+      text ? text.replaceWith(row) : document.getElementById("rows").prepend(row);
+      htmx.process(row);
+    }
   });
 
   // A page that shows this one in a frame asks once, and is told the height whenever it changes.

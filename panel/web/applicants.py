@@ -23,7 +23,7 @@ def add(sync_id: int) -> ResponseReturnValue:
         opened = {"asked_applicant": sync_id, "applicant_form": form}
         return show_part("applicants.html", form.status, **opened)
     return after_change(
-        *("applicants.html", "rows.html", "count.html", "pager.html", "state.html"),
+        *("applicants.html", "rows.html", "count.html", "pager.html", "state.html", "undo.html"),
         anchor="servers",
         said=_("Added."),
     )

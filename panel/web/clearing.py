@@ -14,7 +14,7 @@ from panel.preferences.actor import Actor
 from panel.web.forms import PanelForm, attempt
 from panel.web.htmx import back_to_page, is_fragment
 from panel.web.lock import locked
-from panel.web.page import after_change, full_page, show_part
+from panel.web.page import after_change, full_page, parameters_are_open, show_part
 from panel.web.parameters import saved_parameters
 from panel.web.screen import find_server, here
 from panel.web.servers import opened_row
@@ -31,9 +31,9 @@ def clear_url() -> ResponseReturnValue:
     with services().database.writing() as session:
         version = session.get_one(Settings, 1).parameters_version
         parameters.clear_url(session, actor(), version)
-    # Where the page was locked the parameters are sent as a whole.
-    open_form = request.form.get("bar") != "locked"
-    return _url_cleared(*(("url_field.html", "parameters_version.html") if open_form else ()))
+    # Where the parameters stand as text they are sent as a whole.
+    beside = ("url_field.html", "parameters_version.html") if parameters_are_open() else ()
+    return _url_cleared(*beside)
 
 
 @blueprint.post("/servers/<int:server_id>/url/clear")
@@ -68,7 +68,7 @@ def remove_password() -> ResponseReturnValue:
     version = form.version.data or 0
     saved = attempt(form, lambda session: parameters.remove_password(session, actor(), version))
     if saved is None:
-        return show_part("shared_password.html", form.status, act_form=form)
+        return show_part("shared_password.html", form.status, shared_form=form)
     return after_change(
         *("shared_password.html", "parameters_version.html", "state.html", "undo.html"),
         anchor="parameters",

@@ -143,7 +143,7 @@ class ServerForm(PasswordForm):
             sync_id=self.sync_id.data,
             name=self.name.data or "",
             store=self.store.data or "",
-            url=self.url.data or "",
+            url=self.url.data,
             user_name=self.user_name.data or "",
             password=self.typed_password,
         )
@@ -151,13 +151,27 @@ class ServerForm(PasswordForm):
 
 def attempt(form: PanelForm, verb: Callable[[Session], T]) -> T | None:
     """Do ``verb`` in one transaction; None if it was refused, and then ``form`` says why."""
+    form.validate()
+    wrong = {field.name: Message(field.errors[0]) for field in form if field.errors}
     try:
-        if not form.validate():
-            raise Invalid({field.name: Message(field.errors[0]) for field in form if field.errors})
         with services().database.writing() as session:
-            return verb(session)
+            return _do(session, verb, wrong)
     except (Invalid, NeedsConfirmation, Conflict) as refusal:
         if wants_json():
             raise
         form.refuse(refusal)
         return None
+
+
+def _do(session: Session, verb: Callable[[Session], T], wrong: Mapping[str, Message]) -> T:
+    """Do ``verb``, unless the form itself is ``wrong``: then only what else stands in its way."""
+    try:
+        done = verb(session)
+    except (Invalid, NeedsConfirmation, Conflict) as refusal:
+        if not wrong:
+            raise
+        others = refusal.problems if isinstance(refusal, Invalid) else {}
+        raise Invalid({**others, **wrong}) from refusal
+    if wrong:
+        raise Invalid(wrong)
+    return done

@@ -35,7 +35,7 @@ def show() -> ResponseReturnValue:
     with services().database.reading() as session:
         screen = Screen(session)
         if is_fragment():
-            parts = _parts(screen, _LIST)
+            parts = _parts(screen, _LIST, brief=True)
             address = url_for("page.show", **screen.place.query())
             return Response(parts, headers={"HX-Replace-Url": address})
         key = page_key(session)
@@ -86,6 +86,20 @@ def whole_page(anchor: str, **shown: Any) -> ResponseReturnValue:
         return retarget(parts, "main", INSIDE)
 
 
+def parameters_are_open() -> bool:
+    """Say whether the reader's page has the parameters as fields, in which somebody may type."""
+    return request.values.get("parameters") != "text"
+
+
+def unlocked_parts() -> tuple[str, ...]:
+    """Name the parts that look different once the lock was opened.
+
+    Where it ran out while somebody typed, the fields stand open still and stay as they are. The
+    toolbar may hold the question for the code then.
+    """
+    return ("bar.html", "toolbar.html") if parameters_are_open() else LOCKABLE
+
+
 def about_count() -> tuple[str, ...]:
     """Name the parts that look different once servers came or went."""
     with services().database.reading() as session:
@@ -96,12 +110,7 @@ def about_count() -> tuple[str, ...]:
 
 def _about_lock() -> tuple[str, ...]:
     """Name the parts that look different because this very request opened the lock."""
-    if not unlocked_now():
-        return ()
-    # Either the whole page was locked, or its lock ran out while somebody typed; then the toolbar
-    # may still hold the question for the code.
-    locked = request.form.get("bar") == "locked"
-    return LOCKABLE if locked else ("bar.html", "toolbar.html")
+    return unlocked_parts() if unlocked_now() else ()
 
 
 def _parts(screen: Screen, names: tuple[str, ...], **context: Any) -> str:

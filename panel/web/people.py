@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from flask import Blueprint, make_response, render_template, request
+from flask import Blueprint, make_response, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from sqlalchemy.orm import Session
-from wtforms import PasswordField, SelectMultipleField, StringField
+from wtforms import SelectMultipleField, StringField
 
 from panel.errors import NotFound, Refusal
 from panel.models import Person
@@ -15,8 +15,8 @@ from panel.preferences import people
 from panel.preferences.people import Permission
 from panel.web.access import permitted
 from panel.web.errors import wants_json
-from panel.web.forms import PanelForm
-from panel.web.htmx import back_to_page, is_fragment
+from panel.web.forms import PasswordForm
+from panel.web.htmx import back_to_page, is_fragment, leave_for
 from panel.web.labels import names
 from panel.web.services import services
 from panel.web.session import actor, renew
@@ -25,11 +25,10 @@ blueprint = Blueprint("people", __name__, url_prefix="/people")
 managers_only = permitted(Permission.MANAGE)
 
 
-class PersonForm(PanelForm):
+class PersonForm(PasswordForm):
     """Whatever can be said of a person; each form of the page shows a part of it."""
 
     name = StringField()
-    password = PasswordField()
     permission = SelectMultipleField(choices=list(Permission), default=[Permission.VIEW])
 
     def ticked(self) -> list[Permission]:
@@ -67,7 +66,7 @@ def show() -> ResponseReturnValue:
 def add() -> ResponseReturnValue:
     """Add a person. Whom the intranet's proxy signs in needs no password."""
     act = Act("add")
-    name, password = act.form.name.data or "", act.form.password.data or _no_password()
+    name, password = act.form.name.data or "", act.form.typed_password or _no_password()
     return _attempt(
         act,
         lambda session: people.add_person(session, actor(), name, password, act.form.ticked()),
@@ -122,8 +121,8 @@ def _attempt(act: Act, verb: Callable[[Session], Person]) -> ResponseReturnValue
             raise
         act.form.refuse(refusal)
         return _page(act, refusal.status)
-    if act.name == "password":
-        renew(person)
+    if act.name == "password" and renew(person):
+        return leave_for(url_for("people.show"))
     act.person_id = person.id
     return _page(act, said=_("Saved.")) if is_fragment() else back_to_page("people.show")
 

@@ -53,11 +53,11 @@ def remove() -> ResponseReturnValue:
 @blueprint.post("/undo")
 @locked(lambda: full_page(removed=_sent(removed=True)))
 def undo() -> ResponseReturnValue:
-    """Put servers back that were removed, all or none of them."""
-    servers = _sent(removed=True)
+    """Put servers back that were removed, all or none of them; those that are back stay so."""
+    ids, servers = read_ids(request.form.getlist("ids")), _sent(removed=True)
     try:
         with services().database.writing() as session:
-            restored = restore_servers(session, actor(), [server.id for server in servers])
+            restore_servers(session, actor(), ids)
     except Invalid as refusal:
         if wants_json():
             raise
@@ -66,7 +66,7 @@ def undo() -> ResponseReturnValue:
         *("undo.html", "restored.html", *about_count()),
         anchor="servers",
         said=_("Put back."),
-        restored=restored,
+        restored=servers,
         gone=read_ids(request.form.getlist("gone")),
     )
 

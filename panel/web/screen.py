@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl
 
-from flask import current_app, request
+from flask import current_app, request, session
 from flask_babel import get_locale
 from flask_babel import gettext as _
 from sqlalchemy import select
@@ -35,7 +35,7 @@ from panel.web.embed import kept
 from panel.web.forms import IntervalForm, ParametersForm
 from panel.web.htmx import is_fragment
 from panel.web.services import services
-from panel.web.session import current_person
+from panel.web.session import CSRF, current_person
 from panel.web.static import Assets
 from panel.web.sync_screen import SyncScreen
 from panel.web.unlock_cookie import open_unlock
@@ -200,6 +200,8 @@ class Screen:
             *(listing.count, listing.total, rows, sorted(self.refused)),
             [row.id for row in self.removed],
             *(request.full_path, kept(), str(get_locale()), open_unlock(), assets),
+            # The page holds the session's CSRF token.
+            session.get(CSRF),
             person and (person.name, person.version, person.language),
         )
         return hashlib.sha256(repr(shown).encode()).hexdigest()[:16]

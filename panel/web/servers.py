@@ -14,7 +14,7 @@ from panel.web.access import permitted
 from panel.web.forms import ServerForm, attempt
 from panel.web.htmx import WHOLE, back_to_page, is_fragment, retarget
 from panel.web.lock import locked
-from panel.web.page import about_count, after_change, full_page, show_part
+from panel.web.page import about_count, after_change, full_page, parameters_are_open, show_part
 from panel.web.screen import find_server, here
 from panel.web.services import services
 from panel.web.session import actor
@@ -134,7 +134,7 @@ def _beside() -> tuple[str, ...]:
     with services().database.reading() as session:
         is_satellite = session.get_one(Settings, 1).is_satellite
     # A satellite's row shows the URL of the parameters, whose form stands open beside it.
-    url = is_satellite and request.form.get("bar") != "locked"
+    url = is_satellite and parameters_are_open()
     of_url = ("url_field.html", "parameters_version.html") if url else ()
     return ("state.html", "undo.html", *of_url)
 

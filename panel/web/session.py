@@ -103,10 +103,15 @@ def sign_in(person: Person, by_proxy: bool = False) -> None:
     g.person = person
 
 
-def renew(person: Person) -> None:
-    """Keep this browser signed in if it is that of ``person``, whose older sessions just ended."""
-    if session.get(PERSON) == person.id:
-        sign_in(person, by_proxy=BY_PROXY in session)
+def renew(person: Person) -> bool:
+    """Keep this browser signed in if it is that of ``person``, whose older sessions just ended.
+
+    Say whether it is: its open page then holds the CSRF token of a session that has ended.
+    """
+    if session.get(PERSON) != person.id:
+        return False
+    sign_in(person, by_proxy=BY_PROXY in session)
+    return True
 
 
 def sign_out() -> None:
@@ -129,8 +134,14 @@ def _still_good(person: Person) -> bool:
 
 def _name_from_proxy() -> str:
     header = services().config.remote_user_header
-    believed = header and request.environ.get(BELIEVED)
-    return request.headers.get(header, "").strip() if believed else ""
+    if not header or not request.environ.get(BELIEVED):
+        return ""
+    name = request.headers.get(header, "").strip()
+    try:
+        # WSGI hands headers over as Latin-1; proxies write names in UTF-8.
+        return name.encode("latin-1").decode()
+    except UnicodeError:
+        return name
 
 
 def _person_of_proxy(name: str) -> Person:

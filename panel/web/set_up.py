@@ -1,13 +1,16 @@
 """The set-up link: the first person and the authorisation code, on an empty database."""
 
+from dataclasses import replace
+
 from flask import Blueprint, make_response, render_template, request, url_for
 from flask.typing import ResponseReturnValue
-from wtforms import PasswordField, StringField
+from wtforms import StringField
 
 from panel.errors import Invalid, NotFound
-from panel.preferences import people
+from panel.preferences import activity, people
+from panel.preferences.activity import What
 from panel.preferences.actor import Actor
-from panel.web.forms import PanelForm
+from panel.web.forms import PasswordForm
 from panel.web.htmx import leave_for
 from panel.web.services import services
 from panel.web.session import sign_in
@@ -16,11 +19,10 @@ from panel.words import say
 blueprint = Blueprint("set_up", __name__, url_prefix="/set-up")
 
 
-class SetUpForm(PanelForm):
+class SetUpForm(PasswordForm):
     """The first person, and the code."""
 
     name = StringField()
-    password = PasswordField()
     code = StringField()
 
 
@@ -36,11 +38,12 @@ def save(token: str) -> ResponseReturnValue:
     """Make the first person, who may do everything, and set the code; then go to the page."""
     _check(token)
     form = SetUpForm(request.form)
-    name, password, code = (field.data or "" for field in (form.name, form.password, form.code))
+    name, password, code = form.name.data or "", form.typed_password or "", form.code.data or ""
     try:
         with services().database.writing() as session:
             who = Actor(name.strip(), request.remote_addr or "", via="web")
             person = people.set_up(session, who, name, password, code)
+            activity.record(session, replace(who, person_id=person.id), What.SIGNED_IN)
     except Invalid as invalid:
         form.refuse(invalid)
         return make_response(render_template("set_up.html", form=form), form.status)

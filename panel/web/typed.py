@@ -3,6 +3,8 @@
 import json
 from datetime import timedelta
 
+from flask import request
+
 from panel import clock
 from panel.keys import Unreadable
 from panel.web.services import services
@@ -12,18 +14,21 @@ TYPED_MINUTES = 30
 
 
 def seal_typed(secret: str) -> str:
-    """Return a typed password so that only this person can send it back, within half an hour."""
+    """Return a typed password so that only who typed it can send it back, within half an hour."""
     until = clock.now() + timedelta(minutes=TYPED_MINUTES)
-    return services().vault.seal(
-        json.dumps(["typed", actor().person_id, until.timestamp(), secret])
-    )
+    return services().vault.seal(json.dumps(["typed", _owner(), until.timestamp(), secret]))
 
 
 def open_typed(sealed: str) -> str | None:
-    """Return what :func:`seal_typed` sealed; None if it is not this person's, or too old."""
+    """Return what :func:`seal_typed` sealed; None if it is another's, or too old."""
     try:
-        purpose, person_id, until, secret = json.loads(services().vault.open(sealed))
+        purpose, owner, until, secret = json.loads(services().vault.open(sealed))
     except (Unreadable, ValueError, TypeError):
         return None
-    good = purpose == "typed" and person_id == actor().person_id and clock.now().timestamp() < until
+    good = purpose == "typed" and owner == _owner() and clock.now().timestamp() < until
     return str(secret) if good else None
+
+
+def _owner() -> object:
+    """Return who is signed in; before anybody can be, the set-up link that the form came by."""
+    return actor().person_id or (request.view_args or {}).get("token")

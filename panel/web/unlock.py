@@ -11,7 +11,7 @@ from panel.web.access import permitted
 from panel.web.errors import wants_json, with_retry_after
 from panel.web.htmx import back_to_page, is_fragment
 from panel.web.lock import CODE_FIELD
-from panel.web.page import LOCKABLE, after_change, show_part
+from panel.web.page import LOCKABLE, after_change, show_part, unlocked_parts
 from panel.web.services import services
 from panel.web.session import actor, current_person
 from panel.web.unlock_cookie import begin_unlock, end_unlock, open_unlock
@@ -24,7 +24,7 @@ blueprint = Blueprint("unlock", __name__)
 def ask() -> ResponseReturnValue:
     """Open the dialog for the code, where the bar was."""
     if open_unlock() is not None:
-        return after_change(*LOCKABLE, anchor="bar")
+        return after_change(*unlocked_parts(), anchor="bar")
     return show_part("bar.html", dialog=True)
 
 
@@ -42,7 +42,7 @@ def enter() -> ResponseReturnValue:
             raise
         return _refused(refusal)
     begin_unlock(found)
-    return after_change(*LOCKABLE, anchor="bar", said=_("Unlocked."))
+    return after_change(*unlocked_parts(), anchor="bar", said=_("Unlocked."))
 
 
 @blueprint.post("/lock")

@@ -43,6 +43,21 @@ def test_a_manager_lets_somebody_in_and_shuts_somebody_out(either_page: Page, pa
     expect(page.get_by_label("Sync time interval", exact=True)).to_be_visible()
 
 
+def test_who_changed_the_own_password_goes_on(either_page: Page, panel: Panel) -> None:
+    page = either_page
+    sign_in(page, panel)
+    open_people(page)
+    own = page.locator("main section", has=page.locator("summary", has_text="this is you"))
+    own.locator("summary").click()
+    fill(own, {"New password": "another password"})
+    own.get_by_role("button", name="Set password").click()
+    expect(own.get_by_role("button", name="Set password")).to_be_hidden()
+    vito = page.locator("section", has=page.locator("summary", has_text=VIEWER))
+    vito.locator("summary").click()
+    vito.get_by_role("button", name="Disable").click()
+    expect(vito.locator("summary")).to_contain_text("disabled")
+
+
 def test_with_scripting_the_focus_stays_with_the_person_who_was_changed(
     page: Page, panel: Panel
 ) -> None:

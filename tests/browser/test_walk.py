@@ -77,7 +77,7 @@ def _change_interval(page: Page, panel: Panel) -> None:
 
 
 def _unlock_at_the_second_try(page: Page) -> None:
-    expect(page.get_by_text("Locked. Changing what follows can do serious harm")).to_be_visible()
+    expect(page.get_by_text("Locked. Changing these can do serious harm")).to_be_visible()
     expect(page.get_by_role("button", name="Add a server")).to_be_disabled()
     expect(page.get_by_role("button", name="Remove the selected servers")).to_be_disabled()
     give_code(page, "not-the-code")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from panel.keys import read_or_make_key
 from tests.cli.shell import Shell
 from tests.conftest import NewDatabase
 
@@ -17,16 +18,21 @@ def system_user(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOGNAME", SYSTEM_USER)
 
 
+def _installed(folder: Path, database_url: str) -> Shell:
+    read_or_make_key(folder)
+    return Shell(folder, database_url)
+
+
 @pytest.fixture
 def shell(tmp_path: Path, sqlite_url: str) -> Iterator[Shell]:
-    shell = Shell(tmp_path, sqlite_url)
+    shell = _installed(tmp_path, sqlite_url)
     yield shell
     shell.database.close()
 
 
 @pytest.fixture
 def any_shell(tmp_path: Path, database_url: str) -> Iterator[Shell]:
-    shell = Shell(tmp_path, database_url)
+    shell = _installed(tmp_path, database_url)
     yield shell
     shell.database.close()
 
@@ -48,6 +54,6 @@ def other_shell(tmp_path: Path, new_sqlite: NewDatabase) -> Iterator[Shell]:
     """Another machine, with another key."""
     folder = tmp_path / "other"
     folder.mkdir()
-    shell = Shell(folder, new_sqlite(True))
+    shell = _installed(folder, new_sqlite(True))
     yield shell
     shell.database.close()

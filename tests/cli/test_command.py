@@ -9,7 +9,6 @@ from sqlalchemy import text
 
 from panel.cli import COMMANDS, commands
 from tests.cli.shell import Shell
-from tests.conftest import NewDatabase
 
 Named = tuple[str, click.Command]
 
@@ -48,9 +47,12 @@ def test_the_help_names_each_command(shell: Shell) -> None:
     assert "No such command" in shell.refused("fly", code=2)
 
 
-def test_without_a_panel_nothing_is_made(tmp_path: Path, new_sqlite: NewDatabase) -> None:
-    shell = Shell(tmp_path, new_sqlite(False))
-    assert f"There is no panel in {tmp_path} yet." in shell.refused("settings", "show")
+def test_without_a_panel_nothing_is_made(tmp_path: Path) -> None:
+    shell = Shell(tmp_path / "elsewhere", f"sqlite:///{tmp_path / 'elsewhere' / 'panel.sqlite3'}")
+    reason = shell.refused("settings", "show")
+    assert f"There is no panel in {tmp_path / 'elsewhere'} yet." in reason
+    shell.refused("healthcheck")
+    assert not (tmp_path / "elsewhere").exists()
     shell.do("init", "--user", "Asha", stdin="palm tree letters\ncoral-reef-7421\n")
     shell.do("settings", "show")
     shell.database.close()

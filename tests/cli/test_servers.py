@@ -101,6 +101,10 @@ def test_a_satellites_row_shows_the_one_url(satellite: Shell) -> None:
     add(satellite, 1, "National Store", "NAT-01", "--url", "central.example.org")
     assert rows(satellite)[0]["url"] == "https://central.example.org"
     assert "https://central.example.org" in satellite.do("settings", "show")
+    satellite.do("servers", "edit", "1", "--name", "NMS")
+    assert rows(satellite)[0]["url"] == "https://central.example.org"
+    satellite.do("servers", "edit", "1", "--url", "")
+    assert rows(satellite)[0]["url"] == ""
 
 
 def test_removing_names_the_servers_and_asks(listed: Shell) -> None:

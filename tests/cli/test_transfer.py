@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import click
 import pytest
 
 from tests.cli.shell import Shell
@@ -46,6 +47,21 @@ def test_declined_it_changes_nothing(other_shell: Shell, site: dict[str, Any]) -
     assert other_shell.activity() == []
 
 
+def test_what_changes_during_the_question_is_not_overwritten(
+    primary: Shell, site: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site["settings"]["name"] = "National Medical Stores"
+
+    def answer(*_: object, **__: object) -> None:
+        primary.do("servers", "add", "--sync-id", "8", "--name", "Levuka", "--store", "LVK-01")
+
+    monkeypatch.setattr(click, "confirm", answer)
+    reason = primary.refused("import", primary.file("site.json", json.dumps(site)))
+    assert reason == "Error: Changed meanwhile: run it again.\n"
+    assert names(primary) == ["Kadavu", "Levuka"]
+    assert '"name": "National Store"' in primary.do("settings", "show", "--json")
+
+
 def test_what_a_file_does_not_list_is_removed(primary: Shell, site: dict[str, Any]) -> None:
     add(primary, 8, "Levuka", "LVK-01")
     answer = primary.do("import", "-", "--yes", stdin=json.dumps(site))
@@ -77,6 +93,21 @@ def test_secrets_travel_under_a_passphrase(satellite: Shell, other_shell: Shell)
     assert '"password": true' in other_shell.do("settings", "show", "--json")
     again = other_shell.do("import", path, "--yes", "--passphrase-file", right)
     assert again == "Nothing to change.\n"
+
+
+def test_half_a_pair_is_refused_before_the_question(primary: Shell, other_shell: Shell) -> None:
+    own = ("--user-name", "kadavu", "--password-file", "-")
+    primary.do("servers", "add", "--sync-id", "7", "--name", "Kadavu", "--store", "KDV-01", *own,
+               stdin="open sesame\n")  # fmt: skip
+    path = other_shell.file("site.json", primary.do("export"))
+    reason = other_shell.refused("import", path, stdin="y\n")
+    assert "server 7 password: The file has its User name without its Password" in reason
+    assert "Change this?" not in reason
+    whole = primary.do("export", "--with-secrets", stdin=f"{PASSPHRASE}\n")
+    right = other_shell.file("right", PASSPHRASE)
+    path = other_shell.file("whole.json", whole)
+    other_shell.do("import", path, "--yes", "--passphrase-file", right)
+    assert names(other_shell) == ["Kadavu"]
 
 
 def test_a_short_passphrase_is_refused(satellite: Shell) -> None:

@@ -121,6 +121,30 @@ def test_a_form_sent_again_finds_the_row_that_it_made(primary: Database, asha: A
     assert happened(primary, What.SERVER_ADDED) == 1
 
 
+def test_a_form_that_says_something_else_by_now_makes_another_row(
+    primary: Database, asha: Actor
+) -> None:
+    with primary.writing() as session:
+        add_server(session, asha, KADAVU, key="form")
+    with primary.writing() as session:
+        assert add_server(session, asha, LEVUKA, key="form").sync_id == 8
+    assert sync_ids(primary) == [7, 8]
+    renamed = replace(KADAVU, name="Vunisea")
+    with pytest.raises(Invalid), primary.writing() as session:
+        add_server(session, asha, renamed, key="form")
+
+
+def test_a_form_whose_row_was_removed_meanwhile_adds_it_again(
+    primary: Database, asha: Actor
+) -> None:
+    with primary.writing() as session:
+        first = add_server(session, asha, KADAVU, key="form").id
+        remove_servers(session, asha, [first])
+    with primary.writing() as session:
+        assert add_server(session, asha, KADAVU, key="form").id != first
+    assert sync_ids(primary) == [7]
+
+
 def test_a_form_sent_twice_at_once_makes_one_row(primary: Database, asha: Actor) -> None:
     send = doing(primary, lambda session: add_server(session, asha, KADAVU, key="form").id)
     done, refused = at_once(send, send, send)
@@ -140,6 +164,26 @@ def test_a_satellite_lists_its_primary_alone(satellite: Database) -> None:
     assert sync_ids(satellite) == [1]
     assert problems(satellite, LEVUKA).keys() == {"sync_id"}
     assert "1 National Store" in problems(satellite, NATIONAL)["sync_id"]
+
+
+def test_the_url_of_a_satellites_row_is_cleared_by_an_empty_one_only(
+    satellite: Database, asha: Actor
+) -> None:
+    (server,) = add(satellite, NATIONAL)
+    edits = [(NATIONAL, "https://central.example"), (replace(NATIONAL, url=""), "")]
+    for fields, url in edits:
+        with satellite.writing() as session:
+            edit_server(session, asha, server.id, fields, server.version)
+            assert session.get_one(Settings, 1).url == url
+    assert happened(satellite, What.PARAMETERS_CHANGED) == 2
+
+
+def test_a_satellites_new_row_without_a_url_leaves_that_of_the_parameters(
+    satellite: Database,
+) -> None:
+    add(satellite, replace(NATIONAL, url=""))
+    with satellite.reading() as session:
+        assert session.get_one(Settings, 1).url == "https://central.example"
 
 
 # --- a pair of its own ----------------------------------------------------------------------------

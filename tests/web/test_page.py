@@ -1,5 +1,6 @@
 """The page: what it shows to whom, its list, and when it has not changed."""
 
+import random
 import re
 from datetime import timedelta
 
@@ -11,7 +12,7 @@ from panel.db import Database
 from panel.models import Server, Settings, searchable
 from panel.preferences.servers import ServerFields, add_server
 from panel.sync.models import Run
-from tests.web.conftest import OPERATOR, Browser, Clock
+from tests.web.conftest import MANAGER, OPERATOR, Browser, Clock, MakeApp, signed_in
 from tests.web.sites import make_primary, make_satellite, words
 
 HERE = {"HX_Current_URL": "http://localhost/"}
@@ -201,6 +202,33 @@ class TestSatellite:
         assert re.search(r'id="add"[^>]* disabled', unlocked.get("/").text)
 
 
+class TestWeight:
+    """A list of 50 rows as they are after some weeks, each with a machine and a last success."""
+
+    ISLANDS = ("Kadavu", "Rotuma", "Lau", "Ba", "Taveuni", "Vunidawa", "Levuka", "Lomaloma")
+    KINDS = ("Hospital", "Health Centre", "Clinic", "Nursing Station")
+
+    @pytest.fixture(autouse=True)
+    def primary(self, database: Database, config: Config, time: Clock) -> None:
+        make_primary(database, config)
+        add_many(database, 60)
+        chance = random.Random(50)  # noqa: S311 - not for secrets
+        with database.writing() as session:
+            for row in session.scalars(select(Server)):
+                row.name = f"{chance.choice(self.ISLANDS)} {chance.choice(self.KINDS)}"
+                row.store = f"{row.name[:3].upper()}-{row.sync_id}"
+                row.hardware_id = f"{chance.getrandbits(64):016x}"
+                row.last_success_at = time() - timedelta(minutes=chance.randrange(5000))
+
+    def test_a_list_swapped_is_light(self, manager: Browser) -> None:
+        for query in ("sort=name", "sort=store&dir=down", "page=2"):
+            answer = manager.get(f"/?{query}", htmx=True, Accept_Encoding="br")
+            assert len(answer.data) < 2000
+
+    def test_the_page_is_light(self, manager: Browser) -> None:
+        assert len(manager.get("/", Accept_Encoding="br").data) < 5200
+
+
 class TestNotChanged:
     @pytest.fixture(autouse=True)
     def primary(self, database: Database, config: Config) -> None:
@@ -238,6 +266,14 @@ class TestNotChanged:
         time.pass_by(days=2)
         assert changed()
         assert viewer.get("/").headers["ETag"] not in marks
+
+    def test_after_a_new_key_whoever_signs_in_again_gets_a_page_that_works(
+        self, make_app: MakeApp, manager: Browser
+    ) -> None:
+        mark = manager.get("/").headers["ETag"]
+        keys = ("a newer key of thirty-two letters or so", "a key of thirty-two letters or more")
+        again = signed_in(make_app(secret_keys=keys), MANAGER)
+        assert again.get("/", If_None_Match=mark).status_code == 200
 
     def test_a_history_restore_gets_the_whole_page(self, manager: Browser) -> None:
         answer = manager.get("/", htmx=True, HX_History_Restore_Request="true")

@@ -128,6 +128,19 @@ class TestSatellite:
         assert "Certificate fingerprint abababab…" in words(unlocked.get("/").text)
 
     @either
+    def test_a_wrong_certificate_is_named_beside_its_field(
+        self, unlocked: Browser, database: Database, htmx: bool
+    ) -> None:
+        sent = {"private_ca": "no certificate", "version": version(database)}
+        answer = unlocked.post("/parameters", sent, htmx=htmx)
+        assert answer.status_code == 422
+        field = re.search(r'<textarea name="private_ca"[^>]*>', answer.text)
+        assert field
+        for flaw in ('aria-invalid="true"', 'aria-describedby="p-private_ca"', " autofocus"):
+            assert flaw in field[0]
+        assert 'id="p-private_ca"' in answer.text
+
+    @either
     def test_who_comes_second_sees_field_by_field_who_changed_what(
         self, unlocked: Browser, database: Database, htmx: bool
     ) -> None:
@@ -251,10 +264,10 @@ class TestPrimary:
     ) -> None:
         with database.writing() as session:
             session.get_one(Settings, 1).url = "https://elsewhere.example.org"
-        asked = manager.post("/parameters/url/clear", {"bar": "locked"}, htmx=True)
+        asked = manager.post("/parameters/url/clear", {"parameters": "text"}, htmx=True)
         assert asked.status_code == 403
         assert happened("refused_locked")
-        sent = {"bar": "locked", "authorisation_code": CODE}
+        sent = {"parameters": "text", "authorisation_code": CODE}
         done = manager.post("/parameters/url/clear", sent, htmx=True)
         assert 'id="parameters-form"' in done.text
         assert "Unlocked until" in words(done.text)

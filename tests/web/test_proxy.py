@@ -10,6 +10,7 @@ from werkzeug.test import create_environ
 
 from panel.db import Database
 from panel.preferences import people
+from panel.preferences.people import Permission
 from panel.web.proxy import BELIEVED, TrustedProxies
 from tests.web.conftest import MANAGER, OPERATOR, VIEWER, Browser, Happened, MakeApp
 
@@ -114,6 +115,16 @@ def test_a_known_person_is_signed_in(behind_proxy: Flask, happened: Happened) ->
     assert [(row.person, row.via, row.address) for row in rows] == [
         (MANAGER, "proxy", "198.51.100.7")
     ]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_a_name_with_accents_is_known(
+    behind_proxy: Flask, database: Database, encoding: str
+) -> None:
+    with database.writing() as session:
+        people.add_person(session, OPERATOR, "Zoé", None, [Permission.VIEW])
+    sent = "Zoé".encode(encoding).decode("latin-1")
+    assert from_proxy(behind_proxy).get("/activity", X_Remote_User=sent).status_code == 200
 
 
 def test_the_header_of_anybody_else_is_ignored(behind_proxy: Flask) -> None:

@@ -66,7 +66,25 @@ def test_removed_rows_leave_their_places_and_undo_brings_them_back(
     assert f'<tr id="s{rows[0]}" hx-swap-oob="true">' in back.text
     first = back.text[back.text.index('hx-swap-oob="afterbegin:#rows"') :]
     assert f'<tr id="s{rows[1]}">' in first
-    assert len(happened("server_removed")) == len(happened("server_restored")) == 2
+    removed, restored = happened("server_removed"), happened("server_restored")
+    assert len(removed) == len(restored) == 2
+    assert removed[1].was == restored[1].became
+    assert removed[1].was == {
+        "sync_id": 7, "name": "Kadavu", "store": "KDV-01", "url": "", "user_name": "",
+    }  # fmt: skip
+
+
+@either
+def test_undo_pressed_again_finds_it_done(
+    unlocked: Browser, database: Database, rows: list[str], happened: Happened, htmx: bool
+) -> None:
+    unlocked.post("/servers/remove", {"ids": rows, "confirmed": "1"})
+    for _ in range(2):
+        answer = unlocked.post("/servers/undo", {"ids": rows}, htmx=htmx)
+        assert answer.status_code == (200 if htmx else 303)
+    assert "Kadavu" not in answer.text
+    assert listed(database) == [7, 8]
+    assert len(happened("server_restored")) == 2
 
 
 def test_without_script_undo_stays_until_the_page_is_left(

@@ -176,6 +176,8 @@ class TestApplicant:
         assert answer.status_code == 200
         assert "Nabouwalu" in answer.text
         assert "Waiting to be added" not in answer.text
+        # This is the next change, after which nothing can be undone.
+        assert '<div id="undo" hx-swap-oob="true">' in answer.text
         server = added(database)
         assert server is not None
         assert (server.name, server.hardware_id) == ("Nabouwalu", "abcd000000000012")

@@ -78,6 +78,27 @@ class TestPrimary:
         assert len(happened("server_added")) == 3
 
     @either
+    def test_a_sync_id_that_is_no_number_comes_back_with_all_other_reasons(
+        self, unlocked: Browser, database: Database, htmx: bool
+    ) -> None:
+        sent = {**LAU, "sync_id": "nine", "store": ""}
+        answer = unlocked.post("/servers", sent, htmx=htmx)
+        assert answer.status_code == 422
+        assert "A whole number, in digits." in answer.text
+        assert "A server needs a Store." in answer.text
+        assert "A server needs a Sync ID." not in answer.text
+        answer = unlocked.post("/servers", {**LAU, "sync_id": "nine"}, htmx=htmx)
+        assert answer.status_code == 422
+        assert len(listed(database)) == 2
+
+    def test_without_script_a_form_reached_by_back_adds_the_other_server_typed(
+        self, unlocked: Browser, database: Database
+    ) -> None:
+        for sent in (LAU, {**LAU, "sync_id": "10", "name": "Ba"}):
+            assert unlocked.post("/servers", sent).status_code == 303
+        assert listed(database)[10].name == "Ba"
+
+    @either
     def test_a_duplicate_is_refused_in_place_and_nothing_is_lost(
         self, unlocked: Browser, database: Database, htmx: bool
     ) -> None:
@@ -207,6 +228,17 @@ class TestSatellite:
         assert answer.status_code == 422
         assert "A satellite synchronises with the primary only" in answer.text
         assert len(listed(database)) == 1
+
+    @either
+    def test_an_emptied_url_is_cleared(
+        self, unlocked: Browser, database: Database, happened: Happened, htmx: bool
+    ) -> None:
+        row = listed(database)[1]
+        sent = {"sync_id": "1", "name": row.name, "store": row.store, "version": str(row.version)}
+        unlocked.post(f"/servers/{row.id}", {**sent, "url": ""}, htmx=htmx)
+        with database.reading() as session:
+            assert session.get_one(Settings, 1).url == ""
+        assert happened("parameters_changed")[0].became == {"url": ""}
 
     def test_the_url_of_the_row_is_that_of_the_parameters(
         self, unlocked: Browser, database: Database

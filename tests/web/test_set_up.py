@@ -1,10 +1,12 @@
 """The set-up link: once, on an empty database, and gone after that."""
 
+import re
+
 import pytest
 from flask import Flask
 
 from panel.web.services import services_of
-from tests.web.conftest import CODE, PASSWORD, Browser, MakeApp
+from tests.web.conftest import CODE, PASSWORD, Browser, Happened, MakeApp
 
 VALUES = {"name": "asha", "password": PASSWORD, "code": CODE}
 
@@ -62,5 +64,17 @@ def test_bad_values_come_back_with_every_reason(operator: Browser, link: str) ->
     kept = operator.post(link, VALUES | {"code": "1"})
     assert 'value="asha"' in kept.text
     assert PASSWORD not in kept.text
+    typed = re.search(r'name="typed" value="([^"]+)"', kept.text)
+    assert typed
+    assert not re.search('name="password"[^>]* required', kept.text)
     # Nothing was done by halves: the link is still good.
-    assert operator.post(link, VALUES).status_code == 303
+    again = VALUES | {"password": "", "typed": typed[1]}
+    assert operator.post(link, again).status_code == 303
+    operator.post("/sign-out")
+    assert operator.sign_in("asha").status_code == 303
+
+
+def test_setting_up_is_a_sign_in(operator: Browser, link: str, happened: Happened) -> None:
+    operator.post(link, VALUES)
+    (row,) = happened("signed_in")
+    assert (row.person, row.address) == ("asha", "127.0.0.1")

@@ -5,9 +5,12 @@ from flask import Flask
 from flask.testing import FlaskClient
 from itsdangerous import TimestampSigner
 
+from panel.config import Config
 from panel.db import Database
-from panel.models import Person
+from panel.keys import Vault
+from panel.models import Person, Settings
 from panel.preferences import people
+from panel.preferences.shared_password import read_password
 from tests.web.conftest import (
     CODE,
     MANAGER,
@@ -19,6 +22,7 @@ from tests.web.conftest import (
     Happened,
     MakeApp,
 )
+from tests.web.sites import make_satellite
 
 
 def test_the_right_name_and_password_lead_to_the_page(nobody: Browser, happened: Happened) -> None:
@@ -136,6 +140,16 @@ def test_a_new_signing_key_locks_nobody_out(make_app: MakeApp, manager: Browser)
     assert manager.get("/").status_code == 200
     # The page that was open while the key changed is still good.
     assert manager.client.post("/sign-out", data={"_c": page_of_before}).status_code == 303
+
+
+def test_one_start_with_a_new_key_seals_the_password_under_it(
+    make_app: MakeApp, database: Database, config: Config
+) -> None:
+    make_satellite(database, config)
+    new = "a newer key of thirty-two letters or so"
+    make_app(secret_keys=(new, *config.secret_keys))
+    with database.reading() as session:
+        assert read_password(session.get_one(Settings, 1), Vault([new])) == "coral letters"
 
 
 def test_a_key_that_is_no_longer_named_signs_nobody_in(make_app: MakeApp, manager: Browser) -> None:

@@ -49,13 +49,25 @@ def test_a_wrong_code_is_named_invalid_and_all_stays_read_only(
 
 
 def test_the_right_code_opens_the_fields_and_sends_no_rows(manager: Browser) -> None:
-    answer = manager.post("/unlock", {"authorisation_code": CODE}, htmx=True)
+    sent = {"authorisation_code": CODE, "parameters": "text"}
+    answer = manager.post("/unlock", sent, htmx=True)
     assert answer.status_code == 200
     assert "Unlocked until 09:15" in words(answer.text)
     assert 'id="parameters-form"' in answer.text
     assert not re.search(r'id="add"[^>]* disabled', answer.text)
     assert "Rotuma" not in answer.text
     assert len(brotli.compress(answer.data, quality=5)) < MOST_BYTES
+
+
+@pytest.mark.parametrize("path", ["/unlock", "/unlock?parameters=text"])
+def test_fields_that_stand_open_stay_as_they_are(manager: Browser, path: str) -> None:
+    parameters = "parameters=text" in path
+    sent = {"parameters": "text"} if parameters else {}
+    answer = manager.post("/unlock", {"authorisation_code": CODE, **sent}, htmx=True)
+    again = manager.get(path, htmx=True)
+    for text in (answer.text, again.text):
+        assert "Unlocked until 09:15" in words(text)
+        assert ('id="parameters-form"' in text) == parameters
 
 
 def test_without_script_the_right_code_leads_back_to_the_page(manager: Browser) -> None:
