@@ -37,7 +37,7 @@ class Cost:
     def of_one_request(self) -> "Cost":
         """Return what one of these requests cost, all being alike."""
         of_one = {"down": self.down // self.requests, "up": self.up // self.requests}
-        return replace(self, **of_one, requests=1, seconds=0.0)
+        return replace(self, **of_one, requests=1)
 
 
 class Visitor:
@@ -86,7 +86,7 @@ class Visitor:
         """Leave the open page to itself for a while."""
         with self._requests() as requests, self._counted() as cost:
             self.page.wait_for_timeout(1000 * seconds)
-        return replace(cost(), requests=len(requests), seconds=seconds)
+        return replace(cost(), requests=len(requests))
 
     @contextmanager
     def _requests(self) -> Iterator[list[Request]]:
