@@ -435,8 +435,9 @@ def test_an_answer_that_says_nothing_of_the_protocol_is_not_remembered(
     remote: Remote, answer: Any
 ) -> None:
     remote.change(protocol="ask")
-    remote.central.instead["POST /sync/exchange"] = [answer]
+    remote.central.instead["POST /sync/exchange"] = [answer, answer]
     assert remote.sync().result != "well"
+    remote.central.instead.clear()
     assert remote.sync().result == "well"
     assert remote.central.names()[:2] == ["POST /sync/exchange", "GET site"]
 
