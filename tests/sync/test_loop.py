@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from secrets import token_hex
 
 import pytest
 from sqlalchemy import select
@@ -23,8 +24,10 @@ from panel.sync.asking import ask_to_sync
 from panel.sync.lease import LEASE, Lease, LeaseLost
 from panel.sync.loop import SyncLoop, run_once
 from panel.sync.models import Link, Loop, Run
+from panel.sync.records import write_records
 from panel.sync.running import Progress
 from panel.sync.transport import LinkFault, Target
+from panel.sync.writes import Write
 from tests.conftest import NewDatabase
 from tests.sync.together import Line, PrimarySide, SatelliteSide, Tamper
 
@@ -288,25 +291,26 @@ def test_a_busy_database_does_not_end_the_renewals(
 def test_batches_that_the_line_breaks_become_smaller(kadavu: SatelliteSide, time: Time) -> None:
     """A line that carries so many bytes and not more: fewer records get through in the end."""
     loop_of(kadavu).look()
-    kadavu.put_many(400)
+    photos = [Write("item", str(n), {"photo": token_hex(50)}) for n in range(150)]
     with kadavu.database.writing() as session:
+        write_records(session, kadavu.sync_id, photos)
         # Learned on a good line: all of them in one batch.
-        session.get_one(Link, 1).seconds_per_record_up = 0.001
+        session.get_one(Link, 1).seconds_per_record_up = 0.01
 
     class Short(Tamper):
         def before(self, content: bytes) -> None:
             super().before(content)
-            if len(content) > 1_500:
+            if len(content) > 5_000:
                 raise LinkFault("timed_out")
 
     ask(kadavu)
     short = Short()
     loop_of(kadavu, short).look()
-    for _ in range(8):
+    for _ in range(12):
         looks_until_due(kadavu, time, short)
         if kadavu.runs()[-1].result == "well":
             break
-    assert len(kadavu.primary.contents()) == 400
+    assert len(kadavu.primary.contents()) == 150
 
 
 def test_whoever_lost_the_lease_stores_nothing_more(kadavu: SatelliteSide) -> None:

@@ -422,6 +422,20 @@ def test_an_interval_of_0_stops_after_the_batch_in_hand(remote: Remote) -> None:
     assert len(remote.has()) == 25
 
 
+def test_what_was_begun_with_one_server_does_not_go_on_with_another(remote: Remote) -> None:
+    remote.sync()
+    remote.put("s1", {"quantity": 1})
+
+    def lead_elsewhere(name: str) -> None:
+        if name == "GET site":
+            remote.change(url="http://127.0.0.1:9", user_name="another")
+
+    remote.central.before = lead_elsewhere
+    run = remote.sync()
+    assert (run.result, run.pushed) == ("paused", 0)
+    assert remote.central.names() == ["GET site"]
+
+
 def test_asked_to_find_out_ours_is_tried_first_and_the_answer_remembered(remote: Remote) -> None:
     remote.change(protocol="ask")
     assert remote.sync().result == "well"
@@ -435,8 +449,9 @@ def test_an_answer_that_says_nothing_of_the_protocol_is_not_remembered(
     remote: Remote, answer: Any
 ) -> None:
     remote.change(protocol="ask")
-    remote.central.instead["POST /sync/exchange"] = [answer]
+    remote.central.instead["POST /sync/exchange"] = [answer, answer]
     assert remote.sync().result != "well"
+    remote.central.instead.clear()
     assert remote.sync().result == "well"
     assert remote.central.names()[:2] == ["POST /sync/exchange", "GET site"]
 

@@ -28,7 +28,7 @@ POLL_SECONDS, LONGEST_POLL_SECONDS = 1.0, 600.0
 
 
 class _Paused(Exception):
-    """The interval was set to 0 while the run lasted."""
+    """While the run lasted the interval was set to 0, or who meets whom was changed."""
 
 
 class V5Run:
@@ -40,6 +40,8 @@ class V5Run:
         self._site = site
         self._line_to = line_to
         self._progress = progress
+        # A digest of the preferences with which the central server was met.
+        self._met = ""
 
     def run(self) -> Finish:
         """Synchronise until nothing is left to move. Raise SyncRefusal or LinkFault."""
@@ -68,6 +70,7 @@ class V5Run:
             if link.initialise != "needed" and not received.came_from_central(link):
                 raise SyncRefusal("initialise_needed")
             link.site_uuid, link.protocol = about.uuid, "v5"
+        self._met = orders.digest()
 
     def _initialises(self) -> bool:
         with self._step() as (session, run):
@@ -161,7 +164,8 @@ class V5Run:
         """Return the central server to call next, as the preferences say by now."""
         with self._site.database.reading() as session:
             orders = read_orders(session, self._site)
-        if orders.interval_minutes == 0:
+        # Another server is to be met first, by the next run, which begins at once.
+        if orders.interval_minutes == 0 or self._met not in ("", orders.digest()):
             raise _Paused
         self._line = self._line_to(orders.target)
         return Central(self._line, orders), orders
