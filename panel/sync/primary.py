@@ -116,7 +116,8 @@ def _check_version(fields: Fields) -> None:
 def _exchange(session: Session, server: Server, peer: Peer, request: Request, token: str) -> Answer:
     if request.mode is Mode.BEGIN:
         # Only whoever gets this answer can go on: a request that comes again, much later, cannot.
-        peer.point_begun = secrets.token_urlsafe(POINT_BYTES)
+        # Kept until it does: such a request shall not take its point from whoever has it.
+        peer.point_begun = peer.point_begun or secrets.token_urlsafe(POINT_BYTES)
         to_pull = _count(session, server, request)
         return Answer(begun=peer.point_begun, more=Stream.RESTORE, to_pull=to_pull, token=token)
     _check_point(session, server, peer, request)
@@ -126,7 +127,9 @@ def _exchange(session: Session, server: Server, peer: Peer, request: Request, to
     moved = bool(request.records) or cursors != _cursors(request)
     rolled = bool(request.next_point) and (moved or request.mode is not Mode.NORMAL)
     if rolled:
-        peer.point_before, peer.point, peer.point_begun = request.point, request.next_point, ""
+        peer.point_before, peer.point = request.point, request.next_point
+        if request.point == peer.point_begun:
+            peer.point_begun = ""
     return Answer(
         rolled=rolled,
         cursors=cursors if moved else {},

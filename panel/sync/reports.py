@@ -1,5 +1,6 @@
 """What a primary writes down of its satellites' exchanges: contact, success, runs, refusals."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -19,6 +20,8 @@ from panel.sync.callers import Stranger, find_peer
 from panel.sync.messages import Answer, Request, Stream
 from panel.sync.models import Peer, Run
 from panel.sync.refusals import SyncRefusal
+
+log = logging.getLogger(__name__)
 
 # These are part of a talk that goes on, no refusals that anybody has to see.
 _SILENT = {
@@ -92,6 +95,8 @@ def refusals_noted(database: Database, address: str) -> Iterator[None]:
             _note_refusal(database, refusal, address)
             raise
     except _BUSY as error:
+        # A full disk looks alike, and the caller is not told which it is.
+        log.warning("The database did not answer a call from %s: %s", address, error)
         raise SyncRefusal("site_auth_timeout") from error
 
 

@@ -16,7 +16,7 @@ from panel.preferences.activity import search
 from panel.preferences.actor import Actor
 from panel.preferences.servers import clear_hardware, remove_servers
 from panel.preferences.shared_password import wire_password
-from panel.sync import asides, callers, reports
+from panel.sync import asides, callers, initialise, reports
 from panel.sync.applicants import add_applicant, list_applicants
 from panel.sync.conversation import basic, read_error
 from panel.sync.counting import lock_clock
@@ -377,6 +377,26 @@ def test_an_initialise_goes_on_where_it_was_cut_off_and_pushes_nothing_until_don
     after = kadavu.sync()
     assert (after.result, after.pulled, after.pushed) == ("well", 20, 1)
     assert is_in_step(primary, kadavu)
+
+
+@pytest.mark.parametrize(("cut", "arrives_again"), [(CutBefore(2), -1), (LoseAnswer(2), -2)])
+def test_a_begin_that_arrives_again_takes_nothing_from_the_initialise_that_began(
+    primary: PrimarySide, kadavu: SatelliteSide, cut: Tamper, arrives_again: int
+) -> None:
+    sent: list[tuple[bytes, dict[str, str]]] = []
+    answer = primary.service.exchange
+
+    def listen(content: bytes, headers: dict[str, str], address: str) -> object:
+        sent.append((content, dict(headers)))
+        return answer(content, headers, address)
+
+    kadavu.sync()
+    with kadavu.database.writing() as session:
+        initialise.begin(session, 7)
+    primary.service.exchange = listen  # type: ignore[method-assign, assignment]
+    assert kadavu.sync(cut).reason == "cut_off"
+    answer(*sent[arrives_again], "192.0.2.7")
+    assert kadavu.sync().result == "well"
 
 
 def test_either_side_restored_from_a_backup_is_told_to_initialise(
