@@ -11,7 +11,8 @@ from panel.sync.models import Applicant, Clock, Link, Loop, Run, SetAside
 
 def _mark() -> Select[Any]:
     newest = select(Run).order_by(Run.id.desc()).limit(1).subquery()
-    # Every change of a preference leaves a row of Activity; the sync's own tables say the rest.
+    # Every change of a preference leaves a row of Activity; the sync's own tables say the rest. A
+    # Hardware ID needs no column either: whoever binds or clears it writes Activity too.
     alone = (
         select(func.max(Activity.id)),
         select(func.count(SetAside.id)),

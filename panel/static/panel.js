@@ -41,6 +41,15 @@
   const units = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
   // Browsers of before 2020 show them as they are written.
   const ago = Intl.RelativeTimeFormat && new Intl.RelativeTimeFormat(root.lang, { numeric: "auto", style: "short" });
+  // Once the time of an unlock, cut to the minute, is past, the bar is fetched anew, once.
+  let past;
+  const lock = () => {
+    const until = document.querySelector("#bar.open time");
+    if (!until || until.dateTime == past || Date.now() < +new Date(until.dateTime) + 60000) return;
+    past = until.dateTime;
+    const bar = until.closest("#bar");
+    htmx.ajax("get", bar.dataset.then, { source: bar, target: bar, swap: "outerHTML" });
+  };
   const tell = () => {
     for (const time of document.querySelectorAll("time")) {
       const at = new Date(time.dateTime);
@@ -57,7 +66,10 @@
     }
   };
   tell();
-  setInterval(tell, 60000);
+  setInterval(() => {
+    tell();
+    lock();
+  }, 60000);
   listen("htmx:load", tell);
 
   // An answer that did not come, or that is no answer of ours: said beside what was pressed.

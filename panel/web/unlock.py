@@ -58,8 +58,13 @@ def close() -> ResponseReturnValue:
 
 @blueprint.get("/bar")
 def cancel() -> ResponseReturnValue:
-    """Close the dialog again: the bar as it was."""
-    return show_part("bar.html") if is_fragment() else back_to_page(_anchor="bar")
+    """Close the dialog again: the bar as it was.
+
+    ``quiet`` is the script's, once the time of the unlock is past: somebody may be typing.
+    """
+    if not is_fragment():
+        return back_to_page(_anchor="bar")
+    return show_part("bar.html", focus="" if "quiet" in request.args else "bar")
 
 
 def _refused(refusal: Invalid | Throttled) -> Response:

@@ -73,3 +73,16 @@ def test_an_edited_row_stays_open_while_the_parameters_are_saved(page: Page, pan
     expect(form.get_by_label("Name", exact=True)).to_have_value("National Medical Stores")
     save(form)
     expect(row(page, 1)).to_contain_text("National Medical Stores")
+
+
+def test_the_bar_says_by_itself_that_the_time_is_past(page: Page, panel: Panel) -> None:
+    panel.become_primary(ROWS)
+    page.clock.install()
+    begin(page, panel)
+    typed = page.locator("#parameters-form").get_by_label("Name", exact=True)
+    typed.fill("Typed")
+    panel.clock.pass_by(minutes=17)
+    page.clock.fast_forward("17:00")
+    expect(page.get_by_role("button", name="Click to un-lock")).to_be_visible()
+    expect(typed).to_be_focused()
+    expect(typed).to_have_value("Typed")

@@ -33,7 +33,10 @@ class _Reader(HTMLParser):
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         self._skipped += tag in ("script", "style", "time")
         for name, value in attributes:
-            if value and (name in SAID or (name.startswith("data-") and name != "data-back")):
+            if value and (
+                name in SAID
+                or (name.startswith("data-") and name not in ("data-back", "data-then"))
+            ):
                 self._said.append(value)
 
     def handle_endtag(self, tag: str) -> None:

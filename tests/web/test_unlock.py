@@ -32,7 +32,12 @@ def test_the_dialog_takes_the_bars_place(manager: Browser, htmx: bool) -> None:
 
 def test_cancel_brings_the_bar_back(manager: Browser) -> None:
     assert "Click to un-lock" in manager.get("/bar", htmx=True).text
+    assert " autofocus" in manager.get("/bar", htmx=True).text
     assert manager.get("/bar").headers["Location"] == "/#bar"
+
+
+def test_the_bar_fetched_by_the_script_takes_the_focus_from_nobody(manager: Browser) -> None:
+    assert " autofocus" not in manager.get("/bar?quiet=1", htmx=True).text
 
 
 @either
