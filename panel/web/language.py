@@ -42,7 +42,8 @@ def language() -> str:
 
 def tag() -> str:
     """Return the language as the browser is told it, for its own words, digits and dates."""
-    return _TAGS.get(language(), language())
+    spoken = language()
+    return _TAGS.get(spoken, spoken)
 
 
 def is_rtl() -> bool:
