@@ -7,7 +7,7 @@ from panel.errors import NotFound
 from panel.preferences import people
 from panel.web.language import COOKIE, LANGUAGES
 from panel.web.services import services
-from panel.web.session import cookie_options, current_person
+from panel.web.session import current_person, give_cookie
 from panel.words import say
 
 blueprint = Blueprint("reader", __name__)
@@ -32,5 +32,5 @@ def choose() -> ResponseReturnValue:
             people.choose_language(session, person.id, language)
     # The sign-in page speaks it too, once the person has left.
     response = redirect(url_for("page.show" if person else "sign_in.show"), 303, Response)
-    response.set_cookie(COOKIE, language, max_age=YEAR_SECONDS, **cookie_options())
+    give_cookie(response, COOKIE, language, YEAR_SECONDS)
     return response

@@ -53,7 +53,8 @@ def close() -> ResponseReturnValue:
         with services().database.writing() as session:
             unlock.lock_now(session, actor(), person.id)
     end_unlock()
-    return after_change(*LOCKABLE, anchor="bar", said=_("Locked."))
+    # The toolbar sees it by the bar, as the rows do (panel.js).
+    return after_change("bar.html", "parameters.html", anchor="bar", said=_("Locked."))
 
 
 @blueprint.get("/bar")
