@@ -61,6 +61,7 @@
 
   // Moments in the reader's own words and time zone; the whole of it stays in the title.
   const units = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
+  const styles = { full: { dateStyle: "medium", timeStyle: "short" }, clock: { timeStyle: "short" }, day: { dateStyle: "long" } };
   // Browsers of before 2020 show them as they are written.
   const ago = Intl.RelativeTimeFormat && new Intl.RelativeTimeFormat(root.lang, { numeric: "auto", style: "short" });
   const tell = () => {
@@ -69,8 +70,9 @@
       const seconds = Math.min(0, (at - Date.now()) / 1000);
       const [unit, size] = units.find(([, size]) => seconds <= -size) || units[3];
       time.title = at.toLocaleString(root.lang);
-      time.textContent = time.className
-        ? at.toLocaleString(root.lang, { timeStyle: "short", dateStyle: time.className == "full" ? "medium" : undefined })
+      const style = styles[time.className];
+      time.textContent = style
+        ? at.toLocaleString(root.lang, style)
         : ago.format(Math.trunc(seconds / size), unit);
     }
   };

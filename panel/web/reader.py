@@ -31,6 +31,8 @@ def choose() -> ResponseReturnValue:
         with services().database.writing() as session:
             people.choose_language(session, person.id, language)
     # The sign-in page speaks it too, once the person has left.
-    response = redirect(url_for("page.show" if person else "sign_in.show"), 303, Response)
+    next_path = request.form.get("next") or None
+    address = url_for("page.show") if person else url_for("sign_in.show", next=next_path)
+    response = redirect(address, 303, Response)
     give_cookie(response, COOKIE, language, YEAR_SECONDS)
     return response

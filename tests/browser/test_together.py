@@ -10,7 +10,7 @@ from tests.processes import CODE, PASSWORD, USER
 
 ROWS = [(7, "Kadavu Health Centre", "KDV-01"), (8, "Rotuma Hospital", "ROT-01")]
 UNSAVED = "Not saved: no connection. Try again."
-# Presses of Sign in that the page lets through: after two, then after going back to it and one more.
+# Presses of Sign in that are let through: of two, and with one more after coming back to it.
 PRESSES = """() => {
   const form = document.querySelector('form.alone')
   let sent = 0

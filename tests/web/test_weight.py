@@ -79,7 +79,7 @@ def test_every_act_is_one_light_answer(
     assert too_heavy == {}
 
 
-@pytest.mark.parametrize(("language", "limit"), [("en", 4_200), ("ar", 4_500)])
+@pytest.mark.parametrize(("language", "limit"), [("en", 4_300), ("ar", 4_500)])
 def test_the_page_is_light(
     manager: Browser, database: Database, config: Config, language: str, limit: int
 ) -> None:
