@@ -12,6 +12,7 @@ from typing import Any
 from flask import Flask, Response, g, request, session
 from flask.sessions import SecureCookieSessionInterface, SessionMixin
 from werkzeug.http import dump_cookie
+from werkzeug.wrappers import Response as AnyResponse
 
 from panel.errors import NotPermitted
 from panel.models import Person
@@ -68,7 +69,7 @@ def cookie_options() -> dict[str, Any]:
     }
 
 
-def give_cookie(response: Response, name: str, value: str, seconds: int) -> None:
+def give_cookie(response: AnyResponse, name: str, value: str, seconds: int) -> None:
     """Give the browser a cookie of ours with ``response``; with 0 seconds take it back."""
     # Without Expires, which says the same in 40 bytes more.
     cookie = dump_cookie(name, value, seconds, sync_expires=False, **cookie_options())

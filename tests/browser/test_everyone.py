@@ -99,7 +99,7 @@ def test_how_many_were_found_is_announced(page: Page, panel: Panel) -> None:
     sign_in(page, panel)
     # A screen reader hears what changes inside of it, not what takes its place.
     count = page.locator("#count").element_handle()
-    assert count
+    assert count is not None
     page.get_by_label("find:").fill("zzz")
     expect(page.get_by_role("status").filter(has_text="0 of")).to_be_visible()
     assert count.evaluate("node => node.isConnected && node.role == 'status'")
