@@ -3,7 +3,9 @@
 from panel.app import create_app
 from panel.config import ConfigError
 from panel.errors import Refusal
+from panel.memory import give_back_large_blocks
 
+give_back_large_blocks()
 try:
     app = create_app()
 except (ConfigError, Refusal) as error:

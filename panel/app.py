@@ -95,6 +95,8 @@ def create_app(config: Config | None = None, database: Database | None = None) -
     config = config or load(os.environ)
     app = Flask("panel", template_folder=str(TEMPLATES), static_folder=None)
     app.config.update(_flask_settings(config))
+    # What only indents a template, and ends its lines of control, is not sent.
+    app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True}
     app.url_map.converters["int"] = RowId
     app.session_interface = Sessions()
     services = Services(

@@ -10,13 +10,14 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
-
-from cryptography.fernet import Fernet, InvalidToken, MultiFernet
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from typing import TYPE_CHECKING
 
 from panel.made_once import made_once
+
+if TYPE_CHECKING:
+    from cryptography.fernet import Fernet, MultiFernet
 
 KEY_FILE_NAME = "secret_key"
 
@@ -39,7 +40,14 @@ class Vault:
     """Seals and opens secrets with the newest key, opening also with the older ones."""
 
     def __init__(self, secret_keys: Sequence[str]) -> None:
-        self._fernet = MultiFernet([_fernet(key) for key in secret_keys])
+        self._secret_keys = tuple(secret_keys)
+
+    @cached_property
+    def _fernet(self) -> "MultiFernet":
+        # Imported late, as below: it takes 7 MB, which a primary hardly ever needs.
+        from cryptography.fernet import MultiFernet
+
+        return MultiFernet([_fernet(key) for key in self._secret_keys])
 
     def seal(self, secret: str) -> str:
         """Return ``secret`` encrypted and authenticated, as ASCII text."""
@@ -47,6 +55,8 @@ class Vault:
 
     def open(self, sealed: str) -> str:
         """Return what was sealed. Raise :class:`Unreadable` if no key fits."""
+        from cryptography.fernet import InvalidToken
+
         try:
             return self._fernet.decrypt(sealed.encode("ascii")).decode()
         except (InvalidToken, UnicodeError) as error:
@@ -60,7 +70,11 @@ class Vault:
         return self.seal(self.open(sealed))
 
 
-def _fernet(secret_key: str) -> Fernet:
+def _fernet(secret_key: str) -> "Fernet":
+    from cryptography.fernet import Fernet
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
     derived = HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=b"sync-panel vault")
     return Fernet(base64.urlsafe_b64encode(derived.derive(secret_key.encode())))
 

@@ -7,6 +7,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from panel.errors import Refusal
+from panel.memory import give_back_large_blocks
 from panel.words import say
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def answer(app: "WSGIApplication", listener: socket.socket, threads: int) -> Non
 
     from panel.kept import KeptChannel
 
+    give_back_large_blocks()
     server = create_server(
         app,
         sockets=[listener],

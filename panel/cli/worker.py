@@ -8,6 +8,7 @@ import click
 
 from panel.cli.installation import installation
 from panel.hardware import own_hardware_id
+from panel.memory import give_back_large_blocks
 from panel.preferences.resealing import reseal
 from panel.sync.loop import SyncLoop
 from panel.sync.site import Site
@@ -20,6 +21,7 @@ def command() -> None:
     Any number may run: a lease in the database lets one at a time.
     """
     signal.signal(signal.SIGTERM, _stop)
+    give_back_large_blocks()
     with installation() as here:
         config = here.config
         if len(config.secret_keys) > 1:

@@ -3,8 +3,6 @@
 import re
 from dataclasses import dataclass, replace
 
-from cryptography import x509
-
 from panel.models import (
     LARGEST_REQUEST,
     NAME_LENGTH,
@@ -79,6 +77,9 @@ def _tidy_ca(checks: Checks, typed: str) -> str:
     pem = "\n".join(line.strip() for line in typed.strip().splitlines())
     if not pem:
         return ""
+    # Imported late: it takes 2 MB, and hardly anybody has an authority of their own.
+    from cryptography import x509
+
     try:
         x509.load_pem_x509_certificates(pem[:LONGEST_CA].encode())
     except ValueError:

@@ -12,7 +12,7 @@ from panel.preferences import activity
 from panel.preferences.activity import SECRET, What
 from panel.preferences.actor import Actor
 from panel.preferences.checks import SHORTEST_SECRET, Checks
-from panel.preferences.passwords import hash_secret
+from panel.preferences.passwords import hash_secret, verify_secret
 from panel.preferences.permissions import Permission, granted_to, permissions, permit
 from panel.preferences.rows import lock_code, refuse_stale
 from panel.preferences.sign_in import check_sign_in, find_person, name_key
@@ -45,11 +45,14 @@ def add_person(
 ) -> Person:
     """Add a person. Without a password only the intranet's proxy can sign them in.
 
-    Raise :class:`Invalid` (fields ``name``, ``password``).
+    A form sent twice finds the person that it added. Raise :class:`Invalid` (fields ``name``,
+    ``password``).
     """
     lock_code(session)
     checks = Checks()
     name = _check_name(session, checks, name)
+    if added := _added_already(session, name, password, permitted):
+        return added
     if password is not None:
         checks.secret("password", password, SHORTEST_SECRET)
     checks.finish()
@@ -170,6 +173,19 @@ def _keep_a_manager(session: Session, leaving: Person) -> None:
     )
     if leaving.may_manage and session.scalar(others.limit(1)) is None:
         raise Refusal(say("%(name)s is the last one who manages people.", name=leaving.name))
+
+
+def _added_already(
+    session: Session, name: str, password: str | None, permitted: Collection[Permission]
+) -> Person | None:
+    """Return who is there under this very name, and differs in nothing from who is wanted."""
+    there, wanted = find_person(session, name), Person()
+    permit(wanted, permitted)
+    if there is None or there.disabled_at or granted_to(there) != granted_to(wanted):
+        return None
+    if password is None or there.password_hash is None:
+        return there if password is there.password_hash else None
+    return there if verify_secret(there.password_hash, password) else None
 
 
 def _check_name(session: Session, checks: Checks, name: str) -> str:

@@ -32,6 +32,33 @@
     for (const row of document.querySelectorAll("#rows [hidden]")) formData.append("gone", row.id.slice(1));
   });
 
+  // What is on its way is not sent again, nor dropped meanwhile by the Cancel beside it. What is
+  // typed into a search is: htmx waits for the answer, then asks for the last.
+  listen("htmx:confirm", (event) => {
+    const { elt, triggeringEvent } = event.detail;
+    if (/click|submit/.test(triggeringEvent?.type) && elt.closest(".htmx-request")) event.preventDefault();
+  });
+
+  // Nor is a form that htmx does not send. A browser's Stop is told to nobody, so not for ever.
+  listen("submit", (event) => {
+    const form = event.target;
+    if (event.defaultPrevented) return;
+    if (form.matches(".htmx-request")) return event.preventDefault();
+    form.classList.add("htmx-request");
+    setTimeout(() => form.classList.remove("htmx-request"), 20000);
+  });
+  // Back on a page that the browser kept as it was left.
+  onpageshow = ({ persisted }) => {
+    if (persisted) document.querySelectorAll("form.htmx-request").forEach((form) => form.classList.remove("htmx-request"));
+  };
+
+  // A bar that says "Locked" again locks the list: only unlocking brings a new toolbar.
+  listen("htmx:load", () => {
+    if (!document.querySelector("#bar:not(.open)")) return;
+    document.querySelectorAll("#toolbar button").forEach((button) => (button.disabled = true));
+    document.querySelector("#toolbar .help")?.remove();
+  });
+
   // What was done is said for a while.
   listen("htmx:oobAfterSwap", ({ detail: { target } }) => {
     if (target.id == "said") setTimeout(() => target.replaceChildren(), 6000);
@@ -39,6 +66,7 @@
 
   // Moments in the reader's own words and time zone; the whole of it stays in the title.
   const units = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
+  const styles = { full: { dateStyle: "medium", timeStyle: "short" }, clock: { timeStyle: "short" }, day: { dateStyle: "long" } };
   // Browsers of before 2020 show them as they are written.
   const ago = Intl.RelativeTimeFormat && new Intl.RelativeTimeFormat(root.lang, { numeric: "auto", style: "short" });
   // Once the time of an unlock, cut to the minute, is past, the bar is fetched anew, once.
@@ -60,8 +88,9 @@
       const seconds = Math.min(0, (at - Date.now()) / 1000);
       const [unit, size] = units.find(([, size]) => seconds <= -size) || units[3];
       time.title = at.toLocaleString(root.lang);
-      time.textContent = time.className
-        ? at.toLocaleString(root.lang, { timeStyle: "short", dateStyle: time.className == "full" ? "medium" : undefined })
+      const style = styles[time.className];
+      time.textContent = style
+        ? at.toLocaleString(root.lang, style)
         : ago.format(Math.trunc(seconds / size), unit);
     }
   };

@@ -1,5 +1,6 @@
 """What a person may ask of a satellite's loop, which hears it within a second or two."""
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from panel import clock
@@ -8,7 +9,7 @@ from panel.models import Settings
 from panel.preferences import activity
 from panel.preferences.activity import What
 from panel.preferences.actor import Actor
-from panel.sync.models import Link, Loop
+from panel.sync.models import Link, Loop, Run
 from panel.words import say
 
 
@@ -29,12 +30,20 @@ def ask_to_sync(session: Session, actor: Actor) -> None:
 def ask_to_initialise(session: Session, actor: Actor) -> None:
     """Let the next run, at once, get again all that this satellite owns and all central data.
 
-    Raise :class:`NotNow`.
+    One that is going on just now goes on: begun anew, all that came so far would come again. Raise
+    :class:`NotNow`.
     """
     _refuse_unless_it_goes(session)
-    session.get_one(Link, 1, with_for_update=True).initialise = "needed"
+    link = session.get_one(Link, 1, with_for_update=True)
+    if link.initialise == "running" and _runs(session):
+        return
+    link.initialise = "needed"
     session.get_one(Loop, 1, with_for_update=True).asked_at = clock.now()
     activity.record(session, actor, What.INITIALISE_ASKED)
+
+
+def _runs(session: Session) -> bool:
+    return session.scalar(select(Run.id).where(Run.ended_at.is_(None)).limit(1)) is not None
 
 
 def _refuse_unless_it_goes(session: Session) -> None:

@@ -33,7 +33,7 @@ def amount(count: int) -> str:
 
 
 # A list shows the same moments again and again, and Babel takes its time.
-@lru_cache(maxsize=10_000)
+@lru_cache(maxsize=1_000)
 def _written(at: datetime, locale: Locale) -> str:
     day = format_skeleton("yMMMd", at, locale=locale)
     time = format_skeleton("Hm", at, locale=locale)

@@ -16,8 +16,9 @@ LANGUAGES = {
     "ar": "العربية",
 }
 COOKIE = "l"
-# Dates with the day first; digits everywhere as the fields take them.
-_TAGS = {"en": "en-GB", "ar": "ar-u-nu-latn"}
+# Dates with the day first, and written as in Mozambique and Angola rather than in Brazil; digits
+# everywhere as the fields take them.
+_TAGS = {"en": "en-GB", "pt": "pt-PT", "ar": "ar-u-nu-latn"}
 
 
 def init_language(app: Flask) -> None:
@@ -37,12 +38,15 @@ def language() -> str:
     for chosen in (person and person.language, request.cookies.get(COOKIE)):
         if chosen in LANGUAGES:
             return chosen
-    return request.accept_languages.best_match(LANGUAGES, "en")
+    # Kept in the order of their q: French of any country is French, and goes before the next.
+    asked = (value.lower().partition("-")[0] for value in request.accept_languages.values())
+    return next((one for one in asked if one in LANGUAGES), "en")
 
 
 def tag() -> str:
     """Return the language as the browser is told it, for its own words, digits and dates."""
-    return _TAGS.get(language(), language())
+    spoken = language()
+    return _TAGS.get(spoken, spoken)
 
 
 def is_rtl() -> bool:

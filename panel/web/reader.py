@@ -7,7 +7,7 @@ from panel.errors import NotFound
 from panel.preferences import people
 from panel.web.language import COOKIE, LANGUAGES
 from panel.web.services import services
-from panel.web.session import cookie_options, current_person
+from panel.web.session import current_person, give_cookie
 from panel.words import say
 
 blueprint = Blueprint("reader", __name__)
@@ -31,6 +31,8 @@ def choose() -> ResponseReturnValue:
         with services().database.writing() as session:
             people.choose_language(session, person.id, language)
     # The sign-in page speaks it too, once the person has left.
-    response = redirect(url_for("page.show" if person else "sign_in.show"), 303, Response)
-    response.set_cookie(COOKIE, language, max_age=YEAR_SECONDS, **cookie_options())
+    next_path = request.form.get("next") or None
+    address = url_for("page.show") if person else url_for("sign_in.show", next=next_path)
+    response = redirect(address, 303, Response)
+    give_cookie(response, COOKIE, language, YEAR_SECONDS)
     return response

@@ -55,7 +55,10 @@ def save(token: str) -> ResponseReturnValue:
 def _check(token: str) -> None:
     with services().database.reading() as session:
         taken = people.first_person_exists(session)
-    if taken or not services().set_up.fits(token):
+    if taken:
+        # Who sent the form twice reads the second answer.
+        raise NotFound(say("This panel is set up already. Sign in."))
+    if not services().set_up.fits(token):
         raise NotFound(
             say(
                 "This set-up link was used, or the panel has been started again since. "

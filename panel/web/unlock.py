@@ -11,7 +11,7 @@ from panel.web.access import permitted
 from panel.web.errors import wants_json, with_retry_after
 from panel.web.htmx import back_to_page, is_fragment
 from panel.web.lock import CODE_FIELD
-from panel.web.page import LOCKABLE, after_change, show_part, unlocked_parts
+from panel.web.page import after_change, show_part, unlocked_parts
 from panel.web.services import services
 from panel.web.session import actor, current_person
 from panel.web.unlock_cookie import begin_unlock, end_unlock, open_unlock
@@ -53,7 +53,8 @@ def close() -> ResponseReturnValue:
         with services().database.writing() as session:
             unlock.lock_now(session, actor(), person.id)
     end_unlock()
-    return after_change(*LOCKABLE, anchor="bar", said=_("Locked."))
+    # The toolbar sees it by the bar, as the rows do (panel.js).
+    return after_change("bar.html", "parameters.html", anchor="bar", said=_("Locked."))
 
 
 @blueprint.get("/bar")

@@ -13,7 +13,7 @@ from panel import clock
 from panel.preferences import unlock
 from panel.preferences.unlock import Unlock
 from panel.web.services import services
-from panel.web.session import cookie_name, cookie_options, current_person
+from panel.web.session import cookie_name, current_person, give_cookie
 
 COOKIE = "u"
 
@@ -34,8 +34,7 @@ def begin_unlock(found: Unlock) -> None:
     @after_this_request
     def give(response: Response) -> Response:
         seconds = max(0, int((found.expires_at - clock.now()).total_seconds()))
-        name, value = cookie_name(COOKIE), _written(found)
-        response.set_cookie(name, value, max_age=seconds, **cookie_options())
+        give_cookie(response, cookie_name(COOKIE), _written(found), seconds)
         return response
 
 
@@ -50,7 +49,7 @@ def end_unlock() -> None:
 
     @after_this_request
     def take(response: Response) -> Response:
-        response.delete_cookie(cookie_name(COOKIE), **cookie_options())
+        give_cookie(response, cookie_name(COOKIE), "", 0)
         return response
 
 

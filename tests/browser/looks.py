@@ -8,7 +8,7 @@ from playwright.sync_api import Page
 # At 660 px lists are tables still; 550 px is what a window of 1100 px has at a zoom of 200 %.
 NARROW = (660, 550, 360, 320)
 # The size of what is pressed is the one rule of WCAG 2.2 AA that axe leaves out until it is told.
-WCAG = {"resultTypes": ["violations"], "rules": {"target-size": {"enabled": True}}}
+WCAG: dict[str, Any] = {"resultTypes": ["violations"], "rules": {"target-size": {"enabled": True}}}
 OVERFLOW = """() => {
   const width = document.documentElement.clientWidth
   return [...document.querySelectorAll('body *')]

@@ -5,7 +5,12 @@ from playwright.sync_api import Page, expect
 
 from tests.browser import data
 from tests.browser.conftest import NewPage, forgive_lost_line
-from tests.browser.looks import expect_accessible, expect_contrast, expect_no_sideways_scrolling
+from tests.browser.looks import (
+    WCAG,
+    expect_accessible,
+    expect_contrast,
+    expect_no_sideways_scrolling,
+)
 from tests.browser.serving import Panel
 from tests.browser.states import State, satellite_unlocked, unlocked
 from tests.browser.steps import add_server, begin, fill, row, save, sign_in
@@ -87,6 +92,27 @@ def _expect_arabic(page: Page) -> None:
     assert page.locator("html").get_attribute("dir") == "rtl"
     expect_no_sideways_scrolling(page)
     expect_accessible(page)
+
+
+def test_how_many_were_found_is_announced(page: Page, panel: Panel) -> None:
+    data.busy_primary(panel)
+    sign_in(page, panel)
+    # A screen reader hears what changes inside of it, not what takes its place.
+    count = page.locator("#count").element_handle()
+    assert count is not None
+    page.get_by_label("find:").fill("zzz")
+    expect(page.get_by_role("status").filter(has_text="0 of")).to_be_visible()
+    assert count.evaluate("node => node.isConnected && node.role == 'status'")
+
+
+def test_embedded_it_is_for_everybody_too(page: Page, panel: Panel) -> None:
+    data.busy_primary(panel)
+    sign_in(page, panel)
+    page.goto(f"{panel.url}?embed=1")
+    expect(page.locator("#servers")).to_be_visible()
+    # The page around it has the heading.
+    heading = {"page-has-heading-one": {"enabled": False}}
+    expect_accessible(page, rules={**WCAG["rules"], **heading})
 
 
 @pytest.mark.parametrize("state", [unlocked, satellite_unlocked], ids=["primary", "satellite"])

@@ -20,7 +20,7 @@ def test_a_manager_lets_somebody_in_and_shuts_somebody_out(either_page: Page, pa
     open_people(page)
     page.get_by_text("Add a person").click()
     form = page.locator("form[action='/people']")
-    fill(form, {"Name": VIEWER, "Password": PASSWORD})
+    fill(form, {"Name": VIEWER, "Password": f"{PASSWORD} of another"})
     form.get_by_role("button", name="Add").click()
     expect(form.get_by_text("There is a person of this name already.")).to_be_visible()
     expect(form.get_by_label("Name", exact=True)).to_be_focused()

@@ -10,6 +10,20 @@ from tests.processes import CODE, PASSWORD, USER
 
 ROWS = [(7, "Kadavu Health Centre", "KDV-01"), (8, "Rotuma Hospital", "ROT-01")]
 UNSAVED = "Not saved: no connection. Try again."
+# Presses of Sign in that are let through: of two, and with one more after coming back to it.
+PRESSES = """() => {
+  const form = document.querySelector('form.alone')
+  let sent = 0
+  addEventListener('submit', (event) => {
+    sent += !event.defaultPrevented
+    event.preventDefault()
+  })
+  const press = () => (form.requestSubmit(), sent)
+  press()
+  const twice = press()
+  dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))
+  return [twice, press()]
+}"""
 
 
 # --- two people -----------------------------------------------------------------------------------
@@ -79,6 +93,38 @@ def test_a_double_press_sends_once(page: Page, panel: Panel) -> None:
     held[0].continue_()
     expect(sync_ids(page)).to_have_count(3)
     assert [server.sync_id for server in panel.servers()] == [7, 8, 9]
+
+
+def test_a_press_that_only_asks_is_not_sent_again_either(page: Page, panel: Panel) -> None:
+    panel.become_primary(ROWS)
+    sign_in(page, panel)
+    held: list[Route] = []
+    page.route("**/unlock", lambda route: held.append(route))
+    page.get_by_role("button", name="Click to un-lock").dblclick()
+    expect(page.get_by_role("button", name="Click to un-lock")).to_be_focused()
+    assert len(held) == 1
+    held[0].continue_()
+    expect(page.get_by_role("dialog")).to_be_visible()
+
+
+def test_a_plain_form_is_sent_once_and_again_after_going_back(page: Page, panel: Panel) -> None:
+    page.goto(panel.url)
+    fill(page.locator("main"), {"Name": USER, "Password": PASSWORD})
+    assert page.evaluate(PRESSES) == [1, 2]
+
+
+def test_what_was_locked_again_is_not_offered(page: Page, panel: Panel) -> None:
+    panel.become_primary(ROWS)
+    begin(page, panel)
+    add, remove = (page.locator(f"#toolbar {one}") for one in ("#add", "#remove button"))
+    expect(add).to_be_enabled()
+    page.get_by_role("button", name="Lock now").click()
+    for button in (add, remove):
+        expect(button).to_be_disabled()
+    expect(page.locator("#toolbar .help")).to_have_count(0)
+    unlock(page)
+    for button in (add, remove):
+        expect(button).to_be_enabled()
 
 
 def test_an_answer_that_is_lost_adds_no_second_row(

@@ -126,9 +126,23 @@ def test_of_two_added_at_once_under_one_name_one_is(
 ) -> None:
     done, refused = at_once(
         doing(database, lambda session: add_person(session, asha, "Cleo", PASSWORD)),
-        doing(database, lambda session: add_person(session, ben, "CLEO", PASSWORD)),
+        doing(database, lambda session: add_person(session, ben, "CLEO", "another password")),
     )
     assert (len(done), [type(refusal) for refusal in refused]) == (1, [Invalid])
+
+
+def test_who_is_added_twice_with_the_same_form_is_there_once(
+    database: Database, asha: Actor
+) -> None:
+    def add(password: str, *permitted: Permission) -> int:
+        with database.writing() as session:
+            return add_person(session, asha, "Cleo", password, permitted).id
+
+    first = add(PASSWORD, Permission.EDIT)
+    assert add(PASSWORD, Permission.EDIT) == first
+    for differs in ((PASSWORD, Permission.MANAGE), ("another password", Permission.EDIT)):
+        with pytest.raises(Invalid):
+            add(*differs)
 
 
 def test_people_are_found_in_whatever_case(database: Database, manager: Person) -> None:

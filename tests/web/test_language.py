@@ -17,7 +17,10 @@ def tag(browser: Browser, path: str = "/", **headers: str) -> str:
     ("wanted", "spoken"),
     [
         ("fr-CM,fr;q=0.9,en;q=0.5", "fr"),
-        ("pt-MZ", "pt"),
+        ("pt-MZ", "pt-PT"),
+        ("fr-FR,en;q=0.8", "fr"),
+        ("en-US,fr;q=0.5", "en-GB"),
+        ("es;q=0.4, fj, fr-CH;q=0.9, *;q=0.1", "fr"),
         ("es", "es"),
         ("ar-SD", "ar-u-nu-latn dir=rtl"),
         ("fj, sw;q=0.8", "en-GB"),
@@ -72,6 +75,19 @@ def test_a_page_in_another_language_is_another_page(manager: Browser) -> None:
 def test_a_language_that_is_not_spoken(manager: Browser) -> None:
     assert manager.post("/language", {"language": "tlh"}).status_code == 404
     assert tag(manager) == "en-GB"
+
+
+def test_portuguese_is_that_of_mozambique_and_angola(manager: Browser) -> None:
+    activity = manager.get("/activity", Accept_Language="pt-MZ").text
+    assert ">23/11/2026, 09:00</time>" in activity
+
+
+def test_choosing_a_language_loses_nothing_of_where_one_was_going(nobody: Browser) -> None:
+    page = nobody.get("/sign-in?next=/activity").text
+    languages = page.partition('action="/language"')[2]
+    assert '<input type="hidden" name="next" value="/activity">' in languages
+    answer = nobody.post("/language", {"language": "fr", "next": "/activity"})
+    assert answer.location == "/sign-in?next=/activity"
 
 
 def test_dates_and_amounts_are_the_readers(manager: Browser) -> None:

@@ -154,7 +154,8 @@ class TestPrimary:
         assert "<html" not in answer.text
         assert answer.text.startswith('<tbody id="rows">')
         assert answer.headers["HX-Replace-Url"] == "/?find=rot&sort=name"
-        assert "HX-Request" in answer.headers["Vary"]
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert "HX-Request" in manager.get("/?find=rot&sort=name").headers["Vary"]
 
     def test_the_order_goes_along_with_the_next_search(self, manager: Browser) -> None:
         page = manager.get("/?sort=name&dir=down").text

@@ -42,7 +42,7 @@ def test_the_link_works_once(operator: Browser, link: str, empty_app: Flask) -> 
     assert second.get(link).status_code == 404
     refused = second.post(link, VALUES | {"name": "eve"})
     assert refused.status_code == 404
-    assert "This set-up link was used" in refused.text
+    assert "This panel is set up already. Sign in." in refused.text
     assert second.sign_in("eve").status_code == 422
 
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import delete, select
 
+from panel import clock
 from panel.config import Config
 from panel.db import Database
 from panel.models import Activity, Server, Settings
@@ -201,6 +202,23 @@ class TestInitialise:
         assert initialise_of(database) == "needed"
         assert asked(database)
         assert happened("initialise_asked")
+
+    def test_sent_again_while_it_runs_it_goes_on(
+        self, unlocked: Browser, database: Database, happened: Callable[..., list[Activity]]
+    ) -> None:
+        with database.writing() as session:
+            session.get_one(Link, 1).initialise = "running"
+            session.add(Run(other=1, started_at=clock.now()))
+        answer = unlocked.post("/sync/initialise", {"confirmed": "1"}, htmx=True)
+        assert answer.status_code == 200
+        assert initialise_of(database) == "running"
+        assert not happened("initialise_asked")
+
+    def test_one_that_was_cut_off_begins_anew(self, unlocked: Browser, database: Database) -> None:
+        with database.writing() as session:
+            session.get_one(Link, 1).initialise = "running"
+        unlocked.post("/sync/initialise", {"confirmed": "1"}, htmx=True)
+        assert initialise_of(database) == "needed"
 
     def test_the_code_in_the_form_is_enough(self, manager: Browser, database: Database) -> None:
         sent = {"confirmed": "1", "authorisation_code": CODE}
