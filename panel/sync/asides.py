@@ -86,10 +86,12 @@ def retry(session: Session, source: int, rule: Rule) -> int:
     query = query.order_by(SetAside.last_at, SetAside.id).limit(_AT_ONCE)
     length = func.coalesce(func.length(SetAside.data), 0)
     lengths = session.scalars(query.with_only_columns(length)).all()
+    if not lengths:
+        return 0
     fitting = sum(total <= LARGEST_BATCH_BYTES for total in accumulate(lengths))
     rows = session.scalars(query.limit(max(fitting, 1))).all()
     items = [_item(row) for row in rows]
-    return len(take_or_set_aside(session, source, items, rule).taken) if items else 0
+    return len(take_or_set_aside(session, source, items, rule).taken)
 
 
 def try_again(session: Session, actor: Actor, aside_id: int) -> Tried:

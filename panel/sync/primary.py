@@ -33,6 +33,8 @@ from panel.sync.refusals import SyncRefusal
 from panel.sync.reports import note_exchange, refusals_noted
 from panel.sync.wire import Body, read_body, write_body
 
+Records = dict[Stream, list[Record]]
+
 # Once so much is in an answer, the next stream waits for the next one.
 _ENOUGH_BYTES = 4 * 1024 * 1024
 
@@ -122,7 +124,6 @@ def _exchange(session: Session, server: Server, peer: Peer, request: Request, to
         return Answer(begun=peer.point_begun, more=Stream.RESTORE, to_pull=to_pull, token=token)
     _check_point(session, server, peer, request)
     outcome = _push(session, server, request)
-    to_pull = _count(session, server, request) if request.start else 0
     records, cursors, more = _pull(session, server, request)
     moved = bool(request.records) or cursors != _cursors(request)
     rolled = bool(request.next_point) and (moved or request.mode is not Mode.NORMAL)
@@ -135,7 +136,7 @@ def _exchange(session: Session, server: Server, peer: Peer, request: Request, to
         cursors=cursors if moved else {},
         records={stream: [item_of(one) for one in found] for stream, found in records.items()},
         more=more,
-        to_pull=to_pull,
+        to_pull=_to_pull(session, server, request, records, more) if request.start else 0,
         refused=[Refused(item.position, p.reason, p.values) for item, p in outcome.refused],
         token=token,
     )
@@ -178,9 +179,9 @@ def _streams(request: Request) -> list[Stream]:
 
 def _pull(
     session: Session, server: Server, request: Request
-) -> tuple[dict[Stream, list[Record]], Cursors, Stream | None]:
+) -> tuple[Records, Cursors, Stream | None]:
     """Return the records of each stream, where each goes on, and the first that has more."""
-    records: dict[Stream, list[Record]] = {}
+    records: Records = {}
     cursors = _cursors(request)
     room, size = request.limit, 0
     for stream in _streams(request):
@@ -203,6 +204,14 @@ def _page(session: Session, sync_id: int, stream: Stream, cursor: int, room: int
             return streams.central(session, cursor, room)
         case Stream.ADDRESSED:
             return streams.addressed(session, sync_id, cursor, room)
+
+
+def _to_pull(
+    session: Session, server: Server, request: Request, records: Records, more: Stream | None
+) -> int:
+    """Return how many records there are to pull, those that this answer delivers included."""
+    # Most exchanges leave nothing: what they deliver, if anything, is all there is.
+    return _count(session, server, request) if more else sum(map(len, records.values()))
 
 
 def _count(session: Session, server: Server, request: Request) -> int:
