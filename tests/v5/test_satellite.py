@@ -300,6 +300,30 @@ def test_a_record_that_cannot_be_taken_holds_up_nothing(remote: Remote) -> None:
         assert session.scalars(select(SetAside)).one().reason == "owned_by_another"
 
 
+def test_records_that_nobody_could_keep_hold_up_nothing(remote: Remote) -> None:
+    remote.sync()
+    deep: Any = {}
+    for _ in range(200):
+        deep = {"in": deep}
+    remote.central.add_central("deep", deep)
+    remote.central.add_central("fine", {"name": "ORS"})
+    remote.central.add_queued("as deep", deep)
+    remote.central.add_queued("good", {"n": 2})
+    run = remote.sync()
+    assert (run.result, run.reason, run.set_aside) == ("well", "", 2)
+    assert {"fine", "good"} == remote.has().keys()
+    assert remote.central.queue == []
+    with remote.database.reading() as session:
+        aside = session.scalars(select(SetAside)).all()
+    assert {(one.reason, one.record_id) for one in aside} == {
+        ("unreadable", "deep"),
+        ("unreadable", "as deep"),
+    }
+    # They do not come again, and nothing else does.
+    assert (again := remote.sync()).result == "well"
+    assert (again.pulled, again.set_aside) == (0, 0)
+
+
 def test_the_status_is_polled_until_idle(remote: Remote) -> None:
     remote.sync()
     remote.central.statuses = ["sync_is_running", "integration_in_progress"]

@@ -17,7 +17,8 @@ from panel.sync.refusals import SyncRefusal
 from panel.sync.v5 import queue, runs
 from panel.sync.v5.changes import take_changes
 from panel.sync.v5.sites import Site
-from panel.sync.v5.wire import MOST_RECORDS, change_of, read_pushed
+from panel.sync.v5.wire import MOST_RECORDS, change_of, read_changes
+from panel.sync.writes import LARGEST_RECORD_BYTES
 
 USUAL_LIMIT = 500
 _HIGHEST = 2**63 - 1
@@ -105,7 +106,7 @@ class Calls:
             raise BadMessage(f"data: more than {MOST_RECORDS} records")
         left = max(self.sent.whole("queueLength", 0, _MOST_WAITING) - len(entries), 0)
         sync_id = self.site.server.sync_id
-        changes, unusable = read_pushed(entries)
+        changes, unusable = read_changes(entries, LARGEST_RECORD_BYTES)
         outcome = take_changes(self.session, sync_id, sync_id, changes, False)
         outcome.refused += [
             note_unreadable(self.session, sync_id, one.key, str(one)) for one in unusable

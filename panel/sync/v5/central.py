@@ -9,7 +9,14 @@ from panel.sync.conversation import basic, read_error
 from panel.sync.fields import Fields
 from panel.sync.site import Orders
 from panel.sync.transport import Response, Transport
-from panel.sync.v5.wire import NEWEST_VERSION, Change, read_change, to_bytes
+from panel.sync.v5.wire import (
+    NEWEST_VERSION,
+    Change,
+    Unusable,
+    read_changes,
+    read_mark,
+    to_bytes,
+)
 from panel.sync.wire import Body, read_body
 
 _HIGHEST = 2**62
@@ -25,9 +32,14 @@ class About:
 
 @dataclass(frozen=True)
 class Queued:
-    """Some records of a queue or of central data, and how many wait in all (or the last cursor)."""
+    """Some records of a queue or of central data, and how many wait in all (or the last cursor).
 
+    ``marks`` names all of them, in order: what can be taken and what no record here can be.
+    """
+
+    marks: list[str]
     changes: list[Change]
+    unusable: list[Unusable]
     length: int
 
 
@@ -70,10 +82,9 @@ class Central:
         """Return the oldest records that wait for this site."""
         return _queued(self._get(f"queued_records?limit={limit}"), "queueLength")
 
-    def acknowledge(self, changes: Sequence[Change]) -> None:
+    def acknowledge(self, marks: Sequence[str]) -> None:
         """Say that these were stored."""
-        marks = [one.mark for one in changes]
-        self._send("POST", "acknowledged_records", to_bytes({"syncIDs": marks}))
+        self._send("POST", "acknowledged_records", to_bytes({"syncIDs": list(marks)}))
 
     def push(self, left: int, changes: Sequence[Mapping[str, Any]]) -> bool:
         """Send a batch; ``left`` counts it too. Return whether the integration began."""
@@ -98,5 +109,7 @@ class Central:
 
 
 def _queued(answer: Fields, length: str) -> Queued:
-    changes = [read_change(one) for one in answer.list("data")]
-    return Queued(changes, answer.whole(length, 0, _HIGHEST))
+    entries = answer.list("data")
+    changes, unusable = read_changes(entries)
+    marks = [read_mark(Fields(entry)) for entry in entries]
+    return Queued(marks, changes, unusable, answer.whole(length, 0, _HIGHEST))

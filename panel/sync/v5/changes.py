@@ -24,10 +24,10 @@ def take_changes(
     """
     # Locked before it is read what is there, since versions are counted on from that.
     clock = lock_clock(session)
-    arrived = [((change.table, change.record_id), change.data) for change in changes]
+    arrived = [(change.key, change.data) for change in changes]
     found = find_records(session, arrived)
     spared = {key for key, record in found.items() if spare_waiting and record.waiting}
-    wanted = [change for change in changes if (change.table, change.record_id) not in spared]
+    wanted = [change for change in changes if change.key not in spared]
     items = _items(wanted, dict(found), owner)
     # What is written here later shall have a higher version than what is taken now.
     clock.seq = max([clock.seq, *(item.version for item in items if spare_waiting)])
@@ -42,7 +42,7 @@ def _items(changes: Sequence[Change], newest: dict[Key, Present], owner: int) ->
     """
     items = []
     for change in changes:
-        key = change.table, change.record_id
+        key = change.key
         present = newest.get(key)
         if present is None and change.data is None:
             continue

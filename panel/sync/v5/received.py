@@ -8,11 +8,13 @@ from sqlalchemy.orm import Session
 from panel.models import PRIMARY_SYNC_ID
 from panel.sync import inbox
 from panel.sync.arrivals import pulled_by, renewed_by
+from panel.sync.asides import note_unreadable
 from panel.sync.batches import Item
 from panel.sync.counting import lock_clock
 from panel.sync.fields import BadMessage
 from panel.sync.messages import Stream
 from panel.sync.models import Inbox, Link, Record
+from panel.sync.v5.central import Queued
 from panel.sync.v5.changes import take_changes
 from panel.sync.v5.wire import Change
 
@@ -54,30 +56,34 @@ def note_asked(session: Session) -> None:
     session.get_one(Link, 1).point = _ASKED
 
 
-def keep_central(session: Session, cursor: int, changes: Sequence[Change]) -> None:
+def keep_central(session: Session, cursor: int, page: Queued) -> None:
     """Keep central data; its cursor is its version too, since it only ever rises."""
-    if not all(change.mark.isdecimal() for change in changes):
+    if not all(mark.isdecimal() for mark in page.marks):
         raise BadMessage("a central record without its cursor")
-    positions = [int(change.mark) for change in changes]
+    positions = [int(mark) for mark in page.marks]
     if positions != sorted(positions) or (positions and positions[0] <= cursor):
         raise BadMessage("central records out of order")
     items = [
-        Item(at, one.table, one.record_id, PRIMARY_SYNC_ID, None, at, one.data)
-        for at, one in zip(positions, changes, strict=True)
+        Item(int(one.mark), *one.key, PRIMARY_SYNC_ID, None, int(one.mark), one.data)
+        for one in page.changes
     ]
     inbox.receive(session, Stream.CENTRAL, items)
     if positions:
         session.get_one(Link, 1).central_cursor = positions[-1]
 
 
+def note_unusable(session: Session, page: Queued) -> int:
+    """Set aside what no record here can be, so that it holds up nothing; return how many."""
+    for one in page.unusable:
+        note_unreadable(session, PRIMARY_SYNC_ID, one.key, str(one))
+    return len(page.unusable)
+
+
 def keep_queued(session: Session, changes: Sequence[Change]) -> None:
     """Keep what was queued for this site, in the order in which it came."""
     query = select(func.max(Inbox.position)).where(Inbox.stream == Stream.ADDRESSED)
     first = (session.scalar(query) or 0) + 1
-    items = [
-        Item(at, one.table, one.record_id, 0, None, 0, one.data)
-        for at, one in enumerate(changes, first)
-    ]
+    items = [Item(at, *one.key, 0, None, 0, one.data) for at, one in enumerate(changes, first)]
     inbox.receive(session, Stream.ADDRESSED, items)
 
 

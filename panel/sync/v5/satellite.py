@@ -138,20 +138,22 @@ class V5Run:
             cursor = session.get_one(Link, 1).central_cursor
         page = central.central_records(cursor, _size(orders, PULL_RECORDS))
         with self._step() as (session, run):
-            received.keep_central(session, cursor, page.changes)
+            received.keep_central(session, cursor, page)
+            run.set_aside += received.note_unusable(session, page)
             _count_pulled(run, "pulling_central", page, page.length - cursor)
-        return bool(page.changes)
+        return bool(page.marks)
 
     def _pull_queued(self) -> bool:
         central, orders = self._central()
         page = central.queued_records(_size(orders, PULL_RECORDS))
         with self._step() as (session, run):
             received.keep_queued(session, page.changes)
+            run.set_aside += received.note_unusable(session, page)
             _count_pulled(run, "pulling_addressed", page, page.length)
-        if page.changes:
+        if page.marks:
             # Only now: what was acknowledged does not come again.
-            central.acknowledge(page.changes)
-        return bool(page.changes)
+            central.acknowledge(page.marks)
+        return bool(page.marks)
 
     def _apply(self, apply: Callable[[Session, int], int]) -> None:
         with self._site.database.reading() as session:
@@ -183,5 +185,5 @@ def _size(orders: Orders, usual: int) -> int:
 
 def _count_pulled(run: Run, step: str, page: Queued, left: int) -> None:
     run.step = step
-    run.pulled += len(page.changes)
-    run.to_pull = max(run.to_pull, run.pulled, run.pulled - len(page.changes) + left)
+    run.pulled += len(page.marks)
+    run.to_pull = max(run.to_pull, run.pulled, run.pulled - len(page.marks) + left)

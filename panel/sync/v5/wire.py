@@ -1,13 +1,14 @@
 """Records as mSupply Sync v5 writes them on the wire (PROTOCOL.md, *v5*)."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from panel.sync.fields import BadMessage, Fields, is_plain
 from panel.sync.models import RECORD_ID_LENGTH, TABLE_NAME_LENGTH, Record
-from panel.sync.writes import DEEPEST, LARGEST_RECORD_BYTES, Key, is_too_deep
+from panel.sync.writes import DEEPEST, Key, is_too_deep
 
 # The records are opaque here, so an older client whose calls are the same is welcome; a newer one
 # may expect answers that this version does not know.
@@ -26,6 +27,11 @@ class Change:
     table: str
     record_id: str
     data: str | None
+
+    @property
+    def key(self) -> Key:
+        """Return what tells the record from every other."""
+        return self.table, self.record_id
 
 
 class Unusable(BadMessage):
@@ -68,8 +74,10 @@ def read_change(value: Any) -> Change:
         raise Unusable(table, record_id, str(error)) from error
 
 
-def read_pushed(entries: Sequence[Any]) -> tuple[list[Change], list[Unusable]]:
-    """Return the changes that a site pushes, and what of them no record here can be.
+def read_changes(
+    entries: Sequence[Any], largest_bytes: float = math.inf
+) -> tuple[list[Change], list[Unusable]]:
+    """Return the changes that ``entries`` tell, and what of them no record here can be.
 
     Of one record only the last counts for the second. Raise :class:`BadMessage`.
     """
@@ -78,12 +86,12 @@ def read_pushed(entries: Sequence[Any]) -> tuple[list[Change], list[Unusable]]:
     for entry in entries:
         try:
             change = read_change(entry)
-            if len((change.data or "").encode()) > LARGEST_RECORD_BYTES:
-                raise Unusable(change.table, change.record_id, "recordData: larger than 1 MiB")
+            if len((change.data or "").encode()) > largest_bytes:
+                raise Unusable(*change.key, f"recordData: larger than {largest_bytes} bytes")
         except Unusable as error:
             unusable[error.key] = error
         else:
-            unusable.pop((change.table, change.record_id), None)
+            unusable.pop(change.key, None)
             changes.append(change)
     return changes, list(unusable.values())
 
@@ -103,7 +111,7 @@ def _change(fields: Fields, action: str) -> Change:
     if action == "merge":
         record_id = _name(Fields(data), "mergeIdToDelete", RECORD_ID_LENGTH)
     return Change(
-        mark=_mark(fields),
+        mark=read_mark(fields),
         table=_name(fields, "tableName", TABLE_NAME_LENGTH),
         record_id=record_id,
         data=_data(data) if action in ("insert", "update") else None,
@@ -134,7 +142,8 @@ def _data(data: Any) -> str:
     return text
 
 
-def _mark(fields: Fields) -> str:
+def read_mark(fields: Fields) -> str:
+    """Return what names an entry of ``data`` in its queue. Raise :class:`BadMessage`."""
     # Central data has a number, ID; what is queued for a site has a text, syncOutId.
     if fields.get("syncOutId") is not None:
         return fields.text("syncOutId", MARK_LENGTH)
