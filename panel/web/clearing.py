@@ -70,7 +70,7 @@ def remove_password() -> ResponseReturnValue:
     if saved is None:
         return show_part("shared_password.html", form.status, shared_form=form)
     return after_change(
-        *("shared_password.html", "parameters_version.html", "state.html", "undo.html"),
+        *("shared_password.html", "parameters_version.html", "status.html", "undo.html"),
         anchor="parameters",
         said=_("Removed."),
     )

@@ -4,11 +4,13 @@ from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
+from panel.models import Settings
 from panel.preferences.interval import set_interval
 from panel.preferences.people import Permission
 from panel.web.access import permitted
 from panel.web.forms import IntervalForm, attempt
 from panel.web.page import after_change, show_part
+from panel.web.services import services
 from panel.web.session import actor
 
 blueprint = Blueprint("interval", __name__)
@@ -26,9 +28,11 @@ def save() -> ResponseReturnValue:
     """Sync every so many minutes from now on."""
     form = IntervalForm(request.form)
     minutes, version = form.interval_minutes.data or 0, form.version.data or 0
+    with services().database.reading() as session:
+        was_paused = session.get_one(Settings, 1).interval_minutes == 0
     saved = attempt(form, lambda session: set_interval(session, actor(), minutes, version))
     if saved is None:
         return show_part("interval.html", form.status, interval_form=form)
-    return after_change(
-        "interval.html", "status.html", "undo.html", anchor="interval", said=_("Saved.")
-    )
+    # Sync now can be pressed no more, or again.
+    state = "status.html" if was_paused or not minutes else "state.html"
+    return after_change("interval.html", state, "undo.html", anchor="interval", said=_("Saved."))

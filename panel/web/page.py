@@ -105,7 +105,7 @@ def about_count() -> tuple[str, ...]:
     with services().database.reading() as session:
         is_satellite = session.get_one(Settings, 1).is_satellite
     # A satellite, which lists its primary only, may have come to its end of adding.
-    return ("toolbar.html" if is_satellite else "count.html", "state.html")
+    return ("toolbar.html", "status.html") if is_satellite else ("count.html", "state.html")
 
 
 def _about_lock() -> tuple[str, ...]:

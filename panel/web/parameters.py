@@ -39,9 +39,10 @@ def save() -> ResponseReturnValue:
     if saved.sync_id != sync_id:
         # What this server is for has changed, and with it every part of the page.
         return whole_page("parameters", said=_("Saved."))
-    shown_beside = ("self.html",) if saved.is_primary else ("rows.html",)
+    # On a satellite they may be what Sync now waited for, too.
+    beside = ("state.html", "self.html") if saved.is_primary else ("status.html", "rows.html")
     return after_change(
-        *("parameters.html", "who.html", "state.html", "undo.html", *shown_beside),
+        *("parameters.html", "who.html", "undo.html", *beside),
         anchor="parameters",
         said=_("Saved."),
     )

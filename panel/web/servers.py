@@ -133,10 +133,12 @@ def _beside() -> tuple[str, ...]:
     """Name what else looks different once a row has changed."""
     with services().database.reading() as session:
         is_satellite = session.get_one(Settings, 1).is_satellite
-    # A satellite's row shows the URL of the parameters, whose form stands open beside it.
-    url = is_satellite and parameters_are_open()
-    of_url = ("url_field.html", "parameters_version.html") if url else ()
-    return ("state.html", "undo.html", *of_url)
+    if not is_satellite:
+        return ("state.html", "undo.html")
+    # A satellite's row shows the URL of the parameters, whose form stands open beside it, and which
+    # Sync now may have waited for.
+    of_url = ("url_field.html", "parameters_version.html") if parameters_are_open() else ()
+    return ("status.html", "undo.html", *of_url)
 
 
 def _ask_to_unlock() -> Response:

@@ -87,6 +87,19 @@ def test_nobody_asks_for_no_sync(nobody: Browser, database: Database) -> None:
     assert not asked(database)
 
 
+def test_sync_now_waits_for_an_address_on_the_page_that_stands(
+    unlocked: Browser, database: Database
+) -> None:
+    def save(url: str) -> str:
+        with database.reading() as session:
+            version = session.get_one(Settings, 1).parameters_version
+        sent = {"url": url, "version": version}
+        return unlocked.post("/parameters", sent, htmx=True).text
+
+    assert "<button disabled>Sync now" in save("")
+    assert "<button>Sync now" in save(URL)
+
+
 def test_a_page_at_rest_does_not_poll(manager: Browser) -> None:
     assert "every 5s" not in manager.get("/").text
 
