@@ -93,6 +93,10 @@ class Storm:
 
     def settle(self) -> int:
         """Synchronise until nothing moves any more; return how many runs of each that took."""
+        # Runs that were asked for before are over after these. One of them may have pushed what
+        # another satellite has pulled too early to see, and then the next ones move something.
+        for satellite in self.satellites:
+            satellite.sync()
         for number in range(1, MOST_RUNS_TO_SETTLE + 1):
             runs = [satellite.sync() for satellite in self.satellites]
             moved = sum(run.pushed + run.pulled for run in runs)
