@@ -1,5 +1,6 @@
 """Answers requests with waitress, which runs on Windows too, until it is told to stop."""
 
+import logging
 import select
 import signal
 import socket
@@ -62,6 +63,8 @@ def answer(app: "WSGIApplication", listener: socket.socket, threads: int) -> Non
 
     from panel.kept import KeptChannel
 
+    # It would tell of every request that waits a moment for a thread.
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     give_back_large_blocks()
     server = create_server(
         app,

@@ -13,6 +13,13 @@ from panel.sync.models import Run
 from panel.sync.reasons import explain
 
 AS_IT_SHOULD_BE, LATE, NEEDS_SOMEBODY = 0, 3, 4
+# What to do next where nothing was refused and no line failed.
+_NEXT = {
+    "standalone": "To start: `sync-panel settings set sync_id=…`, 1 for the primary.",
+    "paused": "`sync-panel settings set sync_interval=10` lets it go on.",
+    "disabled": "See `sync-panel settings show` and `servers list`; `settings set …` and "
+    "`servers add|edit …` put it right.",
+}
 _RUN = ("started_at", "step", "pushed", "to_push", "pulled", "to_pull")
 
 
@@ -43,7 +50,7 @@ def _facts(state: State, set_aside: int) -> dict[str, Any]:
         "sentence": str(state.sentence),
         "reason": state.reason or None,
         "what": str(reason.what) if state.reason else None,
-        "next": str(reason.next) if state.reason else None,
+        "next": str(reason.next) if state.reason else _NEXT.get(state.kind),
         "last_success_at": state.last_success_at,
         "last_attempt_at": state.last_attempt_at,
         "waiting": state.waiting,
@@ -61,8 +68,8 @@ def _present(run: Run) -> dict[str, Any]:
 
 def _print(state: State, facts: dict[str, Any]) -> None:
     click.echo(facts["sentence"])
-    if state.reason:
-        click.echo(f"{facts['what']} {facts['next']}")
+    if words := " ".join(filter(None, (facts["what"], facts["next"]))):
+        click.echo(words)
     if state.run:
         run = state.run
         moved = f"pushed {run.pushed} of {run.to_push}, pulled {run.pulled} of {run.to_pull}"

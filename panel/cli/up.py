@@ -1,6 +1,7 @@
 """``sync-panel up``: serve the panel, and synchronise."""
 
 import os
+import threading
 from typing import TYPE_CHECKING
 
 import click
@@ -24,12 +25,15 @@ def command() -> None:
     # Imported late, for the same reason.
     from panel.app import create_app
     from panel.sync.loop import start_loop
+    from panel.web.page import compile_templates
     from panel.web.services import services_of
 
     app = create_app(config)
     host, port = listener.getsockname()[:2]
     _greet(services_of(app), url_of(host, port, config.path_prefix))
     loop = start_loop(services_of(app))
+    # Else whoever is first to open a part of the page waits for its template to be compiled.
+    threading.Thread(target=compile_templates, args=(app,), daemon=True).start()
     try:
         answer(app, listener, config.threads)
     finally:

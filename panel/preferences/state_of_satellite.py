@@ -23,7 +23,7 @@ def satellite_says(
     """Return the kind of state, how bad it is, and the sentence. What comes first tells most."""
     if run is not None:
         return "syncing", "working", _syncing(settings.interval_minutes)
-    if missing := _what_is_missing(session, settings):
+    if missing := what_is_missing(session, settings):
         return "disabled", "off", missing
     if settings.interval_minutes == 0:
         return "paused", "off", say("Paused: the interval is 0.")
@@ -56,7 +56,8 @@ def _how_it_goes(age: str, interval_minutes: int) -> Message:
     return say("Syncing every %(minutes)s minutes.", minutes=interval_minutes)
 
 
-def _what_is_missing(session: Session, settings: Settings) -> Message | None:
+def what_is_missing(session: Session, settings: Settings) -> Message | None:
+    """Return why this satellite cannot sync as its preferences stand; None if it can."""
     if not settings.url:
         return say("Disabled, because the URL of the primary is empty.")
     if not settings.user_name or not settings.has_password:

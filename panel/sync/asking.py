@@ -9,12 +9,13 @@ from panel.models import Settings
 from panel.preferences import activity
 from panel.preferences.activity import What
 from panel.preferences.actor import Actor
+from panel.preferences.state_of_satellite import what_is_missing
 from panel.sync.models import Link, Loop, Run
 from panel.words import say
 
 
 class NotNow(Refusal):
-    """This server goes to no other one: it is no satellite, or its sync is paused."""
+    """This server goes to no other one: it is no satellite, or its sync is paused or disabled."""
 
     status = 409
     code = "not_now"
@@ -52,3 +53,5 @@ def _refuse_unless_it_goes(session: Session) -> None:
         raise NotNow(say("Only a satellite goes to another server to synchronise."))
     if settings.interval_minutes == 0:
         raise NotNow(say("Sync is paused: set an interval above 0 first."))
+    if missing := what_is_missing(session, settings):
+        raise NotNow(missing)

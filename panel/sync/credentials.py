@@ -118,7 +118,9 @@ class Doorkeeper:
             if password_hash and digest in self._right and not self._by_name.seconds_closed(name):
                 return owner
             if seconds := self._by_address.seconds_closed(address):
-                self._by_name.count(name)
+                if password_hash:
+                    # Made-up names guard nothing, and would only push out those that count.
+                    self._by_name.count(name)
                 raise SyncRefusal("too_many_tries", seconds=seconds)
         if password_hash is None or not verify_secret(password_hash, pair.wire_password):
             with self._lock:

@@ -1,7 +1,7 @@
 """The primary's side of an exchange: bytes in, bytes out. Nothing here knows of a web server."""
 
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,6 +33,7 @@ from panel.sync.refusals import SyncRefusal
 from panel.sync.reports import note_exchange, refusals_noted
 from panel.sync.wire import Body, read_body, write_body
 
+ReadContent = Callable[[], bytes]
 Records = dict[Stream, list[Record]]
 
 # Once so much is in an answer, the next stream waits for the next one.
@@ -55,27 +56,31 @@ class Primary:
     database: Database
     doorkeeper: Doorkeeper = field(default_factory=Doorkeeper)
 
-    def exchange(self, content: bytes, headers: Mapping[str, str], address: str) -> Reply:
+    def exchange(
+        self, read_content: ReadContent, headers: Mapping[str, str], address: str
+    ) -> Reply:
         """Answer one ``POST /sync/exchange`` that came from ``address``. Raise nothing expected.
 
-        ``headers`` are looked up as ``Authorization``, ``Content-Encoding``, ``Accept-Encoding``.
+        The body is read once it is known who calls. ``headers`` are looked up as
+        ``Authorization``, ``Content-Encoding``, ``Accept-Encoding``.
         """
-        body = Body(content, headers.get("Content-Encoding", ""))
         try:
             with refusals_noted(self.database, address):
-                message, status = self._answer(body, headers, address).to_json(), 200
+                message, status = self._answer(read_content, headers, address).to_json(), 200
         except SyncRefusal as refusal:
             message, status = _error(refusal), refusal.status
         answer = write_body(message, headers.get("Accept-Encoding", ""))
         encoding = {"Content-Encoding": answer.encoding} if answer.encoding else {}
         return Reply(status, encoding, answer.content)
 
-    def _answer(self, body: Body, headers: Mapping[str, str], address: str) -> Answer:
+    def _answer(
+        self, read_content: ReadContent, headers: Mapping[str, str], address: str
+    ) -> Answer:
         credentials = read_authorization(headers.get("Authorization", ""))
         with self.database.reading() as session:
-            # Before the body is unpacked: a few bytes of a stranger's could fill the memory.
+            # Before anything of the body is in memory: a stranger's could fill it.
             proof = callers.prove(session, self.doorkeeper, credentials, address)
-            request = _read_request(body)
+            request = _read_request(Body(read_content(), headers.get("Content-Encoding", "")))
             with _marked(request):
                 caller = callers.identify(session, proof, request.about, address)
         with _marked(request), self.database.writing() as session:

@@ -39,7 +39,7 @@ def language() -> str:
         if chosen in LANGUAGES:
             return chosen
     # Kept in the order of their q: French of any country is French, and goes before the next.
-    asked = (value.lower().partition("-")[0] for value in request.accept_languages.values())
+    asked = (value.lower().partition("-")[0] for value, q in request.accept_languages if q)
     return next((one for one in asked if one in LANGUAGES), "en")
 
 

@@ -2,7 +2,16 @@
 
 from typing import Any
 
-from flask import Blueprint, Response, current_app, make_response, render_template, request, url_for
+from flask import (
+    Blueprint,
+    Flask,
+    Response,
+    current_app,
+    make_response,
+    render_template,
+    request,
+    url_for,
+)
 from flask.typing import ResponseReturnValue
 
 from panel.models import Settings
@@ -27,6 +36,12 @@ blueprint.add_app_template_global(protocols)
 def has_endpoint(name: str) -> bool:
     """Say whether some module of this installation answers as ``name``."""
     return name in current_app.view_functions
+
+
+def compile_templates(app: Flask) -> None:
+    """Have every template ready before somebody asks for it."""
+    for name in app.jinja_env.list_templates(extensions=["html"]):
+        app.jinja_env.get_template(name)
 
 
 @blueprint.get("/")

@@ -30,6 +30,9 @@ def keep() -> ResponseReturnValue:
 def remove() -> ResponseReturnValue:
     """Ask before the selected servers are removed; remove them once that is confirmed."""
     servers = _sent()
+    if not servers and "confirmed" in request.form:
+        # Sent again, since the answer was lost: they are gone, and can be put back.
+        servers = _sent(removed=True)
     if not servers:
         problem = say("Select the servers to remove first.")
         if wants_json():

@@ -26,8 +26,7 @@ def init_sync(app: Flask) -> None:
 def exchange() -> Response:
     """Take part in one exchange of our own protocol."""
     request.max_content_length = wire.LARGEST_BODY_BYTES
-    content = request.get_data(cache=False)
-    reply = _primary().exchange(content, dict(request.headers), request.remote_addr or "")
+    reply = _primary().exchange(_read_content, dict(request.headers), request.remote_addr or "")
     response = Response(reply.content, reply.status, reply.headers)
     # Both sides know what it is, and a satellite on a slow line pays for each byte.
     del response.headers["Content-Type"]
@@ -39,19 +38,23 @@ def call_v5(name: str) -> Response:
     """Answer one call of mSupply Sync v5, whose client sends JSON without saying so."""
     if not v5.is_call(request.method, name):
         abort(404)
-    # Not more than is ever needed, and unpacked only once it is known who calls.
+    # Not more than is ever needed, and read only once it is known who calls.
     request.max_content_length = v5.LARGEST_BODY_BYTES
     call = v5.Request(
         name=name,
         method=request.method,
         query=request.args,
         headers={header.lower(): value for header, value in request.headers},
-        body=request.get_data(cache=False),
+        read_body=_read_content,
         address=request.remote_addr or "",
     )
     primary = _primary()
     answer = v5.answer(primary.database, primary.doorkeeper, call)
     return Response(answer.body, answer.status, mimetype="application/json")
+
+
+def _read_content() -> bytes:
+    return request.get_data(cache=False)
 
 
 def _primary() -> Primary:

@@ -163,10 +163,10 @@ def test_a_record_written_while_it_is_pushed_is_pushed_again(
 def test_a_late_repeat_of_an_old_batch_changes_nothing(
     primary: PrimarySide, kadavu: SatelliteSide
 ) -> None:
-    sent: list[tuple[bytes, dict[str, str]]] = []
+    sent: list[tuple[Callable[[], bytes], dict[str, str]]] = []
     answer = primary.service.exchange
 
-    def listen(content: bytes, headers: dict[str, str], address: str) -> object:
+    def listen(content: Callable[[], bytes], headers: dict[str, str], address: str) -> object:
         sent.append((content, dict(headers)))
         return answer(content, headers, address)
 
@@ -383,10 +383,10 @@ def test_an_initialise_goes_on_where_it_was_cut_off_and_pushes_nothing_until_don
 def test_a_begin_that_arrives_again_takes_nothing_from_the_initialise_that_began(
     primary: PrimarySide, kadavu: SatelliteSide, cut: Callable[[int], Tamper], arrives_again: int
 ) -> None:
-    sent: list[tuple[bytes, dict[str, str]]] = []
+    sent: list[tuple[Callable[[], bytes], dict[str, str]]] = []
     answer = primary.service.exchange
 
-    def listen(content: bytes, headers: dict[str, str], address: str) -> object:
+    def listen(content: Callable[[], bytes], headers: dict[str, str], address: str) -> object:
         sent.append((content, dict(headers)))
         return answer(content, headers, address)
 
@@ -449,7 +449,7 @@ SHARED = {"Authorization": basic(Pair("shared", wire_password(PASSWORD)))}
 
 
 def refusal_of(primary: PrimarySide, body: bytes, headers: dict[str, str]) -> tuple[int, str]:
-    reply = primary.service.exchange(body, headers, "192.0.2.66")
+    reply = primary.service.exchange(lambda: body, headers, "192.0.2.66")
     error = read_error(Response(reply.status, reply.headers, reply.content, 0.0))
     assert isinstance(error, SyncRefusal)
     return reply.status, error.code
@@ -467,6 +467,14 @@ def test_nothing_is_read_of_whoever_does_not_prove_who_they_are(
     headers = {"Authorization": authorization}
     assert refusal_of(primary, b"no brotli", damaged | headers)[0] == 401
     assert refusal_of(primary, b"no brotli", damaged | SHARED) == (400, "bad_request")
+    read: list[bytes] = []
+
+    def read_content() -> bytes:
+        read.append(b"{}")
+        return b"{}"
+
+    assert primary.service.exchange(read_content, headers, "192.0.2.66").status == 401
+    assert read == []
 
 
 @pytest.mark.parametrize("error", [OperationalError("BEGIN", {}, Exception()), NoConnection()])
@@ -675,8 +683,8 @@ def test_a_stranger_who_calls_again_and_again_fills_no_table(
     primary: PrimarySide, body: bytes
 ) -> None:
     for _ in range(5):
-        assert primary.service.exchange(body, {}, "192.0.2.66").status in (401, 409)
-    assert primary.service.exchange(body, {}, "192.0.2.67").status in (401, 409)
+        assert primary.service.exchange(lambda: body, {}, "192.0.2.66").status in (401, 409)
+    assert primary.service.exchange(lambda: body, {}, "192.0.2.67").status in (401, 409)
     with primary.database.reading() as session:
         told = [row.address for row in search(session, what="sync_refused")]
     assert told == ["192.0.2.67", "192.0.2.66"]

@@ -21,6 +21,7 @@ from hypothesis.stateful import (
 
 from panel.models import PRIMARY_SYNC_ID
 from panel.sync import initialise
+from panel.sync.primary import ReadContent
 from tests.sync.together import CutBefore, LoseAnswer, PrimarySide, SatelliteSide, Tamper
 
 KADAVU, LEVUKA = 7, 8
@@ -45,7 +46,7 @@ class Exchange(RuleBasedStateMachine):
         # Owner and key: the value, and whom it is addressed to.
         self.model: dict[tuple[int, str], tuple[int | None, int | None]] = {}
         self.number = 0
-        self.sent: list[tuple[bytes, dict[str, str]]] = []
+        self.sent: list[tuple[ReadContent, dict[str, str]]] = []
         self._listen()
 
     def _database(self, name: str) -> str:
@@ -56,7 +57,7 @@ class Exchange(RuleBasedStateMachine):
     def _listen(self) -> None:
         answer = self.primary.service.exchange
 
-        def exchange(content: bytes, headers: dict[str, str], address: str) -> object:
+        def exchange(content: ReadContent, headers: dict[str, str], address: str) -> object:
             self.sent.append((content, dict(headers)))
             return answer(content, headers, address)
 

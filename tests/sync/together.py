@@ -125,7 +125,7 @@ class Line:
     ) -> Response:
         assert (method, path) == ("POST", "/sync/exchange")
         self._tamper.before(content)
-        reply = self._primary.service.exchange(content, headers, "192.0.2.7")
+        reply = self._primary.service.exchange(lambda: content, headers, "192.0.2.7")
         self._tamper.after(reply.content)
         self.meter.bytes_up += len(content)
         self.meter.bytes_down += len(reply.content)

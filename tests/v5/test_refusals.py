@@ -13,7 +13,7 @@ from panel.db import Database
 from panel.models import Activity, Server, Settings
 from panel.preferences.passwords import hash_secret
 from panel.preferences.shared_password import wire_password
-from panel.sync import reports
+from panel.sync import credentials, reports
 from panel.sync.models import Clock, Peer, Record, Run
 from panel.sync.v5 import primary, sites
 from tests.v5.remote_site import RemoteSite, change_of, error_of
@@ -238,6 +238,22 @@ def test_a_password_that_was_changed_counts_at_once(site: RemoteSite, database: 
         server.password_hash = hash_secret(wire_password("another word"))
     assert try_call(site, "GET", "site") == (401, "site_incorrect_password")
     site.with_password("another word").get("site")
+
+
+def test_made_up_names_do_not_make_room_for_more_guesses(
+    site: RemoteSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(credentials, "_MOST_ADDRESSES", 30)
+    site.get("site")
+    wrong = RemoteSite(site.client, user_name="levuka")
+    for _ in range(20):
+        try_call(wrong, "GET", "site")
+    for guess in range(19):
+        try_call(site.with_password(f"guess {guess}"), "GET", "site")
+    for number in range(40):
+        try_call(RemoteSite(site.client, user_name=f"made up {number}"), "GET", "site")
+    try_call(site.with_password("guess 20"), "GET", "site")
+    assert try_call(site, "GET", "site") == (429, "too_many_tries")
 
 
 def test_a_wrong_site_does_not_shut_out_the_others_behind_its_address(site: RemoteSite) -> None:

@@ -22,6 +22,7 @@ def tag(browser: Browser, path: str = "/", **headers: str) -> str:
         ("en-US,fr;q=0.5", "en-GB"),
         ("es;q=0.4, fj, fr-CH;q=0.9, *;q=0.1", "fr"),
         ("es", "es"),
+        ("de, fr;q=0", "en-GB"),
         ("ar-SD", "ar-u-nu-latn dir=rtl"),
         ("fj, sw;q=0.8", "en-GB"),
         ("", "en-GB"),

@@ -49,6 +49,19 @@ def test_nothing_selected_is_said(unlocked: Browser, htmx: bool) -> None:
     assert "Select the servers to remove first." in answer.text
 
 
+@either
+def test_removing_that_is_sent_again_is_done_once_and_can_be_undone(
+    unlocked: Browser, database: Database, rows: list[str], happened: Happened, htmx: bool
+) -> None:
+    sent = {"ids": rows, "confirmed": "1"}
+    first = unlocked.post("/servers/remove", sent, htmx=htmx)
+    again = unlocked.post("/servers/remove", sent, htmx=htmx)
+    assert (again.status_code, again.location) == (first.status_code, first.location)
+    assert not htmx or "Removed: 7 Kadavu, 8 Rotuma." in again.text
+    assert listed(database) == []
+    assert len(happened("server_removed")) == 2
+
+
 def test_removed_rows_leave_their_places_and_undo_brings_them_back(
     unlocked: Browser, database: Database, rows: list[str], happened: Happened
 ) -> None:

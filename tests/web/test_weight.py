@@ -79,7 +79,8 @@ def test_every_act_is_one_light_answer(
     assert too_heavy == {}
 
 
-@pytest.mark.parametrize(("language", "limit"), [("en", 4_300), ("ar", 4_500)])
+# The masked token compresses to some bytes more or less each time; Arabic letters take two.
+@pytest.mark.parametrize(("language", "limit"), [("en", 4_500), ("ar", 4_700)])
 def test_the_page_is_light(
     manager: Browser, database: Database, config: Config, language: str, limit: int
 ) -> None:

@@ -29,14 +29,14 @@ _MOST_WAITING = 2**31 - 1
 class Request:
     """One call: ``name`` is what follows ``/sync/v5/``; the names of ``headers`` are lower case.
 
-    ``body`` is as it came, still compressed.
+    ``read_body`` returns the body as it came, still compressed.
     """
 
     method: str
     name: str
     query: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = b""
+    read_body: Callable[[], bytes] = bytes
     address: str = ""
 
 

@@ -78,7 +78,7 @@ def _read(request: Request) -> Fields:
         return Fields({})
     try:
         encoding = request.headers.get("content-encoding", "")
-        return read_object(unpack(request.body, encoding, LARGEST_BODY_BYTES))
+        return read_object(unpack(request.read_body(), encoding, LARGEST_BODY_BYTES))
     except TooLarge as error:
         raise BadMessage(f"larger than {LARGEST_BODY_BYTES} bytes") from error
     except UnknownEncoding as error:
