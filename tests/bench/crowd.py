@@ -5,16 +5,17 @@ import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 from panel.models import PRIMARY_SYNC_ID
 from panel.preferences.shared_password import wire_password
 from panel.sync.batches import Item
 from panel.sync.conversation import exchange
 from panel.sync.credentials import Pair
-from panel.sync.messages import POINT_BYTES, About, Answer, Request
+from panel.sync.messages import POINT_BYTES, About, Answer, Mode, Request
 from panel.sync.transport import HttpTransport, Target
 from tests.bench.exchange import new_process
 from tests.bench.rate import resident_mebibytes
@@ -51,13 +52,22 @@ class _Caller:
         identity = (self.place.sync_id, self.place.name, self.place.store, hardware_id, "bench")
         self.about = About(*identity, NATIONAL.name, NATIONAL.store)
 
+    def join(self, transport: HttpTransport) -> None:
+        """Begin with the primary, as every satellite does first."""
+        self.point = self._ask(transport, mode=Mode.BEGIN).begun
+        self._ask(transport, mode=Mode.INITIALISE)
+
     def call(self, transport: HttpTransport, items: list[Item]) -> None:
+        """Take part in one exchange, with nothing to say or with records."""
+        self._ask(transport, start=True, records=items)
+
+    def _ask(self, transport: HttpTransport, **said: Any) -> Answer:
         proposed = secrets.token_urlsafe(POINT_BYTES)
-        asked = Request(self.about, start=True, point=self.point, next_point=proposed, limit=100)
+        asked = Request(self.about, point=self.point, next_point=proposed, limit=100, **said)
         pair = Pair(PAIR[0], wire_password(PAIR[1]))
-        asked = replace(asked, records=items)
         answer, _response = exchange(transport, pair, self.token, self.about, asked)
         self._learn(answer, proposed)
+        return answer
 
     def _learn(self, answer: Answer, proposed: str) -> None:
         self.token = answer.token or self.token
@@ -108,7 +118,7 @@ def _crowd(url: str, share: list[Place]) -> tuple[int, int]:
     transport = HttpTransport(Target(f"{url}/", "", ""))
     callers = [_Caller(place) for place in share]
     for caller in callers:
-        caller.call(transport, [])
+        caller.join(transport)
     exchanges = _call_for_a_while(transport, callers, [])
     texts = [json.dumps(record["data"]) for record in stock_records("crowd")[:BATCH]]
     batches = _call_for_a_while(transport, callers, texts)

@@ -69,6 +69,8 @@ class Clinic:
         """Have the satellite speak ``protocol``, and get over its first acquaintance."""
         with self.satellite.database.writing() as session:
             session.execute(update(Settings).values(protocol=protocol))
+        # Whoever changes the protocol has to begin with it anew.
+        self.satellite.ask_to_initialise()
         self.exchange(shaped=False)
 
     def use_own_pair(self) -> None:
