@@ -24,13 +24,17 @@ def test_v5_answers_with_no_header_but_length_and_type(site: RemoteSite) -> None
 
 @pytest.mark.parametrize("path", ["/sync/exchange", "/sync/v5/queued_records"])
 def test_a_body_may_not_be_larger_than_is_read(
-    app: Flask, monkeypatch: pytest.MonkeyPatch, path: str
+    site: RemoteSite, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
+    right = dict(site.call("GET", "site").request.headers)
     monkeypatch.setattr(wire, "LARGEST_BODY_BYTES", 1_000)
     monkeypatch.setattr(primary, "LARGEST_BODY_BYTES", 1_000)
-    response = app.test_client().post(path, data=b" " * 1_001)
+    response = site.client.post(path, data=b" " * 1_001, headers=right)
     assert response.status_code == 413
     assert set(response.get_json()) == {"error"}
+    # A stranger's is not read at all.
+    strangers = site.client.post(path, data=b" " * 1_001, headers={"version": "14"})
+    assert strangers.status_code == 401
 
 
 def test_a_push_may_be_compressed(site: RemoteSite) -> None:
