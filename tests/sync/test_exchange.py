@@ -160,10 +160,12 @@ def test_a_record_written_while_it_is_pushed_is_pushed_again(
     assert primary.get("a") == {"n": 2}
 
 
-def test_a_late_repeat_of_an_old_batch_changes_nothing(
-    primary: PrimarySide, kadavu: SatelliteSide
-) -> None:
-    sent: list[tuple[Callable[[], bytes], dict[str, str]]] = []
+Sent = list[tuple[Callable[[], bytes], dict[str, str]]]
+
+
+def overheard(primary: PrimarySide) -> tuple[Callable[..., object], Sent]:
+    """Return what answers, to be asked again later, and what it is sent from now on."""
+    sent: Sent = []
     answer = primary.service.exchange
 
     def listen(content: Callable[[], bytes], headers: dict[str, str], address: str) -> object:
@@ -171,6 +173,13 @@ def test_a_late_repeat_of_an_old_batch_changes_nothing(
         return answer(content, headers, address)
 
     primary.service.exchange = listen  # type: ignore[method-assign, assignment]
+    return answer, sent
+
+
+def test_a_late_repeat_of_an_old_batch_changes_nothing(
+    primary: PrimarySide, kadavu: SatelliteSide
+) -> None:
+    answer, sent = overheard(primary)
     kadavu.sync()
     kadavu.put("a", {"n": 1})
     kadavu.sync()
@@ -383,17 +392,10 @@ def test_an_initialise_goes_on_where_it_was_cut_off_and_pushes_nothing_until_don
 def test_a_begin_that_arrives_again_takes_nothing_from_the_initialise_that_began(
     primary: PrimarySide, kadavu: SatelliteSide, cut: Callable[[int], Tamper], arrives_again: int
 ) -> None:
-    sent: list[tuple[Callable[[], bytes], dict[str, str]]] = []
-    answer = primary.service.exchange
-
-    def listen(content: Callable[[], bytes], headers: dict[str, str], address: str) -> object:
-        sent.append((content, dict(headers)))
-        return answer(content, headers, address)
-
     kadavu.sync()
     with kadavu.database.writing() as session:
         initialise.begin(session, 7)
-    primary.service.exchange = listen  # type: ignore[method-assign, assignment]
+    answer, sent = overheard(primary)
     assert kadavu.sync(cut(2)).reason == "cut_off"
     answer(*sent[arrives_again], "192.0.2.7")
     assert kadavu.sync().result == "well"

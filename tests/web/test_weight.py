@@ -22,9 +22,9 @@ LIMITS = {"unlock": 2_000, "lock": 820}
 
 EVERYWHERE: Acts = {
     "dialog": ("/unlock", None),
-    "wrong code": ("/unlock", {"authorisation_code": "no such code", "bar": "locked"}),
+    "wrong code": ("/unlock", {"authorisation_code": "no such code", "parameters": "text"}),
     "cancel": ("/bar", None),
-    "unlock": ("/unlock", {"authorisation_code": CODE, "bar": "locked"}),
+    "unlock": ("/unlock", {"authorisation_code": CODE, "parameters": "text"}),
     "interval": ("/interval", {"interval_minutes": "30", "version": "1"}),
 }
 ROW = {"name": "Labasa Hospital", "store": "LAB-01"}
