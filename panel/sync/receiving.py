@@ -10,11 +10,12 @@ from panel.sync import inbox
 from panel.sync.arrivals import Problem, pulled_by
 from panel.sync.asides import forget, set_aside
 from panel.sync.messages import Answer, Request, Stream
+from panel.sync.meter import Meter
 from panel.sync.models import Link, Run
 from panel.sync.running import count_bytes
 from panel.sync.sending import Sent, note_pushed
 from panel.sync.sizes import measure, measure_broken
-from panel.sync.transport import LinkFault, Meter
+from panel.sync.transport import LinkFault
 
 _STEPS = {
     Stream.RESTORE: "initialising",

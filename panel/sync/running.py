@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 from panel import clock
 from panel.db import Database
 from panel.models import PRIMARY_SYNC_ID
+from panel.sync.meter import Meter
 from panel.sync.models import Link, Run
-from panel.sync.transport import Meter
 
 # Called at the end of every transaction of a run: raises if the run is no longer ours.
 Guard = Callable[[Session], None]

@@ -11,13 +11,14 @@ from panel.sync import conversation, initialise, receiving, sending, streams
 from panel.sync.arrivals import pulled_by
 from panel.sync.asides import retry
 from panel.sync.messages import Answer, Mode
+from panel.sync.meter import Meter
 from panel.sync.models import Link, Run
 from panel.sync.receiving import Received
 from panel.sync.refusals import SyncRefusal
 from panel.sync.running import Finish, Guard, Progress
 from panel.sync.sending import Sent
 from panel.sync.site import Orders, Site, read_orders
-from panel.sync.transport import LinkFault, Meter, Target, Transport
+from panel.sync.transport import LinkFault, Target, Transport
 from panel.sync.v5.knocking import find_protocol
 from panel.sync.v5.satellite import V5Run
 

@@ -24,11 +24,12 @@ def measure(
 ) -> float | None:
     """Return the seconds per record after a batch; half of it is what was known before.
 
-    The way there and back is not counted: a batch twice as large does not take it twice.
+    The way there and back is not counted: a batch twice as large does not take it twice. It is an
+    estimate, so it never explains more than half of what a batch took.
     """
     if records < _FEWEST_MEASURED:
         return before
-    latest = max(seconds - round_trip_seconds, 0.0) / records
+    latest = max(seconds - round_trip_seconds, seconds / 2) / records
     return latest if before is None else (before + latest) / 2
 
 

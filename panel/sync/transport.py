@@ -17,6 +17,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.response import BaseHTTPResponse
 from urllib3.util import SKIP_HEADER
 
+from panel.sync.meter import Meter
 from panel.sync.wire import LARGEST_BODY_BYTES
 
 CONNECT_SECONDS = 20.0
@@ -50,27 +51,15 @@ class Target:
 
 @dataclass(frozen=True)
 class Response:
-    """An answer, whatever its status; ``seconds`` from the first byte sent to the last received."""
+    """An answer, whatever its status.
+
+    ``seconds`` from the first byte sent to the last received; connecting is not in them.
+    """
 
     status: int
     headers: Mapping[str, str]
     content: bytes
     seconds: float
-
-
-@dataclass
-class Meter:
-    """What went over the line: bytes with headers but without TLS, and how far away it is."""
-
-    bytes_up: int = 0
-    bytes_down: int = 0
-    round_trip_seconds: float = 0.0
-
-    def take_bytes(self) -> tuple[int, int]:
-        """Return the bytes up and down since the last time this was asked."""
-        taken = self.bytes_up, self.bytes_down
-        self.bytes_up = self.bytes_down = 0
-        return taken
 
 
 class Transport(Protocol):
@@ -133,11 +122,20 @@ class HttpTransport:
             raise LinkFault("cut_off", host=self._host)
         self.meter.bytes_up += _size(f"{method} {target}", {"Host": self._netloc, **headers})
         self.meter.bytes_down += _size("200 OK", response.headers)
-        return Response(response.status, response.headers, received, time.monotonic() - began)
+        seconds = self._time(began, len(content), len(received))
+        return Response(response.status, response.headers, received, seconds)
 
     def close(self) -> None:
         """Give the connection back."""
         self._pool.close()
+
+    def _time(self, began: float, sent_bytes: int, received_bytes: int) -> float:
+        now, connected_at = time.monotonic(), self.meter.connected_at
+        if connected_at > began:
+            # Whoever stands in between may answer at once, and connect further only now.
+            return now - connected_at
+        self.meter.note_exchange(sent_bytes, received_bytes, now - began)
+        return now - began
 
     def _read(self, response: BaseHTTPResponse) -> bytes:
         received = bytearray()
@@ -194,11 +192,12 @@ def _patient(base: type[Any], meter: Meter) -> Any:
         def _new_conn(self) -> socket.socket:
             began = time.monotonic()
             connected: socket.socket = super()._new_conn()
-            meter.round_trip_seconds = time.monotonic() - began
+            meter.note_connected(time.monotonic() - began)
             return connected
 
         def connect(self) -> None:
             super().connect()
+            meter.connected_at = time.monotonic()
             # Until now it was the shorter time to connect, which would cut off a slow upload.
             self.sock.settimeout(SILENCE_SECONDS)
 

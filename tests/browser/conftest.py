@@ -169,7 +169,9 @@ def config(tmp_path: Path, sqlite_url: str) -> Config:
 
 
 @pytest.fixture
-def empty_panel(config: Config, monkeypatch: pytest.MonkeyPatch) -> Iterator[Panel]:
+def empty_panel(
+    config: Config, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Panel]:
     """The panel, serving, on a database in which nobody was added yet."""
     movable = MovableClock()
     monkeypatch.setattr(clock, "now", movable)
@@ -179,6 +181,9 @@ def empty_panel(config: Config, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pan
     panel = Panel(config, movable)
     panel.start()
     yield panel
+    # Pages first: one that is still loading would complain that its server went away.
+    for context in browser.contexts:
+        context.close()
     panel.close()
 
 

@@ -14,11 +14,12 @@ from panel.preferences.interval import set_interval
 from panel.preferences.parameters import Parameters, save_parameters
 from panel.preferences.servers import ServerFields, add_server
 from panel.sync import records
+from panel.sync.meter import Meter
 from panel.sync.models import Record, Run, SetAside
 from panel.sync.primary import Primary
 from panel.sync.satellite import SatelliteRun
 from panel.sync.site import Site
-from panel.sync.transport import LinkFault, Meter, Response, Target
+from panel.sync.transport import LinkFault, Response, Target
 from panel.sync.writes import Write
 
 TECHNICIAN = Actor("asha")

@@ -13,11 +13,12 @@ from panel.models import PRIMARY_SYNC_ID, Settings
 from panel.preferences.parameters import Parameters, save_parameters
 from panel.preferences.servers import ServerFields, add_server
 from panel.sync.asking import ask_to_initialise
+from panel.sync.meter import Meter
 from panel.sync.models import Record, Run
 from panel.sync.records import delete_record, put_record
 from panel.sync.satellite import SatelliteRun
 from panel.sync.site import Site
-from panel.sync.transport import LinkFault, Meter, Response, Target
+from panel.sync.transport import LinkFault, Response, Target
 from tests.conftest import NewDatabase
 from tests.v5.conftest import SECRET_KEY, SOMEBODY
 from tests.v5.remote_site import PASSWORD, SITE_ID, USER_NAME

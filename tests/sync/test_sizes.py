@@ -1,0 +1,97 @@
+"""Automatic request size: what a batch takes on lines of every kind, reckoned, not waited for."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from panel.sync.meter import Meter
+from panel.sync.sizes import BATCH_SECONDS, batch_size, measure, measure_broken
+
+RECORD_BYTES = 60
+HEAD_BYTES = 120
+
+
+@dataclass
+class Line:
+    """A line that takes so long for what it carries, and a meter at its end."""
+
+    way_seconds: float
+    bits_per_second: float
+    answers_connect_at_once: bool = False
+    per_record: float | None = None
+    meter: Meter = field(default_factory=Meter)
+
+    def connect(self) -> None:
+        self.meter.note_connected(0.001 if self.answers_connect_at_once else self.way_seconds)
+
+    def batches(self, count: int) -> Iterator[int]:
+        """Send batches, each as large as those before it lead to, and yield their records."""
+        for _ in range(count):
+            records = batch_size(None, self.per_record)
+            sent = records * RECORD_BYTES
+            seconds = self.way_seconds + self.carrying_seconds(records)
+            self.meter.note_exchange(sent, HEAD_BYTES, seconds)
+            way = self.meter.round_trip_seconds
+            self.per_record = measure(self.per_record, records, seconds, way)
+            yield records
+
+    def carrying_seconds(self, records: int) -> float:
+        return records * RECORD_BYTES * 8 / self.bits_per_second
+
+
+def test_the_first_batch_has_a_hundred() -> None:
+    assert batch_size(None, None) == 100
+
+
+def test_what_the_preferences_say_is_obeyed() -> None:
+    assert batch_size(3, 0.001) == 3
+
+
+@pytest.mark.parametrize("at_once", [False, True], ids=["line answers", "proxy answers"])
+@pytest.mark.parametrize("way_seconds", [0.05, 0.8, 2.0])
+def test_batches_come_to_carry_for_five_seconds(way_seconds: float, at_once: bool) -> None:
+    line = Line(way_seconds, 25_000, at_once)
+    line.connect()
+    *_, last = line.batches(10)
+    assert line.carrying_seconds(last) == pytest.approx(BATCH_SECONDS, rel=0.1)
+
+
+def test_a_line_that_became_slower_gets_smaller_batches_at_once() -> None:
+    line = Line(0.8, 100_000)
+    line.connect()
+    *_, before = line.batches(10)
+    line.bits_per_second = 25_000
+    first, second, *_ = line.batches(6)
+    assert first == before
+    assert second < first * 0.7
+    *_, last = line.batches(10)
+    assert line.carrying_seconds(last) == pytest.approx(BATCH_SECONDS, rel=0.1)
+
+
+@pytest.mark.parametrize(("bits_per_second", "records"), [(1e9, 5_000), (200, 10)])
+def test_batches_stay_between_ten_and_five_thousand(bits_per_second: float, records: int) -> None:
+    line = Line(0.8, bits_per_second)
+    line.connect()
+    *_, last = line.batches(12)
+    assert last == records
+
+
+def test_a_batch_that_broke_off_is_followed_by_half_of_it() -> None:
+    assert batch_size(None, measure_broken(0.01)) == batch_size(None, 0.01) // 2
+
+
+def test_a_few_records_teach_nothing_about_many() -> None:
+    assert measure(0.02, 9, 1.7, 0.0) == 0.02
+
+
+def test_the_way_explains_at_most_half_of_a_batch() -> None:
+    assert measure(None, 100, 4.0, 3.9) == 0.02
+
+
+def test_what_went_both_ways_teaches_nothing_about_the_way() -> None:
+    meter = Meter()
+    meter.note_connected(0.001)
+    for size in (2_000, 3_000, 9_000):
+        meter.note_exchange(size, 9_000, 3.0)
+    assert meter.round_trip_seconds == 0.001
