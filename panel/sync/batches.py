@@ -125,14 +125,15 @@ def _unpack_shape(packed: Any, count: int, room: int) -> list[tuple[str, str, st
     match packed:
         case [table, _, _, _] if not _is_name(table, TABLE_NAME_LENGTH):
             raise BadMessage("a table's name is no text, too long or has control characters")
-        case [table, ids, None, _]:
+        case [table, column, None, _]:
+            ids = _ids(column, count)
             texts: list[str | None] = [None] * count
-        case [table, ids, list(names), list(columns)]:
-            texts = _texts(names, columns, _ids(ids, count), room)
+        case [table, column, list(names), list(columns)]:
+            ids = _ids(column, count)
+            texts = _texts(names, columns, ids, room)
         case _:
             raise BadMessage("a shape is a table, ids, fields and columns")
-    rows = zip(_ids(ids, count), texts, strict=True)
-    return [(table, record_id, text) for record_id, text in rows]
+    return [(table, record_id, text) for record_id, text in zip(ids, texts, strict=True)]
 
 
 def _ids(column: Any, count: int) -> list[str]:

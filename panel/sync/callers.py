@@ -20,7 +20,8 @@ from panel.sync.messages import About
 from panel.sync.models import Applicant, Peer
 from panel.sync.refusals import SyncRefusal
 
-_TOKEN_BYTES = 32
+# 128 random bits: nobody guesses them, and every exchange carries them.
+_TOKEN_BYTES = 16
 # More than a site adds in a day.
 MOST_APPLICANTS = 1_000
 

@@ -18,6 +18,8 @@ from panel.sync.fields import BadMessage, Fields, whole
 HIGHEST_NUMBER = 2**62
 _UUID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _UUID_DIGITS = 32
+# Of these, equal values have equal JSON.
+_WRITTEN_IN_ONE_WAY = {str, int, bool, type(None)}
 
 
 def pack_column(values: list[Any], ids: list[str] | None = None) -> Any:
@@ -80,8 +82,13 @@ def _values(column: Any, ids: list[Any] | None) -> list[Any]:
 
 
 def _are_the_same(values: list[Any]) -> bool:
-    # To Python 1, 1.0 and True are the same; to JSON they are not.
-    return all(value == values[0] for value in values) and len(set(map(json.dumps, values))) == 1
+    if not all(value == values[0] for value in values):
+        return False
+    # To Python 1, 1.0 and True are the same, and so are 0.0 and -0.0; to JSON they are not.
+    kinds = set(map(type, values))
+    if len(kinds) == 1 and kinds <= _WRITTEN_IN_ONE_WAY:
+        return True
+    return len(set(map(json.dumps, values))) == 1
 
 
 def _pack_uuids(uuids: list[str]) -> str:

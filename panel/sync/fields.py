@@ -14,7 +14,10 @@ class BadMessage(Exception):
 
 def is_plain(text: str) -> bool:
     """Say whether ``text`` is free of control characters and of halves of characters."""
-    return all(unicodedata.category(character) not in ("Cc", "Cs") for character in text)
+    # Most texts are printable, which is quicker to see.
+    return text.isprintable() or all(
+        unicodedata.category(character) not in ("Cc", "Cs") for character in text
+    )
 
 
 def presentable(values: Any) -> dict[str, Any]:

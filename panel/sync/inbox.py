@@ -15,6 +15,11 @@ from panel.sync.messages import Stream
 from panel.sync.models import Inbox, Record
 
 _AT_ONCE = 500
+# As Item has them.
+_COLUMNS = (
+    *(Inbox.position, Inbox.table_name, Inbox.record_id, Inbox.owner, Inbox.to),
+    *(Inbox.version, Inbox.data),
+)
 
 
 def receive(session: Session, stream: Stream, items: Sequence[Item]) -> int:
@@ -87,11 +92,11 @@ def _foreign(stream: Stream, own_sync_id: int) -> ColumnElement[bool]:
 def _batches(session: Session, stream: Stream) -> Iterator[list[Item]]:
     last = 0
     while True:
-        query = select(Inbox).where(Inbox.stream == stream, Inbox.position > last)
-        rows = session.scalars(query.order_by(Inbox.position).limit(_AT_ONCE)).all()
+        query = select(*_COLUMNS).where(Inbox.stream == stream, Inbox.position > last)
+        rows = session.execute(query.order_by(Inbox.position).limit(_AT_ONCE)).all()
         if not rows:
             return
-        yield [_item(row) for row in rows]
+        yield [Item(*row) for row in rows]
         last = rows[-1].position
 
 
@@ -107,9 +112,3 @@ def _row(stream: Stream, item: Item) -> dict[str, object]:
         "deleted": item.data is None,
         "data": item.data,
     }
-
-
-def _item(row: Inbox) -> Item:
-    return Item(
-        row.position, row.table_name, row.record_id, row.owner, row.to, row.version, row.data
-    )

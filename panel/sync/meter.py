@@ -1,28 +1,29 @@
 """What went over a line: its bytes, and how much of an exchange is the way and not what it carried.
 
-The time to connect says how far away the primary is, where nothing in between answers for it (a
-proxy does, and so may a satellite modem). What exchanges of different sizes took says it as well.
+The time to connect says how far away the primary is, unless something in between answers for it (a
+proxy, a satellite modem). So does the time to the first byte of an answer, where little was asked;
+and what pushes of different sizes took, since nobody sees when the last byte of one has arrived.
 """
 
 from collections import deque
 from dataclasses import dataclass, field
 from statistics import fmean, linear_regression, pstdev
 
-# Less in one direction is no more than heads and an acknowledgement.
-_NOTHING_BYTES = 1_024
+# A request that only pulls has less; one that pushes ten records, and so is measured, has more.
+_LITTLE_ASKED_BYTES = 256
+# The answer to a push has less unless it brings records.
+_ACKNOWLEDGED_BYTES = 1_024
 _REMEMBERED = 8
-# Of their mean; sizes that differ by less say little about what a byte takes.
-_LEAST_SPREAD = 0.05
+# Of their mean; pushes whose sizes differ by less say little about what a byte takes.
+_LEAST_SPREAD = 0.1
+# Of the last push: what is reckoned from others never explains more of it.
+_LARGEST_SHARE = 0.5
 
 
 @dataclass(frozen=True)
-class _Carried:
+class _Push:
     size_bytes: int
     seconds: float
-
-
-def _remembered() -> deque[_Carried]:
-    return deque(maxlen=_REMEMBERED)
 
 
 @dataclass
@@ -36,8 +37,8 @@ class Meter:
     # By the monotonic clock: when the present connection, and its TLS, stood.
     connected_at: float = 0.0
     _connect_seconds: float = 0.0
-    _up: deque[_Carried] = field(default_factory=_remembered)
-    _down: deque[_Carried] = field(default_factory=_remembered)
+    _soonest_answer_seconds: float | None = None
+    _pushes: deque[_Push] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
 
     def take_bytes(self) -> tuple[int, int]:
         """Return the bytes up and down since the last time this was asked."""
@@ -49,18 +50,21 @@ class Meter:
         """Note how long it took until the other side answered for the first time."""
         self.round_trip_seconds = self._connect_seconds = seconds
 
-    def note_exchange(self, bytes_up: int, bytes_down: int, seconds: float) -> None:
-        """Learn from what an exchange carried, over a connection that had been used before."""
-        for one_way, other_way, carried in (
-            (bytes_up, bytes_down, self._up),
-            (bytes_down, bytes_up, self._down),
-        ):
-            if other_way <= _NOTHING_BYTES:
-                carried.append(_Carried(one_way, seconds))
-                self._learn(carried)
+    def note_answer(self, bytes_up: int, seconds: float) -> None:
+        """Note how long the first byte of an answer took, after a request of ``bytes_up``."""
+        if bytes_up > _LITTLE_ASKED_BYTES:
+            return
+        if self._soonest_answer_seconds is None or seconds < self._soonest_answer_seconds:
+            self._soonest_answer_seconds = seconds
+            self.round_trip_seconds = max(seconds, self._connect_seconds)
 
-    def _learn(self, carried: deque[_Carried]) -> None:
-        sizes = [one.size_bytes for one in carried]
+    def note_push(self, bytes_up: int, bytes_down: int, seconds: float) -> None:
+        """Learn from what a whole exchange took, over a connection that had been used before."""
+        if self._soonest_answer_seconds is not None or bytes_down > _ACKNOWLEDGED_BYTES:
+            return
+        self._pushes.append(_Push(bytes_up, seconds))
+        sizes = [push.size_bytes for push in self._pushes]
         if pstdev(sizes) > _LEAST_SPREAD * fmean(sizes):
-            line = linear_regression(sizes, [one.seconds for one in carried])
-            self.round_trip_seconds = max(line.intercept, self._connect_seconds)
+            line = linear_regression(sizes, [push.seconds for push in self._pushes])
+            reckoned = min(line.intercept, seconds * _LARGEST_SHARE)
+            self.round_trip_seconds = max(reckoned, self._connect_seconds)

@@ -7,6 +7,8 @@ BATCH_SECONDS = 5.0
 _FIRST = 100
 # From fewer, what every exchange costs would be taken for what a record costs.
 _FEWEST_MEASURED = 10
+# How much of the average the latest batch is: less, and a line is well used only after many.
+_LATEST = 0.75
 
 
 def batch_size(wanted: int | None, seconds_per_record: float | None) -> int:
@@ -22,15 +24,14 @@ def batch_size(wanted: int | None, seconds_per_record: float | None) -> int:
 def measure(
     before: float | None, records: int, seconds: float, round_trip_seconds: float
 ) -> float | None:
-    """Return the seconds per record after a batch; half of it is what was known before.
+    """Return the seconds per record after a batch, most of it that of the batch itself.
 
-    The way there and back is not counted: a batch twice as large does not take it twice. It is an
-    estimate, so it never explains more than half of what a batch took.
+    The way there and back is not counted: a batch twice as large does not take it twice.
     """
     if records < _FEWEST_MEASURED:
         return before
-    latest = max(seconds - round_trip_seconds, seconds / 2) / records
-    return latest if before is None else (before + latest) / 2
+    latest = max(seconds - round_trip_seconds, 0.0) / records
+    return latest if before is None else before + _LATEST * (latest - before)
 
 
 def measure_broken(before: float | None) -> float:

@@ -113,6 +113,7 @@ class HttpTransport:
                     preload_content=False,
                     decode_content=False,
                 )
+                answered_at = time.monotonic()
                 received = self._read(response)
         finally:
             # Of a transfer that fails, what left was paid for all the same.
@@ -122,20 +123,17 @@ class HttpTransport:
             raise LinkFault("cut_off", host=self._host)
         self.meter.bytes_up += _size(f"{method} {target}", {"Host": self._netloc, **headers})
         self.meter.bytes_down += _size("200 OK", response.headers)
-        seconds = self._time(began, len(content), len(received))
+        began = max(began, self.meter.connected_at)
+        self.meter.note_answer(len(content), answered_at - began)
+        seconds = time.monotonic() - began
+        if began > self.meter.connected_at:
+            # Else the first: whoever stands in between may have connected further only now.
+            self.meter.note_push(len(content), len(received), seconds)
         return Response(response.status, response.headers, received, seconds)
 
     def close(self) -> None:
         """Give the connection back."""
         self._pool.close()
-
-    def _time(self, began: float, sent_bytes: int, received_bytes: int) -> float:
-        now, connected_at = time.monotonic(), self.meter.connected_at
-        if connected_at > began:
-            # Whoever stands in between may answer at once, and connect further only now.
-            return now - connected_at
-        self.meter.note_exchange(sent_bytes, received_bytes, now - began)
-        return now - began
 
     def _read(self, response: BaseHTTPResponse) -> bytes:
         received = bytearray()

@@ -72,6 +72,8 @@ def is_too_deep(data: Mapping[str, Any]) -> bool:
     """Say whether objects and lists stand in each other deeper than :data:`DEEPEST`."""
     level: list[Any] = [data]
     for _ in range(DEEPEST):
+        if not level:
+            return False
         insides = (one.values() if isinstance(one, dict) else one for one in level)
         level = [value for inside in insides for value in inside if isinstance(value, dict | list)]
     return bool(level)

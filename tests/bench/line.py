@@ -13,6 +13,10 @@ from dataclasses import dataclass
 
 SEGMENT_BYTES = 1_460
 HEADER_BYTES = 40
+# What stands ready at the near end of the line, as in a modem; the sender waits with the rest.
+_MODEM_CHUNKS = 4
+# When each chunk came or is to arrive, and the chunk; an empty one is the end.
+_Queue = asyncio.Queue[tuple[float, bytes]]
 
 
 @dataclass(frozen=True)
@@ -44,14 +48,17 @@ class _Pipe:
         self._bytes_per_second = bits_per_second / 8
         self._free_at = 0.0
 
-    async def carry(self, payload_bytes: int) -> None:
+    async def carry(self, payload_bytes: int, came_at: float) -> None:
+        """Wait until a chunk that came at ``came_at`` has left.
+
+        What waited meanwhile follows without a gap, however late this process was woken.
+        """
         if not self._bytes_per_second:
             return
         segments = -(-payload_bytes // SEGMENT_BYTES)
-        now = asyncio.get_running_loop().time()
-        start = max(now, self._free_at)
+        start = max(came_at, self._free_at)
         self._free_at = start + (payload_bytes + HEADER_BYTES * segments) / self._bytes_per_second
-        await asyncio.sleep(self._free_at - now)
+        await asyncio.sleep(self._free_at - asyncio.get_running_loop().time())
 
 
 class Line:
@@ -119,17 +126,22 @@ class Line:
         *,
         up: bool,
     ) -> None:
-        on_its_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
-        arriving = asyncio.create_task(_deliver(on_its_way, writer))
-        with contextlib.suppress(ConnectionError):
-            while chunk := chunk or await reader.read(SEGMENT_BYTES):
-                self._note(len(chunk), up=up)
-                await (self._up if up else self._down).carry(len(chunk))
-                arrival = self._loop.time() + self._shape.round_trip_seconds / 2
-                on_its_way.put_nowait((arrival, chunk))
-                chunk = b""
+        waiting: _Queue = asyncio.Queue(_MODEM_CHUNKS)
+        on_its_way: _Queue = asyncio.Queue()
+        tasks = [
+            asyncio.create_task(_take(chunk, reader, waiting)),
+            asyncio.create_task(_deliver(on_its_way, writer)),
+        ]
+        while True:
+            came_at, chunk = await waiting.get()
+            if not chunk:
+                break
+            self._note(len(chunk), up=up)
+            await (self._up if up else self._down).carry(len(chunk), came_at)
+            arrival = self._loop.time() + self._shape.round_trip_seconds / 2
+            on_its_way.put_nowait((arrival, chunk))
         on_its_way.put_nowait((self._loop.time(), b""))
-        await arriving
+        await asyncio.gather(*tasks)
 
     def _note(self, payload_bytes: int, *, up: bool) -> None:
         if up:
@@ -138,9 +150,16 @@ class Line:
             self.count.down += payload_bytes
 
 
-async def _deliver(
-    on_its_way: asyncio.Queue[tuple[float, bytes]], writer: asyncio.StreamWriter
-) -> None:
+async def _take(chunk: bytes, reader: asyncio.StreamReader, waiting: _Queue) -> None:
+    now = asyncio.get_running_loop().time
+    with contextlib.suppress(ConnectionError):
+        while chunk := chunk or await reader.read(SEGMENT_BYTES):
+            await waiting.put((now(), chunk))
+            chunk = b""
+    await waiting.put((now(), b""))
+
+
+async def _deliver(on_its_way: _Queue, writer: asyncio.StreamWriter) -> None:
     with contextlib.suppress(ConnectionError):
         while True:
             arrival, chunk = await on_its_way.get()

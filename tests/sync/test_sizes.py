@@ -19,6 +19,7 @@ class Line:
     way_seconds: float
     bits_per_second: float
     answers_connect_at_once: bool = False
+    pulls: bool = False
     per_record: float | None = None
     meter: Meter = field(default_factory=Meter)
 
@@ -29,9 +30,12 @@ class Line:
         """Send batches, each as large as those before it lead to, and yield their records."""
         for _ in range(count):
             records = batch_size(None, self.per_record)
-            sent = records * RECORD_BYTES
             seconds = self.way_seconds + self.carrying_seconds(records)
-            self.meter.note_exchange(sent, HEAD_BYTES, seconds)
+            if self.pulls:
+                self.meter.note_answer(HEAD_BYTES, self.way_seconds)
+            else:
+                self.meter.note_answer(records * RECORD_BYTES, seconds)
+                self.meter.note_push(records * RECORD_BYTES, HEAD_BYTES, seconds)
             way = self.meter.round_trip_seconds
             self.per_record = measure(self.per_record, records, seconds, way)
             yield records
@@ -48,10 +52,13 @@ def test_what_the_preferences_say_is_obeyed() -> None:
     assert batch_size(3, 0.001) == 3
 
 
+@pytest.mark.parametrize("pulls", [False, True], ids=["push", "pull"])
 @pytest.mark.parametrize("at_once", [False, True], ids=["line answers", "proxy answers"])
 @pytest.mark.parametrize("way_seconds", [0.05, 0.8, 2.0])
-def test_batches_come_to_carry_for_five_seconds(way_seconds: float, at_once: bool) -> None:
-    line = Line(way_seconds, 25_000, at_once)
+def test_batches_come_to_carry_for_five_seconds(
+    way_seconds: float, at_once: bool, pulls: bool
+) -> None:
+    line = Line(way_seconds, 25_000, at_once, pulls)
     line.connect()
     *_, last = line.batches(10)
     assert line.carrying_seconds(last) == pytest.approx(BATCH_SECONDS, rel=0.1)
@@ -85,13 +92,26 @@ def test_a_few_records_teach_nothing_about_many() -> None:
     assert measure(0.02, 9, 1.7, 0.0) == 0.02
 
 
-def test_the_way_explains_at_most_half_of_a_batch() -> None:
-    assert measure(None, 100, 4.0, 3.9) == 0.02
+def test_a_pull_is_measured_from_the_first_byte_of_its_answer() -> None:
+    line = Line(2.0, 50_000, answers_connect_at_once=True, pulls=True)
+    line.connect()
+    _, second = line.batches(2)
+    assert line.carrying_seconds(second) == pytest.approx(BATCH_SECONDS, rel=0.01)
+
+
+def test_what_is_reckoned_from_other_pushes_explains_at_most_half_of_one() -> None:
+    meter = Meter()
+    meter.note_connected(0.001)
+    # As if a push of three times as many bytes took hardly longer: the line was busy before.
+    meter.note_push(3_000, HEAD_BYTES, 3.9)
+    meter.note_push(9_000, HEAD_BYTES, 4.0)
+    assert meter.round_trip_seconds == 2.0
 
 
 def test_what_went_both_ways_teaches_nothing_about_the_way() -> None:
     meter = Meter()
     meter.note_connected(0.001)
     for size in (2_000, 3_000, 9_000):
-        meter.note_exchange(size, 9_000, 3.0)
+        meter.note_answer(size, 1.0)
+        meter.note_push(size, 9_000, 3.0)
     assert meter.round_trip_seconds == 0.001
