@@ -43,7 +43,7 @@ from panel.web.errors import init_errors
 from panel.web.formats import init_formats
 from panel.web.headers import init_headers
 from panel.web.htmx import init_htmx
-from panel.web.kept_pages import init_kept_pages
+from panel.web.kept_pages import KeptPages
 from panel.web.labels import init_labels
 from panel.web.language import init_language
 from panel.web.lock import init_lock
@@ -111,7 +111,6 @@ def create_app(config: Config | None = None, database: Database | None = None) -
             reseal(session, services.vault)
     # What comes first here looks at a request first, and at its answer last.
     for initialise in (
-        init_kept_pages,
         init_programs,
         init_compression,
         init_headers,
@@ -130,8 +129,9 @@ def create_app(config: Config | None = None, database: Database | None = None) -
         initialise(app)
     for module in _VIEWS:
         app.register_blueprint(module.blueprint)
+    pages = KeptPages(app.wsgi_app, services.database, path="/")
     app.wsgi_app = TrustedProxies(  # type: ignore[method-assign]
-        app.wsgi_app, config.trusted_proxies, config.path_prefix
+        pages, config.trusted_proxies, config.path_prefix
     )
     return app
 

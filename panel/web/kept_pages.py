@@ -1,90 +1,108 @@
 """Pages that were shown a moment ago, kept as they were sent while nothing changes.
 
-A page is drawn from a dozen queries and two hundred calls of templates. Whoever asks again for the
-same page, of the same data, in the same minute, gets the same bytes, its masked token included: the
-token is the session's own, and a page that reflects anything else has another address and another
-mask (see panel.web.csrf).
+A page is drawn from a dozen queries and two hundred calls of templates. Whoever sends the very same
+request again, every header and cookie alike, in the same minute and of the same data, gets the same
+bytes. What lets people in is data too: whoever was shut out meanwhile is asked anew.
 """
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from threading import Lock
-from typing import cast
+from typing import TYPE_CHECKING
 
-from flask import Flask, Response, current_app, g, request, session
-from flask_babel import get_locale
-from sqlalchemy.orm import Session
+from flask import request
+from sqlalchemy.exc import SQLAlchemyError
+from werkzeug.wrappers import Response
 
 from panel import clock
+from panel.db import Database
 from panel.preferences.mark import data_mark
-from panel.web.embed import is_framed
-from panel.web.session import CSRF, current_person
-from panel.web.unlock_cookie import open_unlock
+from panel.web.proxy import BELIEVED
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 # A page is about 5 kB compressed; many more readers at once than a site has.
 MOST_PAGES = 64
+# Where a view finds the wish that it may make for its answer.
+_WISH = "panel.keep"
+_MINUTE = timedelta(minutes=1)
 
-_NAME = "kept_pages"
+
+@dataclass
+class _Wish:
+    """Until when an answer may be sent again."""
+
+    until: datetime | None = None
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """An answer, and what has to be so still for it to be sent again."""
+
+    answer: Response
+    mark: Hashable
+    drawn_at: datetime
+    until: datetime
+
+
+def keep_until(*ends: datetime | None) -> None:
+    """Let this answer be sent again to the same request, within the minute and before all ``ends``.
+
+    Within the minute, since the page says how long ago things were.
+    """
+    minute_ends_at = clock.now().replace(second=0, microsecond=0) + _MINUTE
+    wish: _Wish = request.environ.get(_WISH, _Wish())
+    wish.until = min(minute_ends_at, *filter(None, ends))
 
 
 class KeptPages:
-    """The last pages that were sent, by everything that they depend on."""
+    """WSGI middleware that answers for ``path``, where it can, before anything else is asked."""
 
-    def __init__(self) -> None:
-        self._pages: OrderedDict[Hashable, Response] = OrderedDict()
+    def __init__(self, app: "WSGIApplication", database: Database, path: str) -> None:
+        self._app = app
+        self._database = database
+        self._path = path
+        self._pages: OrderedDict[Hashable, _Kept] = OrderedDict()
         self._lock = Lock()
 
-    def find(self, key: Hashable) -> Response | None:
-        """Return the page that was sent for ``key``, to be sent again."""
+    def __call__(
+        self, environ: "WSGIEnvironment", start_response: "StartResponse"
+    ) -> Iterable[bytes]:
+        if environ["REQUEST_METHOD"] != "GET" or environ["PATH_INFO"] != self._path:
+            return self._app(environ, start_response)
+        # Before anything that the page is drawn from, so that no change falls in between.
+        mark, key, now = self._mark(), _everything_said(environ), clock.now()
         with self._lock:
-            page = self._pages.get(key)
-        return _copy(page) if page else None
+            kept = self._pages.get(key)
+        if kept and mark is not None and kept.mark == mark and kept.drawn_at <= now < kept.until:
+            return kept.answer(environ, start_response)
+        wish = _Wish()
+        answer = Response.from_app(self._app, {**environ, _WISH: wish}, buffered=True)
+        if mark is not None and wish.until and "Set-Cookie" not in answer.headers:
+            self._keep(key, _Kept(answer, mark, now, wish.until))
+        return answer(environ, start_response)
 
-    def keep(self, key: Hashable, page: Response) -> None:
-        """Remember ``page`` for ``key``, and forget the oldest beyond what there is room for."""
+    def _mark(self) -> Hashable | None:
+        try:
+            with self._database.reading() as session:
+                return tuple(data_mark(session))
+        except SQLAlchemyError:
+            # The application says so, in its own way.
+            return None
+
+    def _keep(self, key: Hashable, kept: _Kept) -> None:
         with self._lock:
-            self._pages[key] = _copy(page)
+            self._pages[key] = kept
+            self._pages.move_to_end(key)
             while len(self._pages) > MOST_PAGES:
                 self._pages.popitem(last=False)
 
 
-def page_key(data: Session) -> Hashable:
-    """Return everything that a page asked for by this request depends on."""
-    person = current_person()
-    unlock = open_unlock()
-    return (
-        tuple(data_mark(data)),
-        clock.now().replace(second=0, microsecond=0),
-        (request.script_root, request.full_path, request.is_secure, is_framed()),
-        str(get_locale()),
-        (request.headers.get("Accept-Encoding"), request.headers.get("Save-Data")),
-        session.get(CSRF),
-        person and (person.id, person.generation, person.version),
-        unlock and (unlock.expires_at, unlock.generation),
-    )
-
-
-def keep_this(key: Hashable) -> None:
-    """Have this request's answer kept once it is whole, compressed and with its headers."""
-    g.kept_page_key = key
-
-
-def init_kept_pages(app: Flask) -> None:
-    """Keep what views ask to be kept, after everything else was done to it."""
-    app.extensions[_NAME] = KeptPages()
-    app.after_request(_keep_asked)
-
-
-def kept_pages() -> KeptPages:
-    """Return the kept pages of the application that answers this request."""
-    return cast(KeptPages, current_app.extensions[_NAME])
-
-
-def _keep_asked(response: Response) -> Response:
-    if "kept_page_key" in g and response.status_code == 200:
-        kept_pages().keep(g.kept_page_key, response)
-    return response
-
-
-def _copy(page: Response) -> Response:
-    return Response(page.get_data(), page.status_code, page.headers)
+def _everything_said(environ: "WSGIEnvironment") -> Hashable:
+    """Return all that is known of who asks, and for what."""
+    place = ("wsgi.url_scheme", "SCRIPT_NAME", "QUERY_STRING", "REMOTE_ADDR", BELIEVED)
+    said = sorted(one for one in environ.items() if one[0].startswith("HTTP_"))
+    return tuple(environ.get(name) for name in place), tuple(said)

@@ -16,10 +16,11 @@ from flask.typing import ResponseReturnValue
 
 from panel.models import Settings
 from panel.web.htmx import INSIDE, back_to_page, is_fragment, retarget
-from panel.web.kept_pages import keep_this, kept_pages, page_key
+from panel.web.kept_pages import keep_until
 from panel.web.screen import Screen, here, named, protocols
 from panel.web.services import services
-from panel.web.unlock_cookie import unlocked_now
+from panel.web.session import session_ends_at
+from panel.web.unlock_cookie import open_unlock, unlocked_now
 
 blueprint = Blueprint("page", __name__)
 
@@ -53,15 +54,14 @@ def show() -> ResponseReturnValue:
             parts = _parts(screen, _LIST, brief=True)
             address = url_for("page.show", **screen.place.query())
             return Response(parts, headers={"HX-Replace-Url": address})
-        key = page_key(session)
-        page = kept_pages().find(key)
-        version = page.get_etag()[0] if page else screen.version()
-        if request.if_none_match.contains_weak(version or ""):
+        version = screen.version()
+        if request.if_none_match.contains_weak(version):
             page = Response(status=304)
-        elif page is None:
+        else:
             page = make_response(render_template("page.html", screen=screen))
-            keep_this(key)
-    page.set_etag(version or "", weak=True)
+    page.set_etag(version, weak=True)
+    unlock = open_unlock()
+    keep_until(session_ends_at(), unlock.expires_at if unlock else None)
     return page
 
 

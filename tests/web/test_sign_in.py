@@ -1,5 +1,7 @@
 """Signing in and out, and what ends a session."""
 
+from datetime import UTC, datetime
+
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
@@ -118,10 +120,13 @@ def test_a_disabled_person_is_out_at_once_and_stays_out(
     assert viewer.sign_in(VIEWER).status_code == 422
 
 
-def test_a_session_ends_after_its_hours(manager: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_session_ends_after_its_hours(
+    manager: Browser, time: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     begun = TimestampSigner("any").get_timestamp()
-    for hours, status in ((11.9, 200), (12.1, 303)):
-        moment = int(begun + hours * 3600)
+    for seconds, status in ((-1, 200), (1, 303)):
+        moment = begun + 12 * 3600 + seconds
+        time.time = datetime.fromtimestamp(moment, UTC)
         monkeypatch.setattr(TimestampSigner, "get_timestamp", lambda _self, now=moment: now)
         assert manager.get("/").status_code == status
 

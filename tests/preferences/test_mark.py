@@ -1,0 +1,133 @@
+"""The mark of the data: other after whatever a page could show, or a person could be kept from."""
+
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy import update
+from sqlalchemy.orm import Session
+
+from panel import clock
+from panel.db import Database
+from panel.keys import Vault
+from panel.models import Person
+from panel.preferences.actor import Actor
+from panel.preferences.interval import set_interval
+from panel.preferences.mark import data_mark
+from panel.preferences.people import (
+    Permission,
+    add_person,
+    choose_language,
+    disable,
+    enable,
+    set_password,
+    set_permissions,
+    set_up,
+)
+from panel.preferences.servers import ServerFields, add_server
+from panel.preferences.unlock import lock_now, set_code
+from panel.sync.models import Applicant, Link, Run, SetAside
+from tests.preferences.steps import PRIMARY, become
+
+WHO = Actor("Asha", "192.0.2.7", "web")
+Act = Callable[[Session], object]
+
+
+def _aside(session: Session) -> None:
+    now = clock.now()
+    session.add(
+        SetAside(
+            source=1,
+            table_name="item",
+            record_id="a",
+            owner=1,
+            version=1,
+            deleted=False,
+            tries=1,
+            reason="not_the_owner",
+            first_at=now,
+            last_at=now,
+        )
+    )
+
+
+ACTS: dict[str, Act] = {
+    "interval": lambda session: set_interval(session, WHO, 20, 1),
+    "server added": lambda session: add_server(session, WHO, ServerFields(9, "Lau", "LAU")),
+    "person added": lambda session: add_person(session, WHO, "Ben", "a long password"),
+    "password": lambda session: set_password(session, WHO, 2, "another password"),
+    "permissions": lambda session: set_permissions(session, WHO, 2, [Permission.EDIT]),
+    "disabled": lambda session: disable(session, WHO, 2),
+    "language": lambda session: choose_language(session, 2, "fr"),
+    "code": lambda session: set_code(session, WHO, "another code"),
+    "lock now": lambda session: lock_now(session, WHO, 1),
+    "run": lambda session: session.add(Run(other=1, started_at=clock.now())),
+    "contact": lambda session: setattr(session.get_one(Link, 1), "last_success_at", clock.now()),
+    "set aside": _aside,
+    "applicant": lambda session: session.add(
+        Applicant(
+            sync_id=9,
+            name="Lau",
+            store="LAU",
+            hardware_id="h",
+            address="192.0.2.9",
+            first_at=clock.now(),
+            last_at=clock.now(),
+        )
+    ),
+}
+
+
+@pytest.fixture
+def peopled(database: Database, vault: Vault) -> Database:
+    become(database, vault, PRIMARY)
+    with database.writing() as session:
+        set_up(session, WHO, "Asha", "a long password", "a long code")
+        add_person(session, WHO, "Vito", "a long password")
+    return database
+
+
+@pytest.mark.parametrize("act", ACTS.values(), ids=ACTS.keys())
+def test_it_is_another_after_a_change(peopled: Database, act: Act) -> None:
+    before = _mark(peopled)
+    assert _mark(peopled) == before
+    with peopled.writing() as session:
+        act(session)
+    assert _mark(peopled) != before
+
+
+def test_nobodys_way_in_depends_on_a_row_of_activity(peopled: Database) -> None:
+    marks = [_mark(peopled)]
+    for name in ("generation", "unlock_generation", "version"):
+        with peopled.writing() as session:
+            session.execute(update(Person).values({name: getattr(Person, name) + 1}))
+        marks.append(_mark(peopled))
+    with peopled.writing() as session:
+        session.execute(update(Person).values(disabled_at=clock.now()))
+    marks.append(_mark(peopled))
+    assert len(set(marks)) == len(marks)
+
+
+def test_two_who_exchange_their_languages_change_it(peopled: Database) -> None:
+    def speak(first: str, second: str) -> None:
+        with peopled.writing() as session:
+            choose_language(session, 1, first)
+            choose_language(session, 2, second)
+
+    speak("fr", "pt")
+    before = _mark(peopled)
+    speak("pt", "fr")
+    assert _mark(peopled) != before
+
+
+def test_who_may_come_in_again_changes_it_too(peopled: Database) -> None:
+    with peopled.writing() as session:
+        disable(session, WHO, 2)
+    before = _mark(peopled)
+    with peopled.writing() as session:
+        enable(session, WHO, 2)
+    assert _mark(peopled) != before
+
+
+def _mark(database: Database) -> tuple[object, ...]:
+    with database.reading() as session:
+        return tuple(data_mark(session))
