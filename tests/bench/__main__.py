@@ -45,7 +45,8 @@ def _pages(folder: Path, wanted: list[str]) -> None:
                 title = f"{peer}, {'tuned' if tuned else 'as it comes'}"
                 measured[title] = measure_peer(browser, folder / title, peer, tuned=tuned)
     print(
-        "Bytes down, bytes up, requests, seconds until it is readable, seconds until it is whole:"
+        "Bytes down, bytes up, requests, new connections of a cold visit, seconds until it is"
+        " readable, seconds until it is whole:"
     )
     for line in table.lines(measured):
         print(line)

@@ -14,13 +14,14 @@ class Limit:
     down: int | None = None
     up: int | None = None
     requests: int | None = None
+    connections: int | None = None
     readable_seconds: float | None = None
     seconds: float | None = None
 
 
 _ACT = Limit(down=600, up=1_300, requests=1, seconds=1.5)
 LIMITS = {
-    "cold": Limit(down=21_000, requests=2, readable_seconds=2.7, seconds=6.8),
+    "cold": Limit(down=21_000, requests=2, connections=1, readable_seconds=2.7, seconds=6.8),
     "warm": Limit(down=300, up=1_000, requests=1, seconds=1.3),
     "changed": Limit(down=4_500),
     "open dialog": _ACT,
@@ -67,6 +68,7 @@ def _limit(limit: Limit) -> str:
         f"{limit.down:,} B down" if limit.down is not None else "",
         f"{limit.up:,} up" if limit.up is not None else "",
         f"{limit.requests} req" if limit.requests is not None else "",
+        f"{limit.connections} conn" if limit.connections is not None else "",
         f"readable {limit.readable_seconds} s" if limit.readable_seconds is not None else "",
         f"{limit.seconds} s" if limit.seconds is not None else "",
     ]
@@ -81,6 +83,8 @@ def _cost(cost: Cost | None, limit: Limit) -> str:
         _marked(f"{cost.up:,}", cost.up, limit.up),
         _marked(f"{cost.requests}", cost.requests, limit.requests),
     ]
+    if limit.connections is not None:
+        parts.append(_marked(f"{cost.connections} conn", cost.connections, limit.connections))
     if cost.readable_seconds:
         parts.append(
             _marked(f"{cost.readable_seconds:.1f}", cost.readable_seconds, limit.readable_seconds)
