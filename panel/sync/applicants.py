@@ -3,7 +3,7 @@
 from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
-from panel.errors import NotFound
+from panel.errors import Invalid, NotFound
 from panel.models import Server
 from panel.preferences.actor import Actor
 from panel.preferences.servers import ServerFields, add_server
@@ -21,14 +21,18 @@ def list_applicants(session: Session) -> list[Applicant]:
     return list(session.scalars(query))
 
 
-def add_applicant(session: Session, actor: Actor, sync_id: int) -> Server:
+def add_applicant(session: Session, actor: Actor, sync_id: int, hardware_id: str) -> Server:
     """Make a row of the list of who waits under ``sync_id``, bound to the machine that asked.
 
-    Raise :class:`NotFound`, or what :func:`add_server` raises.
+    ``hardware_id`` is that of the machine that was looked at: another may have called since. Raise
+    :class:`NotFound`, :class:`Invalid` (``hardware_id``), or what :func:`add_server` raises.
     """
     applicant = session.get(Applicant, sync_id, with_for_update=True)
     if applicant is None:
         raise NotFound(say("No server with this Sync ID waits to be added any more."))
+    if applicant.hardware_id != hardware_id:
+        reason = say("Another machine calls under this Sync ID now. Make sure which one is meant.")
+        raise Invalid({"hardware_id": reason})
     fields = ServerFields(applicant.sync_id, applicant.name, applicant.store)
     server = add_server(session, actor, fields)
     bind(session, server, applicant.hardware_id, actor)

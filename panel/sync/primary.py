@@ -30,7 +30,7 @@ from panel.sync.messages import (
 )
 from panel.sync.models import Clock, Peer, Record
 from panel.sync.refusals import SyncRefusal
-from panel.sync.reports import note_exchange, refusals_noted
+from panel.sync.reports import Exchanged, note_exchange, refusals_noted
 from panel.sync.wire import Body, read_body, write_body
 
 ReadContent = Callable[[], bytes]
@@ -66,31 +66,34 @@ class Primary:
         """
         try:
             with refusals_noted(self.database, address):
-                message, status = self._answer(read_content, headers, address).to_json(), 200
+                answer, status = self._answer(read_content, headers, address), 200
         except SyncRefusal as refusal:
-            message, status = _error(refusal), refusal.status
-        answer = write_body(message, headers.get("Accept-Encoding", ""))
+            accepted = headers.get("Accept-Encoding", "")
+            answer, status = write_body(_error(refusal), accepted), refusal.status
         encoding = {"Content-Encoding": answer.encoding} if answer.encoding else {}
         return Reply(status, encoding, answer.content)
 
-    def _answer(
-        self, read_content: ReadContent, headers: Mapping[str, str], address: str
-    ) -> Answer:
+    def _answer(self, read_content: ReadContent, headers: Mapping[str, str], address: str) -> Body:
         credentials = read_authorization(headers.get("Authorization", ""))
+        accepted = headers.get("Accept-Encoding", "")
         with self.database.reading() as session:
             # Before anything of the body is in memory: a stranger's could fill it.
             proof = callers.prove(session, self.doorkeeper, credentials, address)
-            request = _read_request(Body(read_content(), headers.get("Content-Encoding", "")))
+            sent = Body(read_content(), headers.get("Content-Encoding", ""))
+            request = _read_request(sent)
             with _marked(request):
                 caller = callers.identify(session, proof, request.about, address)
         with _marked(request), self.database.writing() as session:
             server, peer, token = callers.admit(session, caller, Actor("", address, "sync"))
             if request.mode is Mode.TEST:
                 session.rollback()
-                return Answer()
+                return write_body(Answer().to_json(), accepted)
             answer = _exchange(session, server, peer, request, token)
-            note_exchange(session, server, peer, request, answer)
-        return answer
+            # Before it is committed, since the run counts what it weighs.
+            body = write_body(answer.to_json(), accepted)
+            sizes = len(sent.content), len(body.content)
+            note_exchange(session, server, peer, Exchanged(request, answer, *sizes))
+        return body
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 
 from sqlalchemy import select
@@ -36,28 +37,39 @@ _NEWS_AGAIN_AFTER = timedelta(hours=1)
 _BUSY = (OperationalError, NoConnection)
 
 
-def note_exchange(
-    session: Session, server: Server, peer: Peer, request: Request, answer: Answer
-) -> None:
+@dataclass(frozen=True)
+class Exchanged:
+    """What was asked and answered, and the bytes of both bodies as they are on the wire."""
+
+    request: Request
+    answer: Answer
+    bytes_up: int
+    bytes_down: int
+
+    @property
+    def is_last(self) -> bool:
+        """Say whether nothing is left to move on either side."""
+        return self.answer.more is None and not self.request.waiting
+
+
+def note_exchange(session: Session, server: Server, peer: Peer, exchanged: Exchanged) -> None:
     """Write down an exchange that went well, within its own transaction."""
-    now = clock.now()
+    now, request = clock.now(), exchanged.request
     server.last_contact_at = now
     peer.waiting_there, peer.protocol = request.waiting, "own"
     peer.refusal, peer.refusal_values = "", None
     peer.central_cursor = request.cursors.get(Stream.CENTRAL, 0)
     peer.addressed_cursor = request.cursors.get(Stream.ADDRESSED, 0)
     peer.restore_cursor = request.cursors.get(Stream.RESTORE, 0)
-    ends = answer.more is None and not request.waiting
-    if ends:
+    if exchanged.is_last:
         server.last_success_at = now
         peer.initialisation = "completed"
-    _note_run(session, server, request, answer, ends)
+    _note_run(session, server, exchanged)
 
 
-def _note_run(
-    session: Session, server: Server, request: Request, answer: Answer, ends: bool
-) -> None:
+def _note_run(session: Session, server: Server, exchanged: Exchanged) -> None:
     """Only runs that move something are kept: most of a thousand satellites' move nothing."""
+    request, answer = exchanged.request, exchanged.answer
     run = open_run(session, server.sync_id)
     if run is not None and request.start:
         run.ended_at, run.result = clock.now(), "cut_off"
@@ -66,10 +78,7 @@ def _note_run(
     if run is None:
         if not request.records and not delivered:
             return
-        run = Run(other=server.sync_id, started_at=clock.now())
-        # A default comes with the INSERT, and these are counted up before.
-        run.pushed = run.pulled = run.to_push = run.to_pull = run.set_aside = 0
-        session.add(run)
+        run = begin_run(session, server.sync_id, "own")
     run.step = "pushing" if request.waiting else "pulling_central"
     # As the satellite counts: what goes up is pushed, what comes down is pulled.
     run.pushed += len(request.records)
@@ -77,7 +86,9 @@ def _note_run(
     run.pulled += delivered
     run.to_pull = max(run.to_pull, answer.to_pull, run.pulled)
     run.set_aside += len(answer.refused)
-    if ends:
+    run.bytes_up += exchanged.bytes_up
+    run.bytes_down += exchanged.bytes_down
+    if exchanged.is_last:
         run.ended_at, run.result = clock.now(), "well"
 
 
@@ -162,6 +173,16 @@ def _refused_lately(session: Session, server: Server, code: str) -> bool:
     runs = select(Run.id).where(Run.other == server.sync_id, Run.reason == code)
     runs = runs.where(Run.result == "refused", Run.started_at > clock.now() - _NEWS_AGAIN_AFTER)
     return session.scalar(runs.limit(1)) is not None
+
+
+def begin_run(session: Session, sync_id: int, protocol: str) -> Run:
+    """Return a new run of a satellite, with nothing moved yet."""
+    run = Run(other=sync_id, started_at=clock.now(), protocol=protocol)
+    # A default comes with the INSERT, and these are counted up before.
+    run.pushed = run.pulled = run.to_push = run.to_pull = run.set_aside = 0
+    run.bytes_up = run.bytes_down = 0
+    session.add(run)
+    return run
 
 
 def open_run(session: Session, sync_id: int) -> Run | None:

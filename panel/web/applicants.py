@@ -1,6 +1,6 @@
 """Satellites that wait to be added to this primary: one click, and the lock, from being rows."""
 
-from flask import Blueprint
+from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
@@ -18,7 +18,8 @@ blueprint = Blueprint("applicants", __name__, url_prefix="/applicants")
 def add(sync_id: int) -> ResponseReturnValue:
     """Make a row of one that waits."""
     form = PanelForm()
-    server = attempt(form, lambda session: add_applicant(session, actor(), sync_id))
+    machine = request.form.get("hardware_id", "")
+    server = attempt(form, lambda session: add_applicant(session, actor(), sync_id, machine))
     if server is None:
         opened = {"asked_applicant": sync_id, "applicant_form": form}
         return show_part("applicants.html", form.status, **opened)

@@ -622,7 +622,7 @@ def test_an_unknown_satellite_waits_to_be_added(
     with primary.database.writing() as session:
         (applicant,) = list_applicants(session)
         assert (applicant.sync_id, applicant.name, applicant.store) == (9, "Rotuma", "ROT-01")
-        add_applicant(session, ASHA, 9)
+        add_applicant(session, ASHA, 9, applicant.hardware_id)
     assert rotuma.sync().result == "well"
     assert rotuma.get("central") == {"n": 1}
     rotuma.close()
@@ -675,6 +675,9 @@ def test_a_primary_keeps_runs_that_moved_something_only(
     kadavu.sync()
     (run,) = primary.runs()
     assert (run.other, run.pushed, run.to_push, run.result) == (7, 25, 25, "well")
+    # The line of these tests carries bodies only.
+    there = kadavu.runs()[-1]
+    assert (run.bytes_up, run.bytes_down) == (there.bytes_up, there.bytes_down)
     row = primary.row(7)
     assert row.last_success_at is not None
     assert row.last_contact_at is not None

@@ -292,6 +292,8 @@ def test_the_primary_knows_what_waits_there_and_when_all_was_well(
         server, run = session.query(Server).one(), session.query(Run).one()
     assert server.last_success_at is not None
     assert (run.protocol, run.pushed, run.result) == ("v5", 5, "well")
+    assert run.bytes_up > sum(len(json.dumps(change)) for change in changes)
+    assert run.bytes_down > 0
     peer = peer_of(database)
     assert (peer.waiting_there, peer.app_name, peer.app_version, peer.protocol) == (
         0,

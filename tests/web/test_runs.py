@@ -101,11 +101,10 @@ def test_fifty_at_a_time(viewer: Browser, database: Database, time: Clock) -> No
 def test_a_primary_shows_those_of_one_satellite(
     viewer: Browser, database: Database, time: Clock
 ) -> None:
-    add_run(database, time, other=7, pushed=77)
+    add_run(database, time, other=7, pushed=77, bytes_up=900, bytes_down=52_400)
     add_run(database, time, other=8, pushed=88)
     everything = viewer.get("/runs").text
-    # Satellites count their bytes; here there is nothing to say of them.
-    assert "Bytes" not in everything
+    assert "77 0 0.9 kB ↑ 52 kB ↓" in words(everything)
     assert ">77<" in everything
     assert ">88<" in everything
     one = viewer.get("/runs?server=7", htmx=True).text

@@ -144,6 +144,8 @@ def test_a_server_that_is_not_in_the_list(manager: Browser) -> None:
 
 # --- waiting to be added --------------------------------------------------------------------------
 
+MACHINE = "abcd000000000012"
+
 
 @pytest.fixture
 def applicant(database: Database, config: Config, time: Clock) -> None:
@@ -152,7 +154,7 @@ def applicant(database: Database, config: Config, time: Clock) -> None:
         session.add(
             Applicant(
                 **{"sync_id": 12, "name": "Nabouwalu", "store": "NBW-01"},
-                **{"hardware_id": "abcd000000000012", "address": "10.0.0.9"},
+                **{"hardware_id": MACHINE, "address": "10.0.0.9"},
                 **{"first_at": time(), "last_at": time()},
             )
         )
@@ -172,7 +174,7 @@ class TestApplicant:
         assert added(database) is None
 
     def test_one_click_when_unlocked(self, unlocked: Browser, database: Database) -> None:
-        answer = unlocked.post("/applicants/12/add", htmx=True)
+        answer = unlocked.post("/applicants/12/add", {"hardware_id": MACHINE}, htmx=True)
         assert answer.status_code == 200
         assert "Nabouwalu" in answer.text
         assert "Waiting to be added" not in answer.text
@@ -180,15 +182,30 @@ class TestApplicant:
         assert '<div id="undo" hx-swap-oob="true">' in answer.text
         server = added(database)
         assert server is not None
-        assert (server.name, server.hardware_id) == ("Nabouwalu", "abcd000000000012")
+        assert (server.name, server.hardware_id) == ("Nabouwalu", MACHINE)
 
     def test_locked_it_asks_for_the_code(self, manager: Browser, database: Database) -> None:
-        answer = manager.post("/applicants/12/add")
+        answer = manager.post("/applicants/12/add", {"hardware_id": MACHINE})
         assert answer.status_code == 403
         assert 'name="authorisation_code"' in answer.text
         assert added(database) is None
-        assert manager.post("/applicants/12/add", {"authorisation_code": CODE}).status_code == 303
+        sent = {"hardware_id": MACHINE, "authorisation_code": CODE}
+        assert manager.post("/applicants/12/add", sent).status_code == 303
         assert added(database) is not None
+
+    @pytest.mark.parametrize("htmx", [False, True], ids=["plain", "htmx"])
+    def test_another_machine_called_since(
+        self, unlocked: Browser, database: Database, htmx: bool
+    ) -> None:
+        page = unlocked.get("/").text
+        assert f'name="hardware_id" value="{MACHINE}"' in page
+        with database.writing() as session:
+            session.get_one(Applicant, 12).hardware_id = "dddd000000000099"
+        answer = unlocked.post("/applicants/12/add", {"hardware_id": MACHINE}, htmx=htmx)
+        assert answer.status_code == 422
+        assert "Another machine calls under this Sync ID now." in answer.text
+        assert 'name="hardware_id" value="dddd000000000099"' in answer.text
+        assert added(database) is None
 
     def test_who_may_not(self, viewer: Browser, nobody: Browser, database: Database) -> None:
         sent = {"authorisation_code": CODE}

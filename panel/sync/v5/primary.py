@@ -13,7 +13,7 @@ from panel.sync.fields import BadMessage, Fields
 from panel.sync.reasons import explain
 from panel.sync.refusals import SyncRefusal
 from panel.sync.reports import refusals_noted
-from panel.sync.v5 import sites
+from panel.sync.v5 import runs, sites
 from panel.sync.v5.calls import CALLS, WITH_BODY, Calls, Request
 from panel.sync.v5.wire import read_object, to_bytes
 
@@ -66,19 +66,21 @@ def _answer(database: Database, doorkeeper: Doorkeeper, request: Request) -> Ans
     with _alone(server_id, request.name):
         # Only now, since a few bytes of a stranger's could fill the memory; and while no other
         # writer has to wait for it.
-        sent = _read(request)
+        content = request.read_body() if (request.method, request.name) in WITH_BODY else b""
+        sent = _read(content, request.headers.get("content-encoding", ""))
         with database.writing() as session:
             site = sites.admit(session, server_id, caller)
             answered = call(Calls(session, site, request.query, sent))
-    return Answer(204) if answered is None else Answer(200, to_bytes(answered))
+            body = b"" if answered is None else to_bytes(answered)
+            runs.count_bytes(session, site, len(content), len(body))
+    return Answer(204 if answered is None else 200, body)
 
 
-def _read(request: Request) -> Fields:
-    if (request.method, request.name) not in WITH_BODY:
+def _read(content: bytes, encoding: str) -> Fields:
+    if not content:
         return Fields({})
     try:
-        encoding = request.headers.get("content-encoding", "")
-        return read_object(unpack(request.read_body(), encoding, LARGEST_BODY_BYTES))
+        return read_object(unpack(content, encoding, LARGEST_BODY_BYTES))
     except TooLarge as error:
         raise BadMessage(f"larger than {LARGEST_BODY_BYTES} bytes") from error
     except UnknownEncoding as error:

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from panel import clock
 from panel.sync.arrivals import Outcome
 from panel.sync.models import Run
-from panel.sync.reports import open_run
+from panel.sync.reports import begin_run, open_run
 from panel.sync.v5.sites import Site
 
 
@@ -47,11 +47,14 @@ def note_end(session: Session, site: Site) -> None:
         run.ended_at, run.result = clock.now(), "well"
 
 
-def _run(session: Session, site: Site) -> Run:
+def count_bytes(session: Session, site: Site, bytes_up: int, bytes_down: int) -> None:
+    """A call was made whose bodies had so many bytes; those of a run count."""
     run = open_run(session, site.server.sync_id)
-    if run is None:
-        run = Run(other=site.server.sync_id, started_at=clock.now(), protocol="v5")
-        # A default comes with the INSERT, and these are counted up before.
-        run.pushed = run.pulled = run.to_push = run.to_pull = run.set_aside = 0
-        session.add(run)
-    return run
+    if run is not None:
+        run.bytes_up += bytes_up
+        run.bytes_down += bytes_down
+
+
+def _run(session: Session, site: Site) -> Run:
+    sync_id = site.server.sync_id
+    return open_run(session, sync_id) or begin_run(session, sync_id, "v5")
