@@ -37,6 +37,13 @@ def open_listener(host: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family)
+    except (socket.gaierror, UnicodeError) as error:
+        raise CannotListen(
+            say(
+                "Cannot listen on %(host)s, which is no address. SYNC_PANEL_HOST sets another one.",
+                host=host,
+            )
+        ) from error
     except OSError as error:
         raise CannotListen(
             say(

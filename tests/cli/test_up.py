@@ -73,6 +73,16 @@ def test_a_port_that_is_taken_is_told_in_one_line(panel: PanelProcess) -> None:
     assert second.stderr.count("\n") == 1
 
 
+def test_a_host_that_is_no_address_is_told_in_one_line(tmp_path: Path) -> None:
+    # No name can be as long, so that nobody is asked for it.
+    host = "x" * 70
+    panel = PanelProcess(tmp_path, environment={"SYNC_PANEL_HOST": host})
+    refused = command(panel, "up")
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(f"Error: Cannot listen on {host}, which is no address.")
+    assert refused.stderr.count("\n") == 1
+
+
 def test_a_connection_is_kept_and_the_server_does_not_name_itself(panel: PanelProcess) -> None:
     panel.start()
     connection = HTTPConnection("127.0.0.1", panel.port, timeout=10)
