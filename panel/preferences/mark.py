@@ -2,11 +2,14 @@
 
 from typing import Any
 
-from sqlalchemy import Row, Select, String, cast, func, select
+from sqlalchemy import Boolean, Row, Select, String, cast, func, literal_column, select
 from sqlalchemy.orm import Session
 
-from panel.models import Activity, AuthorisationCode, Person, Server
-from panel.sync.models import Applicant, Clock, Link, Loop, Run, SetAside
+from panel.models import Activity, AuthorisationCode, Person, Server, Settings
+from panel.sync.models import Applicant, Clock, Link, Loop, Peer, Run, SetAside
+
+# In the very words of the partial index: a planner compares them literally.
+_REFUSED = literal_column("peers.refusal <> ''", Boolean)
 
 
 def _mark() -> Select[Any]:
@@ -21,6 +24,14 @@ def _mark() -> Select[Any]:
         select(func.count(Applicant.sync_id)),
         select(func.max(Applicant.last_at)),
         select(func.max(Server.last_success_at)),
+        select(func.count()).where(Run.ended_at.is_(None)),
+        # The same refusal for the second time leaves no run.
+        select(func.aggregate_strings(cast(Peer.server_id, String) + Peer.refusal, " ")).where(
+            _REFUSED
+        ),
+        # On PostgreSQL a row of Activity may come to be seen after one with a higher number.
+        select(Settings.interval_version),
+        select(Settings.parameters_version),
         # Who may do what leaves Activity; asked for itself all the same, so that nobody's way in
         # depends on a row of it.
         select(func.sum(Person.generation + Person.unlock_generation + Person.version)),

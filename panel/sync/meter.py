@@ -36,7 +36,8 @@ class Meter:
     round_trip_seconds: float = 0.0
     # By the monotonic clock: when the present connection, and its TLS, stood.
     connected_at: float = 0.0
-    _connect_seconds: float = 0.0
+    # Until the other side, or what stands before it, answered for the first time.
+    connect_seconds: float = 0.0
     _soonest_answer_seconds: float | None = None
     _pushes: deque[_Push] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
 
@@ -48,7 +49,8 @@ class Meter:
 
     def note_connected(self, seconds: float) -> None:
         """Note how long it took until the other side answered for the first time."""
-        self.round_trip_seconds = self._connect_seconds = seconds
+        self.connect_seconds = seconds
+        self.round_trip_seconds = max(seconds, self._soonest_answer_seconds or 0.0)
 
     def note_answer(self, bytes_up: int, seconds: float) -> None:
         """Note how long the first byte of an answer took, after a request of ``bytes_up``."""
@@ -56,7 +58,7 @@ class Meter:
             return
         if self._soonest_answer_seconds is None or seconds < self._soonest_answer_seconds:
             self._soonest_answer_seconds = seconds
-            self.round_trip_seconds = max(seconds, self._connect_seconds)
+            self.round_trip_seconds = max(seconds, self.connect_seconds)
 
     def note_push(self, bytes_up: int, bytes_down: int, seconds: float) -> None:
         """Learn from what a whole exchange took, over a connection that had been used before."""
@@ -67,4 +69,4 @@ class Meter:
         if pstdev(sizes) > _LEAST_SPREAD * fmean(sizes):
             line = linear_regression(sizes, [push.seconds for push in self._pushes])
             reckoned = min(line.intercept, seconds * _LARGEST_SHARE)
-            self.round_trip_seconds = max(reckoned, self._connect_seconds)
+            self.round_trip_seconds = max(reckoned, self.connect_seconds)

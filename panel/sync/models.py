@@ -105,7 +105,10 @@ class SetAside(Base):
     """A record that could not be applied, and why. It holds up nothing and is not forgotten."""
 
     __tablename__ = "set_aside"
-    __table_args__ = (UniqueConstraint("source", "table_name", "record_id"),)
+    __table_args__ = (
+        UniqueConstraint("source", "table_name", "record_id"),
+        Index("ix_set_aside_mark", "last_at", "left_out_at"),
+    )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     # Sync ID of the server that it came from.
@@ -211,6 +214,9 @@ class Peer(Base):
     """What a primary remembers of one satellite's exchanges."""
 
     __tablename__ = "peers"
+    __table_args__ = (
+        _partial_index("ix_peers_refused", "server_id", "refusal", where="refusal <> ''"),
+    )
 
     server_id: Mapped[int] = mapped_column(
         ForeignKey("servers.id", ondelete="CASCADE"), primary_key=True

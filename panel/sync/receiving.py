@@ -14,7 +14,7 @@ from panel.sync.meter import Meter
 from panel.sync.models import Link, Run
 from panel.sync.running import count_bytes
 from panel.sync.sending import Sent, note_pushed
-from panel.sync.sizes import measure, measure_broken
+from panel.sync.sizes import batch_size, measure, measure_broken
 from panel.sync.transport import LinkFault
 
 _STEPS = {
@@ -52,7 +52,7 @@ def store(session: Session, run: Run, vault: Vault, sent: Sent, received: Receiv
     _store_pushed(session, sent, answer)
     pulled = sum(inbox.receive(session, s, items) for s, items in answer.records.items())
     _count(run, sent.request, received, pulled)
-    _measure(link, sent.request, received)
+    _measure(link, sent, received)
 
 
 def note_fault(session: Session, request: Request, fault: LinkFault) -> None:
@@ -104,13 +104,15 @@ def _count(run: Run, request: Request, received: Received, pulled: int) -> None:
     count_bytes(run, received.meter)
 
 
-def _measure(link: Link, request: Request, received: Received) -> None:
+def _measure(link: Link, sent: Sent, received: Received) -> None:
     """Learn how long a record takes, from exchanges that carried some in one direction only."""
-    up, down = len(request.records), sum(map(len, received.answer.records.values()))
-    way = received.meter.round_trip_seconds
+    up, down = len(sent.request.records), sum(map(len, received.answer.records.values()))
+    carrying_seconds = max(received.seconds - received.meter.round_trip_seconds, 0.0)
     if not down:
-        link.seconds_per_record_up = measure(link.seconds_per_record_up, up, received.seconds, way)
+        before = link.seconds_per_record_up
+        allowed = batch_size(sent.orders.request_size, before)
+        link.seconds_per_record_up = measure(before, allowed, up, carrying_seconds)
     if not up:
-        link.seconds_per_record_down = measure(
-            link.seconds_per_record_down, down, received.seconds, way
-        )
+        before = link.seconds_per_record_down
+        allowed = sent.request.limit
+        link.seconds_per_record_down = measure(before, allowed, down, carrying_seconds)

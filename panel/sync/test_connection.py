@@ -90,4 +90,4 @@ def _typed_orders(site: Site, typed: Parameters) -> Orders:
 
 
 def _round_trip_ms(line: Transport) -> int:
-    return max(1, round(line.meter.round_trip_seconds * 1000))
+    return max(1, round(line.meter.connect_seconds * 1000))

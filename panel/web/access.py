@@ -15,7 +15,7 @@ from panel.preferences.people import Permission, permissions
 from panel.web.errors import answer, wants_json
 from panel.web.htmx import is_fragment
 from panel.web.services import services
-from panel.web.session import actor, current_person
+from panel.web.session import actor, current_person, ended_by_password
 from panel.words import say
 
 P = ParamSpec("P")
@@ -90,6 +90,10 @@ _LACKING = {
 }
 
 
+_SIGNED_OUT = say("You were signed out, so nothing was changed.")
+_NEW_PASSWORD = say("Your password was changed, which ended this session.")
+
+
 def _guard() -> ResponseReturnValue | None:
     if request.endpoint is None or request.endpoint in PUBLIC:
         return None
@@ -105,12 +109,8 @@ def _ask_to_sign_in() -> ResponseReturnValue:
         here = request.full_path.rstrip("?")
         return redirect(url_for("sign_in.show", next=here if here != "/" else None), 303)
     # What was typed stays in the page that sent it, good to be sent again.
-    return answer(
-        401,
-        "signed_out",
-        say("You were signed out, so nothing was changed."),
-        "signed_out.html",
-    )
+    why = _NEW_PASSWORD if ended_by_password() else _SIGNED_OUT
+    return answer(401, "signed_out", why, "signed_out.html")
 
 
 def _reader_may(permission: str) -> bool:

@@ -14,12 +14,11 @@ blueprint = Blueprint("applicants", __name__, url_prefix="/applicants")
 
 
 @blueprint.post("/<int:sync_id>/add")
-@locked(lambda sync_id: full_page(asked_applicant=sync_id))
+@locked(lambda sync_id: full_page(asked_applicant=sync_id, asked_machine=_machine()))
 def add(sync_id: int) -> ResponseReturnValue:
     """Make a row of one that waits."""
     form = PanelForm()
-    machine = request.form.get("hardware_id", "")
-    server = attempt(form, lambda session: add_applicant(session, actor(), sync_id, machine))
+    server = attempt(form, lambda session: add_applicant(session, actor(), sync_id, _machine()))
     if server is None:
         opened = {"asked_applicant": sync_id, "applicant_form": form}
         return show_part("applicants.html", form.status, **opened)
@@ -28,3 +27,8 @@ def add(sync_id: int) -> ResponseReturnValue:
         anchor="servers",
         said=_("Added."),
     )
+
+
+def _machine() -> str:
+    """Return the Hardware ID that the reader saw: another machine may have called since."""
+    return request.form.get("hardware_id", "")

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 # A page is about 5 kB compressed; many more readers at once than a site has.
 MOST_PAGES = 64
+# Not compressed, a page of 50 servers with all its forms has a fifth of it.
+LARGEST_PAGE_BYTES = 256 * 1024
 # Where a view finds the wish that it may make for its answer.
 _WISH = "panel.keep"
 _MINUTE = timedelta(minutes=1)
@@ -55,7 +57,7 @@ def keep_until(*ends: datetime | None) -> None:
     """
     minute_ends_at = clock.now().replace(second=0, microsecond=0) + _MINUTE
     wish: _Wish = request.environ.get(_WISH, _Wish())
-    wish.until = min(minute_ends_at, *filter(None, ends))
+    wish.until = min([minute_ends_at, *filter(None, ends)])
 
 
 class KeptPages:
@@ -71,7 +73,7 @@ class KeptPages:
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
-        if environ["REQUEST_METHOD"] != "GET" or environ["PATH_INFO"] != self._path:
+        if not self._may_be_kept(environ):
             return self._app(environ, start_response)
         # Before anything that the page is drawn from, so that no change falls in between.
         mark, key, now = self._mark(), _everything_said(environ), clock.now()
@@ -81,9 +83,14 @@ class KeptPages:
             return kept.answer(environ, start_response)
         wish = _Wish()
         answer = Response.from_app(self._app, {**environ, _WISH: wish}, buffered=True)
-        if mark is not None and wish.until and "Set-Cookie" not in answer.headers:
+        if mark is not None and wish.until and _is_good_again(answer):
             self._keep(key, _Kept(answer, mark, now, wish.until))
         return answer(environ, start_response)
+
+    def _may_be_kept(self, environ: "WSGIEnvironment") -> bool:
+        # Strangers, who bring no cookie, get no page and shall cost no query.
+        asks_for_it = environ["REQUEST_METHOD"] == "GET" and environ.get("PATH_INFO") == self._path
+        return asks_for_it and "HTTP_COOKIE" in environ
 
     def _mark(self) -> Hashable | None:
         try:
@@ -99,6 +106,11 @@ class KeptPages:
             self._pages.move_to_end(key)
             while len(self._pages) > MOST_PAGES:
                 self._pages.popitem(last=False)
+
+
+def _is_good_again(answer: Response) -> bool:
+    is_whole = answer.status_code in (200, 304) and "Set-Cookie" not in answer.headers
+    return is_whole and len(answer.get_data()) <= LARGEST_PAGE_BYTES
 
 
 def _everything_said(environ: "WSGIEnvironment") -> Hashable:

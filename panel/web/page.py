@@ -60,8 +60,9 @@ def show() -> ResponseReturnValue:
         else:
             page = make_response(render_template("page.html", screen=screen))
     page.set_etag(version, weak=True)
-    unlock = open_unlock()
-    keep_until(session_ends_at(), unlock.expires_at if unlock else None)
+    if not screen.sync.goes_on:
+        unlock = open_unlock()
+        keep_until(session_ends_at(), unlock.expires_at if unlock else None)
     return page
 
 

@@ -18,7 +18,7 @@ from werkzeug.datastructures import MultiDict
 
 from panel import clock
 from panel.errors import NotFound
-from panel.models import Server, Settings
+from panel.models import NAME_LENGTH, Server, Settings
 from panel.preferences.listing import SORTS, Listing, list_servers
 from panel.preferences.servers import label
 from panel.preferences.state import (
@@ -81,7 +81,7 @@ def here() -> Place:
         arguments = MultiDict(parse_qsl(after.partition("#")[0]))
     sort = arguments.get("sort", "")
     return Place(
-        find=arguments.get("find", "").strip(),
+        find=arguments.get("find", "").strip()[:NAME_LENGTH],
         sort=sort if sort in SORTS else "sync_id",
         descending=arguments.get("dir") == "down",
         page=min(max(1, arguments.get("page", 1, type=int)), HIGHEST_ID),

@@ -146,6 +146,18 @@ def session_ends_at() -> datetime | None:
     return begun_at + current_app.permanent_session_lifetime
 
 
+def ended_by_password() -> bool:
+    """Say whether this session was good until its person, who may still come, got a new password.
+
+    It may be their own doing, in a form that was sent twice: its second copy comes too late.
+    """
+    if PERSON not in session or BY_PROXY in session:
+        return False
+    with services().database.reading() as reading:
+        person = reading.get(Person, session[PERSON])
+    return person is not None and person.disabled_at is None and not _still_good(person)
+
+
 def sign_out() -> None:
     """End the session."""
     session.clear()

@@ -22,6 +22,7 @@ from panel.places import MIGRATIONS
 from tests.migrations.rows import Kept, read_row, reflect, write_row
 
 REVISIONS = sorted(path.name[:4] for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
+ONLY_INDEXES = ("0003",)
 SERVER = (
     "INSERT INTO servers (sync_id, name, store, url, user_name, version, name_key, store_key,"
     " user_name_key) VALUES (:sync_id, :name, 'a', '', '', 1, :name, 'a', '')"
@@ -50,7 +51,9 @@ def test_data_of_every_version_is_there_after_the_last(empty: Engine) -> None:
         upgrade(url_of(empty), revision)
         with empty.begin() as connection:
             new = [table for table in reflect(connection) if table.name not in kept]
-            assert new, f"{revision} made no table: add here what it changed in the older ones"
+            assert new or revision in ONLY_INDEXES, (
+                f"{revision} made no table: add here what it changed in the older ones"
+            )
             for table in new:
                 kept[table.name] = write_row(connection, table)
     with empty.connect() as connection:

@@ -25,7 +25,7 @@ from panel.preferences.people import (
 )
 from panel.preferences.servers import ServerFields, add_server
 from panel.preferences.unlock import lock_now, set_code
-from panel.sync.models import Applicant, Link, Run, SetAside
+from panel.sync.models import Applicant, Link, Peer, Run, SetAside
 from tests.preferences.steps import PRIMARY, become
 
 WHO = Actor("Asha", "192.0.2.7", "web")
@@ -62,6 +62,11 @@ ACTS: dict[str, Act] = {
     "lock now": lambda session: lock_now(session, WHO, 1),
     "run": lambda session: session.add(Run(other=1, started_at=clock.now())),
     "contact": lambda session: setattr(session.get_one(Link, 1), "last_success_at", clock.now()),
+    "run that ends": lambda session: session.execute(
+        update(Run).where(Run.id == 1).values(ended_at=clock.now(), result="well")
+    ),
+    "refused again": lambda session: session.execute(update(Peer).values(refusal="sync_paused")),
+    "no more refused": lambda session: session.execute(update(Peer).values(refusal="")),
     "set aside": _aside,
     "applicant": lambda session: session.add(
         Applicant(
@@ -83,6 +88,11 @@ def peopled(database: Database, vault: Vault) -> Database:
     with database.writing() as session:
         set_up(session, WHO, "Asha", "a long password", "a long code")
         add_person(session, WHO, "Vito", "a long password")
+        server = add_server(session, WHO, ServerFields(8, "Levuka", "LEV"))
+        session.flush()
+        session.add(Peer(server_id=server.id, site_uuid="u", refusal="site_no_store"))
+        # Of two that go on, the one that began first.
+        session.add_all([Run(other=8, started_at=clock.now()) for _ in range(2)])
     return database
 
 

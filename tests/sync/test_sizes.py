@@ -36,8 +36,8 @@ class Line:
             else:
                 self.meter.note_answer(records * RECORD_BYTES, seconds)
                 self.meter.note_push(records * RECORD_BYTES, HEAD_BYTES, seconds)
-            way = self.meter.round_trip_seconds
-            self.per_record = measure(self.per_record, records, seconds, way)
+            carrying_seconds = max(seconds - self.meter.round_trip_seconds, 0.0)
+            self.per_record = measure(self.per_record, records, records, carrying_seconds)
             yield records
 
     def carrying_seconds(self, records: int) -> float:
@@ -89,7 +89,31 @@ def test_a_batch_that_broke_off_is_followed_by_half_of_it() -> None:
 
 
 def test_a_few_records_teach_nothing_about_many() -> None:
-    assert measure(0.02, 9, 1.7, 0.0) == 0.02
+    assert measure(0.02, 9, 9, 1.7) == 0.02
+
+
+def test_what_an_ordinary_day_brings_makes_no_batch_larger() -> None:
+    # Twenty records, in the segment that told of their beginning.
+    assert measure(0.01, batch_size(None, 0.01), 20, 0.0) == 0.01
+
+
+def test_few_records_that_took_long_make_it_smaller() -> None:
+    assert batch_size(None, measure(0.01, 500, 80, 60.0)) < 20
+
+
+def test_a_batch_that_came_at_once_lets_the_next_be_eight_times_as_large() -> None:
+    assert batch_size(None, measure(None, 100, 100, 0.0)) == 800
+
+
+def test_however_quick_a_line_was_it_may_break_and_is_spared_then() -> None:
+    per_record: float | None = None
+    for _ in range(10):
+        allowed = batch_size(None, per_record)
+        per_record = measure(per_record, allowed, allowed, 0.0)
+    assert batch_size(None, per_record) == 5_000
+    for size in (2_500, 1_250, 625):
+        per_record = measure_broken(per_record)
+        assert batch_size(None, per_record) == size
 
 
 def test_a_pull_is_measured_from_the_first_byte_of_its_answer() -> None:
@@ -97,6 +121,15 @@ def test_a_pull_is_measured_from_the_first_byte_of_its_answer() -> None:
     line.connect()
     _, second = line.batches(2)
     assert line.carrying_seconds(second) == pytest.approx(BATCH_SECONDS, rel=0.01)
+
+
+def test_a_line_that_was_connected_anew_is_as_far_as_its_answers_say() -> None:
+    meter = Meter()
+    meter.note_connected(0.001)
+    meter.note_answer(HEAD_BYTES, 2.0)
+    meter.note_connected(0.001)
+    assert meter.round_trip_seconds == 2.0
+    assert meter.connect_seconds == 0.001
 
 
 def test_what_is_reckoned_from_other_pushes_explains_at_most_half_of_one() -> None:

@@ -184,6 +184,8 @@ def test_the_status_says_what_is_under_way(
         ("POST", "queued_records", {"queueLength": 1, "data": [change_of("s", {}, "Undo")]}),
         ("POST", "queued_records", {"queueLength": 1, "data": [{"action": "Insert"}]}),
         ("POST", "acknowledged_records", {"syncIDs": "1"}),
+        ("POST", "acknowledged_records", None),
+        ("POST", "queued_records", None),
     ],
 )
 def test_what_is_not_understood(

@@ -4,6 +4,7 @@ The clock stands still in these tests, so that every page that may be kept is.
 """
 
 from collections.abc import Callable
+from ipaddress import ip_network
 
 import pytest
 from flask import Flask
@@ -17,7 +18,7 @@ from panel.preferences import people, unlock
 from panel.preferences.interval import set_interval
 from panel.preferences.people import Permission
 from panel.web import kept_pages
-from tests.web.conftest import MANAGER, OPERATOR, VIEWER, Browser, Clock, signed_in
+from tests.web.conftest import MANAGER, OPERATOR, VIEWER, Browser, Clock, MakeApp, signed_in
 from tests.web.sites import make_primary
 
 
@@ -140,6 +141,51 @@ def test_a_new_code_locks_at_once(unlocked: Browser, database: Database) -> None
     assert "Lock now" not in unlocked.get("/").text
 
 
+def test_whom_the_proxy_signs_in_gets_the_page_at_the_first_request(make_app: MakeApp) -> None:
+    app = make_app(trusted_proxies=(ip_network("10.1.0.0/16"),), remote_user_header="X-Remote-User")
+    colleague = Browser(app, REMOTE_ADDR="10.1.0.1")
+    for _ in range(3):
+        page = colleague.get("/", X_Remote_User=MANAGER)
+        assert page.status_code == 200
+        assert MANAGER in page.text
+    assert VIEWER in colleague.get("/", X_Remote_User=VIEWER).text
+    assert colleague.get("/").status_code == 303
+
+
+def test_a_cookie_that_is_none_of_ours_is_a_strangers(nobody: Browser) -> None:
+    nobody.set_cookie("s", "garbage")
+    assert nobody.get("/").status_code == 303
+
+
+def test_strangers_cost_no_query(nobody: Browser, queries: list[str]) -> None:
+    assert nobody.get("/").status_code == 303
+    assert queries == []
+
+
+def test_an_error_is_not_kept(
+    app: Flask, manager: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app.testing = False
+    with monkeypatch.context() as broken:
+        broken.setattr("panel.web.headers._policy", _fail)
+        assert manager.get("/").status_code == 500
+    assert manager.get("/").status_code == 200
+
+
+def test_a_very_large_page_is_not_kept(
+    manager: Browser, queries: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_pages, "LARGEST_PAGE_BYTES", 1_000)
+    manager.get("/")
+    queries.clear()
+    manager.get("/")
+    assert len(queries) > 1
+
+
+def test_what_is_looked_for_is_as_long_as_a_name(manager: Browser) -> None:
+    assert len(manager.get("/?find=" + "x" * 10_000).text) < 40_000
+
+
 def test_only_the_last_are_kept(
     manager: Browser, queries: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,7 +213,7 @@ def test_without_the_mark_a_page_is_drawn_as_ever(
     assert queries
 
 
-def _fail(_session: object) -> None:
+def _fail(*_arguments: object) -> None:
     raise OperationalError("SELECT", {}, Exception("database is locked"))
 
 

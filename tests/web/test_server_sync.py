@@ -207,6 +207,19 @@ class TestApplicant:
         assert 'name="hardware_id" value="dddd000000000099"' in answer.text
         assert added(database) is None
 
+    def test_another_machine_called_before_the_code_was_given(
+        self, manager: Browser, database: Database
+    ) -> None:
+        with database.writing() as session:
+            session.get_one(Applicant, 12).hardware_id = "dddd000000000099"
+        asked = manager.post("/applicants/12/add", {"hardware_id": MACHINE})
+        assert asked.status_code == 403
+        # As it was seen, so that the code is not given for another one.
+        assert f'name="hardware_id" value="{MACHINE}"' in asked.text
+        sent = {"hardware_id": MACHINE, "authorisation_code": CODE}
+        assert manager.post("/applicants/12/add", sent).status_code == 422
+        assert added(database) is None
+
     def test_who_may_not(self, viewer: Browser, nobody: Browser, database: Database) -> None:
         sent = {"authorisation_code": CODE}
         assert viewer.post("/applicants/12/add", sent).status_code == 403

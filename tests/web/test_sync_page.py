@@ -113,6 +113,17 @@ def test_a_run_is_shown_with_its_step_and_counts(manager: Browser) -> None:
 
 
 @pytest.mark.usefixtures("run")
+def test_a_run_whose_loop_died_is_not_shown_until_the_minute_is_over(
+    manager: Browser, database: Database, time: Clock
+) -> None:
+    with database.writing() as session:
+        session.get_one(Loop, 1).held_until = time() + timedelta(seconds=20)
+    assert "Syncing now" in manager.get("/").text
+    time.pass_by(seconds=25)
+    assert "Syncing now" not in manager.get("/").text
+
+
+@pytest.mark.usefixtures("run")
 def test_a_browser_that_saves_data_asks_less_often(manager: Browser) -> None:
     assert 'hx-trigger="every 30s"' in manager.get("/", Save_Data="on").text
     # Neither page is taken for the other.

@@ -66,8 +66,10 @@ def _answer(database: Database, doorkeeper: Doorkeeper, request: Request) -> Ans
     with _alone(server_id, request.name):
         # Only now, since a few bytes of a stranger's could fill the memory; and while no other
         # writer has to wait for it.
-        content = request.read_body() if (request.method, request.name) in WITH_BODY else b""
-        sent = _read(content, request.headers.get("content-encoding", ""))
+        content, sent = b"", Fields({})
+        if (request.method, request.name) in WITH_BODY:
+            content = request.read_body()
+            sent = _read(content, request.headers.get("content-encoding", ""))
         with database.writing() as session:
             site = sites.admit(session, server_id, caller)
             answered = call(Calls(session, site, request.query, sent))
@@ -77,8 +79,6 @@ def _answer(database: Database, doorkeeper: Doorkeeper, request: Request) -> Ans
 
 
 def _read(content: bytes, encoding: str) -> Fields:
-    if not content:
-        return Fields({})
     try:
         return read_object(unpack(content, encoding, LARGEST_BODY_BYTES))
     except TooLarge as error:

@@ -1,0 +1,19 @@
+"""Indexes for the one look at whether anything changed, which large records must not slow down."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+
+
+def upgrade() -> None:
+    op.create_index("ix_set_aside_mark", "set_aside", ["last_at", "left_out_at"])
+    where = sa.text("refusal <> ''")
+    op.create_index(
+        "ix_peers_refused",
+        "peers",
+        ["server_id", "refusal"],
+        sqlite_where=where,
+        postgresql_where=where,
+    )
