@@ -30,7 +30,7 @@ def _add_headers(response: Response) -> Response:
 def _policy() -> str:
     assets: Assets = current_app.extensions["assets"]
     framing = " ".join(services().config.embed_origins) or "'none'"
-    return "; ".join(
+    return ";".join(
         (
             "default-src 'none'",
             "script-src 'self'",

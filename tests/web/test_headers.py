@@ -14,7 +14,7 @@ DOCUMENTS = ["/", "/people", "/activity", "/nowhere"]
 @pytest.mark.parametrize("path", DOCUMENTS)
 def test_documents_carry_the_strict_policy(manager: Browser, path: str) -> None:
     headers = manager.get(path).headers
-    policy = dict(part.split(" ", 1) for part in headers["Content-Security-Policy"].split("; "))
+    policy = dict(part.split(" ", 1) for part in headers["Content-Security-Policy"].split(";"))
     style_hash = json.loads(MANIFEST.read_text())["csp"]["panel.css"]
     assert policy == {
         "default-src": "'none'",
