@@ -16,7 +16,7 @@ from panel.sync.lease import Lease, LeaseLost
 from panel.sync.models import Loop, Run
 from panel.sync.purge import purge
 from panel.sync.satellite import OpenLine, SatelliteRun
-from panel.sync.schedule import is_due, note_crash, note_end, note_start
+from panel.sync.schedule import is_due, note_crash, note_start
 from panel.sync.site import Site
 from panel.sync.transport import HttpTransport
 
@@ -141,11 +141,7 @@ def run_once(
     heart = threading.Thread(target=lease.keep, args=(over,), name="sync lease", daemon=True)
     heart.start()
     try:
-        run = SatelliteRun(site, open_line, lease.guard).run()
-        with site.database.writing() as session:
-            note_end(session, run)
-            lease.guard(session)
-        return run
+        return SatelliteRun(site, open_line, lease.guard).run()
     except LeaseLost:
         raise
     except Exception:

@@ -13,6 +13,7 @@ from panel.db import Database
 from panel.models import PRIMARY_SYNC_ID
 from panel.sync.meter import Meter
 from panel.sync.models import Link, Run
+from panel.sync.schedule import note_end
 
 # Called at the end of every transaction of a run: raises if the run is no longer ours.
 Guard = Callable[[Session], None]
@@ -68,6 +69,8 @@ class Progress:
             run.reason_values = dict(finish.values) or None
             if finish.result == "well":
                 session.get_one(Link, 1).last_success_at = run.ended_at
+            # At once, or a page would show for a moment a run that failed, and nothing amiss.
+            note_end(session, run)
         return run
 
 

@@ -22,7 +22,7 @@ from panel.sync.conversation import basic, read_error
 from panel.sync.counting import lock_clock
 from panel.sync.credentials import Pair
 from panel.sync.messages import About, Mode, Request
-from panel.sync.models import Clock, Link, Peer, SetAside
+from panel.sync.models import Clock, Link, Loop, Peer, SetAside
 from panel.sync.refusals import PASSING, SyncRefusal
 from panel.sync.transport import Response
 from panel.sync.wire import write_body
@@ -411,6 +411,9 @@ def test_either_side_restored_from_a_backup_is_told_to_initialise(
         session.get_one(Link, 1).point = "of yesterday"
     refused = kadavu.sync()
     assert (refused.result, refused.reason) == ("refused", "initialise_needed")
+    # Written with the end of the run: no page shows the one without the other.
+    with kadavu.database.reading() as session:
+        assert session.get_one(Loop, 1).refusal == "initialise_needed"
     with kadavu.database.writing() as session:
         session.get_one(Link, 1).initialise = "needed"
     assert kadavu.sync().result == "well"
