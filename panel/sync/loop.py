@@ -137,11 +137,14 @@ def run_once(
         if not (at_once or is_due(session, site)) or not lease.take(session):
             return None
         note_start(session, site)
+        # At once: a page drawn in between would see nothing going on, and ask no more.
+        run = SatelliteRun(site, open_line, lease.guard)
+        run.begin(session)
     over = threading.Event()
     heart = threading.Thread(target=lease.keep, args=(over,), name="sync lease", daemon=True)
     heart.start()
     try:
-        return SatelliteRun(site, open_line, lease.guard).run()
+        return run.run()
     except LeaseLost:
         raise
     except Exception:

@@ -36,21 +36,19 @@ class Progress:
         self._guard = guard
         self._run_id = 0
 
-    def begin(self) -> None:
+    def begin(self, session: Session) -> None:
         """Write down that a run began, and that those which never ended were cut off."""
         now = clock.now()
-        with self._database.writing() as session:
-            session.execute(
-                update(Run)
-                .where(Run.ended_at.is_(None))
-                .values(ended_at=now, result="cut_off", reason="stopped")
-            )
-            session.get_one(Link, 1).last_attempt_at = now
-            run = Run(other=PRIMARY_SYNC_ID, started_at=now)
-            session.add(run)
-            session.flush()
-            self._run_id = run.id
-            self._guard(session)
+        session.execute(
+            update(Run)
+            .where(Run.ended_at.is_(None))
+            .values(ended_at=now, result="cut_off", reason="stopped")
+        )
+        session.get_one(Link, 1).last_attempt_at = now
+        run = Run(other=PRIMARY_SYNC_ID, started_at=now)
+        session.add(run)
+        session.flush()
+        self._run_id = run.id
 
     @contextmanager
     def step(self) -> Iterator[tuple[Session, Run]]:

@@ -6,6 +6,8 @@ one that was cut off, in whatever way, goes on where it was; PROTOCOL.md has the
 
 from collections.abc import Callable
 
+from sqlalchemy.orm import Session
+
 from panel.models import PRIMARY_SYNC_ID
 from panel.sync import conversation, initialise, receiving, sending, streams
 from panel.sync.arrivals import pulled_by
@@ -35,12 +37,15 @@ class SatelliteRun:
         self._line: Transport | None = None
         self._target: Target | None = None
 
+    def begin(self, session: Session) -> None:
+        """Write down that this run goes on from here, in the transaction of who starts it."""
+        self._progress.begin(session)
+
     def run(self) -> Run:
         """Synchronise until nothing is left to move, and return what became of it.
 
         Raises only what the guard raises: every other end is a result of the run.
         """
-        self._progress.begin()
         try:
             if self._protocol() == "v5":
                 finish = V5Run(self._site, self._line_to, self._progress).run()

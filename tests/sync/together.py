@@ -195,4 +195,7 @@ class SatelliteSide(Installation):
         def open_line(_target: Target) -> Line:
             return Line(self.primary, tamper)
 
-        return SatelliteRun(self.site, open_line, lambda _session: None).run()
+        run = SatelliteRun(self.site, open_line, lambda _session: None)
+        with self.database.writing() as session:
+            run.begin(session)
+        return run.run()

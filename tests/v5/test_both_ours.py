@@ -81,7 +81,10 @@ class Satellite:
             return Line(self._app, exchanges)
 
         site = Site(self.database, Vault([SECRET_KEY]), "machine-7")
-        return SatelliteRun(site, open_line, lambda _session: None).run()
+        run = SatelliteRun(site, open_line, lambda _session: None)
+        with site.database.writing() as session:
+            run.begin(session)
+        return run.run()
 
 
 def contents(database: Database) -> dict[str, str | None]:

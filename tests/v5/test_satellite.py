@@ -61,7 +61,10 @@ class Remote:
         """Make one run, and forget the calls of those before."""
         self.central.calls.clear()
         site = Site(self.database, VAULT, "machine-7")
-        return SatelliteRun(site, HttpTransport, lambda _session: None).run()
+        run = SatelliteRun(site, HttpTransport, lambda _session: None)
+        with site.database.writing() as session:
+            run.begin(session)
+        return run.run()
 
     def put(self, record_id: str, data: dict[str, Any]) -> None:
         with self.database.writing() as session:
