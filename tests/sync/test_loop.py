@@ -26,6 +26,7 @@ from panel.sync.loop import SyncLoop, run_once
 from panel.sync.models import Link, Loop, Run
 from panel.sync.records import write_records
 from panel.sync.running import Progress
+from panel.sync.satellite import SatelliteRun
 from panel.sync.transport import LinkFault, Target
 from panel.sync.writes import Write
 from tests.conftest import NewDatabase
@@ -180,8 +181,12 @@ def test_after_a_refusal_a_fault_of_the_line_is_tried_again(
     assert looks_until_due(kadavu, time) <= 20
 
 
-def test_a_kill_before_the_run_is_written_down_forgets_no_request(
-    kadavu: SatelliteSide, time: Time, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("dying_in", [(Progress, "begin"), (SatelliteRun, "run")])
+def test_a_kill_as_a_run_begins_forgets_no_request(
+    kadavu: SatelliteSide,
+    time: Time,
+    monkeypatch: pytest.MonkeyPatch,
+    dying_in: tuple[type, str],
 ) -> None:
     loop_of(kadavu).look()
     ask(kadavu)
@@ -193,11 +198,11 @@ def test_a_kill_before_the_run_is_written_down_forgets_no_request(
         raise Killed
 
     with monkeypatch.context() as dying:
-        dying.setattr(Progress, "begin", die)
+        dying.setattr(*dying_in, die)
         dying.setattr(Lease, "give_back", lambda _self: None)
         with pytest.raises(Killed):
             loop_of(kadavu).look()
-    assert loop_of(kadavu).look() is None
+    # Where nothing of it was written down, nobody holds the lease either.
     time.pass_by(minutes=1)
     assert loop_of(kadavu).look() is not None
 
