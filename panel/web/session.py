@@ -151,10 +151,7 @@ def ended_by_password() -> bool:
 
     It may be their own doing, in a form that was sent twice: its second copy comes too late.
     """
-    if PERSON not in session or BY_PROXY in session:
-        return False
-    with services().database.reading() as reading:
-        person = reading.get(Person, session[PERSON])
+    person = _named_in_session()
     return person is not None and person.disabled_at is None and not _still_good(person)
 
 
@@ -165,11 +162,16 @@ def sign_out() -> None:
 
 
 def _person_of_session() -> Person | None:
+    person = _named_in_session()
+    return person if person and _still_good(person) else None
+
+
+def _named_in_session() -> Person | None:
+    """Return whom the session names, if it began with a password; it may be good no longer."""
     if PERSON not in session or BY_PROXY in session:
         return None
     with services().database.reading() as reading:
-        person = reading.get(Person, session[PERSON])
-    return person if person and _still_good(person) else None
+        return reading.get(Person, session[PERSON])
 
 
 def _still_good(person: Person) -> bool:
