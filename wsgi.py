@@ -1,9 +1,9 @@
 """For WSGI servers other than our own: ``gunicorn wsgi:app``, mod_wsgi and the like."""
 
-from panel.app import create_app
 from panel.config import ConfigError
 from panel.errors import Refusal
-from panel.memory import give_back_large_blocks
+from panel.malloc import give_back_large_blocks
+from panel.web.app import create_app
 
 give_back_large_blocks()
 try:

@@ -14,7 +14,7 @@ from pathlib import Path
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from panel.keys import has_key, read_or_make_key
+from panel.security.vault import has_key, read_or_make_key
 
 PREFIX = "SYNC_PANEL_"
 SHORTEST_SECRET_KEY = 32

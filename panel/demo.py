@@ -16,23 +16,23 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.request import ProxyHandler, build_opener
 
+from panel.accounts.authorisation_code import generate_code
+from panel.accounts.people import set_up
+from panel.activity.actor import Actor
 from panel.config import PREFIX, load
 from panel.db import Database, make_engine
 from panel.demo_stock import first_records, next_records
 from panel.errors import Refusal
-from panel.keys import Vault
+from panel.i18n import say
 from panel.migrate import upgrade
-from panel.models import PRIMARY_SYNC_ID
-from panel.preferences.actor import Actor
+from panel.models.base import PRIMARY_SYNC_ID
 from panel.preferences.interval import set_interval
 from panel.preferences.parameters import Parameters, save_parameters
-from panel.preferences.people import set_up
 from panel.preferences.servers import ServerFields, add_server
-from panel.preferences.unlock import generate_code
-from panel.serve import url_of
-from panel.sync.records import write_records
-from panel.sync.writes import Write
-from panel.words import say
+from panel.security.vault import Vault
+from panel.server import url_of
+from panel.sync.store.records import write_records
+from panel.sync.store.write_checks import Write
 
 PERSON = "demo"
 INTERVAL_MINUTES = 1

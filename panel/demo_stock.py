@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 
 from panel import clock
-from panel.models import PRIMARY_SYNC_ID
-from panel.sync.writes import Write
+from panel.models.base import PRIMARY_SYNC_ID
+from panel.sync.store.write_checks import Write
 
 _ITEMS = (
     ("amox250", "Amoxicillin 250mg tab/cap"),

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from panel.words import Message, say
+from panel.i18n import Message, say
 
 
 class Refusal(Exception):

@@ -6,8 +6,8 @@ from sqlalchemy import Connection, Engine, inspect, text
 
 from panel.db import make_engine
 from panel.errors import Refusal
-from panel.places import MIGRATIONS
-from panel.words import say
+from panel.i18n import say
+from panel.paths import MIGRATIONS
 
 if TYPE_CHECKING:
     from alembic.config import Config

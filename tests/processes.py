@@ -175,7 +175,7 @@ class ForkedPanel(PanelProcess):
 
 def _nursery() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["panel.cli.up", "panel.app", "waitress", "psycopg"])
+    context.set_forkserver_preload(["panel.cli.serve", "panel.web.app", "waitress", "psycopg"])
     return context
 
 
@@ -189,6 +189,6 @@ def _serve(environment: Mapping[str, str], folder: Path, constants: Mapping[str,
     for name, value in constants.items():
         module, _, constant = name.rpartition(".")
         setattr(import_module(module), constant, value)
-    from panel.cli.up import command
+    from panel.cli.serve import command
 
     command.main([], prog_name="sync-panel up")

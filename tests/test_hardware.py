@@ -7,7 +7,7 @@ import machineid
 import pytest
 
 from panel.config import Config, load
-from panel.hardware import own_hardware_id
+from panel.security.machine_id import own_hardware_id
 
 
 @pytest.fixture

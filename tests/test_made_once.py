@@ -5,7 +5,7 @@ from itertools import count
 from pathlib import Path
 from threading import Barrier
 
-from panel.made_once import made_once
+from panel.paths_write_once import made_once
 
 STARTERS = 8
 

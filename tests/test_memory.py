@@ -9,8 +9,8 @@ import pytest
 # As many threads as answer requests check a password each, one after another and together.
 _CHECKS = """
 import threading, psutil
-from panel.memory import give_back_large_blocks
-from panel.preferences.passwords import hash_secret
+from panel.malloc import give_back_large_blocks
+from panel.security.hashes import hash_secret
 give_back_large_blocks()
 hash_secret("warm")
 before = psutil.Process().memory_info().rss
@@ -23,7 +23,7 @@ print((psutil.Process().memory_info().rss - before) // 2**20)
 
 _LOADED = """
 import sys
-from panel.app import create_app
+from panel.web.app import create_app
 create_app()
 print(*sorted(name for name in ("alembic", "cryptography") if name in sys.modules))
 """

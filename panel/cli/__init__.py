@@ -12,18 +12,18 @@ import click
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from panel import __version__
-from panel.cli.answers import reason
+from panel.cli.terminal import reason
 from panel.config import ConfigError
 from panel.errors import Refusal
 
 # Each is loaded when it is asked for, so that none waits for what another one needs.
 COMMANDS = {
-    "up": "panel.cli.up:command",
+    "up": "panel.cli.serve:command",
     "worker": "panel.cli.worker:command",
     "init": "panel.cli.init:command",
     "settings": "panel.cli.settings:group",
     "servers": "panel.cli.servers:group",
-    "person": "panel.cli.person:group",
+    "person": "panel.cli.people:group",
     "code": "panel.cli.code:group",
     "export": "panel.cli.transfer:export_command",
     "import": "panel.cli.transfer:import_command",

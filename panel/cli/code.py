@@ -2,9 +2,9 @@
 
 import click
 
+from panel.accounts.authorisation_code import generate_code, set_code
 from panel.cli.installation import installation
 from panel.cli.secret_input import STANDARD_INPUT, read_secret
-from panel.preferences.unlock import generate_code, set_code
 
 
 @click.group("code")

@@ -7,7 +7,7 @@ from urllib.request import ProxyHandler, build_opener
 import click
 
 from panel.config import Config, load
-from panel.serve import url_of
+from panel.server import url_of
 
 TIME_OUT_SECONDS = 10
 

@@ -2,9 +2,9 @@
 
 import click
 
+from panel.accounts.people import set_up
 from panel.cli.installation import installation
 from panel.cli.secret_input import STANDARD_INPUT, read_secret
-from panel.preferences.people import set_up
 
 
 @click.command("init")

@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from panel.activity.actor import Actor
 from panel.config import Config, load
 from panel.db import Database, make_engine
 from panel.errors import Refusal
-from panel.keys import Vault
+from panel.i18n import say
 from panel.migrate import present_revision, upgrade_if_needed
-from panel.models import NAME_LENGTH
-from panel.preferences.actor import Actor
-from panel.words import say
+from panel.models.base import NAME_LENGTH
+from panel.security.vault import Vault
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,14 @@ from typing import BinaryIO
 
 import click
 
-from panel.cli.answers import print_json, print_table
 from panel.cli.installation import Installation, installation
+from panel.cli.terminal import print_json, print_table
 from panel.errors import Refusal
-from panel.models import Settings
-from panel.sync.bulk import as_line, export_records, put_lines, write_lines
-from panel.sync.following import changes as changes_since
-from panel.sync.records import list_records
-from panel.words import say
+from panel.i18n import say
+from panel.models.base import Settings
+from panel.sync.store.app_cursor import changes as changes_since
+from panel.sync.store.jsonl import as_line, export_records, put_lines, write_lines
+from panel.sync.store.records import list_records
 
 PAGE_RECORDS = 1_000
 

@@ -8,11 +8,12 @@ import click
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from panel.cli.answers import print_json, print_table
 from panel.cli.installation import installation
 from panel.cli.secret_input import read_secret
+from panel.cli.terminal import print_json, print_table
 from panel.errors import NotFound
-from panel.models import Server, Settings
+from panel.i18n import say
+from panel.models.base import Server, Settings
 from panel.preferences.present import fields_of
 from panel.preferences.server_changes import shown_url
 from panel.preferences.servers import (
@@ -24,7 +25,6 @@ from panel.preferences.servers import (
     list_servers,
     remove_servers,
 )
-from panel.words import say
 
 COLUMNS = ("sync_id", "name", "store", "user_name", "url", "hardware_id", "last_success_at")
 

@@ -8,16 +8,16 @@ from typing import Any
 import click
 from sqlalchemy.orm import Session
 
-from panel.cli.answers import print_json, print_table
 from panel.cli.installation import Installation, installation
 from panel.cli.secret_input import read_secret, read_text
+from panel.cli.terminal import print_json, print_table
 from panel.errors import Invalid
-from panel.hardware import own_hardware_id
-from panel.models import Settings
+from panel.i18n import say
+from panel.models.base import Settings
 from panel.preferences.interval import set_interval
 from panel.preferences.parameters import Parameters, remove_password, save_parameters
 from panel.preferences.present import parameters_of
-from panel.words import say
+from panel.security.machine_id import own_hardware_id
 
 NUMBERS = ("sync_id", "request_size")
 FROM_FILES = ("password", "private_ca")

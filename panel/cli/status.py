@@ -5,12 +5,12 @@ from typing import Any
 import click
 
 from panel import clock
-from panel.cli.answers import print_json, print_table
 from panel.cli.installation import installation
-from panel.preferences.state import State, read_state
-from panel.sync.history import count_set_aside
-from panel.sync.models import Run
-from panel.sync.reasons import explain
+from panel.cli.terminal import print_json, print_table
+from panel.models.sync import Run
+from panel.status.history import count_set_aside
+from panel.status.state import State, read_state
+from panel.sync.protocol.explanations import explain
 
 AS_IT_SHOULD_BE, LATE, NEEDS_SOMEBODY = 0, 3, 4
 # What to do next where nothing was refused and no line failed.

@@ -2,15 +2,15 @@
 
 import click
 
-from panel.cli.answers import print_json
 from panel.cli.installation import installation
+from panel.cli.terminal import print_json
 from panel.errors import Refusal
-from panel.hardware import own_hardware_id
-from panel.sync.asking import ask_to_sync
-from panel.sync.reasons import Reason, explain
-from panel.sync.site import Site
-from panel.sync.test_connection import Trial, try_connection
-from panel.words import say
+from panel.i18n import say
+from panel.operations.connection_test import Trial, try_connection
+from panel.operations.sync_requests import ask_to_sync
+from panel.security.machine_id import own_hardware_id
+from panel.sync.protocol.explanations import Reason, explain
+from panel.sync.satellite.sync_settings import Site
 
 
 @click.group("sync")

@@ -2,9 +2,9 @@
 
 import click
 
-from panel.cli.answers import print_json, print_table
+from panel.accounts.tokens import add_token, list_tokens, revoke_token
 from panel.cli.installation import installation
-from panel.sync.tokens import add_token, list_tokens, revoke_token
+from panel.cli.terminal import print_json, print_table
 
 
 @click.group("token")

@@ -4,13 +4,13 @@ import json
 
 import click
 
-from panel.cli.answers import print_json
 from panel.cli.installation import installation
 from panel.cli.secret_input import STANDARD_INPUT, read_bytes, read_secret
-from panel.preferences.rows import lock_settings
-from panel.preferences.site_file import read_site
-from panel.preferences.take_over import apply_import
-from panel.preferences.transfer import Change, export_site, plan_import
+from panel.cli.terminal import print_json
+from panel.models.row_locks import lock_settings
+from panel.site_file.document import read_site
+from panel.site_file.export import Change, export_site, plan_import
+from panel.site_file.import_ import apply_import
 
 SIGNS = {"added": "+", "removed": "-", "changed": "~"}
 

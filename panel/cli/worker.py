@@ -7,11 +7,11 @@ from typing import NoReturn
 import click
 
 from panel.cli.installation import installation
-from panel.hardware import own_hardware_id
-from panel.memory import give_back_large_blocks
-from panel.preferences.resealing import reseal
+from panel.malloc import give_back_large_blocks
+from panel.preferences.key_rotation import reseal
+from panel.security.machine_id import own_hardware_id
 from panel.sync.loop import SyncLoop
-from panel.sync.site import Site
+from panel.sync.satellite.sync_settings import Site
 
 
 @click.command("worker")

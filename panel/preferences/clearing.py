@@ -2,11 +2,11 @@
 
 from sqlalchemy.orm import Session
 
-from panel.models import Server
-from panel.preferences.activity import SECRET, What
-from panel.preferences.actor import Actor
+from panel.activity.actor import Actor
+from panel.activity.log import SECRET, What
+from panel.models.base import Server
+from panel.models.row_locks import lock_server, lock_settings, refuse_stale
 from panel.preferences.parameters import clear_url
-from panel.preferences.rows import lock_server, lock_settings, refuse_stale
 from panel.preferences.server_changes import record
 
 

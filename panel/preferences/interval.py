@@ -2,13 +2,13 @@
 
 from sqlalchemy.orm import Session
 
+from panel.activity import log
+from panel.activity.actor import Actor
+from panel.activity.log import What
 from panel.errors import Invalid
-from panel.models import LONGEST_INTERVAL_MINUTES, Settings
-from panel.preferences import activity
-from panel.preferences.activity import What
-from panel.preferences.actor import Actor
-from panel.preferences.rows import lock_settings, refuse_stale
-from panel.words import say
+from panel.i18n import say
+from panel.models.base import LONGEST_INTERVAL_MINUTES, Settings
+from panel.models.row_locks import lock_settings, refuse_stale
 
 
 def set_interval(session: Session, actor: Actor, minutes: int, version: int) -> Settings:
@@ -30,7 +30,7 @@ def set_interval(session: Session, actor: Actor, minutes: int, version: int) -> 
         refuse_stale(session, "interval", None, version, settings.interval_version)
     settings.interval_minutes = minutes
     settings.interval_version += 1
-    activity.record(
+    log.record(
         session,
         actor,
         What.INTERVAL_CHANGED,

@@ -5,15 +5,15 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from panel.keys import Vault
-from panel.models import Server, Settings
-from panel.preferences import activity
-from panel.preferences.activity import SECRET, What
-from panel.preferences.actor import Actor
+from panel.activity import log
+from panel.activity.actor import Actor
+from panel.activity.log import SECRET, What
+from panel.models.base import Server, Settings
+from panel.models.row_locks import label
+from panel.models.sync import Link
 from panel.preferences.parameter_fields import Parameters
-from panel.preferences.rows import label
 from panel.preferences.shared_password import fit_password, is_password, set_password
-from panel.sync.models import Link
+from panel.security.vault import Vault
 
 # Everything but the password, whose value is never compared or written down.
 _PLAIN = (
@@ -77,7 +77,7 @@ def record(
         session.execute(update(Link).values(device_token_sealed=None))
     if _OF_THE_PROTOCOL & became.keys():
         session.execute(update(Link).values(protocol=""))
-    activity.record(
+    log.record(
         session,
         actor,
         what,
@@ -94,7 +94,7 @@ def tell_row(session: Session, actor: Actor, settings: Settings, was: str) -> No
         return
     for server in session.scalars(select(Server).where(Server.removed_at.is_(None))):
         server.version += 1
-        activity.record(
+        log.record(
             session,
             actor,
             What.SERVER_CHANGED,

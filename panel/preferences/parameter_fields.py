@@ -3,7 +3,8 @@
 import re
 from dataclasses import dataclass, replace
 
-from panel.models import (
+from panel.i18n import say
+from panel.models.base import (
     LARGEST_REQUEST,
     NAME_LENGTH,
     PRIMARY_SYNC_ID,
@@ -11,8 +12,7 @@ from panel.models import (
     STORE_LENGTH,
     USER_NAME_LENGTH,
 )
-from panel.preferences.checks import Checks
-from panel.words import say
+from panel.preferences.fields import Checks
 
 PROTOCOLS = ("ask", "own", "v5")
 LONGEST_CA = 20_000

@@ -3,15 +3,15 @@
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from panel.keys import Unreadable, Vault
-from panel.models import PRIMARY_SYNC_ID, Server, Settings, searchable
-from panel.preferences.checks import Checks
+from panel.i18n import Message, say
+from panel.models.base import PRIMARY_SYNC_ID, Server, Settings, searchable
+from panel.models.row_locks import label
+from panel.models.sync import Record, Run
+from panel.preferences.fields import Checks
 from panel.preferences.parameter_fields import Parameters
-from panel.preferences.rows import label
 from panel.preferences.shared_password import read_password
 from panel.preferences.urls import HTTP_WARNING, PRIMARY_URL_WARNING, check_url
-from panel.sync.models import Record, Run
-from panel.words import Message, say
+from panel.security.vault import Unreadable, Vault
 
 
 def check_role(

@@ -4,17 +4,17 @@ from collections.abc import Collection
 
 from sqlalchemy.orm import Session
 
+from panel.activity.actor import Actor
+from panel.activity.log import SECRET, What
 from panel.errors import NeedsConfirmation
-from panel.keys import Vault
-from panel.models import Settings
-from panel.preferences.activity import SECRET, What
-from panel.preferences.actor import Actor
-from panel.preferences.checks import Checks
+from panel.models.base import Settings
+from panel.models.row_locks import lock_settings, refuse_stale
+from panel.preferences.fields import Checks
 from panel.preferences.parameter_changes import find_changes, record, tell_row, write_changes
 from panel.preferences.parameter_fields import Parameters, tidy
 from panel.preferences.parameter_rules import check_role, serious_acts
-from panel.preferences.rows import lock_settings, refuse_stale
 from panel.preferences.shared_password import read_password, wire_password
+from panel.security.vault import Vault
 
 __all__ = [
     "Parameters",

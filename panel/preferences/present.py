@@ -1,8 +1,8 @@
 """What is saved now, in the shape in which the verbs take what is wanted."""
 
-from panel.models import Server, Settings
+from panel.models.base import Server, Settings
 from panel.preferences.parameter_fields import Parameters
-from panel.preferences.server_rules import ServerFields
+from panel.preferences.server_fields import ServerFields
 
 
 def parameters_of(settings: Settings) -> Parameters:

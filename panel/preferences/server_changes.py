@@ -5,15 +5,22 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from panel import clock
-from panel.models import NAME_LENGTH, STORE_LENGTH, USER_NAME_LENGTH, Server, Settings, searchable
-from panel.preferences import activity
-from panel.preferences.activity import SECRET, What
-from panel.preferences.actor import Actor
+from panel.activity import log
+from panel.activity.actor import Actor
+from panel.activity.log import SECRET, What
+from panel.models.base import (
+    NAME_LENGTH,
+    STORE_LENGTH,
+    USER_NAME_LENGTH,
+    Server,
+    Settings,
+    searchable,
+)
+from panel.models.row_locks import label
 from panel.preferences.parameter_changes import set_url
-from panel.preferences.passwords import hash_secret, verify_secret
-from panel.preferences.rows import label
-from panel.preferences.server_rules import ServerFields
+from panel.preferences.server_fields import ServerFields
 from panel.preferences.shared_password import wire_password
+from panel.security.hashes import hash_secret, verify_secret
 
 _PLAIN = ("sync_id", "name", "store", "url", "user_name")
 
@@ -93,7 +100,7 @@ def record(
     """Count one more version of ``server`` and write its row of Activity."""
     server.version = (server.version or 0) + 1
     session.flush()
-    activity.record(
+    log.record(
         session,
         actor,
         what,

@@ -7,15 +7,14 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from panel import clock
+from panel.activity.actor import Actor
+from panel.activity.log import What
 from panel.errors import Invalid, NotFound
-from panel.keys import hash_token
-from panel.models import Server, Settings
-from panel.preferences.activity import What
-from panel.preferences.actor import Actor
-from panel.preferences.checks import Checks
+from panel.i18n import say
+from panel.models.base import Server, Settings
+from panel.models.row_locks import label, lock_server, lock_settings, refuse_stale
 from panel.preferences.clearing import clear_hardware, clear_server_password, clear_server_url
-from panel.preferences.listing import PAGE_SIZE, Listing, list_servers
-from panel.preferences.rows import label, lock_server, lock_settings, refuse_stale
+from panel.preferences.fields import Checks
 from panel.preferences.server_changes import (
     find_changes,
     plain_fields,
@@ -23,8 +22,9 @@ from panel.preferences.server_changes import (
     shown_url,
     write_changes,
 )
-from panel.preferences.server_rules import ServerFields, ask_before_url, check_row, tidy
-from panel.words import say
+from panel.preferences.server_fields import ServerFields, ask_before_url, check_row, tidy
+from panel.preferences.server_list import PAGE_SIZE, Listing, list_servers
+from panel.security.vault import hash_token
 
 __all__ = [
     "PAGE_SIZE",

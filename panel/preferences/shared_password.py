@@ -7,9 +7,9 @@ what travels on the wire, and nothing that could be opened again.
 import hashlib
 
 from panel import clock
-from panel.keys import Unreadable, Vault, same
-from panel.models import Settings
-from panel.preferences.passwords import hash_secret, verify_secret
+from panel.models.base import Settings
+from panel.security.hashes import hash_secret, verify_secret
+from panel.security.vault import Unreadable, Vault, same
 
 
 def wire_password(password: str) -> str:
@@ -20,7 +20,7 @@ def wire_password(password: str) -> str:
 def read_password(settings: Settings, vault: Vault) -> str | None:
     """Return the password that a satellite sends; None if none is set.
 
-    Raise :class:`panel.keys.Unreadable` if the key that sealed it is gone.
+    Raise :class:`panel.security.vault.Unreadable` if the key that sealed it is gone.
     """
     sealed = settings.password_sealed
     return None if sealed is None else vault.open(sealed)

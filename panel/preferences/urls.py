@@ -5,8 +5,8 @@ import re
 from urllib.parse import SplitResult, urlsplit
 
 from panel.errors import Invalid
-from panel.models import URL_LENGTH
-from panel.words import Message, say
+from panel.i18n import Message, say
+from panel.models.base import URL_LENGTH
 
 # Loopback, private (RFC 1918, RFC 4193) and link-local networks. Python's own is_private also
 # takes in networks that are only for documentation or tests.

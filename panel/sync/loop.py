@@ -11,14 +11,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from panel import clock
 from panel.config import Config
 from panel.db import Database
-from panel.keys import Vault
-from panel.sync.lease import Lease, LeaseLost
-from panel.sync.models import Loop, Run
-from panel.sync.purge import purge
-from panel.sync.satellite import OpenLine, SatelliteRun
-from panel.sync.schedule import is_due, note_crash, note_start
-from panel.sync.site import Site
-from panel.sync.transport import HttpTransport
+from panel.models.sync import Loop, Run
+from panel.security.vault import Vault
+from panel.sync.satellite.lease import Lease, LeaseLost
+from panel.sync.satellite.run import OpenLine, SatelliteRun
+from panel.sync.satellite.schedule import is_due, note_crash, note_start
+from panel.sync.satellite.sync_settings import Site
+from panel.sync.store.retention import purge
+from panel.sync.transport.http import HttpTransport
 
 log = logging.getLogger(__name__)
 

@@ -11,12 +11,12 @@ from flask.testing import FlaskClient
 from sqlalchemy import Engine
 from werkzeug.test import TestResponse
 
-from panel.app import create_app
+from panel.accounts.tokens import add_token
+from panel.activity.actor import Actor
 from panel.config import Config
 from panel.db import Database
-from panel.models import Settings
-from panel.preferences.actor import Actor
-from panel.sync.tokens import add_token
+from panel.models.base import Settings
+from panel.web.app import create_app
 
 SECRET_KEY = "API tests, a key of at least 32 letters"
 

@@ -13,10 +13,10 @@ from schemathesis.checks import positive_data_acceptance
 from schemathesis.specs.openapi.schemas import OpenApiSchema
 
 from panel.db import Database
-from panel.models import Settings
-from panel.web import api
+from panel.models.base import Settings
+from panel.web.api import records
 
-DESCRIPTION = json.loads(Path(api.__file__).with_name("openapi.json").read_text("utf-8"))
+DESCRIPTION = json.loads(Path(records.__file__).with_name("openapi.json").read_text("utf-8"))
 OPERATIONS = [
     operation["operationId"]
     for path in DESCRIPTION["paths"].values()

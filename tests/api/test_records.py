@@ -8,12 +8,13 @@ import brotli
 import pytest
 from werkzeug.test import TestResponse
 
+from panel.accounts.tokens import list_tokens, revoke_token
+from panel.activity.actor import Actor
 from panel.db import Database
-from panel.models import Settings
-from panel.preferences.actor import Actor
-from panel.sync.records import put_record
-from panel.sync.tokens import list_tokens, revoke_token
-from panel.web import api, bearer
+from panel.models.base import Settings
+from panel.sync.store.records import put_record
+from panel.web.api import bearer
+from panel.web.api import records as api
 from tests.api.conftest import Application
 
 

@@ -10,13 +10,13 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from panel.models import PRIMARY_SYNC_ID
+from panel.models.base import PRIMARY_SYNC_ID
 from panel.preferences.shared_password import wire_password
-from panel.sync.batches import Item
-from panel.sync.conversation import exchange
-from panel.sync.credentials import Pair
-from panel.sync.messages import POINT_BYTES, About, Answer, Mode, Request
-from panel.sync.transport import HttpTransport, Target
+from panel.sync.primary.authentication import Pair
+from panel.sync.protocol.batch_codec import Item
+from panel.sync.protocol.messages import POINT_BYTES, About, Answer, Mode, Request
+from panel.sync.transport.exchange_client import exchange
+from panel.sync.transport.http import HttpTransport, Target
 from tests.bench.exchange import new_process
 from tests.bench.rate import resident_mebibytes
 from tests.bench.stock import stock_records

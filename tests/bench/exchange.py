@@ -7,12 +7,12 @@ from pathlib import Path
 
 from sqlalchemy import select, update
 
-from panel.keys import Vault
 from panel.migrate import upgrade
-from panel.models import Server, Settings
+from panel.models.base import Server, Settings
+from panel.models.sync import Run
 from panel.preferences.parameters import Parameters, save_parameters
 from panel.preferences.servers import ServerFields, edit_server
-from panel.sync.models import Run
+from panel.security.vault import Vault
 from tests.bench.line import CLINIC, HEADER_BYTES, OPEN, SEGMENT_BYTES, Line
 from tests.bench.rate import resident_mebibytes
 from tests.bench.stock import BATCH, bytes_of_whole, stock_records

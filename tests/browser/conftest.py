@@ -24,7 +24,7 @@ from playwright.sync_api import (
 
 from panel import clock
 from panel.config import Config
-from panel.preferences import passwords
+from panel.security import hashes
 from tests.browser import chromium
 from tests.browser.serving import MovableClock, Panel
 from tests.real.conftest import new_site as new_site
@@ -177,7 +177,7 @@ def empty_panel(
     monkeypatch.setattr(clock, "now", movable)
     # How long a hash takes is not what these tests are about.
     quick = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-    monkeypatch.setattr(passwords, "_hasher", quick)
+    monkeypatch.setattr(hashes, "_hasher", quick)
     panel = Panel(config, movable)
     panel.start()
     yield panel

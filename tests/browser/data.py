@@ -3,8 +3,8 @@
 from datetime import timedelta
 
 from panel import clock
-from panel.models import Server
-from panel.sync.models import Applicant, Link, Loop, Peer, Run, SetAside
+from panel.models.base import Server
+from panel.models.sync import Applicant, Link, Loop, Peer, Run, SetAside
 from tests.browser.serving import Panel
 
 PLACES = (

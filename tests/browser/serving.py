@@ -10,18 +10,20 @@ from flask import Flask
 from jinja2.bccache import Bucket, BytecodeCache
 from waitress import create_server, wasyncore
 
-from panel.app import create_app
+from panel.accounts import authorisation_code, people
+from panel.accounts.people import Permission
+from panel.activity import log
+from panel.activity.actor import Actor
 from panel.config import Config
 from panel.db import Database, make_engine
-from panel.keys import Vault
-from panel.models import Activity, Server, Settings
-from panel.preferences import activity, people, servers, unlock
-from panel.preferences.actor import Actor
+from panel.models.base import Activity, Server, Settings
+from panel.preferences import servers
 from panel.preferences.interval import set_interval
 from panel.preferences.parameters import Parameters, save_parameters
-from panel.preferences.people import Permission
 from panel.preferences.servers import ServerFields
-from panel.web.services import services_of
+from panel.security.vault import Vault
+from panel.web.app import create_app
+from panel.web.base.context import services_of
 from tests.processes import CODE, PASSWORD, USER
 
 OTHER, VIEWER = "bola", "vito"
@@ -157,7 +159,7 @@ class Panel:
         with self.database.writing() as session:
             person = people.find_person(session, name)
             assert person is not None
-            unlock.lock_now(session, OPERATOR, person.id)
+            authorisation_code.lock_now(session, OPERATOR, person.id)
 
     # --- what is there afterwards -----------------------------------------------------------------
 
@@ -174,7 +176,7 @@ class Panel:
     def happened(self, what: str = "") -> list[Activity]:
         """Return rows of Activity, the newest first."""
         with self.database.reading() as session:
-            return activity.search(session, what=what, limit=200)
+            return log.search(session, what=what, limit=200)
 
 
 def _listen(port: int) -> socket.socket:

@@ -8,8 +8,8 @@ import pytest
 from playwright.sync_api import Page, expect
 from sqlalchemy import select
 
-from panel.sync.models import Run
-from panel.sync.streams import count_waiting
+from panel.models.sync import Run
+from panel.sync.store.change_feed import count_waiting
 from tests.bench.line import OPEN, Shape
 from tests.browser.conftest import NewPage
 from tests.browser.steps import begin, row, save, sign_in

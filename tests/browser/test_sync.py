@@ -5,7 +5,7 @@ from datetime import timedelta
 from playwright.sync_api import Page, expect
 
 from panel import clock
-from panel.sync.models import Loop, Run, SetAside
+from panel.models.sync import Loop, Run, SetAside
 from tests.browser.serving import Panel
 from tests.browser.steps import sign_in
 from tests.processes import CODE

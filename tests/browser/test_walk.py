@@ -2,10 +2,10 @@
 
 from playwright.sync_api import Page, expect
 
-from panel.models import Settings
-from panel.preferences.activity import What
+from panel.activity.log import What
+from panel.models.base import Settings
 from panel.preferences.parameters import wire_password
-from panel.preferences.passwords import verify_secret
+from panel.security.hashes import verify_secret
 from tests.browser.serving import Panel
 from tests.browser.steps import (
     add_server,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from panel.keys import read_or_make_key
+from panel.security.vault import read_or_make_key
 from tests.cli.shell import Shell
 from tests.conftest import NewDatabase
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from click.testing import CliRunner, Result
 
+from panel.activity import log
 from panel.cli import commands
 from panel.db import Database, make_engine
-from panel.models import Activity
-from panel.preferences import activity
+from panel.models.base import Activity
 
 PASSWORD, CODE = "palm tree letters", "coral-reef-7421"
 
@@ -51,4 +51,4 @@ class Shell:
     def activity(self) -> list[Activity]:
         """Return what was recorded, newest first."""
         with self.database.reading() as session:
-            return activity.search(session)
+            return log.search(session)

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
+from panel.accounts.authorisation_code import try_code
+from panel.accounts.people import check_sign_in, find_person
+from panel.activity.actor import Actor
 from panel.errors import Refusal
-from panel.preferences.actor import Actor
-from panel.preferences.people import check_sign_in, find_person
-from panel.preferences.unlock import try_code
 from tests.cli.conftest import SYSTEM_USER
 from tests.cli.shell import CODE, PASSWORD, Shell
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from panel.preferences.actor import Actor
+from panel.activity.actor import Actor
 from panel.preferences.servers import ServerFields, add_server
 from tests.cli.shell import Shell
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from panel.keys import Vault
-from panel.models import Settings
+from panel.models.base import Settings
 from panel.preferences.parameters import read_password
+from panel.security.vault import Vault
 from tests.cli.conftest import SYSTEM_USER
 from tests.cli.shell import Shell
 

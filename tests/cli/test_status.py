@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import select
 
 from panel import clock
-from panel.models import Server
-from panel.sync.models import Link, Loop, Run
+from panel.models.base import Server
+from panel.models.sync import Link, Loop, Run
 from tests.cli.shell import Shell
 
 LATE, NEEDS_SOMEBODY = 3, 4

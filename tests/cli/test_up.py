@@ -10,7 +10,7 @@ from re import search
 
 import pytest
 
-from panel.places import MANIFEST
+from panel.paths import MANIFEST
 from tests.processes import CODE, PASSWORD, PanelProcess
 
 

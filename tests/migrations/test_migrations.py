@@ -13,12 +13,11 @@ from sqlalchemy import CheckConstraint, Connection, Engine, func, inspect, selec
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-import panel.sync.models  # noqa: F401 - so that Base knows all tables
 from panel.db import make_engine
 from panel.errors import Refusal
 from panel.migrate import newest_revision, present_revision, upgrade, upgrade_if_needed
-from panel.models import Base
-from panel.places import MIGRATIONS
+from panel.models.base import Base
+from panel.paths import MIGRATIONS
 from tests.migrations.rows import Kept, read_row, reflect, write_row
 
 REVISIONS = sorted(path.name[:4] for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))

@@ -10,7 +10,7 @@ from typing import Any
 import brotli
 import pytest
 
-from panel.places import BUILT, MANIFEST
+from panel.paths import BUILT, MANIFEST
 
 SMALLEST_LINE = 24_000  # bytes that page, style and script may take together on a cold visit
 

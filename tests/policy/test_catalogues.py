@@ -10,8 +10,8 @@ import pytest
 from babel.messages.catalog import Catalog, Message
 from babel.messages.pofile import read_po
 
-from panel.places import TRANSLATIONS
-from panel.web.language import LANGUAGES
+from panel.paths import TRANSLATIONS
+from panel.web.base.language import LANGUAGES
 
 ROOT = Path(__file__).resolve().parents[2]
 TRANSLATED = sorted(set(LANGUAGES) - {"en"})

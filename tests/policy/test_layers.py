@@ -13,7 +13,7 @@ WEB_PACKAGES |= {"jinja2", "whitenoise", "wtforms"}
 
 def is_web(path: Path) -> bool:
     name = path.relative_to(ROOT).as_posix()
-    return name.startswith("panel/web/") or name == "panel/app.py"
+    return name.startswith("panel/web/")
 
 
 def is_command(path: Path) -> bool:
@@ -56,7 +56,7 @@ def test_only_the_web_layer_imports_flask_and_its_kin(path: Path) -> None:
 
 @pytest.mark.parametrize("path", BELOW_THE_COMMAND, ids=name_of)
 def test_the_core_does_not_know_the_web_layer(path: Path) -> None:
-    known = [name for name in imported(path) if f"{name}.".startswith(("panel.web.", "panel.app."))]
+    known = [name for name in imported(path) if f"{name}.".startswith("panel.web.")]
     assert known == []
 
 

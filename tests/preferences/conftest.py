@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Engine
 
+from panel.activity.actor import Actor
 from panel.db import Database
-from panel.keys import Vault
-from panel.preferences.actor import Actor
+from panel.security.vault import Vault
 
 
 class MovedClock:

@@ -8,15 +8,15 @@ from typing import TypeVar
 import pytest
 from sqlalchemy.orm import Session
 
+from panel.activity.actor import Actor
+from panel.activity.log import What, search
 from panel.db import Database
 from panel.errors import Refusal
-from panel.keys import Vault
-from panel.models import Server, Settings
-from panel.preferences import passwords
-from panel.preferences.activity import What, search
-from panel.preferences.actor import Actor
+from panel.models.base import Server, Settings
 from panel.preferences.parameters import Parameters, save_parameters
 from panel.preferences.servers import ServerFields, add_server
+from panel.security import hashes
+from panel.security.vault import Vault
 
 T = TypeVar("T")
 
@@ -87,14 +87,14 @@ def at_once(*acts: Callable[[], T]) -> tuple[list[T], list[Refusal]]:
 
 def meanwhile(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
     """Let something happen once, while the next password or code is compared."""
-    verify, once = passwords.verify_secret, [happens]
+    verify, once = hashes.verify_secret, [happens]
 
     def compare(secret_hash: str, secret: str) -> bool:
         if once:
             once.pop()()
         return verify(secret_hash, secret)
 
-    monkeypatch.setattr("panel.preferences.passwords.verify_secret", compare)
+    monkeypatch.setattr("panel.security.hashes.verify_secret", compare)
 
 
 def happened(database: Database, what: What) -> int:

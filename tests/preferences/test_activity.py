@@ -5,10 +5,10 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import String
 
+from panel.activity.actor import Actor
+from panel.activity.log import What, changes_since, describe, record, search
 from panel.db import Database
-from panel.models import Activity
-from panel.preferences.activity import What, changes_since, describe, record, search
-from panel.preferences.actor import Actor
+from panel.models.base import Activity
 from tests.preferences.conftest import MovedClock
 
 

@@ -2,13 +2,13 @@
 
 import pytest
 
+from panel.activity.actor import Actor
+from panel.activity.log import What, search
 from panel.db import Database
 from panel.errors import Conflict, Invalid
-from panel.keys import Vault
-from panel.models import Settings
-from panel.preferences.activity import What, search
-from panel.preferences.actor import Actor
+from panel.models.base import Settings
 from panel.preferences.interval import set_interval
+from panel.security.vault import Vault
 from tests.preferences.steps import (
     SATELLITE,
     at_once,

@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import Engine, event, text
 
 from panel.db import Database
-from panel.keys import Vault
-from panel.models import Server
+from panel.models.base import Server
 from panel.preferences.servers import PAGE_SIZE, Listing, ServerFields, list_servers, remove_servers
+from panel.security.vault import Vault
 from tests.preferences.conftest import MovedClock
 from tests.preferences.steps import PRIMARY, SETTER_UP, add, become
 

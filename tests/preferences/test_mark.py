@@ -7,13 +7,8 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from panel import clock
-from panel.db import Database
-from panel.keys import Vault
-from panel.models import Person
-from panel.preferences.actor import Actor
-from panel.preferences.interval import set_interval
-from panel.preferences.mark import data_mark
-from panel.preferences.people import (
+from panel.accounts.authorisation_code import lock_now, set_code
+from panel.accounts.people import (
     Permission,
     add_person,
     choose_language,
@@ -23,9 +18,14 @@ from panel.preferences.people import (
     set_permissions,
     set_up,
 )
+from panel.activity.actor import Actor
+from panel.db import Database
+from panel.models.base import Person
+from panel.models.sync import Applicant, Link, Peer, Run, SetAside
+from panel.preferences.interval import set_interval
 from panel.preferences.servers import ServerFields, add_server
-from panel.preferences.unlock import lock_now, set_code
-from panel.sync.models import Applicant, Link, Peer, Run, SetAside
+from panel.security.vault import Vault
+from panel.web.page.mark import data_mark
 from tests.preferences.steps import PRIMARY, become
 
 WHO = Actor("Asha", "192.0.2.7", "web")

@@ -6,15 +6,15 @@ from datetime import datetime
 
 import pytest
 
+from panel.activity.actor import Actor
+from panel.activity.log import SECRET, What, search
 from panel.db import Database
 from panel.errors import Conflict, Invalid, NeedsConfirmation
-from panel.keys import Vault
-from panel.models import Settings
-from panel.preferences.activity import SECRET, What, search
-from panel.preferences.actor import Actor
+from panel.models.base import Settings
+from panel.models.sync import Record, Run
 from panel.preferences.parameters import Parameters, clear_url, save_parameters
 from panel.preferences.servers import remove_servers
-from panel.sync.models import Record, Run
+from panel.security.vault import Vault
 from tests.preferences.conftest import MovedClock
 from tests.preferences.steps import (
     KADAVU,

@@ -2,12 +2,8 @@
 
 import pytest
 
-from panel.db import Database
-from panel.errors import Conflict, Invalid, NotFound, Refusal
-from panel.models import Person
-from panel.preferences.activity import SECRET, What, search
-from panel.preferences.actor import Actor
-from panel.preferences.people import (
+from panel.accounts.authorisation_code import try_code
+from panel.accounts.people import (
     Permission,
     add_person,
     check_sign_in,
@@ -21,7 +17,11 @@ from panel.preferences.people import (
     set_permissions,
     set_up,
 )
-from panel.preferences.unlock import try_code
+from panel.activity.actor import Actor
+from panel.activity.log import SECRET, What, search
+from panel.db import Database
+from panel.errors import Conflict, Invalid, NotFound, Refusal
+from panel.models.base import Person
 from tests.preferences.steps import at_once, doing, happened
 
 ALL = frozenset(Permission)

@@ -1,11 +1,11 @@
 """Secrets follow the newest key, so that an older one can be forgotten."""
 
 from panel.db import Database
-from panel.keys import Vault
-from panel.models import Settings
-from panel.preferences.resealing import reseal
+from panel.models.base import Settings
+from panel.models.sync import Link
+from panel.preferences.key_rotation import reseal
 from panel.preferences.shared_password import read_password
-from panel.sync.models import Link
+from panel.security.vault import Vault
 from tests.preferences.steps import SATELLITE, become
 
 OLD, NEW = "an old key of thirty-two letters", "a newer key of thirty-two letters"

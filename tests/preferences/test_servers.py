@@ -4,14 +4,12 @@ from dataclasses import replace
 
 import pytest
 
+from panel.activity.actor import Actor
+from panel.activity.log import SECRET, What, search
 from panel.db import Database
 from panel.errors import Conflict, Invalid, NeedsConfirmation, NotFound
-from panel.keys import Vault
-from panel.models import Server, Settings
-from panel.preferences.activity import SECRET, What, search
-from panel.preferences.actor import Actor
+from panel.models.base import Server, Settings
 from panel.preferences.parameters import clear_url, wire_password
-from panel.preferences.passwords import verify_secret
 from panel.preferences.servers import (
     ServerFields,
     add_server,
@@ -23,6 +21,8 @@ from panel.preferences.servers import (
     remove_servers,
     restore_servers,
 )
+from panel.security.hashes import verify_secret
+from panel.security.vault import Vault
 from tests.preferences.steps import (
     KADAVU,
     LEVUKA,

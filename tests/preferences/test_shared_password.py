@@ -4,20 +4,20 @@ from dataclasses import replace
 
 import pytest
 
+from panel.activity.actor import Actor
+from panel.activity.log import SECRET, What, search
 from panel.db import Database
 from panel.errors import Conflict, Invalid
-from panel.keys import Unreadable, Vault
-from panel.models import Settings
-from panel.preferences.activity import SECRET, What, search
-from panel.preferences.actor import Actor
+from panel.models.base import Settings
+from panel.models.sync import Link
 from panel.preferences.parameters import (
     read_password,
     remove_password,
     save_parameters,
     wire_password,
 )
-from panel.preferences.passwords import verify_secret
-from panel.sync.models import Link
+from panel.security.hashes import verify_secret
+from panel.security.vault import Unreadable, Vault
 from tests.preferences.steps import PRIMARY, SATELLITE, become, happened
 
 

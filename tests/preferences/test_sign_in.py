@@ -2,13 +2,14 @@
 
 import pytest
 
+from panel.accounts.people import add_person, check_sign_in, disable, set_password, set_up
+from panel.activity import log
+from panel.activity.actor import Actor
+from panel.activity.log import What, search
 from panel.db import Database, make_engine
 from panel.errors import Invalid, Throttled
-from panel.models import Person
-from panel.preferences import activity, passwords
-from panel.preferences.activity import What, search
-from panel.preferences.actor import Actor
-from panel.preferences.people import add_person, check_sign_in, disable, set_password, set_up
+from panel.models.base import Person
+from panel.security import hashes
 from tests.preferences.conftest import MovedClock
 from tests.preferences.steps import SETTER_UP, at_once, happened, meanwhile
 
@@ -63,14 +64,14 @@ def test_an_unknown_name_takes_the_same_work(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checked: list[list[str]] = []
-    verify = passwords.verify_secret
+    verify = hashes.verify_secret
 
     def counted(secret_hash: str, secret: str) -> bool:
         # "$argon2id$v=19$m=19456,t=2,p=1$…": the same cost, whoever's hash it is.
         checked.append(secret_hash.split("$")[1:4])
         return verify(secret_hash, secret)
 
-    monkeypatch.setattr("panel.preferences.passwords.verify_secret", counted)
+    monkeypatch.setattr("panel.security.hashes.verify_secret", counted)
     wrong(database, "Asha", HERE)
     wrong(database, "Nobody", HERE)
     assert len(checked) == 2
@@ -108,7 +109,7 @@ def test_wrong_codes_and_wrong_passwords_are_counted_apart(
 ) -> None:
     wrong(database, "Asha", HERE, 4)
     with database.writing() as session:
-        activity.record(session, Actor("Asha", HERE, "web", person.id), What.WRONG_CODE)
+        log.record(session, Actor("Asha", HERE, "web", person.id), What.WRONG_CODE)
     check_sign_in(database, "Asha", PASSWORD, HERE)
 
 

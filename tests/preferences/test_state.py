@@ -8,17 +8,11 @@ import pytest
 from sqlalchemy import event
 
 from panel.db import Database, make_engine
-from panel.keys import Vault
-from panel.models import Server, Settings
+from panel.models.base import Server, Settings
+from panel.models.sync import Link, Loop, Record, Run
 from panel.preferences.servers import ServerFields
-from panel.preferences.state import (
-    State,
-    culprits,
-    read_state,
-    recent_runs,
-    server_severity,
-)
-from panel.sync.models import Link, Loop, Record, Run
+from panel.security.vault import Vault
+from panel.status.state import State, culprits, read_state, recent_runs, server_severity
 from tests.preferences.conftest import MovedClock
 from tests.preferences.steps import (
     KADAVU,

@@ -4,20 +4,20 @@ from typing import Any
 
 import pytest
 
+from panel.activity import log
+from panel.activity.actor import Actor
 from panel.db import Database, make_engine
 from panel.errors import Invalid, NeedsConfirmation, Refusal
-from panel.keys import Vault
-from panel.models import Server, Settings
-from panel.preferences import activity
-from panel.preferences.actor import Actor
+from panel.models.base import Server, Settings
 from panel.preferences.interval import set_interval
 from panel.preferences.parameters import Parameters, read_password, save_parameters
-from panel.preferences.passwords import verify_secret
 from panel.preferences.servers import ServerFields, add_server, list_servers
 from panel.preferences.shared_password import wire_password
-from panel.preferences.site_file import read_site
-from panel.preferences.take_over import apply_import
-from panel.preferences.transfer import export_site, plan_import
+from panel.security.hashes import verify_secret
+from panel.security.vault import Vault
+from panel.site_file.document import read_site
+from panel.site_file.export import export_site, plan_import
+from panel.site_file.import_ import apply_import
 from tests.conftest import NewDatabase
 
 PASSPHRASE = "a passphrase of the tests"
@@ -118,7 +118,7 @@ def test_an_import_of_the_same_changes_nothing(
     document = export(primary, vault, asha, PASSPHRASE)
     take_over(primary, vault, asha, document)
     with primary.reading() as session:
-        newest, before = activity.search(session, limit=2)
+        newest, before = log.search(session, limit=2)
     assert (newest.what, before.what) == ("imported", "exported_secrets")
 
 

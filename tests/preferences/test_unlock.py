@@ -5,13 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from panel.db import Database, make_engine
-from panel.errors import Invalid, NotPermitted, Throttled
-from panel.models import Activity, AuthorisationCode, Person
-from panel.preferences.activity import What, search
-from panel.preferences.actor import Actor
-from panel.preferences.people import Permission, add_person, disable, set_permissions
-from panel.preferences.unlock import (
+from panel.accounts.authorisation_code import (
     Unlock,
     generate_code,
     is_open,
@@ -19,6 +13,12 @@ from panel.preferences.unlock import (
     set_code,
     try_code,
 )
+from panel.accounts.people import Permission, add_person, disable, set_permissions
+from panel.activity.actor import Actor
+from panel.activity.log import What, search
+from panel.db import Database, make_engine
+from panel.errors import Invalid, NotPermitted, Throttled
+from panel.models.base import Activity, AuthorisationCode, Person
 from tests.preferences.conftest import MovedClock
 from tests.preferences.steps import SETTER_UP, at_once, happened, meanwhile
 

@@ -10,16 +10,16 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from panel.accounts import people
+from panel.accounts.tokens import add_token
+from panel.activity.actor import Actor
 from panel.db import Database, make_engine
-from panel.keys import Vault
-from panel.models import PRIMARY_SYNC_ID
-from panel.preferences import people
-from panel.preferences.actor import Actor
+from panel.models.base import PRIMARY_SYNC_ID
+from panel.models.sync import Inbox, Loop, Record, Run, SetAside
+from panel.operations.sync_requests import ask_to_initialise, ask_to_sync
 from panel.preferences.parameters import Parameters, save_parameters
 from panel.preferences.servers import ServerFields, add_server
-from panel.sync.asking import ask_to_initialise, ask_to_sync
-from panel.sync.models import Inbox, Loop, Record, Run, SetAside
-from panel.sync.tokens import add_token
+from panel.security.vault import Vault
 from tests.processes import CODE, PASSWORD, USER, PanelProcess
 from tests.real.api import Api
 

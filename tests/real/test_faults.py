@@ -64,7 +64,7 @@ def clinic(
         new_sqlite(True),
         primary=primary,
         url=f"http://127.0.0.1:{line.port}/",
-        constants={"panel.sync.transport.SILENCE_SECONDS": silence_seconds},
+        constants={"panel.sync.transport.http.SILENCE_SECONDS": silence_seconds},
     )
     clinic = Clinic(primary, satellite, line, Screen(satellite.process.url))
     assert satellite.sync().result == "well"

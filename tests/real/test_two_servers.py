@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from panel.sync.models import Inbox, SetAside
+from panel.models.sync import Inbox, SetAside
 from tests.conftest import NewDatabase
 from tests.real.api import Api, Line
 from tests.real.conftest import NewSite

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from panel.sync.models import Inbox, SetAside
+from panel.models.sync import Inbox, SetAside
 from tests.real.site import Row, Site
 from tests.soak.people import Author, Key, Reader
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from panel.sync import batches
-from panel.sync.batches import Item, pack, unpack
-from panel.sync.fields import BadMessage
+from panel.sync.protocol import batch_codec
+from panel.sync.protocol.batch_codec import Item, pack, unpack
+from panel.sync.protocol.json_reader import BadMessage
 
 UUID = "01890a5d-ac96-774b-bcce-b302099a8057"
 NO_ADDRESSEES: tuple[Any, ...] = (0, "", False, [], {})
@@ -108,7 +108,7 @@ def test_a_broken_batch_is_refused(broken: Any) -> None:
 
 
 def test_a_small_batch_cannot_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batches, "LARGEST_DATA", 100_000)
+    monkeypatch.setattr(batch_codec, "LARGEST_DATA", 100_000)
     packed = json.loads(json.dumps(pack([item(1, {"a": "x" * 1_000})])))
     packed["order"] = [[0, 500]]
     packed["shapes"][0][1] = ["a"]

@@ -9,9 +9,9 @@ from sqlalchemy import Engine
 
 from panel.db import Database
 from panel.errors import Invalid
-from panel.sync import bulk
-from panel.sync.bulk import LineRefused, as_write, export_records, put_lines, write_lines
-from panel.sync.records import get_record, put_record
+from panel.sync.store import jsonl
+from panel.sync.store.jsonl import LineRefused, as_write, export_records, put_lines, write_lines
+from panel.sync.store.records import get_record, put_record
 
 OWN = 7
 
@@ -50,7 +50,7 @@ def test_what_was_exported_can_be_put(database: Database) -> None:
 def test_more_lines_than_a_batch_all_arrive(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulk, "BATCH_LINES", 3)
+    monkeypatch.setattr(jsonl, "BATCH_LINES", 3)
     told: list[int] = []
     file = file_of(*(item(number) for number in range(8)))
     assert put_lines(database, OWN, file, told.append) == (8, 8)
@@ -99,7 +99,7 @@ def test_a_bad_line_is_named_and_its_batch_is_not_put(database: Database, bad: b
 def test_a_line_without_an_end_does_not_fill_the_memory(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulk, "LONGEST_LINE_BYTES", 100)
+    monkeypatch.setattr(jsonl, "LONGEST_LINE_BYTES", 100)
     with pytest.raises(LineRefused, match=r"Line 1: .*longer"):
         put(database, io.BytesIO(b'{"table": "item", "id": "1", "data": {"x": "' + b"x" * 1000))
 
@@ -107,7 +107,7 @@ def test_a_line_without_an_end_does_not_fill_the_memory(
 def test_a_record_of_another_server_refuses_its_batch_only(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulk, "BATCH_LINES", 2)
+    monkeypatch.setattr(jsonl, "BATCH_LINES", 2)
     with database.writing() as session:
         put_record(session, 1, "item", "0004", {"quantity": 0})
     with pytest.raises(LineRefused, match=r"Lines? 3-4: .*0004"):

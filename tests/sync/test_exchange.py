@@ -11,21 +11,23 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
 
 from panel import clock
-from panel.models import Server, Settings
-from panel.preferences.activity import search
-from panel.preferences.actor import Actor
+from panel.activity.actor import Actor
+from panel.activity.log import search
+from panel.models.base import Server, Settings
+from panel.models.sync import Clock, Link, Loop, Peer, SetAside
+from panel.operations.applicants import add_applicant, list_applicants
 from panel.preferences.servers import clear_hardware, remove_servers
 from panel.preferences.shared_password import wire_password
-from panel.sync import asides, callers, initialise, reports
-from panel.sync.applicants import add_applicant, list_applicants
-from panel.sync.conversation import basic, read_error
-from panel.sync.counting import lock_clock
-from panel.sync.credentials import Pair
-from panel.sync.messages import About, Mode, Request
-from panel.sync.models import Clock, Link, Loop, Peer, SetAside
-from panel.sync.refusals import PASSING, SyncRefusal
-from panel.sync.transport import Response
-from panel.sync.wire import write_body
+from panel.sync.primary import admission, run_log
+from panel.sync.primary.authentication import Pair
+from panel.sync.protocol.body_codec import write_body
+from panel.sync.protocol.error_codes import PASSING, SyncRefusal
+from panel.sync.protocol.messages import About, Mode, Request
+from panel.sync.satellite import initialise
+from panel.sync.store import quarantine
+from panel.sync.store.sequence import lock_clock
+from panel.sync.transport.exchange_client import basic, read_error
+from panel.sync.transport.http import Response
 from tests.conftest import NewDatabase
 from tests.sync.together import (
     PASSWORD,
@@ -263,10 +265,10 @@ def test_a_record_set_aside_fits_once_its_key_is_free(
     assert kadavu.sync().set_aside == 1
     (aside,) = primary.asides()
     with primary.database.writing() as session:
-        assert asides.try_again(session, ASHA, aside.id) is asides.Tried.REFUSED
+        assert quarantine.try_again(session, ASHA, aside.id) is quarantine.Tried.REFUSED
     _forget(primary, "taken")
     with primary.database.writing() as session:
-        assert asides.try_again(session, ASHA, aside.id) is asides.Tried.TAKEN
+        assert quarantine.try_again(session, ASHA, aside.id) is quarantine.Tried.TAKEN
     assert primary.get("taken") == {"whose": "kadavu's"}
     assert primary.asides() == []
 
@@ -279,13 +281,13 @@ def test_one_of_our_own_is_sent_again_and_its_note_goes_once_the_primary_took_it
     kadavu.sync()
     (own,) = [one for one in kadavu.asides() if one.source == 7]
     with kadavu.database.writing() as session:
-        assert asides.try_again(session, ASHA, own.id) is asides.Tried.QUEUED
+        assert quarantine.try_again(session, ASHA, own.id) is quarantine.Tried.QUEUED
     assert own.id in [one.id for one in kadavu.asides()]
     assert kadavu.sync().pushed == 1
     assert own.id in [one.id for one in kadavu.asides()]
     _forget(primary, "taken")
     with kadavu.database.writing() as session:
-        asides.try_again(session, ASHA, own.id)
+        quarantine.try_again(session, ASHA, own.id)
     kadavu.sync()
     assert primary.get("taken") == {"whose": "kadavu's"}
     assert own.id not in [one.id for one in kadavu.asides()]
@@ -301,12 +303,12 @@ def test_a_person_who_tries_again_waits_for_a_run_and_holds_up_none(
         pytest.skip("has one writer at a time")
     (aside,) = primary.asides()
     with primary.database.writing() as session:
-        asides.leave_out(session, ASHA, aside.id)
+        quarantine.leave_out(session, ASHA, aside.id)
     with primary.database.writing() as run, primary.database.writing() as person:
         lock_clock(run)
         person.execute(text("SET LOCAL lock_timeout = 50"))
         with pytest.raises(OperationalError):
-            asides.try_again(person, ASHA, aside.id)
+            quarantine.try_again(person, ASHA, aside.id)
         # What the run does next: the person has nothing locked that it would wait for.
         run.get_one(SetAside, aside.id, with_for_update={"nowait": True})
         person.rollback()
@@ -319,7 +321,7 @@ def test_what_is_tried_again_is_bounded_in_bytes(
         primary.put(f"taken{n}", {})
         kadavu.put(f"taken{n}", {"long": "x" * 1_000})
     kadavu.sync()
-    monkeypatch.setattr(asides, "LARGEST_BATCH_BYTES", 2_500)
+    monkeypatch.setattr(quarantine, "LARGEST_BATCH_BYTES", 2_500)
     kadavu.sync()
     assert sorted(aside.tries for aside in primary.asides()) == [1, 1, 2, 2]
 
@@ -332,7 +334,7 @@ def test_a_new_version_takes_the_place_of_the_one_set_aside_and_left_out_stays_s
     kadavu.sync()
     (aside,) = primary.asides()
     with primary.database.writing() as session:
-        asides.leave_out(session, ASHA, aside.id)
+        quarantine.leave_out(session, ASHA, aside.id)
     kadavu.put("taken", {"n": 2})
     kadavu.sync()
     (aside,) = primary.asides()
@@ -342,7 +344,7 @@ def test_a_new_version_takes_the_place_of_the_one_set_aside_and_left_out_stays_s
 def _forget(server: Installation, record_id: str) -> None:
     from sqlalchemy import delete
 
-    from panel.sync.models import Record
+    from panel.models.sync import Record
 
     with server.database.writing() as session:
         session.execute(delete(Record).where(Record.record_id == record_id))
@@ -483,7 +485,7 @@ def test_nothing_is_read_of_whoever_does_not_prove_who_they_are(
 
 
 @pytest.mark.parametrize("error", [OperationalError("BEGIN", {}, Exception()), NoConnection()])
-@pytest.mark.parametrize(("module", "name"), [(callers, "admit"), (reports, "find_peer")])
+@pytest.mark.parametrize(("module", "name"), [(admission, "admit"), (run_log, "find_peer")])
 def test_a_busy_database_is_asked_again_and_nothing_stops(
     primary: PrimarySide,
     kadavu: SatelliteSide,
@@ -495,7 +497,7 @@ def test_a_busy_database_is_asked_again_and_nothing_stops(
     def busy(*_: Any) -> None:
         raise error
 
-    if module is reports:
+    if module is run_log:
         # Refused, and the note of it is what finds the database busy.
         with primary.database.writing() as session:
             session.get_one(Server, 1).store = "KDV-10"
@@ -701,11 +703,11 @@ def test_a_stranger_who_calls_again_and_again_fills_no_table(
 def test_who_waits_to_be_added_is_bounded(
     primary: PrimarySide, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(callers, "MOST_APPLICANTS", 3)
+    monkeypatch.setattr(admission, "MOST_APPLICANTS", 3)
     for sync_id in range(20, 26):
         about = About(sync_id, f"Clinic {sync_id}", "S", "machine", "1", PRIMARY_NAME, "")
         with primary.database.writing() as session:
-            callers.Stranger(about, "192.0.2.7").note(session)
+            admission.Stranger(about, "192.0.2.7").note(session)
     with primary.database.reading() as session:
         assert [one.sync_id for one in list_applicants(session)] == [23, 24, 25]
 
@@ -715,11 +717,11 @@ def test_a_machine_cleared_while_it_calls_is_not_bound_again(
 ) -> None:
     kadavu.sync()
     row = primary.row(7)
-    caller = callers.Caller(row.id, kadavu_about(), by_password=False)
+    caller = admission.Caller(row.id, kadavu_about(), by_password=False)
     with primary.database.writing() as session:
         clear_hardware(session, ASHA, row.id, row.version)
     with primary.database.writing() as session, pytest.raises(SyncRefusal, match="token_ended"):
-        callers.admit(session, caller, ASHA)
+        admission.admit(session, caller, ASHA)
     assert primary.row(7).hardware_id is None
 
 

@@ -8,9 +8,9 @@ from sqlalchemy import update
 
 from panel.db import Database, make_engine
 from panel.errors import Invalid
-from panel.sync import following, records, streams
-from panel.sync.models import Clock
-from panel.sync.writes import Write
+from panel.models.sync import Clock
+from panel.sync.store import app_cursor, change_feed, records
+from panel.sync.store.write_checks import Write
 
 OWN = 7
 
@@ -26,7 +26,7 @@ def put(database: Database, *record_ids: str) -> None:
 
 def follow(database: Database, since: str = "", limit: int = 500) -> tuple[list[str], str, bool]:
     with database.reading() as session:
-        page = following.changes(session, since, limit)
+        page = app_cursor.changes(session, since, limit)
         return [record.record_id for record in page.records], page.cursor, page.more
 
 
@@ -57,7 +57,7 @@ def test_a_cursor_of_another_past_ends(database: Database) -> None:
     _, cursor, _ = follow(database)
     with database.writing() as session:
         session.execute(update(Clock).values(mark="another"))
-    with pytest.raises(following.CursorEnded):
+    with pytest.raises(app_cursor.CursorEnded):
         follow(database, cursor)
 
 
@@ -68,7 +68,7 @@ def test_a_cursor_from_before_what_was_purged_ends_but_a_first_reading_goes_on(
     _, old, _ = follow(database, "", 1)
     with database.writing() as session:
         session.execute(update(Clock).values(purged_seq=3))
-    with pytest.raises(following.CursorEnded):
+    with pytest.raises(app_cursor.CursorEnded):
         follow(database, old)
     _, cursor, _ = follow(database, "", 1)
     assert follow(database, cursor)[0] == ["b", "c", "d"]
@@ -76,7 +76,7 @@ def test_a_cursor_from_before_what_was_purged_ends_but_a_first_reading_goes_on(
 
 def test_a_page_is_cut_by_bytes_too(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     put(database, "a", "b", "c")
-    monkeypatch.setattr(streams, "LARGEST_BATCH_BYTES", 25)
+    monkeypatch.setattr(change_feed, "LARGEST_BATCH_BYTES", 25)
     assert follow(database)[0] == ["a", "b"]
 
 

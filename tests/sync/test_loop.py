@@ -14,21 +14,21 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from panel import clock
-from panel.models import Settings
-from panel.preferences.actor import Actor
-from panel.preferences.state import read_state
-from panel.sync import lease as lease_module
+from panel.activity.actor import Actor
+from panel.models.base import Settings
+from panel.models.sync import Link, Loop, Run
+from panel.operations.sync_requests import ask_to_sync
+from panel.status.state import read_state
 from panel.sync import loop as loop_module
-from panel.sync import purge as purge_module
-from panel.sync.asking import ask_to_sync
-from panel.sync.lease import LEASE, Lease, LeaseLost
 from panel.sync.loop import SyncLoop, run_once
-from panel.sync.models import Link, Loop, Run
-from panel.sync.records import write_records
-from panel.sync.running import Progress
-from panel.sync.satellite import SatelliteRun
-from panel.sync.transport import LinkFault, Target
-from panel.sync.writes import Write
+from panel.sync.satellite import lease as lease_module
+from panel.sync.satellite.lease import LEASE, Lease, LeaseLost
+from panel.sync.satellite.progress import Progress
+from panel.sync.satellite.run import SatelliteRun
+from panel.sync.store import retention as purge_module
+from panel.sync.store.records import write_records
+from panel.sync.store.write_checks import Write
+from panel.sync.transport.http import LinkFault, Target
 from tests.conftest import NewDatabase
 from tests.sync.together import Line, PrimarySide, SatelliteSide, Tamper
 

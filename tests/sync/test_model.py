@@ -19,9 +19,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from panel.models import PRIMARY_SYNC_ID
-from panel.sync import initialise
-from panel.sync.primary import ReadContent
+from panel.models.base import PRIMARY_SYNC_ID
+from panel.sync.primary.exchange import ReadContent
+from panel.sync.satellite import initialise
 from tests.sync.together import CutBefore, LoseAnswer, PrimarySide, SatelliteSide, Tamper
 
 KADAVU, LEVUKA = 7, 8

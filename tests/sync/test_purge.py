@@ -7,11 +7,11 @@ from sqlalchemy import func, select
 
 from panel import clock
 from panel.db import Database
-from panel.models import Server
-from panel.sync import records
-from panel.sync.models import Applicant, Clock, Peer, Record, Run
-from panel.sync.purge import purge
-from panel.sync.writes import Write
+from panel.models.base import Server
+from panel.models.sync import Applicant, Clock, Peer, Record, Run
+from panel.sync.store import records
+from panel.sync.store.retention import purge
+from panel.sync.store.write_checks import Write
 
 PRIMARY, SATELLITE = 1, 7
 KEPT = timedelta(days=90)

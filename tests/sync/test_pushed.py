@@ -5,11 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 from sqlalchemy import select, text, update
 
 from panel.db import Database, make_engine
-from panel.sync.counting import lock_clock
-from panel.sync.models import Record
-from panel.sync.records import write_records
-from panel.sync.sending import note_pushed
-from panel.sync.writes import Write
+from panel.models.sync import Record
+from panel.sync.satellite.push import note_pushed
+from panel.sync.store.records import write_records
+from panel.sync.store.sequence import lock_clock
+from panel.sync.store.write_checks import Write
 from tests.conftest import NewDatabase
 from tests.real.site import wait_until
 

@@ -9,9 +9,9 @@ from sqlalchemy import insert
 from panel import clock
 from panel.db import Database
 from panel.errors import Invalid, NotFound
-from panel.sync import records
-from panel.sync.models import Record
-from panel.sync.writes import DEEPEST, LARGEST_RECORD_BYTES, Write
+from panel.models.sync import Record
+from panel.sync.store import records
+from panel.sync.store.write_checks import DEEPEST, LARGEST_RECORD_BYTES, Write
 
 KADAVU, LEVUKA = 7, 8
 

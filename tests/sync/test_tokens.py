@@ -7,11 +7,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from panel import clock
+from panel.accounts.tokens import add_token, find_token, list_tokens, revoke_token, use_is_news
+from panel.activity.actor import Actor
 from panel.errors import Invalid, NotFound
-from panel.models import Activity
-from panel.preferences.actor import Actor
-from panel.sync.models import Token
-from panel.sync.tokens import add_token, find_token, list_tokens, revoke_token, use_is_news
+from panel.models.base import Activity
+from panel.models.sync import Token
 
 SOMEBODY = Actor("asha")
 

@@ -10,10 +10,10 @@ from hashlib import sha256
 import pytest
 import trustme
 
-from panel.sync import transport
-from panel.sync.conversation import read_error
-from panel.sync.refusals import SyncRefusal
-from panel.sync.transport import HttpTransport, LinkFault, Response, Target
+from panel.sync.protocol.error_codes import SyncRefusal
+from panel.sync.transport import http
+from panel.sync.transport.exchange_client import read_error
+from panel.sync.transport.http import HttpTransport, LinkFault, Response, Target
 
 WELL = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 Talk = Callable[[socket.socket], None]
@@ -178,7 +178,7 @@ def test_a_name_that_is_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_silence_is_a_time_out_but_a_slow_answer_is_none(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(transport, "SILENCE_SECONDS", 0.5)
+    monkeypatch.setattr(http, "SILENCE_SECONDS", 0.5)
     finished = threading.Event()
 
     def drip(connection: socket.socket) -> None:
@@ -208,7 +208,7 @@ def _read_slowly(connection: socket.socket, seconds: float, most_bytes: int) -> 
 
 
 def test_a_slow_upload_is_no_fault_but_one_that_stops_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "SILENCE_SECONDS", 1.0)
+    monkeypatch.setattr(http, "SILENCE_SECONDS", 1.0)
     finished, upload = threading.Event(), bytes(1_000_000)
 
     def drip(connection: socket.socket) -> None:
@@ -249,7 +249,7 @@ def test_a_broken_line_is_cut_off() -> None:
 
 
 def test_an_answer_without_end_is_no_sync_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "LARGEST_BODY_BYTES", 100_000)
+    monkeypatch.setattr(http, "LARGEST_BODY_BYTES", 100_000)
     endless = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + b"x" * 200_000
     with _server(_answer(endless)) as port:
         assert _fault(Target(f"http://127.0.0.1:{port}")).code == "not_a_sync_server"

@@ -6,21 +6,21 @@ from typing import Any
 
 from sqlalchemy import select
 
+from panel.activity.actor import Actor
 from panel.db import Database, make_engine
-from panel.keys import Vault
-from panel.models import Server, Settings
-from panel.preferences.actor import Actor
+from panel.models.base import Server, Settings
+from panel.models.sync import Record, Run, SetAside
 from panel.preferences.interval import set_interval
 from panel.preferences.parameters import Parameters, save_parameters
 from panel.preferences.servers import ServerFields, add_server
-from panel.sync import records
-from panel.sync.meter import Meter
-from panel.sync.models import Record, Run, SetAside
-from panel.sync.primary import Primary
-from panel.sync.satellite import SatelliteRun
-from panel.sync.site import Site
-from panel.sync.transport import LinkFault, Response, Target
-from panel.sync.writes import Write
+from panel.security.vault import Vault
+from panel.sync.primary.exchange import Primary
+from panel.sync.satellite.run import SatelliteRun
+from panel.sync.satellite.sync_settings import Site
+from panel.sync.store import records
+from panel.sync.store.write_checks import Write
+from panel.sync.transport.http import LinkFault, Response, Target
+from panel.sync.transport.link_meter import Meter
 
 TECHNICIAN = Actor("asha")
 PASSWORD = "reef and palm"

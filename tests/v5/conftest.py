@@ -7,13 +7,13 @@ import pytest
 from flask import Flask
 from sqlalchemy import Engine
 
-from panel.app import create_app
+from panel.activity.actor import Actor
 from panel.config import Config
 from panel.db import Database
-from panel.keys import Vault
-from panel.preferences.actor import Actor
 from panel.preferences.parameters import Parameters, save_parameters
 from panel.preferences.servers import ServerFields, add_server
+from panel.security.vault import Vault
+from panel.web.app import create_app
 from tests.v5.remote_site import PASSWORD, SITE_ID, USER_NAME, RemoteSite
 
 SOMEBODY = Actor("asha")

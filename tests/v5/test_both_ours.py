@@ -8,17 +8,17 @@ from flask import Flask
 from sqlalchemy import select
 
 from panel.db import Database, make_engine
-from panel.keys import Vault
-from panel.models import PRIMARY_SYNC_ID, Settings
+from panel.models.base import PRIMARY_SYNC_ID, Settings
+from panel.models.sync import Record, Run
+from panel.operations.sync_requests import ask_to_initialise
 from panel.preferences.parameters import Parameters, save_parameters
 from panel.preferences.servers import ServerFields, add_server
-from panel.sync.asking import ask_to_initialise
-from panel.sync.meter import Meter
-from panel.sync.models import Record, Run
-from panel.sync.records import delete_record, put_record
-from panel.sync.satellite import SatelliteRun
-from panel.sync.site import Site
-from panel.sync.transport import LinkFault, Response, Target
+from panel.security.vault import Vault
+from panel.sync.satellite.run import SatelliteRun
+from panel.sync.satellite.sync_settings import Site
+from panel.sync.store.records import delete_record, put_record
+from panel.sync.transport.http import LinkFault, Response, Target
+from panel.sync.transport.link_meter import Meter
 from tests.conftest import NewDatabase
 from tests.v5.conftest import SECRET_KEY, SOMEBODY
 from tests.v5.remote_site import PASSWORD, SITE_ID, USER_NAME

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
+from panel.activity.actor import Actor
 from panel.db import Database
-from panel.models import PRIMARY_SYNC_ID, Server
-from panel.preferences.actor import Actor
-from panel.sync.asides import Tried, try_again
-from panel.sync.models import Acknowledged, Peer, Record, Run, SetAside
-from panel.sync.records import delete_record, get_record, put_record
+from panel.models.base import PRIMARY_SYNC_ID, Server
+from panel.models.sync import Acknowledged, Peer, Record, Run, SetAside
+from panel.sync.store.quarantine import Tried, try_again
+from panel.sync.store.records import delete_record, get_record, put_record
 from tests.v5.remote_site import SITE_ID, Json, RemoteSite, change_of
 
 

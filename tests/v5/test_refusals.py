@@ -10,12 +10,12 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
 
 from panel.db import Database
-from panel.models import Activity, Server, Settings
-from panel.preferences.passwords import hash_secret
+from panel.models.base import Activity, Server, Settings
+from panel.models.sync import Clock, Peer, Record, Run
 from panel.preferences.shared_password import wire_password
-from panel.sync import credentials, reports
-from panel.sync.models import Clock, Peer, Record, Run
-from panel.sync.v5 import primary, sites
+from panel.security.hashes import hash_secret
+from panel.sync.msupply_v5 import primary, sites
+from panel.sync.primary import authentication, run_log
 from tests.v5.remote_site import RemoteSite, change_of, error_of
 
 CALLS = [
@@ -117,7 +117,7 @@ def test_a_paused_primary_says_so(site: RemoteSite, database: Database) -> None:
 
 
 @pytest.mark.parametrize("error", [OperationalError("BEGIN", {}, Exception()), NoConnection()])
-@pytest.mark.parametrize(("module", "name"), [(sites, "recognise"), (reports, "find_peer")])
+@pytest.mark.parametrize(("module", "name"), [(sites, "recognise"), (run_log, "find_peer")])
 def test_a_database_that_is_too_busy_to_say_who_calls(
     site: RemoteSite, monkeypatch: pytest.MonkeyPatch, error: Exception, module: Any, name: str
 ) -> None:
@@ -126,7 +126,7 @@ def test_a_database_that_is_too_busy_to_say_who_calls(
 
     site.get("site")
     # Refused, and the note of it is what finds the database busy.
-    caller = site.on_another_machine() if module is reports else site
+    caller = site.on_another_machine() if module is run_log else site
     monkeypatch.setattr(module, name, busy)
     assert try_call(caller, "GET", "site") == (503, "site_auth_timeout")
 
@@ -245,7 +245,7 @@ def test_a_password_that_was_changed_counts_at_once(site: RemoteSite, database: 
 def test_made_up_names_do_not_make_room_for_more_guesses(
     site: RemoteSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(credentials, "_MOST_ADDRESSES", 30)
+    monkeypatch.setattr(authentication, "_MOST_ADDRESSES", 30)
     site.get("site")
     wrong = RemoteSite(site.client, user_name="levuka")
     for _ in range(20):

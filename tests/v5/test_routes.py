@@ -6,8 +6,8 @@ import json
 import pytest
 from flask import Flask
 
-from panel.sync import wire
-from panel.sync.v5 import primary
+from panel.sync.msupply_v5 import primary
+from panel.sync.protocol import body_codec
 from tests.v5.remote_site import RemoteSite, change_of, error_of
 
 
@@ -27,7 +27,7 @@ def test_a_body_may_not_be_larger_than_is_read(
     site: RemoteSite, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     right = dict(site.call("GET", "site").request.headers)
-    monkeypatch.setattr(wire, "LARGEST_BODY_BYTES", 1_000)
+    monkeypatch.setattr(body_codec, "LARGEST_BODY_BYTES", 1_000)
     monkeypatch.setattr(primary, "LARGEST_BODY_BYTES", 1_000)
     response = site.client.post(path, data=b" " * 1_001, headers=right)
     assert response.status_code == 413

@@ -8,20 +8,20 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, select
 
+from panel.activity.actor import Actor
 from panel.db import Database
-from panel.keys import Vault
-from panel.models import Settings
-from panel.preferences.actor import Actor
+from panel.models.base import Settings
+from panel.models.sync import Inbox, Link, Record, Run, SetAside
+from panel.operations.connection_test import try_connection
 from panel.preferences.parameters import Parameters, save_parameters
 from panel.preferences.servers import ServerFields, add_server
-from panel.sync import transport
-from panel.sync.models import Inbox, Link, Record, Run, SetAside
-from panel.sync.records import delete_record, put_record
-from panel.sync.satellite import SatelliteRun
-from panel.sync.site import Site
-from panel.sync.test_connection import try_connection
-from panel.sync.transport import HttpTransport
-from panel.sync.v5 import satellite
+from panel.security.vault import Vault
+from panel.sync.msupply_v5 import satellite
+from panel.sync.satellite.run import SatelliteRun
+from panel.sync.satellite.sync_settings import Site
+from panel.sync.store.records import delete_record, put_record
+from panel.sync.transport import http
+from panel.sync.transport.http import HttpTransport
 from tests.v5.central_server import CentralServer, error, serve
 
 SOMEBODY = Actor("asha")
@@ -225,7 +225,7 @@ def test_what_a_restored_central_server_lacks_goes_up_again(remote: Remote) -> N
 def test_a_central_server_may_take_its_time_to_queue_everything(
     remote: Remote, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transport, "SILENCE_SECONDS", 0.5)
+    monkeypatch.setattr(http, "SILENCE_SECONDS", 0.5)
     remote.central.restored = [{"syncOutId": "x-1", **stock("s1", {"quantity": 5})}]
     asked, given_up = threading.Event(), threading.Event()
 

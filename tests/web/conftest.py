@@ -13,13 +13,15 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from panel import clock
-from panel.app import create_app
+from panel.accounts import authorisation_code, people
+from panel.accounts.people import Permission
+from panel.activity import log
+from panel.activity.actor import Actor
 from panel.config import Config
 from panel.db import Database, make_engine
-from panel.models import Activity
-from panel.preferences import activity, passwords, people, unlock
-from panel.preferences.actor import Actor
-from panel.preferences.people import Permission
+from panel.models.base import Activity
+from panel.security import hashes
+from panel.web.app import create_app
 
 PASSWORD, CODE = "correct horse", "battery staple"
 MANAGER, VIEWER = "asha", "vito"
@@ -110,7 +112,7 @@ def time(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hashes that take no time: how long they take is not what these tests are about."""
     quick = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-    monkeypatch.setattr(passwords, "_hasher", quick)
+    monkeypatch.setattr(hashes, "_hasher", quick)
 
 
 @pytest.fixture
@@ -150,7 +152,7 @@ def add_people(database: Database) -> None:
         if not people.first_person_exists(session):
             people.add_person(session, OPERATOR, MANAGER, PASSWORD, tuple(Permission))
             people.add_person(session, OPERATOR, VIEWER, PASSWORD, [Permission.VIEW])
-            unlock.set_code(session, OPERATOR, CODE)
+            authorisation_code.set_code(session, OPERATOR, CODE)
 
 
 @pytest.fixture
@@ -198,6 +200,6 @@ def happened(database: Database) -> Happened:
 
     def search(what: str = "", **wanted: Any) -> list[Activity]:
         with database.reading() as session:
-            return activity.search(session, what=what, **wanted)
+            return log.search(session, what=what, **wanted)
 
     return search

@@ -8,13 +8,13 @@ from typing import Any
 from flask import Flask, request
 from werkzeug.test import TestResponse
 
+from panel.accounts import authorisation_code
 from panel.config import Config
 from panel.db import Database
-from panel.models import Server
-from panel.preferences import unlock
+from panel.models.base import Server
+from panel.models.sync import Applicant, Link, Loop, Peer, Run, SetAside
 from panel.preferences.interval import set_interval
-from panel.sync.models import Applicant, Link, Loop, Peer, Run, SetAside
-from panel.web.services import services_of
+from panel.web.base.context import services_of
 from tests.web.conftest import CODE, MANAGER, OPERATOR, PASSWORD, VIEWER, Browser, Clock, signed_in
 from tests.web.sites import URL, make_primary, make_satellite
 
@@ -233,7 +233,7 @@ def people_and_what_they_did(site: Site) -> None:
     site.read(("/people/99/enable", {}))
     make_satellite(site.database, site.config)
     with site.database.writing() as session:
-        unlock.lock_now(session, OPERATOR, 1)
+        authorisation_code.lock_now(session, OPERATOR, 1)
     site.read(*at("/activity", "/activity?what=signed_in&begin=abc", "/activity?person=zzz"))
 
 

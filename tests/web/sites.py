@@ -2,13 +2,13 @@
 
 import re
 
+from panel.activity.actor import Actor
 from panel.config import Config
 from panel.db import Database
-from panel.keys import Vault
-from panel.models import Settings
-from panel.preferences.actor import Actor
+from panel.models.base import Settings
 from panel.preferences.parameters import Parameters, save_parameters
 from panel.preferences.servers import ServerFields, add_server
+from panel.security.vault import Vault
 
 OPERATOR = Actor("operator")
 # Nobody listens on port 9 (discard) of this machine.

@@ -6,11 +6,11 @@ import pytest
 from flask import Flask
 from werkzeug.routing import Rule
 
+from panel.accounts import people
+from panel.accounts.people import Permission
 from panel.db import Database
-from panel.models import Person
-from panel.preferences import people
-from panel.preferences.people import Permission
-from panel.web.access import LEAVE, PUBLIC
+from panel.models.base import Person
+from panel.web.auth.access import LEAVE, PUBLIC
 from tests.web.conftest import OPERATOR, PASSWORD, VIEWER, Browser, Happened
 
 # Reading the list once more is the point: who adds to it must mean it.

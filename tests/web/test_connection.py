@@ -11,11 +11,11 @@ from sqlalchemy import select
 from werkzeug.serving import make_server
 
 from panel import clock
-from panel.app import create_app
 from panel.config import Config
 from panel.db import Database, make_engine
-from panel.models import Activity, Server, Settings
-from panel.sync.models import Applicant, Link, Loop, Peer, Run
+from panel.models.base import Activity, Server, Settings
+from panel.models.sync import Applicant, Link, Loop, Peer, Run
+from panel.web.app import create_app
 from tests.conftest import NewDatabase
 from tests.web.conftest import Browser
 from tests.web.sites import URL, make_primary, make_satellite, words

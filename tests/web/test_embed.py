@@ -10,7 +10,7 @@ from werkzeug.test import TestResponse
 
 from panel.config import Config, ConfigError, load
 from panel.db import Database
-from panel.places import BUILT
+from panel.paths import BUILT
 from tests.web.conftest import CODE, MANAGER, Browser, MakeApp
 from tests.web.sites import make_primary
 

@@ -7,11 +7,11 @@ import pytest
 from flask import Flask
 from sqlalchemy import text
 
-from panel.app import create_app
+from panel.accounts import people
+from panel.accounts.people import Permission
 from panel.config import Config
 from panel.db import Database, make_engine
-from panel.preferences import people
-from panel.preferences.people import Permission
+from panel.web.app import create_app
 from tests.conftest import NewDatabase
 from tests.web.conftest import MANAGER, OPERATOR, PASSWORD, Browser
 

@@ -3,10 +3,10 @@
 import flask_babel
 import pytest
 
-from panel.app import create_app
 from panel.config import Config
 from panel.db import Database, make_engine
-from panel.web.language import LANGUAGES
+from panel.web.app import create_app
+from panel.web.base.language import LANGUAGES
 from tests.conftest import NewDatabase
 from tests.web.brackets import Brackets, words_outside
 from tests.web.conftest import MANAGER, VIEWER, Clock, add_people

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from panel.places import BUILT, MANIFEST
+from panel.paths import BUILT, MANIFEST
 from tests.web.conftest import Browser, MakeApp
 
 DOCUMENTS = ["/", "/people", "/activity", "/nowhere"]

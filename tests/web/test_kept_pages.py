@@ -11,13 +11,13 @@ from flask import Flask
 from sqlalchemy import event, select
 from sqlalchemy.exc import OperationalError
 
+from panel.accounts import authorisation_code, people
+from panel.accounts.people import Permission
 from panel.config import Config
 from panel.db import Database
-from panel.models import Person
-from panel.preferences import people, unlock
+from panel.models.base import Person
 from panel.preferences.interval import set_interval
-from panel.preferences.people import Permission
-from panel.web import kept_pages
+from panel.web.page import kept_pages
 from tests.web.conftest import MANAGER, OPERATOR, VIEWER, Browser, Clock, MakeApp, signed_in
 from tests.web.sites import make_primary
 
@@ -137,7 +137,7 @@ def test_an_unlock_ends_within_the_minute_that_it_ends_in(manager: Browser, time
 def test_a_new_code_locks_at_once(unlocked: Browser, database: Database) -> None:
     assert "Lock now" in unlocked.get("/").text
     with database.writing() as session:
-        unlock.set_code(session, OPERATOR, "another long code")
+        authorisation_code.set_code(session, OPERATOR, "another long code")
     assert "Lock now" not in unlocked.get("/").text
 
 
@@ -167,7 +167,7 @@ def test_an_error_is_not_kept(
 ) -> None:
     app.testing = False
     with monkeypatch.context() as broken:
-        broken.setattr("panel.web.headers._policy", _fail)
+        broken.setattr("panel.web.base.headers._policy", _fail)
         assert manager.get("/").status_code == 500
     assert manager.get("/").status_code == 200
 

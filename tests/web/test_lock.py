@@ -7,11 +7,11 @@ import pytest
 from flask import Flask, json
 from itsdangerous import URLSafeSerializer
 
+from panel.accounts import authorisation_code, people
+from panel.accounts.people import Permission
 from panel.db import Database
-from panel.models import Settings
-from panel.preferences import people, unlock
-from panel.preferences.people import Permission
-from panel.web.access import LEAVE, PUBLIC
+from panel.models.base import Settings
+from panel.web.auth.access import LEAVE, PUBLIC
 from tests.web.conftest import (
     CODE,
     MANAGER,
@@ -170,7 +170,7 @@ def test_given_under_the_code_of_before(
     database: Database, unlocked: Browser, refused: Write, htmx: bool
 ) -> None:
     with database.writing() as session:
-        unlock.set_code(session, OPERATOR, "another code")
+        authorisation_code.set_code(session, OPERATOR, "another code")
     refused(unlocked, htmx)
 
 

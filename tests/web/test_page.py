@@ -9,9 +9,9 @@ from sqlalchemy import event, select
 
 from panel.config import Config
 from panel.db import Database
-from panel.models import Server, Settings, searchable
+from panel.models.base import Server, Settings, searchable
+from panel.models.sync import Run
 from panel.preferences.servers import ServerFields, add_server
-from panel.sync.models import Run
 from tests.web.conftest import MANAGER, OPERATOR, Browser, Clock, MakeApp, signed_in
 from tests.web.sites import make_primary, make_satellite, words
 

@@ -6,9 +6,9 @@ import pytest
 
 from panel.config import Config
 from panel.db import Database
-from panel.keys import Vault
-from panel.models import Server, Settings
+from panel.models.base import Server, Settings
 from panel.preferences.parameters import read_password
+from panel.security.vault import Vault
 from tests.web.conftest import CODE, Browser, Clock, Happened
 from tests.web.sites import make_primary, make_satellite, words
 

@@ -7,11 +7,11 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
+from panel.accounts import people
+from panel.accounts.people import Permission
 from panel.db import Database
-from panel.models import Person
-from panel.preferences import people
-from panel.preferences.people import Permission
-from panel.web.services import services_of
+from panel.models.base import Person
+from panel.web.base.context import services_of
 from tests.web.conftest import MANAGER, OPERATOR, PASSWORD, VIEWER, Browser, Happened, MakeApp
 
 either = pytest.mark.parametrize("htmx", [False, True], ids=["plain", "htmx"])

@@ -8,10 +8,10 @@ import pytest
 from flask import Flask
 from werkzeug.test import create_environ
 
+from panel.accounts import people
+from panel.accounts.people import Permission
 from panel.db import Database
-from panel.preferences import people
-from panel.preferences.people import Permission
-from panel.web.proxy import BELIEVED, TrustedProxies
+from panel.web.base.proxy import BELIEVED, TrustedProxies
 from tests.web.conftest import MANAGER, OPERATOR, VIEWER, Browser, Happened, MakeApp
 
 PROXY, STRANGER = "10.1.0.2", "203.0.113.9"

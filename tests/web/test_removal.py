@@ -7,7 +7,7 @@ from sqlalchemy import select
 
 from panel.config import Config
 from panel.db import Database
-from panel.models import Server
+from panel.models.base import Server
 from panel.preferences.servers import ServerFields, add_server
 from tests.web.conftest import CODE, OPERATOR, Browser, Clock, Happened
 from tests.web.sites import make_primary

@@ -7,9 +7,9 @@ from sqlalchemy import select
 
 from panel.config import Config
 from panel.db import Database
-from panel.models import Server
-from panel.sync.models import Applicant, Peer
-from panel.sync.records import put_record
+from panel.models.base import Server
+from panel.models.sync import Applicant, Peer
+from panel.sync.store.records import put_record
 from tests.web.conftest import CODE, Browser, Clock
 from tests.web.sites import make_primary, words
 

@@ -7,8 +7,8 @@ from sqlalchemy import delete, select
 
 from panel.config import Config
 from panel.db import Database
-from panel.models import Activity
-from panel.sync.models import Record, SetAside
+from panel.models.base import Activity
+from panel.models.sync import Record, SetAside
 from tests.web.conftest import Browser, Clock
 from tests.web.sites import make_satellite, words
 

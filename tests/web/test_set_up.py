@@ -5,7 +5,7 @@ import re
 import pytest
 from flask import Flask
 
-from panel.web.services import services_of
+from panel.web.base.context import services_of
 from tests.web.conftest import CODE, PASSWORD, Browser, Happened, MakeApp
 
 VALUES = {"name": "asha", "password": PASSWORD, "code": CODE}

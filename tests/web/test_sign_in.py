@@ -7,12 +7,12 @@ from flask import Flask
 from flask.testing import FlaskClient
 from itsdangerous import TimestampSigner
 
+from panel.accounts import people
 from panel.config import Config
 from panel.db import Database
-from panel.keys import Vault
-from panel.models import Person, Settings
-from panel.preferences import people
+from panel.models.base import Person, Settings
 from panel.preferences.shared_password import read_password
+from panel.security.vault import Vault
 from tests.web.conftest import (
     CODE,
     MANAGER,

@@ -9,9 +9,9 @@ from sqlalchemy import delete, select
 from panel import clock
 from panel.config import Config
 from panel.db import Database
-from panel.models import Activity, Server, Settings
-from panel.sync.models import Link, Loop, Record, Run
-from panel.sync.records import put_record
+from panel.models.base import Activity, Server, Settings
+from panel.models.sync import Link, Loop, Record, Run
+from panel.sync.store.records import put_record
 from tests.web.conftest import CODE, Browser, Clock
 from tests.web.sites import URL, make_satellite, words
 

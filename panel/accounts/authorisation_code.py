@@ -1,0 +1,111 @@
+"""The authorisation code, and the unlock that it gives to one person for some minutes."""
+
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy.orm import Session
+
+from panel import clock
+from panel.accounts.throttle import is_closed, refuse_if_closed
+from panel.activity import log
+from panel.activity.actor import Actor
+from panel.activity.log import What
+from panel.db import Database
+from panel.errors import Invalid, NotPermitted, Refusal
+from panel.i18n import say
+from panel.models.base import AuthorisationCode, Person
+from panel.models.row_locks import lock_code
+from panel.preferences.fields import SHORTEST_SECRET, Checks
+from panel.security.hashes import Typed, hash_secret
+
+SHORTEST_CODE = SHORTEST_SECRET
+# Without the letters and digits that are mistaken for one another; 16 of them are 79 bits.
+_CLEAR = "23456789abcdefghjkmnpqrstuvwxyz"
+
+
+@dataclass(frozen=True)
+class Unlock:
+    """That one person gave the right code; ends at ``expires_at`` or with either generation."""
+
+    person_id: int
+    expires_at: datetime
+    generation: int
+    unlock_generation: int
+
+
+def generate_code() -> str:
+    """Return a new code that is easy to read out: four groups of four, such as "k7mq-…"."""
+    groups = ("".join(secrets.choice(_CLEAR) for _ in range(4)) for _ in range(4))
+    return "-".join(groups)
+
+
+def set_code(session: Session, actor: Actor, code: str) -> None:
+    """Make ``code`` the authorisation code, and end every unlock. Raise :class:`Invalid`."""
+    row = lock_code(session)
+    code = code.strip()
+    checks = Checks()
+    checks.secret("code", code, SHORTEST_CODE)
+    checks.finish()
+    row.code_hash = hash_secret(code)
+    row.generation += 1
+    log.record(session, actor, What.CODE_SET, subject="code", version=row.generation)
+
+
+def try_code(database: Database, actor: Actor, code: str, unlock_minutes: int) -> Unlock:
+    """Return the unlock that ``code`` gives to ``actor`` for ``unlock_minutes``.
+
+    Raise :class:`Invalid` (``code``), :class:`Throttled` or :class:`NotPermitted`. A refusal leaves
+    its row of Activity too, which is why this commits by itself.
+    """
+    typed = Typed(code.strip())
+    with database.reading() as session:
+        code_hash = session.get_one(AuthorisationCode, 1).code_hash
+        closed = is_closed(session, actor, What.WRONG_CODE)
+    if code_hash is not None and not closed:
+        # Not while others wait for the lock.
+        typed.is_secret_of(code_hash)
+    with database.writing() as session:
+        answer = _answer(session, actor, typed, timedelta(minutes=unlock_minutes))
+    if isinstance(answer, Refusal):
+        raise answer
+    return answer
+
+
+def _answer(session: Session, actor: Actor, typed: Typed, lasting: timedelta) -> Unlock | Refusal:
+    row = lock_code(session)
+    person = None if actor.person_id is None else session.get(Person, actor.person_id)
+    if person is None or not _may_unlock(person):
+        log.record(session, actor, What.REFUSED_PERMISSION, subject="code")
+        return NotPermitted(say("You may not change the parameters."))
+    if closed := refuse_if_closed(session, actor, What.WRONG_CODE):
+        return closed
+    if row.code_hash is None:
+        log.record(session, actor, What.REFUSED_LOCKED, subject="code")
+        return Invalid({"code": say("No authorisation code is set yet.")})
+    if not typed.is_secret_of(row.code_hash):
+        log.record(session, actor, What.WRONG_CODE, subject="code")
+        reason = say("This authorisation code is invalid. Everything stays read-only.")
+        return Invalid({"code": reason})
+    log.record(session, actor, What.UNLOCKED, subject="code")
+    return Unlock(person.id, clock.now() + lasting, row.generation, person.unlock_generation)
+
+
+def _may_unlock(person: Person) -> bool:
+    return person.may_edit and person.disabled_at is None
+
+
+def is_open(session: Session, unlock: Unlock, person: Person, now: datetime) -> bool:
+    """Say whether ``unlock`` still holds for ``person`` at ``now``."""
+    if unlock.person_id != person.id or now >= unlock.expires_at or not _may_unlock(person):
+        return False
+    row = session.get_one(AuthorisationCode, 1)
+    present = (row.generation, person.unlock_generation)
+    return (unlock.generation, unlock.unlock_generation) == present
+
+
+def lock_now(session: Session, actor: Actor, person_id: int) -> None:
+    """End every unlock of this person at once, in whatever browser it was given."""
+    person = session.get_one(Person, person_id, with_for_update=True, populate_existing=True)
+    person.unlock_generation += 1
+    log.record(session, actor, What.LOCKED_NOW, subject="code")

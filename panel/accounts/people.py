@@ -1,0 +1,225 @@
+"""The people who may sign in, and what for. Names differ by more than upper and lower case."""
+
+from collections.abc import Collection, Mapping
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from panel import clock
+from panel.accounts.authorisation_code import SHORTEST_CODE, set_code
+from panel.accounts.permissions import Permission, granted_to, permissions, permit
+from panel.accounts.sign_in import check_sign_in, find_person, name_key
+from panel.activity import log
+from panel.activity.actor import Actor
+from panel.activity.log import SECRET, What
+from panel.errors import NotFound, Refusal
+from panel.i18n import say
+from panel.models.base import NAME_LENGTH, Person
+from panel.models.row_locks import lock_code, refuse_stale
+from panel.preferences.fields import SHORTEST_SECRET, Checks
+from panel.security.hashes import hash_secret, verify_secret
+
+__all__ = [
+    "Permission",
+    "add_person",
+    "check_sign_in",
+    "choose_language",
+    "disable",
+    "enable",
+    "find_person",
+    "first_person_exists",
+    "list_people",
+    "permissions",
+    "set_password",
+    "set_permissions",
+    "set_up",
+]
+
+
+def add_person(
+    session: Session,
+    actor: Actor,
+    name: str,
+    password: str | None,
+    permitted: Collection[Permission] = (Permission.VIEW,),
+) -> Person:
+    """Add a person. Without a password only the intranet's proxy can sign them in.
+
+    A form sent twice finds the person that it added. Raise :class:`Invalid` (fields ``name``,
+    ``password``).
+    """
+    lock_code(session)
+    checks = Checks()
+    name = _check_name(session, checks, name)
+    if added := _added_already(session, name, password, permitted):
+        return added
+    if password is not None:
+        checks.secret("password", password, SHORTEST_SECRET)
+    checks.finish()
+    person = Person(name=name, name_key=name_key(name), version=0)
+    person.password_hash = None if password is None else hash_secret(password)
+    permit(person, permitted)
+    session.add(person)
+    _record(session, actor, What.PERSON_ADDED, person, became=granted_to(person))
+    return person
+
+
+def set_up(session: Session, actor: Actor, name: str, password: str, code: str) -> Person:
+    """Make the first person, who may do everything, and the authorisation code.
+
+    Raise :class:`Invalid` (fields ``name``, ``password``, ``code``), or :class:`Refusal` if
+    there is somebody already.
+    """
+    lock_code(session)
+    if first_person_exists(session):
+        raise Refusal(say("This panel is set up already. Sign in."))
+    checks = Checks()
+    _check_name(session, checks, name)
+    checks.secret("password", password, SHORTEST_SECRET)
+    checks.secret("code", code.strip(), SHORTEST_CODE)
+    checks.finish()
+    person = add_person(session, actor, name, password, tuple(Permission))
+    set_code(session, actor, code)
+    return person
+
+
+def set_password(session: Session, actor: Actor, person_id: int, password: str) -> Person:
+    """Give a person a new password and end their sessions. Raise :class:`Invalid`."""
+    lock_code(session)
+    person = _person(session, person_id)
+    checks = Checks()
+    checks.secret("password", password, SHORTEST_SECRET)
+    checks.finish()
+    person.password_hash = hash_secret(password)
+    person.generation += 1
+    secret = {"password": SECRET}
+    _record(session, actor, What.PASSWORD_SET, person, secret, secret)
+    return person
+
+
+def set_permissions(
+    session: Session,
+    actor: Actor,
+    person_id: int,
+    permitted: Collection[Permission],
+    version: int | None = None,
+) -> Person:
+    """Let a person do exactly what ``permitted`` says, and what that includes.
+
+    ``version`` is the person's that the form was opened on; None overwrites whatever is there.
+    Raise :class:`Conflict`, :class:`NotFound`, or :class:`Refusal` for the last manager.
+    """
+    lock_code(session)
+    person = _person(session, person_id)
+    was = granted_to(person)
+    if version is not None and version != person.version:
+        refuse_stale(session, "person", person.id, version, person.version)
+    if Permission.MANAGE not in permitted and person.disabled_at is None:
+        _keep_a_manager(session, person)
+    permit(person, permitted)
+    if (became := granted_to(person)) != was:
+        _record(session, actor, What.PERSON_CHANGED, person, was, became)
+    return person
+
+
+def disable(session: Session, actor: Actor, person_id: int) -> Person:
+    """Shut a person out at once: their sessions and unlocks end.
+
+    Raise :class:`Refusal` for the last manager.
+    """
+    lock_code(session)
+    person = _person(session, person_id)
+    if person.disabled_at is None:
+        _keep_a_manager(session, person)
+        person.disabled_at = clock.now()
+        person.generation += 1
+        person.unlock_generation += 1
+        _record(session, actor, What.PERSON_DISABLED, person)
+    return person
+
+
+def enable(session: Session, actor: Actor, person_id: int) -> Person:
+    """Let a disabled person sign in again, with the same password and permissions."""
+    lock_code(session)
+    person = _person(session, person_id)
+    if person.disabled_at is not None:
+        person.disabled_at = None
+        _record(session, actor, What.PERSON_ENABLED, person)
+    return person
+
+
+def choose_language(session: Session, person_id: int, language: str) -> None:
+    """Remember in which language (a code such as ``pt``) the panel speaks to a person.
+
+    It concerns nobody else: no Activity, and no form about the person becomes too old by it.
+    """
+    _person(session, person_id).language = language
+
+
+def list_people(session: Session) -> list[Person]:
+    """Return everybody by name, the disabled ones too."""
+    return list(session.scalars(select(Person).order_by(Person.name_key)))
+
+
+def first_person_exists(session: Session) -> bool:
+    """Say whether the panel was set up."""
+    return session.scalar(select(Person.id).limit(1)) is not None
+
+
+def _keep_a_manager(session: Session, leaving: Person) -> None:
+    """Somebody must stay who can let people in: the panel has no other door."""
+    others = select(Person.id).where(
+        Person.id != leaving.id, Person.may_manage, Person.disabled_at.is_(None)
+    )
+    if leaving.may_manage and session.scalar(others.limit(1)) is None:
+        raise Refusal(say("%(name)s is the last one who manages people.", name=leaving.name))
+
+
+def _added_already(
+    session: Session, name: str, password: str | None, permitted: Collection[Permission]
+) -> Person | None:
+    """Return who is there under this very name, and differs in nothing from who is wanted."""
+    there, wanted = find_person(session, name), Person()
+    permit(wanted, permitted)
+    if there is None or there.disabled_at or granted_to(there) != granted_to(wanted):
+        return None
+    if password is None or there.password_hash is None:
+        return there if password is there.password_hash else None
+    return there if verify_secret(there.password_hash, password) else None
+
+
+def _check_name(session: Session, checks: Checks, name: str) -> str:
+    name = checks.text("name", name, NAME_LENGTH, say("A person needs a name."))
+    if find_person(session, name) is not None:
+        checks.refuse("name", say("There is a person of this name already."))
+    return name
+
+
+def _person(session: Session, person_id: int) -> Person:
+    person = session.get(Person, person_id, with_for_update=True, populate_existing=True)
+    if person is None:
+        raise NotFound(say("There is no such person."))
+    return person
+
+
+def _record(
+    session: Session,
+    actor: Actor,
+    what: What,
+    person: Person,
+    was: Mapping[str, object] | None = None,
+    became: Mapping[str, object] | None = None,
+) -> None:
+    person.version += 1
+    session.flush()
+    log.record(
+        session,
+        actor,
+        what,
+        subject="person",
+        subject_id=person.id,
+        label=person.name,
+        version=person.version,
+        was=was,
+        became=became,
+    )

@@ -1,0 +1,95 @@
+"""Bearer tokens with which applications on this machine use the API: shown once, kept as a hash."""
+
+import secrets
+from datetime import datetime, timedelta
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from panel import clock
+from panel.activity import log
+from panel.activity.actor import Actor
+from panel.activity.log import What
+from panel.errors import Invalid, NotFound
+from panel.i18n import say
+from panel.models.base import NAME_LENGTH
+from panel.models.sync import Token
+from panel.security.vault import hash_token
+
+# A known beginning lets programs that look for leaked secrets find one.
+PREFIX = "sync_"
+# "Last used" is remembered this coarsely, so that reading does not turn into writing.
+LAST_USED_STEP = timedelta(hours=1)
+
+
+def add_token(session: Session, actor: Actor, name: str) -> str:
+    """Make a token for the application called ``name`` and return it: it cannot be shown again.
+
+    The name of a revoked token may be given again. Raise :class:`Invalid` (field ``name``).
+    """
+    name = _checked_name(name)
+    token = session.scalar(select(Token).where(Token.name == name).with_for_update())
+    if token is not None and token.revoked_at is None:
+        raise Invalid({"name": say("There is a token of this name. Revoke it first.")})
+    if token is None:
+        token = Token(name=name)
+        session.add(token)
+    secret = PREFIX + secrets.token_urlsafe(32)
+    token.token_hash = hash_token(secret)
+    token.made_at, token.last_used_at, token.revoked_at = clock.now(), None, None
+    session.flush()
+    _record(session, actor, What.TOKEN_ADDED, token)
+    return secret
+
+
+def list_tokens(session: Session) -> list[Token]:
+    """Return every token, the revoked ones too, by name."""
+    return list(session.scalars(select(Token).order_by(Token.name)))
+
+
+def revoke_token(session: Session, actor: Actor, name: str) -> Token:
+    """End the token called ``name`` from now on. Raise :class:`NotFound` if none such is in use."""
+    token = session.scalar(
+        select(Token).where(Token.name == name.strip(), Token.revoked_at.is_(None))
+    )
+    if token is None:
+        raise NotFound(say("There is no token of this name in use."))
+    token.revoked_at = clock.now()
+    _record(session, actor, What.TOKEN_REVOKED, token)
+    return token
+
+
+def find_token(session: Session, secret: str) -> Token | None:
+    """Return the token that ``secret`` is, unless it is unknown or revoked."""
+    # Looked up by its hash: how long that takes tells nothing about the 256 bits of the token.
+    return session.scalar(
+        select(Token).where(Token.token_hash == hash_token(secret), Token.revoked_at.is_(None))
+    )
+
+
+def use_is_news(token: Token, moment: datetime) -> bool:
+    """Say whether ``last_used_at`` is old enough to be worth a write."""
+    return token.last_used_at is None or moment - token.last_used_at >= LAST_USED_STEP
+
+
+def note_use(session: Session, token_id: int, moment: datetime) -> None:
+    """Remember that a token was used, unless it was revoked since it was found."""
+    session.execute(
+        update(Token)
+        .where(Token.id == token_id, Token.revoked_at.is_(None))
+        .values(last_used_at=moment)
+    )
+
+
+def _checked_name(name: str) -> str:
+    name = name.strip()
+    if not name or len(name) > NAME_LENGTH or not name.isprintable():
+        problem = say(
+            "Give the application a name of at most %(length)s letters.", length=NAME_LENGTH
+        )
+        raise Invalid({"name": problem})
+    return name
+
+
+def _record(session: Session, actor: Actor, what: What, token: Token) -> None:
+    log.record(session, actor, what, subject="token", subject_id=token.id, label=token.name)

@@ -1,0 +1,1 @@
+"""The log of what people and servers did, one row for each act."""

@@ -1,0 +1,93 @@
+"""Test connection: would a sync with these parameters be let in? Neither side saves anything."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from panel.activity.actor import Actor
+from panel.models.row_locks import lock_settings
+from panel.models.sync import Link, Loop
+from panel.operations.adopt_identity import Disagreement, disagreements
+from panel.preferences.parameters import Parameters, save_parameters
+from panel.sync.msupply_v5.probe import knock
+from panel.sync.protocol.error_codes import SyncRefusal
+from panel.sync.satellite.sync_settings import Orders, Site, read_orders
+from panel.sync.transport.http import HttpTransport, LinkFault, Target, Transport
+
+# A trial saves nothing, so what has to be confirmed before it is saved need not be here.
+_ALL_ACTS = ("sync_id", "url_http", "url_on_primary")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """How it went: ``code`` is empty if well, else one of ``panel.sync.protocol.explanations``."""
+
+    code: str = ""
+    values: Mapping[str, Any] = field(default_factory=dict)
+    # To the primary and back, where it was reached.
+    round_trip_ms: int | None = None
+
+    @property
+    def is_well(self) -> bool:
+        """Say whether a sync would be let in."""
+        return not self.code
+
+    @property
+    def disagreements(self) -> list[Disagreement]:
+        """Return where the two servers do not agree on who they are."""
+        return disagreements(self.code, self.values, at_primary=False)
+
+
+def try_connection(
+    site: Site,
+    typed: Parameters | None = None,
+    open_line: Callable[[Target], Transport] = HttpTransport,
+) -> Trial:
+    """Try what is saved, or what was ``typed``, with the primary.
+
+    Takes as long as the line does. Raise :class:`Invalid` where the typed could not be saved.
+    """
+    try:
+        orders = _typed_orders(site, typed) if typed else _saved_orders(site)
+    except SyncRefusal as refusal:
+        return Trial(refusal.code, refusal.values)
+    line = open_line(orders.target)
+    try:
+        knock(line, orders)
+    except SyncRefusal as refusal:
+        return Trial(refusal.code, refusal.values, _round_trip_ms(line))
+    except LinkFault as fault:
+        return Trial(fault.code, fault.values)
+    finally:
+        line.close()
+    if _is_told_to_initialise(site):
+        return Trial("initialise_needed", {}, _round_trip_ms(line))
+    return Trial(round_trip_ms=_round_trip_ms(line))
+
+
+def _is_told_to_initialise(site: Site) -> bool:
+    """A trial moves nothing, so the primary says this to runs only: the last one was told so."""
+    with site.database.reading() as session:
+        told = session.get_one(Loop, 1).refusal == "initialise_needed"
+        return told and session.get_one(Link, 1).initialise == "done"
+
+
+def _saved_orders(site: Site) -> Orders:
+    with site.database.reading() as session:
+        return read_orders(session, site)
+
+
+def _typed_orders(site: Site, typed: Parameters) -> Orders:
+    """Save ``typed`` by every rule, read what the loop would do then, and take it all back."""
+    with site.database.writing() as session:
+        version = lock_settings(session).parameters_version
+        save_parameters(session, Actor(""), site.vault, typed, version, _ALL_ACTS)
+        session.flush()
+        try:
+            return read_orders(session, site)
+        finally:
+            session.rollback()
+
+
+def _round_trip_ms(line: Transport) -> int:
+    return max(1, round(line.meter.connect_seconds * 1000))

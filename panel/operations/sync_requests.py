@@ -1,0 +1,57 @@
+"""What a person may ask of a satellite's loop, which hears it within a second or two."""
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from panel import clock
+from panel.activity import log
+from panel.activity.actor import Actor
+from panel.activity.log import What
+from panel.errors import Refusal
+from panel.i18n import say
+from panel.models.base import Settings
+from panel.models.sync import Link, Loop, Run
+from panel.status.satellite_sentence import what_is_missing
+
+
+class NotNow(Refusal):
+    """This server goes to no other one: it is no satellite, or its sync is paused or disabled."""
+
+    status = 409
+    code = "not_now"
+
+
+def ask_to_sync(session: Session, actor: Actor) -> None:
+    """Let the next run begin at once, whatever it waits for. Raise :class:`NotNow`."""
+    _refuse_unless_it_goes(session)
+    session.get_one(Loop, 1, with_for_update=True).asked_at = clock.now()
+    log.record(session, actor, What.SYNC_ASKED)
+
+
+def ask_to_initialise(session: Session, actor: Actor) -> None:
+    """Let the next run, at once, get again all that this satellite owns and all central data.
+
+    One that is going on just now goes on: begun anew, all that came so far would come again. Raise
+    :class:`NotNow`.
+    """
+    _refuse_unless_it_goes(session)
+    link = session.get_one(Link, 1, with_for_update=True)
+    if link.initialise == "running" and _runs(session):
+        return
+    link.initialise = "needed"
+    session.get_one(Loop, 1, with_for_update=True).asked_at = clock.now()
+    log.record(session, actor, What.INITIALISE_ASKED)
+
+
+def _runs(session: Session) -> bool:
+    return session.scalar(select(Run.id).where(Run.ended_at.is_(None)).limit(1)) is not None
+
+
+def _refuse_unless_it_goes(session: Session) -> None:
+    settings = session.get_one(Settings, 1)
+    if not settings.is_satellite:
+        raise NotNow(say("Only a satellite goes to another server to synchronise."))
+    if settings.interval_minutes == 0:
+        raise NotNow(say("Sync is paused: set an interval above 0 first."))
+    if missing := what_is_missing(session, settings):
+        raise NotNow(missing)

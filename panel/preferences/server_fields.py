@@ -1,0 +1,134 @@
+"""What a row of the list may be: value by value, by this server's role, by what follows."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from panel.errors import NeedsConfirmation
+from panel.i18n import Message, say
+from panel.models.base import (
+    NAME_LENGTH,
+    PRIMARY_SYNC_ID,
+    STORE_LENGTH,
+    USER_NAME_LENGTH,
+    Server,
+    Settings,
+    searchable,
+)
+from panel.models.row_locks import label
+from panel.preferences.fields import Checks
+from panel.preferences.urls import HTTP_WARNING, PRIMARY_URL_WARNING, check_url
+
+
+@dataclass(frozen=True)
+class ServerFields:
+    """A row as it was typed. ``url`` None leaves it as it is, ``password`` None or empty too.
+
+    On a satellite ``url`` is the one URL of the parameters.
+    """
+
+    sync_id: int | None
+    name: str
+    store: str
+    url: str | None = None
+    user_name: str = ""
+    password: str | None = None
+
+
+def tidy(checks: Checks, typed: ServerFields) -> ServerFields:
+    """Return the values as they are to be kept; what is wrong with each alone is in ``checks``."""
+    if typed.sync_id is None:
+        checks.refuse("sync_id", say("A server needs a Sync ID."))
+    needs_name, needs_store = say("A server needs a Name."), say("A server needs a Store.")
+    return replace(
+        typed,
+        sync_id=checks.sync_id("sync_id", typed.sync_id),
+        name=checks.text("name", typed.name, NAME_LENGTH, needs_name),
+        store=checks.text("store", typed.store, STORE_LENGTH, needs_store),
+        url=None if typed.url is None else checks.url("url", typed.url),
+        user_name=checks.text("user_name", typed.user_name, USER_NAME_LENGTH),
+        password=checks.secret("password", typed.password) if typed.password else None,
+    )
+
+
+def check_row(
+    session: Session,
+    checks: Checks,
+    settings: Settings,
+    wanted: ServerFields,
+    server: Server | None = None,
+) -> None:
+    """Gather why ``wanted`` cannot be a row beside the others; ``server`` is the row it changes."""
+    if reason := _why_no_place(session, settings, wanted.sync_id, server):
+        checks.refuse("sync_id", reason)
+    if settings.is_primary:
+        _check_own_pair(session, checks, settings, wanted, server)
+    else:
+        for field in ("user_name", "password"):
+            if getattr(wanted, field):
+                reason = say("Only on a primary a server has a pair of its own.")
+                checks.refuse(field, reason)
+
+
+def _why_no_place(
+    session: Session, settings: Settings, sync_id: int | None, server: Server | None
+) -> Message | None:
+    others = select(Server).where(Server.removed_at.is_(None)).limit(1)
+    if server is not None:
+        others = others.where(Server.id != server.id)
+    if settings.sync_id is None:
+        return say("Give this server a Sync ID first.")
+    if sync_id == settings.sync_id:
+        return say("This is the Sync ID of this server itself.")
+    same_id = session.scalar(others.where(Server.sync_id == sync_id))
+    if same_id is not None:
+        return say("%(server)s has this Sync ID already.", server=label(same_id))
+    if settings.is_primary:
+        return None
+    if sync_id != PRIMARY_SYNC_ID:
+        return say("A satellite synchronises with the primary only, whose Sync ID is 1.")
+    if (present := session.scalar(others)) is not None:
+        return say("A satellite lists one server, and %(server)s is here.", server=label(present))
+    return None
+
+
+def _check_own_pair(
+    session: Session,
+    checks: Checks,
+    settings: Settings,
+    wanted: ServerFields,
+    server: Server | None,
+) -> None:
+    """A pair is whole or not there, and its User name leads to one server only (v5 asks by it)."""
+    has_password = wanted.password is not None or (
+        server is not None and server.password_hash is not None
+    )
+    if wanted.user_name and not has_password:
+        checks.refuse("password", say("A User name of its own needs a Password too."))
+    if not wanted.user_name:
+        if has_password:
+            checks.refuse("user_name", say("A Password of its own needs a User name too."))
+        return
+    key = searchable(wanted.user_name)
+    if key == searchable(settings.user_name):
+        checks.refuse("user_name", say("This is the User name of the shared pair."))
+    others = select(Server).where(Server.removed_at.is_(None), Server.user_name_key == key)
+    if server is not None:
+        others = others.where(Server.id != server.id)
+    if (same_name := session.scalar(others.limit(1))) is not None:
+        reason = say("%(server)s has this User name already.", server=label(same_name))
+        checks.refuse("user_name", reason)
+
+
+def ask_before_url(
+    settings: Settings, url: str | None, was: str, confirmed: Collection[str]
+) -> None:
+    """Raise :class:`NeedsConfirmation` if ``url`` is new and somebody has to be warned of it."""
+    if not url or url == was:
+        return
+    if settings.is_primary and "url_on_primary" not in confirmed:
+        raise NeedsConfirmation({"url_on_primary": PRIMARY_URL_WARNING})
+    if not settings.is_primary and check_url(url)[1] and "url_http" not in confirmed:
+        raise NeedsConfirmation({"url_http": HTTP_WARNING})

@@ -1,0 +1,84 @@
+"""The list of servers: found by a beginning, sorted by any column, in pages of 50.
+
+At most three queries however long the list is, each of which an index can answer. A beginning is
+a range: "ab" is everything from "ab" up to "ab\\U0010ffff", the last character there is.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Select, func, or_, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from panel.models.base import HIGHEST_SYNC_ID, NAME_LENGTH, Server, searchable
+
+PAGE_SIZE = 50
+SORTS: dict[str, InstrumentedAttribute[object]] = {
+    "sync_id": Server.sync_id,
+    "name": Server.name_key,
+    "store": Server.store_key,
+    "user_name": Server.user_name_key,
+    "url": Server.url,
+    "hardware_id": Server.hardware_id,
+    "last_success_at": Server.last_success_at,
+}
+_MAY_BE_NULL = {"hardware_id", "last_success_at"}
+_FOUND_BY = (Server.name_key, Server.store_key, Server.user_name_key)
+_LAST_CHARACTER = "\U0010ffff"
+_here = Server.removed_at.is_(None)
+
+
+@dataclass
+class Listing:
+    """One page of the list: ``count`` rows match, of ``total``; pages are counted from 1."""
+
+    rows: list[Server]
+    count: int
+    total: int
+    page: int
+    pages: int
+
+
+def list_servers(
+    session: Session,
+    *,
+    find: str = "",
+    sort: str = "sync_id",
+    descending: bool = False,
+    page: int = 1,
+) -> Listing:
+    """Return one page of the rows whose Sync ID, name, store or user name begins with ``find``.
+
+    ``sort`` is one of :data:`SORTS`; another one, or a page that is not there, becomes the nearest
+    that is.
+    """
+    total = count = session.scalar(select(func.count()).where(_here)) or 0
+    query = select(Server).where(_here)
+    beginning = "".join(filter(str.isprintable, searchable(find)))[:NAME_LENGTH]
+    if beginning:
+        query = query.where(or_(*_ranges(beginning)))
+        count = session.scalar(query.with_only_columns(func.count())) or 0
+    pages = max(1, -(-count // PAGE_SIZE))
+    page = min(max(1, page), pages)
+    query = _sorted(query, sort, descending).limit(PAGE_SIZE).offset((page - 1) * PAGE_SIZE)
+    return Listing(list(session.scalars(query)), count, total, page, pages)
+
+
+def _ranges(beginning: str) -> Iterator[ColumnElement[bool]]:
+    for column in _FOUND_BY:
+        yield column.between(beginning, beginning + _LAST_CHARACTER)
+    if beginning.isascii() and beginning.isdecimal() and not beginning.startswith("0"):
+        # 12 is the beginning of 12, of 120 to 129, of 1200 to 1299, and so on.
+        lowest, width = int(beginning), 1
+        while lowest <= HIGHEST_SYNC_ID:
+            yield Server.sync_id.between(lowest, min(lowest + width - 1, HIGHEST_SYNC_ID))
+            lowest, width = lowest * 10, width * 10
+
+
+def _sorted(query: Select[Server], sort: str, descending: bool) -> Select[Server]:
+    """Sort by a column, then by Sync ID; what is empty is the lowest on every database."""
+    column = SORTS.get(sort, Server.sync_id)
+    order = column.desc() if descending else column.asc()
+    if sort in _MAY_BE_NULL:
+        order = order.nulls_last() if descending else order.nulls_first()
+    return query.order_by(order, Server.sync_id)

@@ -1,0 +1,1 @@
+"""Secrets: sealed, hashed or derived; and the identity of this machine."""

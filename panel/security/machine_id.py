@@ -1,0 +1,31 @@
+"""The Hardware ID of this machine: the same after every start, telling nothing else about it."""
+
+import secrets
+from pathlib import Path
+
+import machineid
+
+from panel.config import Config
+from panel.paths_write_once import made_once
+
+APPLICATION = "sync-panel"
+FILE_NAME = "hardware_id"
+LENGTH = 32
+
+
+def own_hardware_id(config: Config) -> str:
+    """Return this machine's Hardware ID: 32 hex digits, or what ``SYNC_PANEL_HARDWARE_ID`` says."""
+    return config.hardware_id or _of_the_machine() or _made_here(config.data_dir)
+
+
+def _made_here(data_dir: Path) -> str:
+    """For machines without an ID of their own, such as some containers."""
+    return made_once(data_dir / FILE_NAME, lambda: secrets.token_hex(LENGTH // 2))
+
+
+def _of_the_machine() -> str:
+    # Half of the SHA-256 tells machines apart as well, and is half as long to read and to send.
+    try:
+        return str(machineid.hashed_id(APPLICATION))[:LENGTH]
+    except (machineid.MachineIdNotFound, OSError):
+        return ""

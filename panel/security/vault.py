@@ -1,0 +1,89 @@
+"""The secret key of this installation and what is derived from it.
+
+One random key signs cookies and, through HKDF (RFC 5869), encrypts the secrets that must be sent
+again later. Older keys still open what they closed, so a key can be changed without locking
+anybody out.
+"""
+
+import base64
+import hashlib
+import hmac
+import secrets
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from panel.paths_write_once import made_once
+
+if TYPE_CHECKING:
+    from cryptography.fernet import Fernet, MultiFernet
+
+KEY_FILE_NAME = "secret_key"
+
+
+class Unreadable(Exception):
+    """A sealed secret that none of the present keys can open."""
+
+
+def read_or_make_key(data_dir: Path) -> str:
+    """Return the key kept in ``data_dir``; the first start makes it, readable by its owner only."""
+    return made_once(data_dir / KEY_FILE_NAME, lambda: secrets.token_urlsafe(48))
+
+
+def has_key(data_dir: Path) -> bool:
+    """Say whether ``data_dir`` keeps a key already."""
+    return (data_dir / KEY_FILE_NAME).exists()
+
+
+class Vault:
+    """Seals and opens secrets with the newest key, opening also with the older ones."""
+
+    def __init__(self, secret_keys: Sequence[str]) -> None:
+        self._secret_keys = tuple(secret_keys)
+
+    @cached_property
+    def _fernet(self) -> "MultiFernet":
+        # Imported late, as below: it takes 7 MB, which a primary hardly ever needs.
+        from cryptography.fernet import MultiFernet
+
+        return MultiFernet([_fernet(key) for key in self._secret_keys])
+
+    def seal(self, secret: str) -> str:
+        """Return ``secret`` encrypted and authenticated, as ASCII text."""
+        return self._fernet.encrypt(secret.encode()).decode("ascii")
+
+    def open(self, sealed: str) -> str:
+        """Return what was sealed. Raise :class:`Unreadable` if no key fits."""
+        from cryptography.fernet import InvalidToken
+
+        try:
+            return self._fernet.decrypt(sealed.encode("ascii")).decode()
+        except (InvalidToken, UnicodeError) as error:
+            raise Unreadable from error
+
+    def reseal(self, sealed: str) -> str:
+        """Return what was sealed under any key, sealed under the newest.
+
+        Raise :class:`Unreadable` if no key fits.
+        """
+        return self.seal(self.open(sealed))
+
+
+def _fernet(secret_key: str) -> "Fernet":
+    from cryptography.fernet import Fernet
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+    derived = HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=b"sync-panel vault")
+    return Fernet(base64.urlsafe_b64encode(derived.derive(secret_key.encode())))
+
+
+def hash_token(token: str) -> str:
+    """Return the form in which a random token (256 bits) is stored: SHA-256 in hex."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def same(one: str, other: str) -> bool:
+    """Compare two texts in a time that does not tell where they differ."""
+    return hmac.compare_digest(one.encode(), other.encode())

@@ -1,0 +1,137 @@
+"""Import: the preferences of a file become those of this server, by the verbs of the screen."""
+
+from collections.abc import Collection
+from dataclasses import replace
+
+from sqlalchemy.orm import Session
+
+from panel import clock
+from panel.activity import log
+from panel.activity.actor import Actor
+from panel.activity.log import SECRET, What
+from panel.errors import Invalid
+from panel.i18n import say
+from panel.models.base import Server, Settings
+from panel.models.row_locks import lock_settings
+from panel.preferences.interval import set_interval
+from panel.preferences.parameters import save_parameters
+from panel.preferences.present import parameters_of
+from panel.preferences.server_changes import record
+from panel.preferences.server_fields import ServerFields
+from panel.preferences.servers import (
+    add_server,
+    clear_server_password,
+    edit_server,
+    remove_servers,
+)
+from panel.security.vault import Vault
+from panel.site_file.document import Site
+from panel.site_file.export import INTERVAL, has_new_hash, live_servers, wanted_rows
+
+# A statement takes only so many values: 32 766 in SQLite.
+BATCH = 1_000
+
+
+def apply_import(
+    session: Session, actor: Actor, vault: Vault, site: Site, confirmed: Collection[str] = ()
+) -> None:
+    """Make the preferences those of ``site``, by the same verbs and rules as the screen.
+
+    Servers that ``site`` does not list are removed. ``confirmed`` is for the verbs. Raise what they
+    raise; nothing is done then, if the caller rolls back.
+    """
+    settings = lock_settings(session)
+    present = {server.sync_id: server for server in live_servers(session)}
+    wanted = {fields.sync_id for fields in site.servers or ()}
+    if site.servers is not None:
+        # First, since rows that go may stand in the way of this server's new Sync ID.
+        leaving = [server.id for number, server in present.items() if number not in wanted]
+        for begin in range(0, len(leaving), BATCH):
+            remove_servers(session, actor, leaving[begin : begin + BATCH])
+    _apply_settings(session, actor, vault, settings, site, confirmed)
+    for fields in wanted_rows(settings, site):
+        _apply_server(session, actor, present.get(fields.sync_id or 0), fields, site, confirmed)
+    log.record(session, actor, What.IMPORTED)
+
+
+def _apply_settings(
+    session: Session,
+    actor: Actor,
+    vault: Vault,
+    settings: Settings,
+    site: Site,
+    confirmed: Collection[str],
+) -> None:
+    given = dict(site.settings)
+    minutes = given.pop(INTERVAL, settings.interval_minutes)
+    had_sync_id = settings.sync_id is not None
+    # The interval needs a Sync ID: whichever of the two has one comes first.
+    if had_sync_id:
+        _apply_interval(session, actor, settings, minutes)
+    parameters = replace(parameters_of(settings), password=site.secrets.password, **given)
+    save_parameters(session, actor, vault, parameters, settings.parameters_version, confirmed)
+    _apply_hash(session, actor, settings, site.secrets.password_hash)
+    if not had_sync_id:
+        _apply_interval(session, actor, settings, minutes)
+
+
+def _apply_interval(session: Session, actor: Actor, settings: Settings, minutes: int) -> None:
+    if minutes != settings.interval_minutes:
+        set_interval(session, actor, minutes, settings.interval_version)
+
+
+def _apply_hash(
+    session: Session, actor: Actor, settings: Settings, password_hash: str | None
+) -> None:
+    """Keep a primary's hash as it is: the password itself is not known to anybody here."""
+    if password_hash in (None, settings.password_hash):
+        return
+    if not settings.is_primary:
+        raise Invalid({"password": say("The file has a primary's Password, which cannot be sent.")})
+    settings.password_hash, settings.password_sealed = password_hash, None
+    settings.password_changed_at = clock.now()
+    settings.parameters_version += 1
+    log.record(
+        session,
+        actor,
+        What.PARAMETERS_CHANGED,
+        subject="parameters",
+        version=settings.parameters_version,
+        was={"password": SECRET},
+        became={"password": SECRET},
+    )
+
+
+def _apply_server(
+    session: Session,
+    actor: Actor,
+    server: Server | None,
+    fields: ServerFields,
+    site: Site,
+    confirmed: Collection[str],
+) -> None:
+    try:
+        if server is None:
+            # Its own pair comes below: it is whole only with the hash.
+            added = replace(fields, user_name="")
+            server = add_server(session, actor, added, confirmed=confirmed)
+            if not fields.user_name:
+                return
+        if has_new_hash(server, site):
+            server.password_hash = site.secrets.server_hashes[server.sync_id]
+            server.password_changed_at = clock.now()
+            changed = {"password": SECRET}
+            record(session, actor, What.SERVER_CHANGED, server, changed, changed)
+        if server.user_name and not fields.user_name:
+            clear_server_password(session, actor, server.id, server.version)
+        edit_server(session, actor, server.id, fields, server.version, confirmed)
+    except Invalid as refusal:
+        raise _named(refusal, fields) from refusal
+
+
+def _named(refusal: Invalid, fields: ServerFields) -> Invalid:
+    """Say of which server it is that something cannot stand."""
+    problems = {
+        f"server {fields.sync_id} {field}": reason for field, reason in refusal.problems.items()
+    }
+    return Invalid(problems)

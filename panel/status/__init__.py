@@ -1,0 +1,1 @@
+"""How sync stands, in words and numbers: for the screen, the shell and the API alike."""

@@ -1,0 +1,123 @@
+"""How sync stands, in one sentence: read from what the sync service wrote, not its process."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import func, select, text
+from sqlalchemy.orm import Session
+
+from panel.i18n import Message, say
+from panel.models.base import Settings
+from panel.models.sync import Link, Loop, Record, Run
+from panel.preferences.readiness import Culprit, culprits
+from panel.status.lateness import LATE, VERY_LATE, Kind, Severity, server_severity
+from panel.status.primary_sentence import Counts, count_servers, primary_says
+from panel.status.satellite_sentence import satellite_says
+
+__all__ = [
+    "LATE",
+    "VERY_LATE",
+    "Counts",
+    "Culprit",
+    "State",
+    "culprits",
+    "read_state",
+    "recent_runs",
+    "server_severity",
+]
+
+
+@dataclass(frozen=True)
+class State:
+    """How sync stands. The sentence names no time: the page puts it beside, in the reader's way.
+
+    ``run`` is the one that goes on now; ``waiting`` counts records that have yet to reach the
+    primary; ``reason`` is the code of :mod:`panel.sync.protocol.explanations` behind
+    "refused" and "unreachable", with its values; ``initialise`` is "done", "needed" or "running".
+    """
+
+    kind: Kind
+    severity: Severity
+    sentence: Message
+    last_success_at: datetime | None = None
+    last_attempt_at: datetime | None = None
+    waiting: int = 0
+    run: Run | None = None
+    counts: Counts = field(default_factory=Counts)
+    asked: bool = False
+    initialise: str = "done"
+    reason: str = ""
+    reason_values: dict[str, Any] = field(default_factory=dict)
+
+
+def read_state(session: Session, now: datetime) -> State:
+    """Return how sync stands at ``now``, in a handful of queries however much there is."""
+    settings = session.get_one(Settings, 1)
+    if settings.sync_id is None:
+        sentence = say("This server is stand-alone: without a Sync ID it does not synchronise.")
+        return State("standalone", "off", sentence)
+    if settings.is_primary:
+        return _state_of_primary(session, settings, now)
+    return _state_of_satellite(session, settings, now)
+
+
+def _state_of_satellite(session: Session, settings: Settings, now: datetime) -> State:
+    loop, link = session.get_one(Loop, 1), session.get_one(Link, 1)
+    run = _present_run(session, loop, now)
+    kind, severity, sentence = satellite_says(session, settings, loop, link, run, now)
+    reason, values = _reason(session, loop)
+    return State(
+        kind,
+        severity,
+        sentence,
+        last_success_at=link.last_success_at,
+        last_attempt_at=link.last_attempt_at,
+        waiting=_count_waiting(session),
+        run=run,
+        asked=loop.asked_at is not None,
+        initialise=link.initialise,
+        reason=reason,
+        reason_values=values or {},
+    )
+
+
+def _present_run(session: Session, loop: Loop, now: datetime) -> Run | None:
+    """Return the run that goes on; one whose loop holds no lease any more was cut off."""
+    if loop.held_until is None or loop.held_until <= now:
+        return None
+    run = session.scalar(select(Run).order_by(Run.started_at.desc(), Run.id.desc()).limit(1))
+    return run if run is not None and run.ended_at is None else None
+
+
+def _reason(session: Session, loop: Loop) -> tuple[str, dict[str, Any] | None]:
+    """Return what stands in the way: the refusal that waits for somebody, or the line's fault."""
+    if loop.refusal or not loop.failures:
+        return loop.refusal, loop.refusal_values
+    run = session.scalar(select(Run).where(Run.reason != "").order_by(Run.id.desc()).limit(1))
+    return (run.reason, run.reason_values) if run else ("", None)
+
+
+def _count_waiting(session: Session) -> int:
+    # In these very words, as the partial index has them: a planner compares them literally.
+    waiting = select(func.count()).select_from(Record).where(text("records.waiting"))
+    return session.scalar(waiting) or 0
+
+
+def _state_of_primary(session: Session, settings: Settings, now: datetime) -> State:
+    counts, last_success_at, last_contact_at = count_servers(session, now)
+    kind, severity, sentence = primary_says(session, settings, counts)
+    return State(
+        kind,
+        severity,
+        sentence,
+        last_success_at=last_success_at,
+        last_attempt_at=last_contact_at,
+        counts=counts,
+    )
+
+
+def recent_runs(session: Session, n: int = 24) -> list[Run]:
+    """Return the last ``n`` runs as a plot shows them, the oldest first."""
+    newest = select(Run).order_by(Run.started_at.desc(), Run.id.desc()).limit(n)
+    return list(session.scalars(newest))[::-1]

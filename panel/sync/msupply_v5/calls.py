@@ -1,0 +1,152 @@
+"""The calls of v5 that a site makes, each within the caller's transaction (PROTOCOL.md, *v5*)."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from panel.models.base import PRIMARY_SYNC_ID
+from panel.models.sync import Clock, Record
+from panel.sync.msupply_v5 import queue, runs
+from panel.sync.msupply_v5.changes import take_changes
+from panel.sync.msupply_v5.codec import MOST_RECORDS, change_of, read_changes
+from panel.sync.msupply_v5.sites import Site
+from panel.sync.protocol.error_codes import SyncRefusal
+from panel.sync.protocol.json_reader import BadMessage, Fields
+from panel.sync.store import change_feed
+from panel.sync.store.apply import pushed_by
+from panel.sync.store.quarantine import note_unreadable, retry
+from panel.sync.store.write_checks import LARGEST_RECORD_BYTES
+
+USUAL_LIMIT = 500
+_HIGHEST = 2**63 - 1
+_MOST_WAITING = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Request:
+    """One call: ``name`` is what follows ``/sync/v5/``; the names of ``headers`` are lower case.
+
+    ``read_body`` returns the body as it came, still compressed.
+    """
+
+    method: str
+    name: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    read_body: Callable[[], bytes] = bytes
+    address: str = ""
+
+
+@dataclass(frozen=True)
+class Calls:
+    """What a site may ask for; each returns the answer's JSON object, or None for a 204."""
+
+    session: Session
+    site: Site
+    query: Mapping[str, str]
+    sent: Fields
+
+    def who_am_i(self) -> dict[str, Any]:
+        """GET site, with which a site begins its cycle."""
+        runs.cut_off(self.session, self.site)
+        server, peer = self.site.server, self.site.peer
+        return {
+            "id": peer.site_uuid,
+            "siteId": server.sync_id,
+            "code": server.store,
+            "name": server.name,
+            "initialisationStatus": peer.initialisation,
+            # The whole of it is here: the site need not look for a second server.
+            "isOmSupplyCentralServer": True,
+            "omSupplyCentralServerUrl": "",
+            "mSupplyCentralSiteId": PRIMARY_SYNC_ID,
+        }
+
+    def initialise(self) -> dict[str, Any]:
+        """POST initialise."""
+        server, peer = self.site.server, self.site.peer
+        return {"queueLength": queue.begin_restore(self.session, server, peer)}
+
+    def central_records(self) -> dict[str, Any]:
+        """GET central_records."""
+        cursor, peer = self._number("cursor", 0, 0), self.site.peer
+        self._check_cursor(cursor)
+        page = change_feed.central(self.session, cursor, self._limit())
+        # Asking from beyond the last record is what proves that it was stored.
+        proven = cursor if page.records else page.cursor
+        peer.central_cursor = max(peer.central_cursor, proven)
+        newest = self.session.scalar(
+            select(func.max(Record.seq)).where(change_feed.central_records())
+        )
+        runs.note_pulled(self.session, self.site, "pulling_central", len(page.records))
+        data = [{"ID": record.seq, **change_of(record)} for record in page.records]
+        return {"maxCursor": max(cursor, newest or 0), "data": data}
+
+    def queued_records(self) -> dict[str, Any]:
+        """GET queued_records, which answers with nothing at the end of a cycle."""
+        server, peer = self.site.server, self.site.peer
+        records = queue.queued(self.session, server, peer, self._limit())
+        if not records:
+            queue.move_cursors(self.session, server, peer)
+            runs.note_end(self.session, self.site)
+        data = [{"syncOutId": str(record.seq), **change_of(record)} for record in records]
+        return {"queueLength": queue.queue_length(self.session, server, peer), "data": data}
+
+    def acknowledge(self) -> None:
+        """POST acknowledged_records."""
+        ids = [one for one in self.sent.list("syncIDs") if type(one) is str]
+        dropped = queue.acknowledge(self.session, self.site.server, self.site.peer, ids)
+        runs.note_pulled(self.session, self.site, "pulling_addressed", dropped)
+
+    def push(self) -> dict[str, Any]:
+        """POST queued_records: the batch is stored when it is answered, so that nothing is late."""
+        entries = self.sent.list("data")
+        if len(entries) > MOST_RECORDS:
+            raise BadMessage(f"data: more than {MOST_RECORDS} records")
+        left = max(self.sent.whole("queueLength", 0, _MOST_WAITING) - len(entries), 0)
+        sync_id = self.site.server.sync_id
+        changes, unusable = read_changes(entries, LARGEST_RECORD_BYTES)
+        outcome = take_changes(self.session, sync_id, sync_id, changes, False)
+        outcome.refused += [
+            note_unreadable(self.session, sync_id, one.key, str(one)) for one in unusable
+        ]
+        runs.note_pushed(self.session, self.site, outcome, left)
+        self.site.peer.waiting_there = left
+        if not entries:
+            retry(self.session, sync_id, pushed_by(sync_id))
+        return {"integrationStarted": left == 0}
+
+    def _check_cursor(self, cursor: int) -> None:
+        present = self.session.get_one(Clock, 1, populate_existing=True)
+        peer = self.site.peer
+        if cursor == 0:
+            # Who reads from the beginning needs no tombstone of what it never had.
+            peer.central_cursor = max(peer.central_cursor, present.purged_seq)
+        elif cursor > present.seq or peer.central_cursor < present.purged_seq:
+            raise SyncRefusal("initialise_needed")
+
+    def _number(self, name: str, usual: int, lowest: int) -> int:
+        text = self.query.get(name, str(usual))
+        number = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else -1
+        if not lowest <= number <= _HIGHEST:
+            raise BadMessage(f"{name}: not a whole number from {lowest} up")
+        return number
+
+    def _limit(self) -> int:
+        # Asked for more, fewer is a good answer too.
+        return min(self._number("limit", USUAL_LIMIT, 1), MOST_RECORDS)
+
+
+CALLS: dict[tuple[str, str], Callable[[Calls], dict[str, Any] | None]] = {
+    ("GET", "site"): Calls.who_am_i,
+    ("POST", "initialise"): Calls.initialise,
+    ("GET", "central_records"): Calls.central_records,
+    ("GET", "queued_records"): Calls.queued_records,
+    ("POST", "queued_records"): Calls.push,
+    ("POST", "acknowledged_records"): Calls.acknowledge,
+}
+# An initialise has one too, of which nothing is asked.
+WITH_BODY = {("POST", "queued_records"), ("POST", "acknowledged_records")}

@@ -1,0 +1,115 @@
+"""A central server of mSupply as our satellite sees it: one method a call."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from panel import __version__
+from panel.sync.msupply_v5.codec import (
+    NEWEST_VERSION,
+    Change,
+    Unusable,
+    read_changes,
+    read_mark,
+    to_bytes,
+)
+from panel.sync.protocol.body_codec import Body, read_body
+from panel.sync.protocol.json_reader import Fields
+from panel.sync.satellite.sync_settings import Orders
+from panel.sync.transport.exchange_client import basic, read_error
+from panel.sync.transport.http import Response, Transport
+
+_HIGHEST = 2**62
+
+
+@dataclass(frozen=True)
+class About:
+    """What a central server says of a site: ``uuid`` never changes for it."""
+
+    uuid: str
+    sync_id: int
+
+
+@dataclass(frozen=True)
+class Queued:
+    """Some records of a queue or of central data, and how many wait in all (or the last cursor).
+
+    ``marks`` names all of them, in order: what can be taken and what no record here can be.
+    """
+
+    marks: list[str]
+    changes: list[Change]
+    unusable: list[Unusable]
+    length: int
+
+
+class Central:
+    """The calls of v5, made over a line that stays open.
+
+    Each raises SyncRefusal, LinkFault, or BadMessage for an answer that is not v5's.
+    """
+
+    def __init__(self, line: Transport, orders: Orders) -> None:
+        self._line = line
+        self._headers = {
+            "Authorization": basic(orders.pair),
+            "msupply-site-uuid": orders.about.hardware_id,
+            "version": str(NEWEST_VERSION),
+            "app-name": "Sync Panel",
+            "app-version": __version__,
+            "Accept-Encoding": "gzip",
+        }
+
+    def site(self) -> About:
+        """Return who the central server takes us for."""
+        answer = self._get("site")
+        return About(answer.text("id", 64), answer.whole("siteId", 1, _HIGHEST))
+
+    def is_idle(self) -> bool:
+        """Say whether it has finished what it was told before."""
+        return self._get("site_status").text("code", 40) == "idle"
+
+    def initialise(self) -> int:
+        """Have all that this site owns queued; return how many records that is."""
+        return self._post("initialise", {}).whole("queueLength", 0, _HIGHEST)
+
+    def central_records(self, cursor: int, limit: int) -> Queued:
+        """Return central data from beyond ``cursor``."""
+        answer = self._get(f"central_records?cursor={cursor}&limit={limit}")
+        return _queued(answer, "maxCursor")
+
+    def queued_records(self, limit: int) -> Queued:
+        """Return the oldest records that wait for this site."""
+        return _queued(self._get(f"queued_records?limit={limit}"), "queueLength")
+
+    def acknowledge(self, marks: Sequence[str]) -> None:
+        """Say that these were stored."""
+        self._send("POST", "acknowledged_records", to_bytes({"syncIDs": list(marks)}))
+
+    def push(self, left: int, changes: Sequence[Mapping[str, Any]]) -> bool:
+        """Send a batch; ``left`` counts it too. Return whether the integration began."""
+        answer = self._post("queued_records", {"queueLength": left, "data": list(changes)})
+        return answer.flag("integrationStarted")
+
+    def _get(self, path: str) -> Fields:
+        return self._read(self._send("GET", path))
+
+    def _post(self, path: str, body: Mapping[str, Any]) -> Fields:
+        return self._read(self._send("POST", path, to_bytes(body)))
+
+    def _send(self, method: str, path: str, content: bytes = b"") -> Response:
+        response = self._line.send(method, f"/sync/v5/{path}", self._headers, content)
+        if not 200 <= response.status < 300:
+            raise read_error(response)
+        return response
+
+    def _read(self, response: Response) -> Fields:
+        encoding = response.headers.get("Content-Encoding", "")
+        return Fields(read_body(Body(response.content, encoding)))
+
+
+def _queued(answer: Fields, length: str) -> Queued:
+    entries = answer.list("data")
+    changes, unusable = read_changes(entries)
+    marks = [read_mark(Fields(entry)) for entry in entries]
+    return Queued(marks, changes, unusable, answer.whole(length, 0, _HIGHEST))

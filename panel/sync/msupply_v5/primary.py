@@ -1,0 +1,120 @@
+"""The primary's side of v5: each call of a site is one transaction (PROTOCOL.md, *v5*)."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+
+from panel.db import Database
+from panel.sync.msupply_v5 import runs, sites
+from panel.sync.msupply_v5.calls import CALLS, WITH_BODY, Calls, Request
+from panel.sync.msupply_v5.codec import read_object, to_bytes
+from panel.sync.primary.authentication import Doorkeeper
+from panel.sync.primary.run_log import refusals_noted
+from panel.sync.protocol.compression import Garbled, TooLarge, UnknownEncoding, unpack
+from panel.sync.protocol.error_codes import SyncRefusal
+from panel.sync.protocol.explanations import explain
+from panel.sync.protocol.json_reader import BadMessage, Fields
+
+# 1 024 records of the largest size would be a gigabyte; of the usual size they are half of one MiB.
+LARGEST_BODY_BYTES = 32 * 1024 * 1024
+# Asked while another call is under way, so it is none of them and waits for none.
+STATUS = ("GET", "site_status")
+
+
+__all__ = ["LARGEST_BODY_BYTES", "Answer", "Request", "answer", "is_call"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A status and a JSON body, which a 204 has none of."""
+
+    status: int
+    body: bytes = b""
+
+
+def is_call(method: str, name: str) -> bool:
+    """Say whether v5 has such a call."""
+    return (method, name) == STATUS or (method, name) in CALLS
+
+
+def answer(database: Database, doorkeeper: Doorkeeper, request: Request) -> Answer:
+    """Return the answer to one call of a site; an error is an answer too."""
+    try:
+        with refusals_noted(database, request.address):
+            return _answer(database, doorkeeper, request)
+    except SyncRefusal as refusal:
+        return _error_answer(refusal)
+    except BadMessage as error:
+        return _error_answer(SyncRefusal("bad_request", what=str(error)))
+
+
+def _error_answer(refusal: SyncRefusal) -> Answer:
+    reason = explain(refusal.code, refusal.values)
+    message = f"{reason.what} {reason.next}"
+    error = {"code": refusal.code, "message": message, "data": refusal.values or None}
+    return Answer(refusal.status, to_bytes({"error": error}))
+
+
+def _answer(database: Database, doorkeeper: Doorkeeper, request: Request) -> Answer:
+    caller = sites.caller_of(request.headers, request.address)
+    server_id = sites.recognise(database, doorkeeper, caller)
+    if (request.method, request.name) == STATUS:
+        return Answer(200, to_bytes(_status_of(server_id)))
+    call = CALLS[request.method, request.name]
+    with _alone(server_id, request.name):
+        # Only now, since a few bytes of a stranger's could fill the memory; and while no other
+        # writer has to wait for it.
+        content, sent = b"", Fields({})
+        if (request.method, request.name) in WITH_BODY:
+            content = request.read_body()
+            sent = _read(content, request.headers.get("content-encoding", ""))
+        with database.writing() as session:
+            site = sites.admit(session, server_id, caller)
+            answered = call(Calls(session, site, request.query, sent))
+            body = b"" if answered is None else to_bytes(answered)
+            runs.count_bytes(session, site, len(content), len(body))
+    return Answer(204 if answered is None else 200, body)
+
+
+def _read(content: bytes, encoding: str) -> Fields:
+    try:
+        return read_object(unpack(content, encoding, LARGEST_BODY_BYTES))
+    except TooLarge as error:
+        raise BadMessage(f"larger than {LARGEST_BODY_BYTES} bytes") from error
+    except UnknownEncoding as error:
+        raise BadMessage(f"in an unknown encoding, {error}") from error
+    except Garbled as error:
+        raise BadMessage(f"damaged: {error}") from error
+
+
+# --- one call at a time for each site ------------------------------------------------------------
+
+_under_way: dict[int, str] = {}
+_under_way_lock = Lock()
+
+
+@contextmanager
+def _alone(server_id: int, name: str) -> Iterator[None]:
+    # What another process has under way is not seen here; there the locks of the rows make it wait.
+    with _under_way_lock:
+        if server_id in _under_way:
+            raise SyncRefusal("sync_is_running")
+        _under_way[server_id] = name
+    try:
+        yield
+    finally:
+        with _under_way_lock:
+            del _under_way[server_id]
+
+
+def _status_of(server_id: int) -> dict[str, Any]:
+    codes = {
+        None: ("idle", "Nothing is under way."),
+        "initialise": ("initialisation_in_progress", "The records of this site are being queued."),
+        "queued_records": ("integration_in_progress", "A batch is being stored."),
+    }
+    other = ("sync_is_running", "A call of this site is under way.")
+    code, message = codes.get(_under_way.get(server_id), other)
+    return {"code": code, "message": message, "data": None}

@@ -1,0 +1,111 @@
+"""What waits for a v5 site: its own records while it is restored, and those addressed to it.
+
+The queue is no table. It is the records above two cursors of the :class:`Peer`, less the ones that
+were acknowledged out of order; a ``syncOutId`` is the record's ``seq``. A record that changes
+while it waits gets a new ``seq`` and so waits once, in its newest version.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import ColumnElement, and_, delete, exists, or_, select
+from sqlalchemy.orm import Session
+
+from panel.models.base import Server
+from panel.models.sync import Acknowledged, Peer, Record
+from panel.sync.store import change_feed
+from panel.sync.store.sequence import present_seq
+
+# SQLite takes 32 766 values in one statement, older ones 999.
+_CHUNK = 500
+# What has as many digits is in no column.
+_DIGITS = 19
+
+
+def queued(session: Session, server: Server, peer: Peer, limit: int) -> list[Record]:
+    """Return the oldest records that wait, at most ``limit``."""
+    return list(change_feed.read(session, _waits(server, peer), 0, limit).records)
+
+
+def queue_length(session: Session, server: Server, peer: Peer) -> int:
+    """Return how many records wait."""
+    return change_feed.count(session, _waits(server, peer), 0)
+
+
+def begin_restore(session: Session, server: Server, peer: Peer) -> int:
+    """Queue all that the site owns and all that is addressed to it; return how many that is.
+
+    Asked again before anything was acknowledged, the restore that was begun is left as it is.
+    """
+    if peer.initialisation != "started" or peer.restore_cursor or _any_acknowledged(session, peer):
+        _forget_acknowledged(session, peer)
+        peer.restore_cursor = peer.addressed_cursor = peer.central_cursor = 0
+        peer.restore_until = present_seq(session)
+        peer.initialisation = "started"
+    return queue_length(session, server, peer)
+
+
+def acknowledge(session: Session, server: Server, peer: Peer, ids: Iterable[str]) -> int:
+    """Drop these ``syncOutId`` from the queue; return how many were in it. Others are no error."""
+    positions = sorted({int(text) for text in ids if _is_position(text)})
+    dropped = 0
+    for begin in range(0, len(positions), _CHUNK):
+        dropped += _drop(session, server, peer, positions[begin : begin + _CHUNK])
+    move_cursors(session, server, peer)
+    return dropped
+
+
+def move_cursors(session: Session, server: Server, peer: Peer) -> None:
+    """Move the cursors up to the first record that still waits, and forget what they passed.
+
+    The restore is complete when its cursor has reached its end.
+    """
+    # Read before the queue: what the queue then does not hold up to here, is not coming any more.
+    newest = present_seq(session)
+    first = next(iter(queued(session, server, peer, 1)), None)
+    passed = newest if first is None else first.seq - 1
+    peer.addressed_cursor = max(peer.addressed_cursor, passed)
+    if peer.initialisation == "started":
+        peer.restore_cursor = min(max(peer.restore_cursor, passed), peer.restore_until)
+        if peer.restore_cursor >= peer.restore_until:
+            peer.initialisation = "completed"
+    session.execute(
+        delete(Acknowledged).where(
+            Acknowledged.server_id == peer.server_id, Acknowledged.position <= passed
+        )
+    )
+
+
+def _waits(server: Server, peer: Peer) -> ColumnElement[bool]:
+    addressed = and_(Record.to == server.sync_id, Record.seq > peer.addressed_cursor)
+    acknowledged = exists().where(
+        Acknowledged.server_id == peer.server_id, Acknowledged.position == Record.seq
+    )
+    if peer.initialisation != "started":
+        return and_(addressed, Record.owner != server.sync_id, ~acknowledged)
+    own = and_(
+        Record.owner == server.sync_id,
+        Record.seq > peer.restore_cursor,
+        Record.seq <= peer.restore_until,
+    )
+    return and_(or_(own, and_(addressed, Record.owner != server.sync_id)), ~acknowledged)
+
+
+def _drop(session: Session, server: Server, peer: Peer, positions: Sequence[int]) -> int:
+    in_queue = select(Record.seq).where(Record.seq.in_(positions), _waits(server, peer))
+    found = session.scalars(in_queue).all()
+    session.add_all(Acknowledged(server_id=peer.server_id, position=seq) for seq in found)
+    session.flush()
+    return len(found)
+
+
+def _is_position(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < _DIGITS
+
+
+def _any_acknowledged(session: Session, peer: Peer) -> bool:
+    mine = exists().where(Acknowledged.server_id == peer.server_id)
+    return session.scalar(select(mine)) or False
+
+
+def _forget_acknowledged(session: Session, peer: Peer) -> None:
+    session.execute(delete(Acknowledged).where(Acknowledged.server_id == peer.server_id))

@@ -1,0 +1,140 @@
+"""What our satellite received over v5: kept first, applied in order when the pull is complete."""
+
+from collections.abc import Iterator, Sequence
+
+from sqlalchemy import exists, func, select, text, update
+from sqlalchemy.orm import Session
+
+from panel.models.base import PRIMARY_SYNC_ID
+from panel.models.sync import Inbox, Link, Record
+from panel.sync.msupply_v5.changes import take_changes
+from panel.sync.msupply_v5.client import Queued
+from panel.sync.msupply_v5.codec import Change
+from panel.sync.protocol.batch_codec import Item
+from panel.sync.protocol.json_reader import BadMessage
+from panel.sync.protocol.messages import Stream
+from panel.sync.store import inbox
+from panel.sync.store.apply import pulled_by, renewed_by
+from panel.sync.store.quarantine import note_unreadable
+from panel.sync.store.sequence import lock_clock
+
+_AT_ONCE = 500
+# In the place of a point, which v5 has none of: the queue of an initialise was asked for.
+_ASKED = "v5 asked"
+
+
+def begin_initialise(session: Session) -> None:
+    """Forget what was received before, unless this initialise was begun already.
+
+    What waits to be pushed stays as it is, and what does not is the central server's to tell.
+    """
+    link = session.get_one(Link, 1)
+    if link.initialise == "needed":
+        link.initialise, link.point, link.next_point = "running", "", ""
+        link.central_cursor = 0
+        for stream in Stream:
+            inbox.clear(session, stream)
+
+
+def came_from_central(link: Link) -> bool:
+    """Say whether what was received so far came over v5, so that its cursors mean something here.
+
+    Over our own protocol there is a point, and nothing is known of a central server.
+    """
+    if link.initialise == "done":
+        return bool(link.site_uuid) and not link.point
+    return link.point in ("", _ASKED)
+
+
+def was_asked(session: Session) -> bool:
+    """Say whether the central server has queued everything for this initialise."""
+    return session.get_one(Link, 1).point == _ASKED
+
+
+def note_asked(session: Session) -> None:
+    """Remember that it has."""
+    session.get_one(Link, 1).point = _ASKED
+
+
+def keep_central(session: Session, cursor: int, page: Queued) -> None:
+    """Keep central data; its cursor is its version too, since it only ever rises."""
+    if not all(mark.isdecimal() for mark in page.marks):
+        raise BadMessage("a central record without its cursor")
+    positions = [int(mark) for mark in page.marks]
+    if positions != sorted(positions) or (positions and positions[0] <= cursor):
+        raise BadMessage("central records out of order")
+    items = [
+        Item(int(one.mark), *one.key, PRIMARY_SYNC_ID, None, int(one.mark), one.data)
+        for one in page.changes
+    ]
+    inbox.receive(session, Stream.CENTRAL, items)
+    if positions:
+        session.get_one(Link, 1).central_cursor = positions[-1]
+
+
+def note_unusable(session: Session, page: Queued) -> int:
+    """Set aside what no record here can be, so that it holds up nothing; return how many."""
+    for one in page.unusable:
+        note_unreadable(session, PRIMARY_SYNC_ID, one.key, str(one))
+    return len(page.unusable)
+
+
+def keep_queued(session: Session, changes: Sequence[Change]) -> None:
+    """Keep what was queued for this site, in the order in which it came."""
+    query = select(func.max(Inbox.position)).where(Inbox.stream == Stream.ADDRESSED)
+    first = (session.scalar(query) or 0) + 1
+    items = [Item(at, *one.key, 0, None, 0, one.data) for at, one in enumerate(changes, first)]
+    inbox.receive(session, Stream.ADDRESSED, items)
+
+
+def apply(session: Session, own_sync_id: int) -> int:
+    """Apply a complete pull; return how many records were set aside."""
+    refused = inbox.apply(session, Stream.CENTRAL, pulled_by(own_sync_id))
+    return refused + _apply_queued(session, own_sync_id)
+
+
+def finish_initialise(session: Session, own_sync_id: int) -> int:
+    """Apply all that an initialise received; return how many records were set aside."""
+    refused = inbox.apply(session, Stream.CENTRAL, renewed_by(own_sync_id))
+    inbox.sweep(session, Stream.CENTRAL, own_sync_id)
+    _push_what_it_lacks(session, own_sync_id)
+    refused += _apply_queued(session, own_sync_id)
+    link = session.get_one(Link, 1)
+    link.initialise, link.point = "done", ""
+    return refused
+
+
+def _push_what_it_lacks(session: Session, own_sync_id: int) -> None:
+    """Let this site's records go up that a restored central server did not hand back."""
+    handed_back = exists().where(
+        Inbox.stream == Stream.ADDRESSED,
+        Inbox.table_name == Record.table_name,
+        Inbox.record_id == Record.record_id,
+    )
+    lock_clock(session)
+    lacking = Record.owner == own_sync_id, ~Record.deleted, text("NOT waiting"), ~handed_back
+    session.execute(
+        update(Record).where(*lacking).values(waiting=True),
+        execution_options={"synchronize_session": False},
+    )
+
+
+def _apply_queued(session: Session, own_sync_id: int) -> int:
+    refused = 0
+    for changes in _queued(session):
+        outcome = take_changes(session, PRIMARY_SYNC_ID, own_sync_id, changes, spare_waiting=True)
+        refused += len(outcome.refused)
+    for stream in Stream:
+        inbox.clear(session, stream)
+    return refused
+
+
+def _queued(session: Session) -> Iterator[list[Change]]:
+    last = 0
+    while True:
+        query = select(Inbox).where(Inbox.stream == Stream.ADDRESSED, Inbox.position > last)
+        rows = session.scalars(query.order_by(Inbox.position).limit(_AT_ONCE)).all()
+        if not rows:
+            return
+        yield [Change("", row.table_name, row.record_id, row.data) for row in rows]
+        last = rows[-1].position

@@ -1,0 +1,189 @@
+"""The satellite's side of v5: one run against a central server of mSupply, in its client's order.
+
+What v5 does not say is decided here: central data belongs to the primary, what is queued for this
+site belongs to this site, and of a record that waits to be pushed the copy here counts.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from sqlalchemy.orm import Session
+
+from panel.models.sync import Link, Run
+from panel.sync.msupply_v5 import received
+from panel.sync.msupply_v5.client import Central, Queued
+from panel.sync.msupply_v5.codec import change_of
+from panel.sync.msupply_v5.probe import as_faults, check_site
+from panel.sync.protocol.error_codes import SyncRefusal
+from panel.sync.satellite.progress import Finish, Progress, count_bytes
+from panel.sync.satellite.push import note_pushed
+from panel.sync.satellite.sync_settings import Orders, Site, read_orders
+from panel.sync.store import change_feed
+from panel.sync.transport.http import LinkFault, Target, Transport
+
+# What an Open mSupply server asks for at once; a smaller request size in the preferences counts.
+PULL_RECORDS, PUSH_RECORDS = 500, 1_024
+POLL_SECONDS, LONGEST_POLL_SECONDS = 1.0, 600.0
+
+
+class _Paused(Exception):
+    """While the run lasted the interval was set to 0, or who meets whom was changed."""
+
+
+class V5Run:
+    """One run, each answer stored before the next call; ``line_to`` keeps one connection open."""
+
+    def __init__(
+        self, site: Site, line_to: Callable[[Target], Transport], progress: Progress
+    ) -> None:
+        self._site = site
+        self._line_to = line_to
+        self._progress = progress
+        # A digest of the preferences with which the central server was met.
+        self._met = ""
+
+    def run(self) -> Finish:
+        """Synchronise until nothing is left to move. Raise SyncRefusal or LinkFault."""
+        try:
+            with as_faults():
+                self._meet()
+                if self._initialises():
+                    self._ask_for_everything()
+                    self._pull()
+                    self._apply(received.finish_initialise)
+                self._push()
+                self._pull()
+                self._apply(received.apply)
+        except _Paused:
+            return Finish("paused")
+        return Finish("well")
+
+    def _meet(self) -> None:
+        central, orders = self._central()
+        about = central.site()
+        with self._step() as (session, run):
+            run.protocol = "v5"
+            link = session.get_one(Link, 1)
+            known = "" if link.initialise == "needed" else link.site_uuid
+            check_site(about, orders, known)
+            if link.initialise != "needed" and not received.came_from_central(link):
+                raise SyncRefusal("initialise_needed")
+            link.site_uuid, link.protocol = about.uuid, "v5"
+        self._met = orders.digest()
+
+    def _initialises(self) -> bool:
+        with self._step() as (session, run):
+            if session.get_one(Link, 1).initialise == "done":
+                return False
+            run.step = "initialising"
+            received.begin_initialise(session)
+            return True
+
+    def _ask_for_everything(self) -> None:
+        with self._site.database.reading() as session:
+            was_asked = received.was_asked(session)
+        if not was_asked:
+            length = self._have_all_queued()
+            with self._step() as (session, run):
+                received.note_asked(session)
+                run.to_pull += length
+        self._wait_until_idle()
+
+    def _have_all_queued(self) -> int:
+        try:
+            return self._central()[0].initialise()
+        except LinkFault as fault:
+            # It may take a central server longer than a line may be silent. One that is idle did
+            # not hear of it, or is done so soon that it can be asked again.
+            if fault.code not in ("timed_out", "cut_off") or self._central()[0].is_idle():
+                raise
+            return 0
+
+    def _push(self) -> None:
+        while True:
+            central, orders = self._central()
+            with self._site.database.reading() as session:
+                left = change_feed.count_waiting(session)
+                records = change_feed.waiting(session, _size(orders, PUSH_RECORDS)).records
+            changes = [{"syncOutId": str(one.seq), **change_of(one)} for one in records]
+            began = central.push(left, changes)
+            with self._step() as (session, run):
+                run.step = "pushing"
+                run.pushed += len(records)
+                run.to_push = max(run.to_push, run.pushed + left - len(records))
+                note_pushed(session, [one.seq for one in records])
+            if not records:
+                # The empty batch that ends the push; a server that will not integrate is not well.
+                if not began:
+                    raise LinkFault("integration_not_started")
+                return self._wait_until_idle()
+
+    def _wait_until_idle(self) -> None:
+        until = time.monotonic() + LONGEST_POLL_SECONDS
+        while not self._central()[0].is_idle():
+            if time.monotonic() > until:
+                raise LinkFault("central_busy")
+            time.sleep(POLL_SECONDS)
+
+    def _pull(self) -> None:
+        while self._pull_central():
+            pass
+        while self._pull_queued():
+            pass
+
+    def _pull_central(self) -> bool:
+        central, orders = self._central()
+        with self._site.database.reading() as session:
+            cursor = session.get_one(Link, 1).central_cursor
+        page = central.central_records(cursor, _size(orders, PULL_RECORDS))
+        with self._step() as (session, run):
+            received.keep_central(session, cursor, page)
+            run.set_aside += received.note_unusable(session, page)
+            _count_pulled(run, "pulling_central", page, page.length - cursor)
+        return bool(page.marks)
+
+    def _pull_queued(self) -> bool:
+        central, orders = self._central()
+        page = central.queued_records(_size(orders, PULL_RECORDS))
+        with self._step() as (session, run):
+            received.keep_queued(session, page.changes)
+            run.set_aside += received.note_unusable(session, page)
+            _count_pulled(run, "pulling_addressed", page, page.length)
+        if page.marks:
+            # Only now: what was acknowledged does not come again.
+            central.acknowledge(page.marks)
+        return bool(page.marks)
+
+    def _apply(self, apply: Callable[[Session, int], int]) -> None:
+        with self._site.database.reading() as session:
+            own_sync_id = read_orders(session, self._site).sync_id
+        with self._step() as (session, run):
+            run.step = "applying"
+            run.set_aside += apply(session, own_sync_id)
+
+    def _central(self) -> tuple[Central, Orders]:
+        """Return the central server to call next, as the preferences say by now."""
+        with self._site.database.reading() as session:
+            orders = read_orders(session, self._site)
+        # Another server is to be met first, by the next run, which begins at once.
+        if orders.interval_minutes == 0 or self._met not in ("", orders.digest()):
+            raise _Paused
+        self._line = self._line_to(orders.target)
+        return Central(self._line, orders), orders
+
+    @contextmanager
+    def _step(self) -> Iterator[tuple[Session, Run]]:
+        with self._progress.step() as (session, run):
+            count_bytes(run, self._line.meter)
+            yield session, run
+
+
+def _size(orders: Orders, usual: int) -> int:
+    return min(orders.request_size or usual, usual)
+
+
+def _count_pulled(run: Run, step: str, page: Queued, left: int) -> None:
+    run.step = step
+    run.pulled += len(page.marks)
+    run.to_pull = max(run.to_pull, run.pulled, run.pulled - len(page.marks) + left)

@@ -1,0 +1,154 @@
+"""Who calls: what the Authorization header says, and whether it is true."""
+
+import base64
+import binascii
+import hashlib
+import threading
+from collections import OrderedDict, deque
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from panel import clock
+from panel.models.base import NAME_LENGTH, Server, Settings, searchable
+from panel.security.hashes import verify_secret
+from panel.security.vault import hash_token, same
+from panel.sync.protocol.error_codes import SyncRefusal
+
+# Wrong pairs that one address may try within the window. More than people's five: behind one
+# address may sit many satellites, and their names are no secrets to each other.
+MOST_WRONG, WINDOW = 20, timedelta(minutes=15)
+_MOST_ADDRESSES, _MOST_KNOWN = 10_000, 2_000
+
+
+@dataclass(frozen=True)
+class Pair:
+    """User name, and the password as it travels: lower-case hex SHA-256."""
+
+    user_name: str
+    wire_password: str
+
+
+@dataclass(frozen=True)
+class DeviceToken:
+    """What a primary gave to one device instead: ``SYNC_ID.SECRET``."""
+
+    sync_id: int
+    token: str
+
+
+def read_authorization(header: str) -> Pair | DeviceToken:
+    """Read an ``Authorization`` header. Raise SyncRefusal if there is neither in it."""
+    scheme, _, value = header.strip().partition(" ")
+    if scheme.lower() == "bearer":
+        sync_id, _, secret = value.partition(".")
+        if sync_id.isascii() and sync_id.isdigit() and len(sync_id) <= 10 and secret:
+            return DeviceToken(int(sync_id), value)
+        raise SyncRefusal("device_token_ended")
+    if scheme.lower() == "basic":
+        try:
+            user_name, _, password = base64.b64decode(value, validate=True).decode().partition(":")
+            return Pair(user_name, password)
+        except (binascii.Error, UnicodeError):
+            pass
+    raise SyncRefusal("site_name_not_found")
+
+
+def find_device(session: Session, device: DeviceToken) -> Server:
+    """Return the row whose token this is. Raise SyncRefusal (device_token_ended)."""
+    server = find_server(session, device.sync_id)
+    if server is None or server.device_token_hash is None:
+        raise SyncRefusal("device_token_ended")
+    if not same(server.device_token_hash, hash_token(device.token)):
+        raise SyncRefusal("device_token_ended")
+    return server
+
+
+def find_server(session: Session, sync_id: int) -> Server | None:
+    """Return the live row with this Sync ID."""
+    query = select(Server).where(Server.sync_id == sync_id, Server.removed_at.is_(None))
+    return session.scalar(query)
+
+
+class _Tries:
+    """When the last wrong pairs came, by whatever they are counted by."""
+
+    def __init__(self) -> None:
+        self._wrong: OrderedDict[str, deque[datetime]] = OrderedDict()
+
+    def count(self, key: str) -> None:
+        self._wrong.setdefault(key, deque(maxlen=MOST_WRONG)).append(clock.now())
+        self._wrong.move_to_end(key)
+        _trim(self._wrong, _MOST_ADDRESSES)
+
+    def seconds_closed(self, key: str) -> int:
+        """Return for how long nothing more is heard; 0 if it is."""
+        now, wrong = clock.now(), self._wrong.get(key)
+        if wrong and len(wrong) == MOST_WRONG and now - wrong[0] < WINDOW:
+            return int((wrong[0] + WINDOW - now).total_seconds()) + 1
+        return 0
+
+
+class Doorkeeper:
+    """Checks pairs, and stops hearing an address that gave too many wrong ones.
+
+    One for each process. A pair that was right is remembered (as a digest), since v5 sends it with
+    every request and argon2 is slow on purpose. It passes a closed door too: behind one address may
+    sit many sites, and one that is wrong shall not shut out the others. Nobody can find out a
+    password that way, since tries at a closed door close it to their user name altogether.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._by_address, self._by_name = _Tries(), _Tries()
+        self._right: OrderedDict[str, None] = OrderedDict()
+
+    def check_pair(self, session: Session, pair: Pair, address: str) -> Server | None:
+        """Return the row that has this pair as its own; None if it is the shared pair.
+
+        Raise SyncRefusal: too_many_tries, site_name_not_found, site_incorrect_password.
+        """
+        owner, password_hash = _find_pair(session, pair.user_name)
+        digest = hashlib.sha256(f"{password_hash} {pair.wire_password}".encode()).hexdigest()
+        name = f"{address} {searchable(pair.user_name)[:NAME_LENGTH]}"
+        with self._lock:
+            if password_hash and digest in self._right and not self._by_name.seconds_closed(name):
+                return owner
+            if seconds := self._by_address.seconds_closed(address):
+                if password_hash:
+                    # Made-up names guard nothing, and would only push out those that count.
+                    self._by_name.count(name)
+                raise SyncRefusal("too_many_tries", seconds=seconds)
+        if password_hash is None or not verify_secret(password_hash, pair.wire_password):
+            with self._lock:
+                self._by_address.count(address)
+                self._by_name.count(name)
+            code = "site_name_not_found" if password_hash is None else "site_incorrect_password"
+            raise SyncRefusal(code)
+        with self._lock:
+            self._right[digest] = None
+            _trim(self._right, _MOST_KNOWN)
+        return owner
+
+
+def _find_pair(session: Session, user_name: str) -> tuple[Server | None, str | None]:
+    """Return the row with this user name of its own, or None for the shared one, and the hash."""
+    key = searchable(user_name)
+    query = select(Server).where(Server.user_name_key == key, Server.removed_at.is_(None))
+    server = (
+        session.scalar(query.where(Server.password_hash.is_not(None)).limit(1)) if key else None
+    )
+    if server is not None:
+        return server, server.password_hash
+    settings = session.get_one(Settings, 1)
+    if key and searchable(settings.user_name) == key:
+        return None, settings.password_hash
+    return None, None
+
+
+def _trim(kept: OrderedDict[str, Any], most: int) -> None:
+    while len(kept) > most:
+        kept.popitem(last=False)

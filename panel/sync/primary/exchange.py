@@ -1,0 +1,241 @@
+"""The primary's side of an exchange: bytes in, bytes out. Nothing here knows of a web server."""
+
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from panel.activity.actor import Actor
+from panel.db import Database
+from panel.models.base import Server
+from panel.models.sync import Clock, Peer, Record
+from panel.sync.primary import admission
+from panel.sync.primary.authentication import Doorkeeper, read_authorization
+from panel.sync.primary.run_log import Exchanged, note_exchange, refusals_noted
+from panel.sync.protocol.batch_codec import item_of
+from panel.sync.protocol.body_codec import Body, read_body, write_body
+from panel.sync.protocol.error_codes import SyncRefusal
+from panel.sync.protocol.json_reader import BadMessage, Fields
+from panel.sync.protocol.messages import (
+    OLDEST_VERSION,
+    POINT_BYTES,
+    VERSION,
+    Answer,
+    Cursors,
+    Mode,
+    Refused,
+    Request,
+    Stream,
+)
+from panel.sync.store import change_feed
+from panel.sync.store.apply import Outcome, pushed_by
+from panel.sync.store.quarantine import retry, take_or_set_aside
+
+ReadContent = Callable[[], bytes]
+Records = dict[Stream, list[Record]]
+
+# Once so much is in an answer, the next stream waits for the next one.
+_ENOUGH_BYTES = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the web side sends: status, headers and body."""
+
+    status: int
+    headers: dict[str, str]
+    content: bytes
+
+
+@dataclass
+class Primary:
+    """What answers exchanges: its database, and who keeps the door of this process."""
+
+    database: Database
+    doorkeeper: Doorkeeper = field(default_factory=Doorkeeper)
+
+    def exchange(
+        self, read_content: ReadContent, headers: Mapping[str, str], address: str
+    ) -> Reply:
+        """Answer one ``POST /sync/exchange`` that came from ``address``. Raise nothing expected.
+
+        The body is read once it is known who calls. ``headers`` are looked up as
+        ``Authorization``, ``Content-Encoding``, ``Accept-Encoding``.
+        """
+        try:
+            with refusals_noted(self.database, address):
+                answer, status = self._answer(read_content, headers, address), 200
+        except SyncRefusal as refusal:
+            accepted = headers.get("Accept-Encoding", "")
+            answer, status = write_body(_error(refusal), accepted), refusal.status
+        encoding = {"Content-Encoding": answer.encoding} if answer.encoding else {}
+        return Reply(status, encoding, answer.content)
+
+    def _answer(self, read_content: ReadContent, headers: Mapping[str, str], address: str) -> Body:
+        credentials = read_authorization(headers.get("Authorization", ""))
+        accepted = headers.get("Accept-Encoding", "")
+        with self.database.reading() as session:
+            # Before anything of the body is in memory: a stranger's could fill it.
+            proof = admission.prove(session, self.doorkeeper, credentials, address)
+            sent = Body(read_content(), headers.get("Content-Encoding", ""))
+            request = _read_request(sent)
+            with _marked(request):
+                caller = admission.identify(session, proof, request.about, address)
+        with _marked(request), self.database.writing() as session:
+            server, peer, token = admission.admit(session, caller, Actor("", address, "sync"))
+            if request.mode is Mode.TEST:
+                session.rollback()
+                return write_body(Answer().to_json(), accepted)
+            answer = _exchange(session, server, peer, request, token)
+            # Before it is committed, since the run counts what it weighs.
+            body = write_body(answer.to_json(), accepted)
+            sizes = len(sent.content), len(body.content)
+            note_exchange(session, server, peer, Exchanged(request, answer, *sizes))
+        return body
+
+
+@contextmanager
+def _marked(request: Request) -> Iterator[None]:
+    try:
+        yield
+    except SyncRefusal as refusal:
+        # What is only tried is not how the satellite stands.
+        refusal.is_trial = request.mode is Mode.TEST
+        raise
+
+
+def _read_request(body: Body) -> Request:
+    try:
+        value = read_body(body)
+        _check_version(Fields(value))
+        return Request.from_json(value)
+    except BadMessage as error:
+        raise SyncRefusal("bad_request", what=str(error)) from error
+
+
+def _check_version(fields: Fields) -> None:
+    version = fields.whole("version", 0, 2**31)
+    if not OLDEST_VERSION <= version <= VERSION:
+        raise SyncRefusal(
+            "api_version_incompatible", oldest=OLDEST_VERSION, newest=VERSION, theirs=version
+        )
+
+
+def _exchange(session: Session, server: Server, peer: Peer, request: Request, token: str) -> Answer:
+    if request.mode is Mode.BEGIN:
+        # Only whoever gets this answer can go on: a request that comes again, much later, cannot.
+        # Kept until it does: such a request shall not take its point from whoever has it.
+        peer.point_begun = peer.point_begun or secrets.token_urlsafe(POINT_BYTES)
+        to_pull = _count(session, server, request)
+        return Answer(begun=peer.point_begun, more=Stream.RESTORE, to_pull=to_pull, token=token)
+    _check_point(session, server, peer, request)
+    outcome = _push(session, server, request)
+    records, cursors, more = _pull(session, server, request)
+    moved = bool(request.records) or cursors != _cursors(request)
+    rolled = bool(request.next_point) and (moved or request.mode is not Mode.NORMAL)
+    if rolled:
+        peer.point_before, peer.point = request.point, request.next_point
+        if request.point == peer.point_begun:
+            peer.point_begun = ""
+    return Answer(
+        rolled=rolled,
+        cursors=cursors if moved else {},
+        records={stream: [item_of(one) for one in found] for stream, found in records.items()},
+        more=more,
+        to_pull=_to_pull(session, server, request, records, more) if request.start else 0,
+        refused=[Refused(item.position, p.reason, p.values) for item, p in outcome.refused],
+        token=token,
+    )
+
+
+def _check_point(session: Session, server: Server, peer: Peer, request: Request) -> None:
+    """Refuse where one side does not remember what the other one does (PROTOCOL.md, *Points*)."""
+    is_last = request.point == peer.point
+    is_begun = request.point == peer.point_begun
+    is_lost_answer = request.point == peer.point_before and request.next_point == peer.point
+    # Both remember none before the first initialise, or after another protocol was spoken.
+    is_known = bool(request.point) and (is_last or is_begun or is_lost_answer)
+    count = session.get_one(Clock, 1)
+    cursors = _cursors(request)
+    knows_more = max(cursors.values()) > count.seq
+    followed = min(cursors[Stream.CENTRAL], cursors[Stream.ADDRESSED])
+    missed = request.mode is Mode.NORMAL and followed < count.purged_seq
+    if not is_known or knows_more or missed:
+        refusal = SyncRefusal("initialise_needed")
+        refusal.server_id = server.id
+        raise refusal
+
+
+def _push(session: Session, server: Server, request: Request) -> Outcome:
+    rule = pushed_by(server.sync_id)
+    if request.start:
+        retry(session, server.sync_id, rule)
+    if not request.records:
+        return Outcome()
+    return take_or_set_aside(session, server.sync_id, request.records, rule)
+
+
+def _cursors(request: Request) -> Cursors:
+    return {stream: request.cursors.get(stream, 0) for stream in Stream}
+
+
+def _streams(request: Request) -> list[Stream]:
+    return list(Stream) if request.mode is not Mode.NORMAL else [Stream.CENTRAL, Stream.ADDRESSED]
+
+
+def _pull(
+    session: Session, server: Server, request: Request
+) -> tuple[Records, Cursors, Stream | None]:
+    """Return the records of each stream, where each goes on, and the first that has more."""
+    records: Records = {}
+    cursors = _cursors(request)
+    room, size = request.limit, 0
+    for stream in _streams(request):
+        if room < 1 or size > _ENOUGH_BYTES:
+            return records, cursors, stream
+        page = _page(session, server.sync_id, stream, cursors[stream], room)
+        records[stream], cursors[stream] = list(page.records), page.cursor
+        if page.more:
+            return records, cursors, stream
+        room -= len(page.records)
+        size += sum(record.size for record in page.records)
+    return records, cursors, None
+
+
+def _page(
+    session: Session, sync_id: int, stream: Stream, cursor: int, room: int
+) -> change_feed.Page:
+    match stream:
+        case Stream.RESTORE:
+            return change_feed.owned(session, sync_id, cursor, room)
+        case Stream.CENTRAL:
+            return change_feed.central(session, cursor, room)
+        case Stream.ADDRESSED:
+            return change_feed.addressed(session, sync_id, cursor, room)
+
+
+def _to_pull(
+    session: Session, server: Server, request: Request, records: Records, more: Stream | None
+) -> int:
+    """Return how many records there are to pull, those that this answer delivers included."""
+    # Most exchanges leave nothing: what they deliver, if anything, is all there is.
+    return _count(session, server, request) if more else sum(map(len, records.values()))
+
+
+def _count(session: Session, server: Server, request: Request) -> int:
+    conditions = {
+        Stream.RESTORE: Record.owner == server.sync_id,
+        Stream.CENTRAL: change_feed.central_records(),
+        Stream.ADDRESSED: Record.to == server.sync_id,
+    }
+    return sum(
+        change_feed.count(session, conditions[stream], _cursors(request)[stream])
+        for stream in _streams(request)
+    )
+
+
+def _error(refusal: SyncRefusal) -> dict[str, Any]:
+    return {"error": {"code": refusal.code, "data": refusal.values or None}}

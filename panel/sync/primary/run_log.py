@@ -1,0 +1,191 @@
+"""What a primary writes down of its satellites' exchanges: contact, success, runs, refusals."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnection
+from sqlalchemy.orm import Session
+
+from panel import clock
+from panel.activity import log as activity
+from panel.activity.actor import Actor
+from panel.activity.log import What
+from panel.db import Database
+from panel.models.base import Activity, Server
+from panel.models.sync import Peer, Run
+from panel.sync.primary.admission import Stranger, find_peer
+from panel.sync.protocol.error_codes import SyncRefusal
+from panel.sync.protocol.messages import Answer, Request, Stream
+
+log = logging.getLogger(__name__)
+
+# These are part of a talk that goes on, no refusals that anybody has to see.
+_SILENT = {
+    "identity_wanted",
+    "device_token_ended",
+    "bad_request",
+    "sync_paused",
+    "too_many_tries",
+}
+_NEWS_AGAIN_AFTER = timedelta(hours=1)
+# Locked by another writer for too long, or every connection in use.
+_BUSY = (OperationalError, NoConnection)
+
+
+@dataclass(frozen=True)
+class Exchanged:
+    """What was asked and answered, and the bytes of both bodies as they are on the wire."""
+
+    request: Request
+    answer: Answer
+    bytes_up: int
+    bytes_down: int
+
+    @property
+    def is_last(self) -> bool:
+        """Say whether nothing is left to move on either side."""
+        return self.answer.more is None and not self.request.waiting
+
+
+def note_exchange(session: Session, server: Server, peer: Peer, exchanged: Exchanged) -> None:
+    """Write down an exchange that went well, within its own transaction."""
+    now, request = clock.now(), exchanged.request
+    server.last_contact_at = now
+    peer.waiting_there, peer.protocol = request.waiting, "own"
+    peer.refusal, peer.refusal_values = "", None
+    peer.central_cursor = request.cursors.get(Stream.CENTRAL, 0)
+    peer.addressed_cursor = request.cursors.get(Stream.ADDRESSED, 0)
+    peer.restore_cursor = request.cursors.get(Stream.RESTORE, 0)
+    if exchanged.is_last:
+        server.last_success_at = now
+        peer.initialisation = "completed"
+    _note_run(session, server, exchanged)
+
+
+def _note_run(session: Session, server: Server, exchanged: Exchanged) -> None:
+    """Only runs that move something are kept: most of a thousand satellites' move nothing."""
+    request, answer = exchanged.request, exchanged.answer
+    run = open_run(session, server.sync_id)
+    if run is not None and request.start:
+        run.ended_at, run.result = clock.now(), "cut_off"
+        run = None
+    delivered = sum(map(len, answer.records.values()))
+    if run is None:
+        if not request.records and not delivered:
+            return
+        run = begin_run(session, server.sync_id, "own")
+    run.step = "pushing" if request.waiting else "pulling_central"
+    # As the satellite counts: what goes up is pushed, what comes down is pulled.
+    run.pushed += len(request.records)
+    run.to_push = run.pushed + request.waiting
+    run.pulled += delivered
+    run.to_pull = max(run.to_pull, answer.to_pull, run.pulled)
+    run.set_aside += len(answer.refused)
+    run.bytes_up += exchanged.bytes_up
+    run.bytes_down += exchanged.bytes_down
+    if exchanged.is_last:
+        run.ended_at, run.result = clock.now(), "well"
+
+
+@contextmanager
+def refusals_noted(database: Database, address: str) -> Iterator[None]:
+    """Write down the refusal that the block raises, for a call from ``address``.
+
+    Where the database was busy for longer than anybody should wait, while it worked or while this
+    was written down, the refusal is ``site_auth_timeout``.
+    """
+    try:
+        try:
+            yield
+        except SyncRefusal as refusal:
+            _note_refusal(database, refusal, address)
+            raise
+    except _BUSY as error:
+        # A full disk looks alike, and the caller is not told which it is.
+        log.warning("The database did not answer a call from %s: %s", address, error)
+        raise SyncRefusal("site_auth_timeout") from error
+
+
+def _note_refusal(database: Database, refusal: SyncRefusal, address: str) -> None:
+    # In a transaction of its own, since the one it came from is undone.
+    if refusal.code in _SILENT or refusal.is_trial:
+        return
+    with database.writing() as session:
+        if isinstance(refusal, Stranger):
+            refusal.note(session)
+        elif refusal.server_id is not None:
+            _note_on_row(session, refusal, refusal.server_id, address)
+        elif not _noted_lately(session, refusal, address):
+            activity.record(
+                session,
+                Actor("", address, "sync"),
+                What.SYNC_REFUSED,
+                became={"code": refusal.code},
+            )
+
+
+def _noted_lately(session: Session, refusal: SyncRefusal, address: str) -> bool:
+    """Anybody may call, as often as they like: from one address a reason is news once an hour."""
+    rows = select(Activity.became).where(Activity.what == What.SYNC_REFUSED)
+    rows = rows.where(Activity.at > clock.now() - _NEWS_AGAIN_AFTER, Activity.address == address)
+    return {"code": refusal.code} in session.scalars(rows.where(Activity.subject_id.is_(None)))
+
+
+def _note_on_row(session: Session, refusal: SyncRefusal, server_id: int, address: str) -> None:
+    server = session.get_one(Server, server_id, with_for_update=True)
+    peer = find_peer(session, server)
+    server.last_contact_at = clock.now()
+    values = refusal.values or None
+    if (peer.refusal, peer.refusal_values) == (refusal.code, values):
+        return
+    peer.refusal, peer.refusal_values = refusal.code, values
+    if _refused_lately(session, server, refusal.code):
+        return
+    now = clock.now()
+    session.add(
+        Run(
+            other=server.sync_id,
+            started_at=now,
+            ended_at=now,
+            result="refused",
+            reason=refusal.code,
+            reason_values=values,
+        )
+    )
+    activity.record(
+        session,
+        Actor("", address, "sync"),
+        What.SYNC_REFUSED,
+        subject="server",
+        subject_id=server.id,
+        label=f"{server.sync_id} {server.name}",
+        became={"code": refusal.code},
+    )
+
+
+def _refused_lately(session: Session, server: Server, code: str) -> bool:
+    """A caller that is refused in turn for this and for that, or now and then, fills no table."""
+    runs = select(Run.id).where(Run.other == server.sync_id, Run.reason == code)
+    runs = runs.where(Run.result == "refused", Run.started_at > clock.now() - _NEWS_AGAIN_AFTER)
+    return session.scalar(runs.limit(1)) is not None
+
+
+def begin_run(session: Session, sync_id: int, protocol: str) -> Run:
+    """Return a new run of a satellite, with nothing moved yet."""
+    run = Run(other=sync_id, started_at=clock.now(), protocol=protocol)
+    # A default comes with the INSERT, and these are counted up before.
+    run.pushed = run.pulled = run.to_push = run.to_pull = run.set_aside = 0
+    run.bytes_up = run.bytes_down = 0
+    session.add(run)
+    return run
+
+
+def open_run(session: Session, sync_id: int) -> Run | None:
+    """Return the run of a satellite that has not ended yet."""
+    query = select(Run).where(Run.other == sync_id, Run.ended_at.is_(None))
+    return session.scalar(query.order_by(Run.id.desc()).limit(1))

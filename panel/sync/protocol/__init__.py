@@ -1,0 +1,1 @@
+"""The messages of an exchange and how they are written on the wire."""

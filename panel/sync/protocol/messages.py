@@ -1,0 +1,231 @@
+"""The two messages of an exchange, as PROTOCOL.md specifies them: what a satellite asks, what a
+primary answers.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from panel.models.base import HIGHEST_SYNC_ID, NAME_LENGTH, STORE_LENGTH
+from panel.sync.protocol import batch_codec
+from panel.sync.protocol.batch_codec import Item
+from panel.sync.protocol.column_codec import HIGHEST_NUMBER
+from panel.sync.protocol.json_reader import BadMessage, Fields, is_plain, presentable, whole
+
+VERSION = 1
+OLDEST_VERSION = 1
+HARDWARE_ID_LENGTH, APP_VERSION_LENGTH, POINT_LENGTH, TOKEN_LENGTH = 64, 40, 12, 100
+_DIGEST_BYTES = 12
+# Random enough never to come again, short enough for every exchange: 11 characters.
+POINT_BYTES = 8
+
+
+class Mode(StrEnum):
+    """What an exchange is for."""
+
+    NORMAL = "normal"
+    # Asks for the point that an initialise starts from; moves nothing. Then the initialise.
+    BEGIN = "begin"
+    INITIALISE = "initialise"
+    # Nothing is changed on either side.
+    TEST = "test"
+
+
+class Stream(StrEnum):
+    """What a satellite pulls, in this order; the first only when it initialises."""
+
+    RESTORE = "restore"
+    CENTRAL = "central"
+    ADDRESSED = "addressed"
+
+
+Cursors = dict[Stream, int]
+
+
+@dataclass(frozen=True)
+class About:
+    """Who a satellite is, and who it takes its primary for."""
+
+    sync_id: int
+    name: str
+    store: str
+    hardware_id: str
+    app_version: str
+    primary_name: str
+    primary_store: str
+
+    def digest(self) -> str:
+        """Return 16 characters that stand for all of it, once both sides know it."""
+        text = json.dumps(list(vars(self).values()), separators=(",", ":"))
+        digest = hashlib.sha256(text.encode()).digest()[:_DIGEST_BYTES]
+        return base64.urlsafe_b64encode(digest).decode()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as it is sent."""
+        return dict(vars(self))
+
+    @classmethod
+    def from_json(cls, value: Any) -> "About":
+        """Read what :meth:`to_json` made. Raise BadMessage."""
+        fields = Fields(value)
+        return cls(
+            fields.whole("sync_id", 1, HIGHEST_SYNC_ID),
+            fields.text("name", NAME_LENGTH),
+            fields.text("store", STORE_LENGTH),
+            fields.text("hardware_id", HARDWARE_ID_LENGTH),
+            fields.text("app_version", APP_VERSION_LENGTH),
+            fields.text("primary_name", NAME_LENGTH),
+            fields.text("primary_store", STORE_LENGTH),
+        )
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a satellite sends. ``cursors`` acknowledge all that came before them."""
+
+    # In full, or its digest.
+    about: About | str
+    mode: Mode = Mode.NORMAL
+    # The first of a run: the primary counts what there is to pull.
+    start: bool = False
+    point: str = ""
+    next_point: str = ""
+    cursors: Cursors = field(default_factory=dict)
+    # How many of its own records wait to be pushed after this batch.
+    waiting: int = 0
+    # The largest number of records that the answer may carry.
+    limit: int = 0
+    records: list[Item] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as it is sent: what is empty is left out."""
+        about = self.about if isinstance(self.about, str) else self.about.to_json()
+        message = {
+            "about": about,
+            "mode": "" if self.mode is Mode.NORMAL else str(self.mode),
+            "start": self.start,
+            "point": self.point,
+            "next": self.next_point,
+            "cursors": _pack_cursors(self.cursors),
+            "waiting": self.waiting,
+            "limit": self.limit,
+            "records": batch_codec.pack(self.records) if self.records else None,
+        }
+        return {"version": VERSION, **{name: value for name, value in message.items() if value}}
+
+    @classmethod
+    def from_json(cls, value: Any) -> "Request":
+        """Read what :meth:`to_json` made. Raise BadMessage."""
+        fields = Fields(value)
+        about = fields.get("about")
+        mode = fields.text("mode", 20, "") or Mode.NORMAL
+        if mode not in set(Mode):
+            raise BadMessage("mode: not one of those specified")
+        return cls(
+            about if isinstance(about, str) else About.from_json(about),
+            Mode(mode),
+            fields.flag("start"),
+            fields.text("point", POINT_LENGTH, ""),
+            fields.text("next", POINT_LENGTH, ""),
+            _unpack_cursors(fields.list("cursors")),
+            fields.whole("waiting", 0, HIGHEST_NUMBER, 0),
+            fields.whole("limit", 0, batch_codec.MOST_RECORDS, 0),
+            _unpack_batch(fields.get("records")),
+        )
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A record that the primary set aside: its position in the push, a code and its values."""
+
+    position: int
+    reason: str
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a primary sends back."""
+
+    # Something moved: the point that the satellite proposed is the point now.
+    rolled: bool = False
+    # Only where something was delivered or passed over.
+    cursors: Cursors = field(default_factory=dict)
+    records: dict[Stream, list[Item]] = field(default_factory=dict)
+    # The first stream that has more; those before it are complete, and all are if it is None.
+    more: Stream | None = None
+    # At the start of a run: how many records there are to pull.
+    to_pull: int = 0
+    refused: list[Refused] = field(default_factory=list)
+    # A new token for this device, once.
+    token: str = ""
+    # To a BEGIN: the point that the initialise starts from.
+    begun: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as it is sent: what is empty is left out."""
+        message = {
+            "rolled": self.rolled,
+            "cursors": _pack_cursors(self.cursors),
+            **{
+                str(stream): batch_codec.pack(items)
+                for stream, items in self.records.items()
+                if items
+            },
+            "more": self.more,
+            "to_pull": self.to_pull,
+            "refused": [[one.position, one.reason, dict(one.values)] for one in self.refused],
+            "token": self.token,
+            "begun": self.begun,
+        }
+        return {"version": VERSION, **{name: value for name, value in message.items() if value}}
+
+    @classmethod
+    def from_json(cls, value: Any) -> "Answer":
+        """Read what :meth:`to_json` made. Raise BadMessage."""
+        fields = Fields(value)
+        whole(fields.get("version"), OLDEST_VERSION, VERSION)
+        more = fields.text("more", 20, "")
+        if more and more not in set(Stream):
+            raise BadMessage("more: not a stream")
+        return cls(
+            fields.flag("rolled"),
+            _unpack_cursors(fields.list("cursors")),
+            {stream: _unpack_batch(fields.get(stream)) for stream in Stream if fields.get(stream)},
+            Stream(more) if more else None,
+            fields.whole("to_pull", 0, HIGHEST_NUMBER, 0),
+            [_refused(one) for one in fields.list("refused")],
+            fields.text("token", TOKEN_LENGTH, ""),
+            fields.text("begun", POINT_LENGTH, ""),
+        )
+
+
+def _pack_cursors(cursors: Cursors) -> list[int]:
+    # The ones that are always there first, so that the third is left out but in an initialise.
+    names = (Stream.CENTRAL, Stream.ADDRESSED, Stream.RESTORE)
+    numbers = [cursors.get(name, 0) for name in names]
+    return numbers if numbers[2] else numbers[:2] if any(numbers) else []
+
+
+def _unpack_cursors(numbers: list[Any]) -> Cursors:
+    names = (Stream.CENTRAL, Stream.ADDRESSED, Stream.RESTORE)
+    if len(numbers) > len(names):
+        raise BadMessage("cursors: too many")
+    return {
+        name: whole(number, 0, HIGHEST_NUMBER) for name, number in zip(names, numbers, strict=False)
+    }
+
+
+def _unpack_batch(batch: Any) -> list[Item]:
+    return [] if batch is None else batch_codec.unpack(batch)
+
+
+def _refused(value: Any) -> Refused:
+    match value:
+        case [int(position), str(reason), dict(values)] if is_plain(reason):
+            return Refused(position, reason[:40], presentable(values))
+    raise BadMessage("refused: a position, a code and its values")

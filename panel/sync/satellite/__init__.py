@@ -1,0 +1,1 @@
+"""The satellite's side: when it synchronises, and one run."""

@@ -1,0 +1,49 @@
+"""Initialise: a new or restored satellite takes over what its primary knows, then pushes the rest.
+
+Everything is received first and applied at the end in one transaction: until then applications
+work on with what they have, and a run that is cut off goes on where it was.
+"""
+
+import secrets
+
+from sqlalchemy import text, update
+from sqlalchemy.orm import Session
+
+from panel.models.sync import Link, Record
+from panel.sync.protocol.messages import Stream
+from panel.sync.store import inbox
+from panel.sync.store.apply import renewed_by, restored_to
+from panel.sync.store.sequence import lock_clock
+
+_MARK_BYTES = 4
+
+
+def begin(session: Session, own_sync_id: int) -> None:
+    """Begin anew: nothing was received yet, and nothing is known to have reached the primary."""
+    link = session.get_one(Link, 1)
+    link.initialise = "running"
+    link.point = link.next_point = ""
+    link.central_cursor = link.addressed_cursor = link.restore_cursor = 0
+    for stream in Stream:
+        inbox.clear(session, stream)
+    lock_clock(session)
+    session.execute(
+        update(Record).where(Record.owner == own_sync_id, text("NOT waiting")).values(waiting=True),
+        execution_options={"synchronize_session": False},
+    )
+
+
+def finish(session: Session, own_sync_id: int) -> int:
+    """Apply all that was received; return how many records were set aside."""
+    inbox.raise_count(session)
+    refused = inbox.apply(session, Stream.RESTORE, restored_to(own_sync_id))
+    for stream in (Stream.CENTRAL, Stream.ADDRESSED):
+        refused += inbox.apply(session, stream, renewed_by(own_sync_id))
+        inbox.sweep(session, stream, own_sync_id)
+    for stream in Stream:
+        inbox.clear(session, stream)
+    # Applications that follow changes begin anew: their cursors may be of another past.
+    lock_clock(session).mark = secrets.token_hex(_MARK_BYTES)
+    link = session.get_one(Link, 1)
+    link.initialise, link.restore_cursor = "done", 0
+    return refused

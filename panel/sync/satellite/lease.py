@@ -1,0 +1,103 @@
+"""The lease that keeps the loop single: whoever holds it runs, and must renew it while it does.
+
+A holder that died without giving it back is replaced when the lease ends, or at once if it was a
+process of this machine. A holder that was only slow finds out before it stores anything more.
+"""
+
+import logging
+import os
+import secrets
+import socket
+import threading
+from datetime import timedelta
+
+from sqlalchemy import update
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from panel import clock
+from panel.db import Database
+from panel.models.sync import Loop
+
+log = logging.getLogger(__name__)
+
+LEASE = timedelta(seconds=45)
+# By how much the clocks of two machines with one database may differ.
+_SKEW = LEASE
+_RENEW_SECONDS = 10.0
+_HOST = socket.gethostname()[:30]
+
+
+class LeaseLost(Exception):
+    """Another process runs the loop by now, or this one was told to stop."""
+
+
+def is_free(loop: Loop) -> bool:
+    """Say whether nobody runs now: none has the lease, it ran out, or its holder died."""
+    if loop.holder is None or loop.held_until is None:
+        return True
+    left = loop.held_until - clock.now()
+    # One that is held for longer than any is was taken before the clock was set back.
+    return not timedelta(0) < left <= LEASE + _SKEW or _has_died(loop.holder)
+
+
+class Lease:
+    """One holder's hold on the loop."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._holder = f"{_HOST}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._ended = threading.Event()
+
+    def take(self, session: Session) -> bool:
+        """Take the lease if nobody else has it; say whether it is ours when this commits."""
+        loop = session.get_one(Loop, 1, with_for_update=True, populate_existing=True)
+        if loop.holder != self._holder and not is_free(loop):
+            return False
+        loop.holder, loop.held_until = self._holder, clock.now() + LEASE
+        return True
+
+    def guard(self, session: Session) -> None:
+        """Renew the lease in the transaction of ``session``. Raise :class:`LeaseLost`."""
+        held = update(Loop).where(Loop.holder == self._holder)
+        values = held.values(held_until=clock.now() + LEASE).returning(Loop.id)
+        renewed = session.scalars(values).all()
+        if self._ended.is_set() or not renewed:
+            raise LeaseLost
+
+    def stop(self) -> None:
+        """Let the run that holds it end before it stores anything more."""
+        self._ended.set()
+
+    def give_back(self) -> None:
+        """Let the next one run."""
+        with self._database.writing() as session:
+            held = update(Loop).where(Loop.holder == self._holder)
+            session.execute(held.values(holder=None, held_until=None))
+
+    def keep(self, until: threading.Event) -> None:
+        """Renew the lease while ``until`` is not set: a batch may take longer than it lasts."""
+        while not until.wait(_RENEW_SECONDS):
+            try:
+                with self._database.writing() as session:
+                    self.guard(session)
+            except LeaseLost:
+                return
+            except SQLAlchemyError as error:
+                # Busy for once; it may not be the next time, which is still soon enough.
+                log.warning("The lease of the sync could not be renewed: %s", error)
+
+
+def _has_died(holder: str) -> bool:
+    host, _, rest = holder.partition(":")
+    number = rest.partition(":")[0]
+    # On Windows this signal would end the process that it asks about.
+    if os.name != "posix" or host != _HOST or not number.isdigit():
+        return False
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    return False

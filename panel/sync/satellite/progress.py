@@ -1,0 +1,79 @@
+"""What a satellite's run writes down of itself, and that it is still the one to do so."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import update
+from sqlalchemy.orm import Session
+
+from panel import clock
+from panel.db import Database
+from panel.models.base import PRIMARY_SYNC_ID
+from panel.models.sync import Link, Run
+from panel.sync.satellite.schedule import note_end
+from panel.sync.transport.link_meter import Meter
+
+# Called at the end of every transaction of a run: raises if the run is no longer ours.
+Guard = Callable[[Session], None]
+
+
+@dataclass(frozen=True)
+class Finish:
+    """How a run ended: "well", "paused", "failed" or "refused", with a code of reasons."""
+
+    result: str
+    reason: str = ""
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Progress:
+    """The row of the run that goes on, written in the same transactions as what it did."""
+
+    def __init__(self, database: Database, guard: Guard) -> None:
+        self._database = database
+        self._guard = guard
+        self._run_id = 0
+
+    def begin(self, session: Session) -> None:
+        """Write down that a run began, and that those which never ended were cut off."""
+        now = clock.now()
+        session.execute(
+            update(Run)
+            .where(Run.ended_at.is_(None))
+            .values(ended_at=now, result="cut_off", reason="stopped")
+        )
+        session.get_one(Link, 1).last_attempt_at = now
+        run = Run(other=PRIMARY_SYNC_ID, started_at=now)
+        session.add(run)
+        session.flush()
+        self._run_id = run.id
+
+    @contextmanager
+    def step(self) -> Iterator[tuple[Session, Run]]:
+        """Yield a session and the run's row for a step, which is stored as a whole or not."""
+        with self._database.writing() as session:
+            yield session, session.get_one(Run, self._run_id)
+            # Last: it locks what others wait for, and nothing may be stored after a take-over.
+            self._guard(session)
+
+    def end(self, finish: Finish, meter: Meter) -> Run:
+        """Write down how the run ended and what ``meter`` still counted; return its row."""
+        with self.step() as (session, run):
+            count_bytes(run, meter)
+            run.ended_at = clock.now()
+            run.result, run.reason = finish.result, finish.reason
+            run.reason_values = dict(finish.values) or None
+            if finish.result == "well":
+                session.get_one(Link, 1).last_success_at = run.ended_at
+            # At once, or a page would show for a moment a run that failed, and nothing amiss.
+            note_end(session, run)
+        return run
+
+
+def count_bytes(run: Run, meter: Meter) -> None:
+    """Add to ``run`` what went over the line since the last time."""
+    up, down = meter.take_bytes()
+    run.bytes_up += up
+    run.bytes_down += down

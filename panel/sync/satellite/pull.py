@@ -1,0 +1,118 @@
+"""What a satellite does with an answer: all of it in one transaction, then the complete pulls."""
+
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
+
+from panel.db import Database
+from panel.models.sync import Link, Run
+from panel.security.vault import Vault
+from panel.sync.protocol.messages import Answer, Request, Stream
+from panel.sync.satellite.progress import count_bytes
+from panel.sync.satellite.push import Sent, note_pushed
+from panel.sync.store import inbox
+from panel.sync.store.apply import Problem, pulled_by
+from panel.sync.store.quarantine import forget, set_aside
+from panel.sync.transport.batch_size import batch_size, measure, measure_broken
+from panel.sync.transport.http import LinkFault
+from panel.sync.transport.link_meter import Meter
+
+_STEPS = {
+    Stream.RESTORE: "initialising",
+    Stream.CENTRAL: "pulling_central",
+    Stream.ADDRESSED: "pulling_addressed",
+}
+
+
+@dataclass(frozen=True)
+class Received:
+    """An answer, how many seconds the exchange took, and what the line measured."""
+
+    answer: Answer
+    seconds: float
+    meter: Meter
+
+
+def store(session: Session, run: Run, vault: Vault, sent: Sent, received: Received) -> None:
+    """Store everything that an answer brought or proved."""
+    answer, link = received.answer, session.get_one(Link, 1)
+    if answer.rolled:
+        link.point = sent.request.next_point
+    if answer.begun:
+        link.point = answer.begun
+    link.next_point = ""
+    # What came over v5 is known no longer: its cursors counted something else.
+    link.protocol, link.site_uuid = "own", ""
+    if answer.token:
+        link.device_token_sealed = vault.seal(answer.token)
+    if answer.cursors:
+        link.central_cursor = answer.cursors.get(Stream.CENTRAL, 0)
+        link.addressed_cursor = answer.cursors.get(Stream.ADDRESSED, 0)
+        link.restore_cursor = answer.cursors.get(Stream.RESTORE, 0)
+    _store_pushed(session, sent, answer)
+    pulled = sum(inbox.receive(session, s, items) for s, items in answer.records.items())
+    _count(run, sent.request, received, pulled)
+    _measure(link, sent, received)
+
+
+def note_fault(session: Session, request: Request, fault: LinkFault) -> None:
+    """Learn from a batch that broke off on its way: the next one is to be smaller."""
+    if fault.code not in ("cut_off", "timed_out"):
+        return
+    link = session.get_one(Link, 1)
+    if request.records:
+        link.seconds_per_record_up = measure_broken(link.seconds_per_record_up)
+    if request.limit:
+        link.seconds_per_record_down = measure_broken(link.seconds_per_record_down)
+
+
+def complete(database: Database, answer: Answer) -> list[Stream]:
+    """Return the streams that are complete with ``answer`` and have something to apply."""
+    streams = [Stream.CENTRAL, Stream.ADDRESSED]
+    if answer.more is not None:
+        streams = streams[: streams.index(answer.more)]
+    with database.reading() as session:
+        return [stream for stream in streams if not inbox.is_empty(session, stream)]
+
+
+def apply(session: Session, stream: Stream, own_sync_id: int) -> int:
+    """Apply a complete pull; return how many records were set aside."""
+    refused = inbox.apply(session, stream, pulled_by(own_sync_id))
+    inbox.clear(session, stream)
+    return refused
+
+
+def _store_pushed(session: Session, sent: Sent, answer: Answer) -> None:
+    """Note what reached the primary; a record that changed since has another seq, and waits on."""
+    items = {item.position: item for item in sent.request.records}
+    note_pushed(session, list(items))
+    own_sync_id = sent.orders.sync_id
+    for one in answer.refused:
+        if item := items.pop(one.position, None):
+            set_aside(session, own_sync_id, item, Problem(one.reason, one.values))
+    forget(session, own_sync_id, list(items.values()))
+
+
+def _count(run: Run, request: Request, received: Received, pulled: int) -> None:
+    answer = received.answer
+    run.pushed += len(request.records)
+    run.pulled += pulled
+    run.to_pull = max(run.to_pull, answer.to_pull, run.pulled)
+    run.set_aside += len(answer.refused)
+    if answer.more is not None and not request.waiting:
+        run.step = _STEPS[answer.more]
+    count_bytes(run, received.meter)
+
+
+def _measure(link: Link, sent: Sent, received: Received) -> None:
+    """Learn how long a record takes, from exchanges that carried some in one direction only."""
+    up, down = len(sent.request.records), sum(map(len, received.answer.records.values()))
+    carrying_seconds = max(received.seconds - received.meter.round_trip_seconds, 0.0)
+    if not down:
+        before = link.seconds_per_record_up
+        allowed = batch_size(sent.orders.request_size, before)
+        link.seconds_per_record_up = measure(before, allowed, up, carrying_seconds)
+    if not up:
+        before = link.seconds_per_record_down
+        allowed = sent.request.limit
+        link.seconds_per_record_down = measure(before, allowed, down, carrying_seconds)

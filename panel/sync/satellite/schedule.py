@@ -1,0 +1,106 @@
+"""When a satellite synchronises next: by the interval, when asked, and when not to at all."""
+
+import random
+from datetime import datetime, timedelta
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from panel import clock
+from panel.models.base import Settings
+from panel.models.sync import Loop, Run
+from panel.sync.protocol.error_codes import PASSING, SyncRefusal
+from panel.sync.satellite.lease import is_free
+from panel.sync.satellite.sync_settings import Site, read_orders
+
+# Satellites that lost the same line should not all come back in the same second.
+_JITTER = 0.1
+_FIRST_PAUSE_SECONDS = 15.0
+
+
+def is_due(session: Session, site: Site) -> bool:
+    """Say whether a run should begin now."""
+    settings, loop = session.get_one(Settings, 1), session.get_one(Loop, 1)
+    if not settings.is_satellite or settings.interval_minutes == 0:
+        return False
+    try:
+        orders = read_orders(session, site)
+    except SyncRefusal:
+        # Something is not filled in, which the page says: there is nowhere to go.
+        return False
+    if loop.asked_at is not None or loop.orders != orders.digest():
+        return True
+    if _was_cut_off(session, loop):
+        return True
+    if loop.refusal and loop.refusal not in PASSING:
+        # It waits for a person, who asks, or corrects what was refused.
+        return False
+    return due_at(loop, settings.interval_minutes) <= clock.now()
+
+
+def due_at(loop: Loop, interval_minutes: int) -> datetime:
+    """Return when the next run is due by the present interval, nobody asking for it."""
+    now = clock.now()
+    if loop.started_at is None or loop.started_at > now:
+        # One in the future was told by a clock that was wrong.
+        return now
+    # The same for the same start, so that it does not change from one look to the next.
+    jitter = random.Random(loop.started_at.timestamp()).uniform(-_JITTER, _JITTER)  # noqa: S311
+    regular = loop.started_at + timedelta(minutes=interval_minutes) * (1 + jitter)
+    return regular if loop.due_at is None else min(regular, loop.due_at)
+
+
+def note_start(session: Session, site: Site) -> None:
+    """Note that a run begins: what was asked for is being done.
+
+    Whoever had to see to the last refusal has done so, or else it comes again.
+    """
+    loop = session.get_one(Loop, 1)
+    loop.refusal, loop.refusal_values, loop.refused_at = "", None, None
+    loop.orders = _digest(session, site)
+    loop.started_at, loop.asked_at, loop.due_at = clock.now(), None, None
+
+
+def note_crash(session: Session) -> None:
+    """Note that a run ended in a way that nobody thought of: try again, but not at once."""
+    loop, now = session.get_one(Loop, 1), clock.now()
+    loop.failures += 1
+    loop.due_at = now + _pause(loop.failures)
+    crashed = {"ended_at": now, "result": "failed", "reason": "internal_error"}
+    session.execute(update(Run).where(Run.ended_at.is_(None)).values(crashed))
+
+
+def note_end(session: Session, run: Run) -> None:
+    """Note how a run ended: when it is tried again, and whether at all."""
+    loop = session.get_one(Loop, 1)
+    if run.result == "refused":
+        loop.failures = 0
+        loop.refusal, loop.refusal_values = run.reason, run.reason_values
+        loop.refused_at = clock.now()
+        return
+    if run.result == "failed":
+        loop.failures += 1
+        loop.due_at = clock.now() + _pause(loop.failures)
+        return
+    loop.failures = 0
+
+
+def _pause(failures: int) -> timedelta:
+    """Twice as long each time; :func:`due_at` knows that it is never longer than the interval."""
+    seconds = _FIRST_PAUSE_SECONDS * 2.0 ** min(failures - 1, 20)
+    return timedelta(seconds=seconds * random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311
+
+
+def _was_cut_off(session: Session, loop: Loop) -> bool:
+    """Say whether a run never ended: its process did, and what it was at goes on at once."""
+    open_run = select(Run.id).where(Run.ended_at.is_(None)).limit(1)
+    # A lease that was not given back: it ended before it had written down its run.
+    never_ended = loop.holder is not None or session.scalar(open_run) is not None
+    return never_ended and is_free(loop)
+
+
+def _digest(session: Session, site: Site) -> str:
+    try:
+        return read_orders(session, site).digest()
+    except SyncRefusal:
+        return ""

@@ -1,0 +1,108 @@
+"""What a run obeys: the preferences, as they are at the moment of each batch."""
+
+import hashlib
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from panel import __version__
+from panel.db import Database
+from panel.models.base import PRIMARY_SYNC_ID, Server, Settings
+from panel.models.sync import Link
+from panel.preferences.shared_password import read_password, wire_password
+from panel.security.vault import Unreadable, Vault
+from panel.sync.primary.authentication import Pair
+from panel.sync.protocol.error_codes import SyncRefusal
+from panel.sync.protocol.messages import About
+from panel.sync.transport.http import Target
+
+
+@dataclass(frozen=True)
+class Site:
+    """This installation, for the sync service: its database, its secrets, its machine."""
+
+    database: Database
+    vault: Vault
+    hardware_id: str
+    keep_days: int = 90
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What the preferences of a satellite say."""
+
+    interval_minutes: int
+    # None: automatic.
+    request_size: int | None
+    # "ask", "own" or "v5".
+    protocol: str
+    target: Target
+    about: About
+    pair: Pair
+    # What the primary gave to this device, "" if nothing yet.
+    token: str
+
+    @property
+    def sync_id(self) -> int:
+        """Return the Sync ID of this server."""
+        return self.about.sync_id
+
+    def digest(self) -> str:
+        """Return 16 characters that change with what a refusal may be about."""
+        told = f"{self.target} {self.about} {self.pair} {self.protocol}"
+        return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+
+def read_orders(session: Session, site: Site) -> Orders:
+    """Return what the preferences say now. Raise SyncRefusal where they do not suffice to sync."""
+    settings = session.get_one(Settings, 1, populate_existing=True)
+    if not settings.is_satellite or not settings.url:
+        raise SyncRefusal("not_a_satellite" if not settings.is_satellite else "no_url")
+    primary = session.scalar(
+        select(Server).where(Server.sync_id == PRIMARY_SYNC_ID, Server.removed_at.is_(None)),
+        execution_options={"populate_existing": True},
+    )
+    if primary is None:
+        raise SyncRefusal("no_primary")
+    return Orders(
+        settings.interval_minutes,
+        settings.request_size,
+        settings.protocol,
+        Target(settings.url, settings.private_ca, settings.fingerprint),
+        about(settings, primary, site.hardware_id),
+        _pair(settings, site.vault),
+        _token(session, site.vault),
+    )
+
+
+def about(settings: Settings, primary: Server, hardware_id: str) -> About:
+    """Return how this satellite introduces itself."""
+    return About(
+        settings.sync_id or 0,
+        settings.name,
+        settings.store,
+        hardware_id,
+        __version__,
+        primary.name,
+        primary.store,
+    )
+
+
+def _pair(settings: Settings, vault: Vault) -> Pair:
+    try:
+        password = read_password(settings, vault)
+    except Unreadable as error:
+        raise SyncRefusal("password_unreadable") from error
+    if not settings.user_name or not password:
+        raise SyncRefusal("no_pair")
+    return Pair(settings.user_name, wire_password(password))
+
+
+def _token(session: Session, vault: Vault) -> str:
+    sealed = session.get_one(Link, 1, populate_existing=True).device_token_sealed
+    try:
+        return vault.open(sealed) if sealed else ""
+    except Unreadable:
+        # The password gets another one.
+        return ""

@@ -1,0 +1,1 @@
+"""Records in the database: written, read in order, applied, kept aside, purged."""

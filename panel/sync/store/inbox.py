@@ -1,0 +1,114 @@
+"""What a satellite received: kept first, applied when its pull is complete."""
+
+from collections.abc import Iterator, Sequence
+
+from sqlalchemy import ColumnElement, and_, delete, exists, func, insert, select, update
+from sqlalchemy.orm import Session
+
+from panel import clock
+from panel.models.base import PRIMARY_SYNC_ID
+from panel.models.sync import Inbox, Record
+from panel.sync.protocol.batch_codec import Item
+from panel.sync.protocol.messages import Stream
+from panel.sync.store.apply import Rule
+from panel.sync.store.quarantine import take_or_set_aside
+from panel.sync.store.sequence import lock_clock, next_seqs
+
+_AT_ONCE = 500
+# As Item has them.
+_COLUMNS = (
+    *(Inbox.position, Inbox.table_name, Inbox.record_id, Inbox.owner, Inbox.to),
+    *(Inbox.version, Inbox.data),
+)
+
+
+def receive(session: Session, stream: Stream, items: Sequence[Item]) -> int:
+    """Keep ``items`` of ``stream``; return how many of them were not here already."""
+    positions = [item.position for item in items]
+    known: set[int] = set()
+    for start in range(0, len(items), _AT_ONCE):
+        query = select(Inbox.position).where(Inbox.stream == stream)
+        known |= set(
+            session.scalars(query.where(Inbox.position.in_(positions[start : start + _AT_ONCE])))
+        )
+    new = {item.position: _row(stream, item) for item in items if item.position not in known}
+    if new:
+        session.execute(insert(Inbox), list(new.values()))
+    return len(new)
+
+
+def apply(session: Session, stream: Stream, rule: Rule) -> int:
+    """Apply all that was received of ``stream``, in order; return how many were set aside."""
+    refused = 0
+    for items in _batches(session, stream):
+        refused += len(take_or_set_aside(session, PRIMARY_SYNC_ID, items, rule).refused)
+    return refused
+
+
+def is_empty(session: Session, stream: Stream) -> bool:
+    """Say whether nothing of ``stream`` waits to be applied."""
+    return session.scalar(select(Inbox.id).where(Inbox.stream == stream).limit(1)) is None
+
+
+def clear(session: Session, stream: Stream) -> None:
+    """Forget what was received of ``stream``."""
+    session.execute(delete(Inbox).where(Inbox.stream == stream))
+
+
+def raise_count(session: Session) -> None:
+    """Count on from beyond every version that the primary hands back: new ones are newer."""
+    query = select(func.max(Inbox.version)).where(Inbox.stream == Stream.RESTORE)
+    highest = session.scalar(query) or 0
+    own_count = lock_clock(session)
+    own_count.seq = max(own_count.seq, highest)
+
+
+def sweep(session: Session, stream: Stream, own_sync_id: int) -> None:
+    """After an initialise: make tombstones of what the primary no longer has in ``stream``."""
+    delivered = exists().where(
+        Inbox.stream == stream,
+        Inbox.table_name == Record.table_name,
+        Inbox.record_id == Record.record_id,
+    )
+    lock_clock(session)
+    query = select(Record.id).where(_foreign(stream, own_sync_id), ~Record.deleted, ~delivered)
+    ids = session.scalars(query.order_by(Record.seq)).all()
+    # Of version 0: should it come back after all, whatever version it has is newer.
+    gone = {"deleted": True, "data": None, "size": 0, "version": 0, "changed_at": clock.now()}
+    rows = [
+        {"id": record_id, "seq": seq, **gone}
+        for record_id, seq in zip(ids, next_seqs(session, len(ids)), strict=True)
+    ]
+    if rows:
+        session.execute(update(Record), rows)
+
+
+def _foreign(stream: Stream, own_sync_id: int) -> ColumnElement[bool]:
+    if stream is Stream.CENTRAL:
+        return and_(Record.owner == PRIMARY_SYNC_ID, Record.to.is_(None))
+    return and_(Record.owner != own_sync_id, Record.to == own_sync_id)
+
+
+def _batches(session: Session, stream: Stream) -> Iterator[list[Item]]:
+    last = 0
+    while True:
+        query = select(*_COLUMNS).where(Inbox.stream == stream, Inbox.position > last)
+        rows = session.execute(query.order_by(Inbox.position).limit(_AT_ONCE)).all()
+        if not rows:
+            return
+        yield [Item(*row) for row in rows]
+        last = rows[-1].position
+
+
+def _row(stream: Stream, item: Item) -> dict[str, object]:
+    return {
+        "stream": stream,
+        "position": item.position,
+        "table_name": item.table,
+        "record_id": item.record_id,
+        "owner": item.owner,
+        "to": item.to,
+        "version": item.version,
+        "deleted": item.data is None,
+        "data": item.data,
+    }

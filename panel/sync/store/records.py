@@ -1,0 +1,245 @@
+"""What applications do with records: put, delete, get, list, and follow what changed.
+
+A record is (table name, record id, one JSON object). The server that first writes it owns it, and
+nobody else may write it; an owner may address it to one other server, for as long as it lives.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import Any
+
+from sqlalchemy import insert, select, tuple_, update
+from sqlalchemy.orm import Session
+
+from panel import clock
+from panel.errors import NotFound, Refusal
+from panel.i18n import say
+from panel.models.base import PRIMARY_SYNC_ID
+from panel.models.sync import Record
+from panel.sync.store.change_feed import LARGEST_BATCH_BYTES
+from panel.sync.store.sequence import lock_clock, next_seqs
+from panel.sync.store.write_checks import Key, Write, check_write
+
+# Two values a key: well below what SQLite (32 766) and PostgreSQL (65 535) take in a statement.
+_KEYS_AT_ONCE = 500
+# Rows are written in bulk, which the session's own objects do not notice.
+_AS_IT_IS = {"populate_existing": True}
+
+
+# In the place of a text that is not loaded, since its size says that it is another one.
+ANOTHER = ""
+_COLUMNS = (
+    *(Record.id, Record.table_name, Record.record_id, Record.owner, Record.to, Record.version),
+    *(Record.deleted, Record.size, Record.waiting),
+)
+
+
+@dataclass(frozen=True)
+class Present:
+    """What is here under a key: of a record, what decides about the one that arrived.
+
+    ``data`` is None for a tombstone, and :data:`ANOTHER` where it is not what arrived.
+    """
+
+    owner: int
+    to: int | None
+    version: int
+    data: str | None
+    row_id: int | None = field(default=None, compare=False)
+    waiting: bool = field(default=False, compare=False)
+
+
+class OwnedByAnother(Refusal):
+    """The record belongs to another server, which alone may write it."""
+
+    status = 403
+    code = "owned_by_another"
+
+
+class AddressFixed(Refusal):
+    """A record stays addressed as it was first written, until its tombstone is purged."""
+
+    status = 409
+    code = "address_fixed"
+
+
+def put_record(
+    session: Session,
+    own_sync_id: int,
+    table: str,
+    record_id: str,
+    data: Mapping[str, Any],
+    to: int | None = None,
+) -> Record:
+    """Write one record and return it. What is the same as before changes nothing and sends nothing.
+
+    Raise Invalid, :class:`OwnedByAnother` or :class:`AddressFixed`.
+    """
+    write_records(session, own_sync_id, [Write(table, record_id, data, to)])
+    return get_record(session, table, record_id)
+
+
+def delete_record(session: Session, own_sync_id: int, table: str, record_id: str) -> None:
+    """Make a tombstone of a record; one that is deleted already stays as it is. Raise NotFound."""
+    write_records(session, own_sync_id, [Write(table, record_id, None)])
+
+
+def get_record(session: Session, table: str, record_id: str) -> Record:
+    """Return a record that is not deleted. Raise NotFound."""
+    query = select(Record).where(Record.table_name == table, Record.record_id == record_id)
+    record = session.scalar(query.where(~Record.deleted), execution_options=_AS_IT_IS)
+    if record is None:
+        raise _not_found(table, record_id)
+    return record
+
+
+def list_records(
+    session: Session, table: str, after: str = "", limit: int = 500
+) -> tuple[Sequence[Record], bool]:
+    """Return records of ``table`` that are not deleted, by id, from beyond ``after``.
+
+    At most ``limit`` of them, and not more than an answer may carry; and whether there are more.
+    """
+    query = select(Record).where(Record.table_name == table, ~Record.deleted)
+    query = query.where(Record.record_id > after).order_by(Record.record_id)
+    sizes = session.scalars(query.with_only_columns(Record.size).limit(limit + 1)).all()
+    fitting = sum(total <= LARGEST_BATCH_BYTES for total in accumulate(sizes[:limit]))
+    records = session.scalars(query.limit(max(fitting, 1)), execution_options=_AS_IT_IS).all()
+    return records, len(sizes) > len(records)
+
+
+def write_records(session: Session, own_sync_id: int, writes: Sequence[Write]) -> int:
+    """Write all of ``writes`` in order, or none; return how many changed something.
+
+    Every value is checked before the clock is locked, and the lock is held until the caller's
+    commit: commit soon. Raise what :func:`put_record` raises, or NotFound for a delete.
+    """
+    texts = [check_write(write, own_sync_id) for write in writes]
+    lock_clock(session)
+    wanted = [(write.key, text) for write, text in zip(writes, texts, strict=True)]
+    draft = _Draft(find_records(session, wanted), own_sync_id)
+    for write, text in zip(writes, texts, strict=True):
+        draft.take(write, text)
+    draft.save(session)
+    return len(draft.changed)
+
+
+def find_records(session: Session, arrived: Sequence[tuple[Key, str | None]]) -> dict[Key, Present]:
+    """Return what is here, tombstones too, under the keys of what ``arrived``: keys and texts.
+
+    Only as much of it comes into memory as what arrived has itself.
+    """
+    sizes: dict[Key, set[int]] = {}
+    for key, text in arrived:
+        sizes.setdefault(key, set()).add(size_of(text))
+    found: dict[Key, Present] = {}
+    keys = list(sizes)
+    for start in range(0, len(keys), _KEYS_AT_ONCE):
+        found |= _find(session, keys[start : start + _KEYS_AT_ONCE], sizes)
+    return found
+
+
+def _find(
+    session: Session, keys: Sequence[Key], sizes: Mapping[Key, set[int]]
+) -> dict[Key, Present]:
+    columns = select(*_COLUMNS).where(tuple_(Record.table_name, Record.record_id).in_(keys))
+    rows = {(row.table_name, row.record_id): row for row in session.execute(columns)}
+    alike = [row.id for key, row in rows.items() if not row.deleted and row.size in sizes[key]]
+    query = select(Record.id, Record.data).where(Record.id.in_(alike))
+    texts = {row.id: row.data for row in session.execute(query)} if alike else {}
+    return {
+        key: Present(
+            row.owner,
+            row.to,
+            row.version,
+            None if row.deleted else texts.get(row.id, ANOTHER),
+            row.id,
+            row.waiting,
+        )
+        for key, row in rows.items()
+    }
+
+
+def size_of(text: str | None) -> int:
+    """Return the ``size`` of a record with this text."""
+    return 0 if text is None else len(text.encode())
+
+
+class _Draft:
+    """The rows as they will be, in the order in which they change."""
+
+    def __init__(self, found: dict[Key, Present], own_sync_id: int) -> None:
+        self._found = found
+        self._own_sync_id = own_sync_id
+        # By key, since a later write of the same record replaces the earlier one.
+        self.changed: dict[Key, dict[str, Any]] = {}
+
+    def take(self, write: Write, text: str | None) -> None:
+        record = self._found.get(write.key)
+        present = self.changed.get(write.key) or (_values(record) if record else None)
+        if present is None and text is None:
+            raise _not_found(write.table, write.record_id)
+        if present is not None:
+            self._check(write, present)
+            if present["data"] == text:
+                return
+        self.changed.pop(write.key, None)
+        self.changed[write.key] = {
+            "id": record.row_id if record else None,
+            "table_name": write.table,
+            "record_id": write.record_id,
+            "owner": self._own_sync_id,
+            "to": present["to"] if present else write.to,
+            "deleted": text is None,
+            "data": text,
+            "size": size_of(text),
+            # The primary has nobody above it to send to.
+            "waiting": self._own_sync_id != PRIMARY_SYNC_ID,
+            "changed_at": clock.now(),
+        }
+
+    def _check(self, write: Write, present: Mapping[str, Any]) -> None:
+        if present["owner"] != self._own_sync_id:
+            raise OwnedByAnother(
+                say(
+                    "%(table)s/%(record_id)s belongs to server %(owner)s: only that one writes it.",
+                    table=write.table,
+                    record_id=write.record_id,
+                    owner=present["owner"],
+                )
+            )
+        if write.to is not None and write.to != present["to"]:
+            raise AddressFixed(
+                say(
+                    "%(table)s/%(record_id)s cannot be addressed to another server than before.",
+                    table=write.table,
+                    record_id=write.record_id,
+                )
+            )
+
+    def save(self, session: Session) -> None:
+        seqs = next_seqs(session, len(self.changed))
+        for row, seq in zip(self.changed.values(), seqs, strict=True):
+            row["seq"] = row["version"] = seq
+        save_rows(session, list(self.changed.values()))
+
+
+def save_rows(session: Session, rows: Sequence[dict[str, Any]]) -> None:
+    """Write rows of records: those without an ``id`` are new."""
+    new = [{k: v for k, v in row.items() if k != "id"} for row in rows if row["id"] is None]
+    old = [row for row in rows if row["id"] is not None]
+    if new:
+        session.execute(insert(Record), new)
+    if old:
+        session.execute(update(Record), old)
+
+
+def _values(record: Present) -> dict[str, Any]:
+    return {"owner": record.owner, "to": record.to, "data": record.data}
+
+
+def _not_found(table: str, record_id: str) -> NotFound:
+    return NotFound(
+        say("There is no record %(table)s/%(record_id)s.", table=table, record_id=record_id)
+    )

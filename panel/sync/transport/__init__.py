@@ -1,0 +1,1 @@
+"""The connection to the primary: HTTP, its measured speed, one request and its answer."""

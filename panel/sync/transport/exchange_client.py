@@ -1,0 +1,88 @@
+"""Sending an exchange and reading its answer: by token or password, short or in full."""
+
+import base64
+from dataclasses import replace
+from typing import Any
+
+from panel.sync.primary.authentication import Pair
+from panel.sync.protocol.body_codec import ACCEPTED, Body, read_body, write_body
+from panel.sync.protocol.error_codes import STATUS, SyncRefusal
+from panel.sync.protocol.json_reader import BadMessage, Fields, presentable
+from panel.sync.protocol.messages import About, Answer, Request
+from panel.sync.transport.http import LinkFault, Response, Transport
+
+PATH = "/sync/exchange"
+_CODE_LENGTH = 40
+# What a web server says of an address that it does not know, in whatever words.
+_NOT_THERE = (404, 405)
+
+
+def exchange(
+    transport: Transport, pair: Pair, token: str, about: About, request: Request
+) -> tuple[Answer, Response]:
+    """Send ``request`` and return its answer. Raise SyncRefusal or LinkFault.
+
+    With a token the identity goes as a digest. Where the primary no longer knows the token it is
+    asked again with the password; where it knows another identity, with the whole of it.
+    """
+    in_full = not token
+    while True:
+        asked = replace(request, about=about if in_full else about.digest())
+        try:
+            return _send(transport, _authorization(pair, token), asked)
+        except SyncRefusal as refusal:
+            if refusal.code == "device_token_ended" and token:
+                token, in_full = "", True
+            elif refusal.code == "identity_wanted" and not in_full:
+                in_full = True
+            else:
+                raise
+
+
+def basic(pair: Pair) -> str:
+    """Return the value of an Authorization header for a pair."""
+    text = f"{pair.user_name}:{pair.wire_password}"
+    return f"Basic {base64.b64encode(text.encode()).decode()}"
+
+
+def read_error(response: Response) -> Exception:
+    """Return what an answer that is no success means: a SyncRefusal, or a LinkFault.
+
+    A code that no refusal of ours has is one of a newer primary, unless the status says that it
+    comes from a server in trouble, or from one that knows nothing of a sync.
+    """
+    if 300 <= response.status < 400:
+        return LinkFault("redirected", location=response.headers.get("Location", "")[:200])
+    try:
+        error = Fields(Fields(_json(response)).get("error"))
+        code = error.text("code", _CODE_LENGTH)
+        values = presentable(error.get("data"))
+    except (BadMessage, LinkFault):
+        code, values = "", {}
+    if code in STATUS or (code and response.status not in _NOT_THERE and response.status < 500):
+        return SyncRefusal(code, **values)
+    if response.status >= 500:
+        return LinkFault("server_error", status=response.status)
+    return LinkFault("not_a_sync_server")
+
+
+def _send(transport: Transport, authorization: str, request: Request) -> tuple[Answer, Response]:
+    body = write_body(request.to_json())
+    headers = {"Authorization": authorization, "Accept-Encoding": ACCEPTED}
+    if body.encoding:
+        headers["Content-Encoding"] = body.encoding
+    response = transport.send("POST", PATH, headers, body.content)
+    if response.status != 200:
+        raise read_error(response)
+    try:
+        return Answer.from_json(_json(response)), response
+    except BadMessage as error:
+        raise LinkFault("not_a_sync_server") from error
+
+
+def _authorization(pair: Pair, token: str) -> str:
+    return f"Bearer {token}" if token else basic(pair)
+
+
+def _json(response: Response) -> Any:
+    return read_body(Body(response.content, response.headers.get("Content-Encoding", "")))

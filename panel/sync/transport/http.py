@@ -1,0 +1,245 @@
+"""The line to the primary: one connection a run, patient with slow lines, and faults by name."""
+
+import io
+import socket
+import ssl
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.client import BadStatusLine, LineTooLong
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, Timeout
+from urllib3 import exceptions as faults
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.response import BaseHTTPResponse
+from urllib3.util import SKIP_HEADER
+
+from panel.sync.protocol.body_codec import LARGEST_BODY_BYTES
+from panel.sync.transport.link_meter import Meter
+
+CONNECT_SECONDS = 20.0
+# Without a single byte; a line that moves, however slowly, is no fault.
+SILENCE_SECONDS = 60.0
+# Sent and refilled piece by piece: the time-out of a socket counts for the whole piece.
+_PIECE_BYTES = 4 * 1024
+# What the system takes over at once (Linux doubles it). More would hide from us whether the line
+# still moves: 64 KiB take 21 s at 25 kbit/s.
+_SEND_BUFFER_BYTES = 32 * 1024
+_READ_BYTES = 16 * 1024
+
+
+class LinkFault(Exception):
+    """The primary could not be reached or understood: a code of reasons, and its values."""
+
+    def __init__(self, code: str, **values: Any) -> None:
+        super().__init__(code)
+        self.code = code
+        self.values = values
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where the primary is, and whom to believe besides the well-known authorities."""
+
+    url: str
+    private_ca: str = ""
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True)
+class Response:
+    """An answer, whatever its status.
+
+    ``seconds`` from the first byte sent to the last received; connecting is not in them.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+    seconds: float
+
+
+class Transport(Protocol):
+    """What a run needs of a line; the tests have one to a primary in the same process."""
+
+    meter: Meter
+
+    def send(
+        self, method: str, path: str, headers: Mapping[str, str], content: bytes = b""
+    ) -> Response:
+        """Send one request and return its answer. Raise :class:`LinkFault`."""
+        ...
+
+    def close(self) -> None:
+        """Give the connection back."""
+        ...
+
+
+@dataclass
+class HttpTransport:
+    """One connection to the primary, over HTTP or HTTPS."""
+
+    target: Target
+    meter: Meter = field(default_factory=Meter)
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.target.url)
+        self._host, self._netloc = parts.hostname or "", parts.netloc
+        self._pool = _pool(self.target, self.meter)
+
+    def send(
+        self, method: str, path: str, headers: Mapping[str, str], content: bytes = b""
+    ) -> Response:
+        """Send one request and return its answer. Raise :class:`LinkFault`."""
+        target = urlsplit(self.target.url).path.rstrip("/") + path
+        headers = {"User-Agent": SKIP_HEADER, **headers}
+        # As a file it is sent piece by piece; bytes would have to be through within one silence.
+        body = io.BytesIO(content)
+        if content:
+            headers["Content-Length"] = str(len(content))
+        began = time.monotonic()
+        try:
+            with _named_faults(self._host):
+                response = self._pool.urlopen(
+                    method,
+                    target,
+                    body=body if content else None,
+                    headers=headers,
+                    retries=False,
+                    redirect=False,
+                    preload_content=False,
+                    decode_content=False,
+                )
+                answered_at = time.monotonic()
+                received = self._read(response)
+        finally:
+            # Of a transfer that fails, what left was paid for all the same.
+            self.meter.bytes_up += body.tell()
+        if response.status == 200 and not received and _has_no_length(response):
+            # What http.client makes of a line that broke in the head of the answer.
+            raise LinkFault("cut_off", host=self._host)
+        self.meter.bytes_up += _size(f"{method} {target}", {"Host": self._netloc, **headers})
+        self.meter.bytes_down += _size("200 OK", response.headers)
+        began = max(began, self.meter.connected_at)
+        self.meter.note_answer(len(content), answered_at - began)
+        seconds = time.monotonic() - began
+        if began > self.meter.connected_at:
+            # Else the first: whoever stands in between may have connected further only now.
+            self.meter.note_push(len(content), len(received), seconds)
+        return Response(response.status, response.headers, received, seconds)
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._pool.close()
+
+    def _read(self, response: BaseHTTPResponse) -> bytes:
+        received = bytearray()
+        for piece in response.stream(_READ_BYTES, decode_content=False):
+            received += piece
+            self.meter.bytes_down += len(piece)
+            if len(received) > LARGEST_BODY_BYTES:
+                response.close()
+                raise LinkFault("not_a_sync_server")
+        response.release_conn()
+        return bytes(received)
+
+
+def _has_no_length(response: BaseHTTPResponse) -> bool:
+    headers = response.headers
+    return "Content-Length" not in headers and "Transfer-Encoding" not in headers
+
+
+def _pool(target: Target, meter: Meter) -> HTTPConnectionPool:
+    parts = urlsplit(target.url)
+    options: dict[str, Any] = {
+        "maxsize": 1,
+        "block": True,
+        "timeout": Timeout(connect=CONNECT_SECONDS, read=SILENCE_SECONDS),
+        "blocksize": _PIECE_BYTES,
+        "socket_options": [
+            (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+            (socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES),
+        ],
+    }
+    if parts.scheme == "http":
+        plain = HTTPConnectionPool(parts.hostname or "", parts.port, **options)
+        plain.ConnectionCls = _patient(HTTPConnection, meter)
+        return plain
+    secure = HTTPSConnectionPool(parts.hostname or "", parts.port, **options, **_trust(target))
+    secure.ConnectionCls = _patient(HTTPSConnection, meter)
+    return secure
+
+
+def _trust(target: Target) -> dict[str, Any]:
+    if target.fingerprint:
+        # The pinned certificate is believed whoever signed it, and no other is.
+        return {"cert_reqs": "CERT_NONE", "assert_fingerprint": target.fingerprint}
+    context = ssl.create_default_context()
+    if target.private_ca:
+        context.load_verify_locations(cadata=target.private_ca)
+    return {"ssl_context": context}
+
+
+def _patient(base: type[Any], meter: Meter) -> Any:
+    """Return a kind of connection that measures the way, and waits for bytes, not for the whole."""
+
+    class Connection(base):  # type: ignore[misc]
+        def _new_conn(self) -> socket.socket:
+            began = time.monotonic()
+            connected: socket.socket = super()._new_conn()
+            meter.note_connected(time.monotonic() - began)
+            return connected
+
+        def connect(self) -> None:
+            super().connect()
+            meter.connected_at = time.monotonic()
+            # Until now it was the shorter time to connect, which would cut off a slow upload.
+            self.sock.settimeout(SILENCE_SECONDS)
+
+    return Connection
+
+
+def _size(first_line: str, headers: Mapping[str, str]) -> int:
+    lines = [f"{k}: {v}" for k, v in headers.items() if v != SKIP_HEADER]
+    # The version and a space belong to the first line, and an empty line ends them all.
+    return len(first_line) + len(" HTTP/1.1\r\n\r\n") + sum(len(line) + 2 for line in lines)
+
+
+@contextmanager
+def _named_faults(host: str) -> Iterator[None]:
+    try:
+        yield
+    except faults.NameResolutionError as error:
+        raise LinkFault("name_not_found", host=host) from error
+    # Before the time-outs, one of which it is to urllib3.
+    except faults.NewConnectionError as error:
+        raise LinkFault("connection_refused", host=host) from error
+    except (faults.ConnectTimeoutError, faults.ReadTimeoutError, TimeoutError) as error:
+        raise LinkFault("timed_out", host=host) from error
+    except (faults.SSLError, ssl.SSLError) as error:
+        raise LinkFault("certificate", host=host, why=_certificate_problem(error)) from error
+    except (faults.HTTPError, OSError) as error:
+        raise LinkFault(_broken(error), host=host) from error
+
+
+def _broken(error: Exception) -> str:
+    """Return the code of a transfer that did not come to its end."""
+    cause = error.args[-1] if error.args else None
+    # While it is sent, a silence is one of these to urllib3.
+    if isinstance(cause, TimeoutError):
+        return "timed_out"
+    # Something answered, and in no way that a web server does. A line that broke before the answer
+    # is one of these as well, to http.client.
+    if isinstance(cause, BadStatusLine | LineTooLong) and not isinstance(cause, OSError):
+        return "not_a_sync_server"
+    return "cut_off"
+
+
+def _certificate_problem(error: Exception) -> str:
+    cause = error.args[0] if error.args and isinstance(error.args[0], Exception) else error
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return str(cause.verify_message)
+    return "" if isinstance(cause, ssl.SSLError) else str(cause)[:200]

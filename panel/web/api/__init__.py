@@ -1,0 +1,1 @@
+"""The addresses that programs call: applications, other servers, supervisors."""

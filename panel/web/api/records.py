@@ -1,0 +1,162 @@
+"""The API with which applications on this machine read and write their records.
+
+Every request carries a bearer token (``sync-panel token add``). ``openapi.json`` beside this file
+describes it; the tests compare the two.
+"""
+
+import json
+import unicodedata
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from flask import Blueprint, Response, request, url_for
+from sqlalchemy.orm import Session
+
+from panel.errors import Invalid, Refusal
+from panel.i18n import say
+from panel.models.base import Settings
+from panel.sync.store.app_cursor import changes
+from panel.sync.store.jsonl import as_line, as_sync_id, as_write
+from panel.sync.store.records import (
+    delete_record,
+    get_record,
+    list_records,
+    put_record,
+    write_records,
+)
+from panel.web.api.bearer import ask_for_tokens
+from panel.web.auth.csrf import protect
+from panel.web.base.bodies import BodyNotUnderstood, json_answer, read_json
+from panel.web.base.context import services
+
+LARGEST_REQUEST_BYTES = 16 * 1024 * 1024
+USUAL_LIMIT, HIGHEST_LIMIT = 500, 5_000
+_QUERY = {"api.list_": {"after", "limit"}, "api.follow": {"since", "limit"}}
+ONE_RECORD = "/records/<table>/<path:record_id>"
+
+blueprint = Blueprint("api", __name__, url_prefix="/api/v1")
+protect.exempt(blueprint)
+ask_for_tokens(blueprint, but_not=("api.describe",))
+
+
+class NoSyncId(Refusal):
+    """This server has no Sync ID yet, so nothing written here would have an owner."""
+
+    status = 409
+    code = "no_sync_id"
+
+
+@blueprint.before_request
+def _check_address() -> None:
+    known = _QUERY.get(request.endpoint or "", set())
+    problems = {
+        name: say("There is no such parameter.") for name in request.args if name not in known
+    }
+    for name, value in (*(request.view_args or {}).items(), *request.args.items()):
+        # No record has one in its name, and PostgreSQL does not take NUL even in a question.
+        if any(unicodedata.category(character) == "Cc" for character in value):
+            problems[name] = say("Must not have control characters in it.")
+    if problems:
+        raise Invalid(problems)
+
+
+@blueprint.get("/openapi.json")
+def describe() -> Response:
+    """Return the description of this API in OpenAPI 3.1."""
+    base = url_for("api.describe").partition("/openapi.json")[0]
+    return json_answer({**_description(), "servers": [{"url": base}]})
+
+
+@blueprint.get("/records/<table>")
+def list_(table: str) -> Response:
+    """Return the records of a table by id, from beyond ``after``, and the next ``after``."""
+    after, limit = request.args.get("after", ""), _limit()
+    with services().database.reading() as session:
+        records, more = list_records(session, table, after, limit)
+        lines = [as_line(record) for record in records]
+    # All that there was may be gone by now, and what was counted with it.
+    return json_answer({"records": lines, "next": lines[-1]["id"] if lines and more else None})
+
+
+@blueprint.post("/records")
+def write() -> Response:
+    """Put and delete many records, all of them or none."""
+    body = _read_object({"records"})
+    lines = body.get("records")
+    if not isinstance(lines, list):
+        raise Invalid({"records": say("Must be a list of records.")})
+    if len(lines) > HIGHEST_LIMIT:
+        reason = say("May have at most %(highest)s records.", highest=HIGHEST_LIMIT)
+        raise Invalid({"records": reason})
+    writes = [as_write(line) for line in lines]
+    with services().database.writing() as session:
+        changed = write_records(session, _own_sync_id(session), writes)
+    return json_answer({"changed": changed})
+
+
+@blueprint.get(ONE_RECORD, merge_slashes=False)
+def get(table: str, record_id: str) -> Response:
+    """Return one record."""
+    with services().database.reading() as session:
+        return json_answer(as_line(get_record(session, table, record_id)))
+
+
+@blueprint.put(ONE_RECORD, merge_slashes=False)
+def put(table: str, record_id: str) -> Response:
+    """Write one record and return it."""
+    body = _read_object({"data", "to"})
+    if not isinstance(body.get("data"), dict):
+        raise Invalid({"data": say("Must be a JSON object.")})
+    with services().database.writing() as session:
+        own_sync_id, to = _own_sync_id(session), as_sync_id(body.get("to"))
+        record = put_record(session, own_sync_id, table, record_id, body["data"], to)
+        return json_answer(as_line(record))
+
+
+@blueprint.delete(ONE_RECORD, merge_slashes=False)
+def delete(table: str, record_id: str) -> Response:
+    """Delete one record; a repeat changes nothing."""
+    with services().database.writing() as session:
+        delete_record(session, _own_sync_id(session), table, record_id)
+    return Response(status=204)
+
+
+@blueprint.get("/changes")
+def follow() -> Response:
+    """Return what changed after the cursor ``since``, oldest first, and where to go on."""
+    with services().database.reading() as session:
+        page = changes(session, request.args.get("since", ""), _limit())
+        lines = [as_line(record) for record in page.records]
+    return json_answer({"changes": lines, "cursor": page.cursor, "more": page.more})
+
+
+@cache
+def _description() -> dict[str, Any]:
+    text = Path(__file__).with_name("openapi.json").read_text(encoding="utf-8")
+    description: dict[str, Any] = json.loads(text)
+    return description
+
+
+def _limit() -> int:
+    text = request.args.get("limit", str(USUAL_LIMIT))
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 9 else 0
+    if not 1 <= number <= HIGHEST_LIMIT:
+        reason = say("Must be a whole number from 1 to %(highest)s.", highest=HIGHEST_LIMIT)
+        raise Invalid({"limit": reason})
+    return number
+
+
+def _read_object(names: set[str]) -> dict[str, Any]:
+    body = read_json(LARGEST_REQUEST_BYTES)
+    if not isinstance(body, dict) or not body.keys() <= names:
+        fields = ", ".join(sorted(names))
+        raise BodyNotUnderstood(say("The body must be an object of %(fields)s.", fields=fields))
+    return body
+
+
+def _own_sync_id(session: Session) -> int:
+    sync_id = session.get_one(Settings, 1).sync_id
+    if sync_id is None:
+        raise NoSyncId(say("Give this server a Sync ID first."))
+    return sync_id

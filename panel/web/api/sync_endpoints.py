@@ -1,0 +1,61 @@
+"""The addresses that other servers call: bytes in, bytes out. panel.sync checks who calls."""
+
+from typing import cast
+
+from flask import Blueprint, Flask, Response, abort, current_app, request
+
+from panel.sync.msupply_v5 import primary as v5
+from panel.sync.primary.exchange import Primary
+from panel.sync.protocol import body_codec
+from panel.web.auth.csrf import protect
+from panel.web.base.context import services_of
+
+NAME = "primary"
+
+blueprint = Blueprint("sync", __name__, url_prefix="/sync")
+protect.exempt(blueprint)
+
+
+def init_sync(app: Flask) -> None:
+    """Let other servers call ``app``."""
+    app.extensions[NAME] = Primary(services_of(app).database)
+    app.register_blueprint(blueprint)
+
+
+@blueprint.post("/exchange")
+def exchange() -> Response:
+    """Take part in one exchange of our own protocol."""
+    request.max_content_length = body_codec.LARGEST_BODY_BYTES
+    reply = _primary().exchange(_read_content, dict(request.headers), request.remote_addr or "")
+    response = Response(reply.content, reply.status, reply.headers)
+    # Both sides know what it is, and a satellite on a slow line pays for each byte.
+    del response.headers["Content-Type"]
+    return response
+
+
+@blueprint.route("/v5/<name>", methods=["GET", "POST"])
+def call_v5(name: str) -> Response:
+    """Answer one call of mSupply Sync v5, whose client sends JSON without saying so."""
+    if not v5.is_call(request.method, name):
+        abort(404)
+    # Not more than is ever needed, and read only once it is known who calls.
+    request.max_content_length = v5.LARGEST_BODY_BYTES
+    call = v5.Request(
+        name=name,
+        method=request.method,
+        query=request.args,
+        headers={header.lower(): value for header, value in request.headers},
+        read_body=_read_content,
+        address=request.remote_addr or "",
+    )
+    primary = _primary()
+    answer = v5.answer(primary.database, primary.doorkeeper, call)
+    return Response(answer.body, answer.status, mimetype="application/json")
+
+
+def _read_content() -> bytes:
+    return request.get_data(cache=False)
+
+
+def _primary() -> Primary:
+    return cast(Primary, current_app.extensions[NAME])

@@ -1,0 +1,94 @@
+"""No other site may make a browser act here: Flask-WTF's token, masked, and a second look.
+
+The token's payload stays the same for a session, so each page masks it anew: what a page reflects
+and what it hides are compressed together (BREACH).
+"""
+
+import base64
+import secrets
+from itertools import cycle
+
+from flask import Flask, g, request, session
+from flask_wtf.csrf import CSRFError, CSRFProtect, generate_csrf
+from markupsafe import Markup
+
+from panel.web.auth.session import CSRF
+from panel.web.base.context import services_of
+from panel.web.base.htmx import is_fragment
+
+HEADER = "X-CSRF"
+MASK_LENGTH = 6
+
+
+class MaskedProtect(CSRFProtect):  # type: ignore[misc]
+    """Flask-WTF's check, for tokens masked by :func:`masked_token`."""
+
+    def _get_csrf_token(self) -> str | None:
+        token = request.form.get(CSRF) or request.headers.get(HEADER)
+        return _unmasked(token) if token else None
+
+    def protect(self, apply_exemptions: bool = False) -> None:
+        """Refuse with ``CSRFError`` a post that does not come from one of our pages."""
+        super().protect(apply_exemptions)
+        exempt = apply_exemptions and (not request.endpoint or self._is_exempt())
+        if request.method == "POST" and not exempt:
+            self._refuse_other_sites()
+
+    def _refuse_other_sites(self) -> None:
+        if request.headers.get("Sec-Fetch-Site") == "cross-site":
+            raise CSRFError("The browser says that another site sent this.")
+
+
+protect = MaskedProtect()
+
+
+def init_csrf(app: Flask) -> None:
+    """Check every post, and give templates ``csrf_token()`` and the hidden field ``csrf()``."""
+    app.config.update(
+        WTF_CSRF_FIELD_NAME=CSRF,
+        WTF_CSRF_HEADERS=[HEADER],
+        # A page on a slow line stays open longer than any limit we could choose.
+        WTF_CSRF_TIME_LIMIT=None,
+        # As itsdangerous wants them, the newest last: a page outlives a change of the key.
+        WTF_CSRF_SECRET_KEY=list(reversed(services_of(app).config.secret_keys)),
+    )
+    protect.init_app(app)
+    app.jinja_env.globals["csrf_token"] = masked_token
+    app.context_processor(lambda: {"csrf_token": masked_token, "csrf": hidden_field})
+
+
+def masked_token() -> str:
+    """Return this session's token for the page's ``hx-headers`` and its forms.
+
+    It is the same all through an answer, where it compresses to almost nothing, and never twice
+    alike in two.
+    """
+    if "masked_token" not in g:
+        g.masked_token = _masked()
+    return str(g.masked_token)
+
+
+def _masked() -> str:
+    # Flask-WTF would put one of 40 letters in the cookie that every request carries.
+    session.setdefault(CSRF, secrets.token_hex(8))
+    mask = secrets.token_bytes(MASK_LENGTH)
+    return base64.urlsafe_b64encode(mask + _crossed(mask, generate_csrf().encode())).decode()
+
+
+def hidden_field() -> Markup:
+    """Return the hidden field for a form; nothing in a fragment, where ``hx-headers`` brings it."""
+    if is_fragment():
+        return Markup()
+    return Markup('<input type="hidden" name="{}" value="{}">').format(CSRF, masked_token())
+
+
+def _unmasked(token: str) -> str:
+    try:
+        masked = base64.urlsafe_b64decode(token.encode())
+        return _crossed(masked[:MASK_LENGTH], masked[MASK_LENGTH:]).decode()
+    except ValueError:
+        return ""
+
+
+def _crossed(mask: bytes, text: bytes) -> bytes:
+    return bytes(one ^ other for one, other in zip(cycle(mask), text, strict=False))

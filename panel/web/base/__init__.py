@@ -1,0 +1,1 @@
+"""What every page stands on: htmx, errors, language, headers, assets."""

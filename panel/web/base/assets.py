@@ -1,0 +1,63 @@
+"""The script and the style as the build made them, with hashed names and a hash for the CSP."""
+
+import json
+from dataclasses import dataclass
+from wsgiref.headers import Headers
+
+from flask import Flask, request
+from markupsafe import Markup
+from whitenoise import WhiteNoise
+
+from panel.paths import BUILT, MANIFEST
+
+PATH = "/static/"
+# For embed.js, whose name other sites have in their pages.
+DAY_SECONDS = 24 * 3600
+
+
+@dataclass(frozen=True)
+class Assets:
+    """What a page names: the script's file, the style's text and the hash that allows it."""
+
+    script: str
+    style: Markup
+    style_hash: str
+
+
+def read_assets() -> Assets:
+    """Read the build's manifest. Raise RuntimeError where nothing was built yet."""
+    if not MANIFEST.is_file():
+        raise RuntimeError(f"{MANIFEST} is missing: run `make build` first.")
+    manifest = json.loads(MANIFEST.read_text("utf-8"))
+    style = (BUILT / manifest["files"]["panel.css"]).read_text("utf-8")
+    return Assets(
+        script=manifest["files"]["app.js"],
+        style=Markup(style),  # noqa: S704 - our own file, allowed in the page by its hash
+        style_hash=manifest["csp"]["panel.css"],
+    )
+
+
+def init_static(app: Flask) -> None:
+    """Serve the built files below /static/, and give templates ``script_url()`` and ``style``."""
+    assets = read_assets()
+    app.extensions["assets"] = assets
+    app.jinja_env.globals["style"] = assets.style
+    app.jinja_env.globals["script_url"] = lambda: f"{request.script_root}{PATH}{assets.script}"
+    files = WhiteNoise(
+        app.wsgi_app,
+        allow_all_origins=False,
+        max_age=DAY_SECONDS,
+        add_headers_function=_add_headers,
+        immutable_file_test=lambda _path, url: url == PATH + assets.script,
+    )
+    for path in BUILT.glob("*.js"):
+        files.add_file_to_dictionary(PATH + path.name, str(path))
+    app.wsgi_app = files  # type: ignore[method-assign]
+
+
+def _add_headers(headers: Headers, _path: str, _url: str) -> None:
+    headers["X-Content-Type-Options"] = "nosniff"
+    if "immutable" in (headers["Cache-Control"] or ""):
+        # In the fewest bytes: it is read as the page is, in UTF-8, and its name is another one
+        # whenever its content is.
+        headers["Content-Type"], headers["ETag"] = "text/javascript", '"1"'

@@ -1,0 +1,103 @@
+"""One shape for every error: a page or a notice for people, ``{"error": …}`` for programs."""
+
+from flask import Flask, Response, g, jsonify, make_response, render_template, request
+from flask_wtf.csrf import CSRFError
+from sqlalchemy.exc import DataError
+from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed
+
+from panel import clock
+from panel.errors import Refusal, Throttled
+from panel.i18n import Message, say
+from panel.web.base.bodies import is_for_programs
+from panel.web.base.htmx import NOTICE, is_fragment, retarget
+from panel.web.base.language import show
+
+_UNKNOWN = ("bad_request", say("The panel did not understand that request."))
+_WORDS = {
+    404: ("not_found", say("There is nothing at this address.")),
+    405: ("method_not_allowed", say("This address does not take requests of that kind.")),
+    413: ("too_large", say("That is more than the panel takes at once.")),
+    500: (
+        "internal_error",
+        say(
+            "Something went wrong in the panel. Load the page again to see whether your change "
+            "was saved; the panel's log says more."
+        ),
+    ),
+}
+OLD_PAGE = say(
+    "This page is too old, or the browser does not send the panel's cookie. "
+    "Load the page again, then repeat what you did."
+)
+
+
+def init_errors(app: Flask) -> None:
+    """Answer every refusal and every failure of ``app`` in the one shape."""
+    app.register_error_handler(Refusal, _on_refusal)
+    app.register_error_handler(CSRFError, _on_csrf)
+    app.register_error_handler(HTTPException, _on_http)
+    app.register_error_handler(DataError, _on_data)
+
+
+def answer(status: int, code: str, message: Message, template: str = "error.html") -> Response:
+    """Say ``message``: as JSON to programs, as a notice to htmx, else as a page.
+
+    ``template`` is the page; the notice is the file of the same name below ``notices/``.
+    """
+    if wants_json():
+        return answer_program(status, code, message)
+    words = show(message)
+    if is_fragment():
+        return retarget(
+            render_template(f"notices/{template}", message=words), NOTICE, status=status
+        )
+    return make_response(render_template(template, message=words, status=status), status)
+
+
+def answer_program(status: int, code: str, message: Message) -> Response:
+    """Say ``message`` as JSON, with a ``code`` that stays the same in every language."""
+    response = jsonify(error={"code": code, "message": show(message)})
+    response.status_code = status
+    return response
+
+
+def wants_json() -> bool:
+    """Say whether a program asks, rather than a browser."""
+    if is_for_programs():
+        return True
+    best = request.accept_mimetypes.best_match(["text/html", "application/json"])
+    return best == "application/json"
+
+
+def with_retry_after(response: Response, refusal: Refusal) -> Response:
+    """Return ``response``, telling in seconds when the next try is heard if too many went wrong."""
+    if isinstance(refusal, Throttled):
+        seconds = max(1, round((refusal.until - clock.now()).total_seconds()))
+        response.headers["Retry-After"] = str(seconds)
+    return response
+
+
+def _on_refusal(refusal: Refusal) -> Response:
+    return with_retry_after(answer(refusal.status, refusal.code, refusal.message), refusal)
+
+
+def _on_csrf(_error: CSRFError) -> Response:
+    return answer(400, "csrf", OLD_PAGE)
+
+
+def _on_data(_error: DataError) -> Response:
+    # PostgreSQL refuses NUL in a text, which no browser sends and every scanner does.
+    return answer(400, *_UNKNOWN)
+
+
+def _on_http(error: HTTPException) -> Response | HTTPException:
+    status = error.code or 500
+    if status < 400:
+        return error
+    if isinstance(error, InternalServerError):
+        # Whatever broke may be the database: the page must not ask it who reads.
+        g.person = g.unlock = None
+    response = answer(status, *_WORDS.get(status, _UNKNOWN))
+    if isinstance(error, MethodNotAllowed) and error.valid_methods:
+        response.headers["Allow"] = ", ".join(error.valid_methods)
+    return response

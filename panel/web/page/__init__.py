@@ -1,0 +1,1 @@
+"""The page and its fragments: what they show and how they are drawn."""

@@ -1,0 +1,177 @@
+"""The forms of the screen: typed text in, values out, and what stands in the way of saving them."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from flask import request
+from flask_babel import gettext as _
+from sqlalchemy.orm import Session
+from wtforms import Form, IntegerField, PasswordField, StringField, ValidationError
+
+from panel.errors import Conflict, Invalid, NeedsConfirmation, Refusal
+from panel.i18n import Message
+from panel.preferences.parameters import Parameters
+from panel.preferences.servers import ServerFields
+from panel.web.auth.sealed_input import open_typed
+from panel.web.base.context import services
+from panel.web.base.errors import wants_json
+from panel.web.base.language import show
+
+T = TypeVar("T")
+
+
+class WholeNumber(IntegerField):
+    """A whole number, or None for an empty field; anything else stays there with the reason."""
+
+    def process_formdata(self, valuelist: Sequence[Any]) -> None:
+        """Take what was typed; where the form had no such field, what it began with stays."""
+        if not valuelist:
+            return
+        text = str(valuelist[0]).strip()
+        self.data = None
+        if not text:
+            return
+        if not re.fullmatch(r"-?[0-9]{1,12}", text):
+            raise ValueError(_("A whole number, in digits."))
+        self.data = int(text)
+
+
+class PanelForm(Form):
+    """A form that can be sent again: after a refusal it holds the typed values and the reason."""
+
+    version = WholeNumber()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.acts: Mapping[str, Message] = {}
+        self.conflict: Conflict | None = None
+        self.status = 200
+
+    @property
+    def confirmed(self) -> list[str]:
+        """The acts that were warned of and ticked."""
+        return request.form.getlist("confirmed")
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Keep ``refusal`` to be shown with the form."""
+        self.status = refusal.status
+        if isinstance(refusal, Invalid):
+            self._keep(refusal.problems)
+        elif isinstance(refusal, NeedsConfirmation):
+            self.acts = refusal.acts
+        elif isinstance(refusal, Conflict):
+            self.conflict = refusal
+            # Sent again, the form is saved over what came between: that choice is offered now.
+            self.version.raw_data, self.version.data = None, refusal.version
+        else:
+            self.form_errors.append(show(refusal.message))
+
+    def _keep(self, problems: Mapping[str, Message]) -> None:
+        for name, reason in problems.items():
+            if name in self._fields:
+                self._fields[name].errors = [show(reason)]
+            else:
+                self.form_errors.append(show(reason))
+
+
+class IntervalForm(PanelForm):
+    """How often to sync, in minutes."""
+
+    interval_minutes = WholeNumber()
+
+    def validate_interval_minutes(self, field: WholeNumber) -> None:
+        """Refuse an empty field: it would not be 0."""
+        if field.data is None:
+            raise ValidationError(_("A whole number, in digits."))
+
+
+class PasswordForm(PanelForm):
+    """A form with a password: never filled in, and what was typed waits sealed in ``typed``."""
+
+    password = PasswordField()
+    typed = StringField()
+
+    @property
+    def typed_password(self) -> str | None:
+        """The password that was typed now, or in the same form before it came back."""
+        return self.password.data or open_typed(self.typed.data or "")
+
+
+class ParametersForm(PasswordForm):
+    """The synchronise parameters. What the form did not hold keeps its present value."""
+
+    sync_id = WholeNumber()
+    name = StringField()
+    store = StringField()
+    user_name = StringField()
+    url = StringField()
+    request_size = WholeNumber()
+    protocol = StringField()
+    private_ca = StringField()
+    fingerprint = StringField()
+
+    def parameters(self) -> Parameters:
+        """Return what was typed."""
+        return Parameters(
+            sync_id=self.sync_id.data,
+            name=self.name.data or "",
+            store=self.store.data or "",
+            user_name=self.user_name.data or "",
+            password=self.typed_password,
+            url=self.url.data or "",
+            request_size=self.request_size.data,
+            protocol=self.protocol.data or "",
+            private_ca=self.private_ca.data or "",
+            fingerprint=self.fingerprint.data or "",
+        )
+
+
+class ServerForm(PasswordForm):
+    """A row of the list of servers; ``key`` tells a form sent twice from two forms."""
+
+    key = StringField()
+    sync_id = WholeNumber()
+    name = StringField()
+    store = StringField()
+    url = StringField()
+    user_name = StringField()
+
+    def server_fields(self) -> ServerFields:
+        """Return what was typed."""
+        return ServerFields(
+            sync_id=self.sync_id.data,
+            name=self.name.data or "",
+            store=self.store.data or "",
+            url=self.url.data,
+            user_name=self.user_name.data or "",
+            password=self.typed_password,
+        )
+
+
+def attempt(form: PanelForm, verb: Callable[[Session], T]) -> T | None:
+    """Do ``verb`` in one transaction; None if it was refused, and then ``form`` says why."""
+    form.validate()
+    wrong = {field.name: Message(field.errors[0]) for field in form if field.errors}
+    try:
+        with services().database.writing() as session:
+            return _do(session, verb, wrong)
+    except (Invalid, NeedsConfirmation, Conflict) as refusal:
+        if wants_json():
+            raise
+        form.refuse(refusal)
+        return None
+
+
+def _do(session: Session, verb: Callable[[Session], T], wrong: Mapping[str, Message]) -> T:
+    """Do ``verb``, unless the form itself is ``wrong``: then only what else stands in its way."""
+    try:
+        done = verb(session)
+    except (Invalid, NeedsConfirmation, Conflict) as refusal:
+        if not wrong:
+            raise
+        others = refusal.problems if isinstance(refusal, Invalid) else {}
+        raise Invalid({**others, **wrong}) from refusal
+    if wrong:
+        raise Invalid(wrong)
+    return done

@@ -1,0 +1,1 @@
+"""The routes of the screen: a form in, a verb, fragments out."""

@@ -1,0 +1,61 @@
+"""The synchronise parameters: read by everybody, fields while the lock is open."""
+
+from flask import Blueprint, request
+from flask.typing import ResponseReturnValue
+from flask_babel import gettext as _
+
+from panel.models.base import Settings
+from panel.preferences.parameters import save_parameters
+from panel.web.auth.lock import locked
+from panel.web.auth.session import actor
+from panel.web.base.context import services
+from panel.web.page.data import Screen
+from panel.web.page.forms import ParametersForm, attempt
+from panel.web.page.fragments import after_change, full_page, show_part, whole_page
+
+blueprint = Blueprint("parameters", __name__)
+
+
+@blueprint.get("/parameters")
+def show() -> ResponseReturnValue:
+    """Show the parameters as they are saved, dropping what was typed."""
+    return show_part("parameters.html")
+
+
+@blueprint.post("/parameters")
+@locked(lambda: full_page(parameters_form=_sent()[0]))
+def save() -> ResponseReturnValue:
+    """Keep what was typed."""
+    form, sync_id = _sent()
+    wanted, version = form.parameters(), form.version.data or 0
+    saved = attempt(
+        form,
+        lambda session: save_parameters(
+            session, actor(), services().vault, wanted, version, form.confirmed
+        ),
+    )
+    if saved is None:
+        return show_part("parameters.html", form.status, parameters_form=form)
+    if saved.sync_id != sync_id:
+        # What this server is for has changed, and with it every part of the page.
+        return whole_page("parameters", said=_("Saved."))
+    # On a satellite they may be what Sync now waited for, too.
+    beside = ("state.html", "self.html") if saved.is_primary else ("status.html", "rows.html")
+    return after_change(
+        *("parameters.html", "who.html", "undo.html", *beside),
+        anchor="parameters",
+        said=_("Saved."),
+    )
+
+
+def saved_parameters() -> ParametersForm:
+    """Return the form as it is saved."""
+    with services().database.reading() as session:
+        return Screen(session).parameters_form()
+
+
+def _sent() -> tuple[ParametersForm, int | None]:
+    """Return the form that was sent, and the Sync ID from before it."""
+    with services().database.reading() as session:
+        settings = session.get_one(Settings, 1)
+    return ParametersForm(request.form, settings), settings.sync_id

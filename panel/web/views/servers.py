@@ -1,0 +1,157 @@
+"""Rows of the list of servers: added and edited in their place, as fields or as text."""
+
+import secrets
+from typing import Any
+
+from flask import Blueprint, Response, render_template, request
+from flask.typing import ResponseReturnValue
+from flask_babel import gettext as _
+
+from panel.accounts.people import Permission
+from panel.models.base import PRIMARY_SYNC_ID, Server, Settings
+from panel.preferences import servers as verbs
+from panel.web.auth.access import permitted
+from panel.web.auth.lock import locked
+from panel.web.auth.session import actor
+from panel.web.auth.unlock_cookie import open_unlock
+from panel.web.base.context import services
+from panel.web.base.htmx import WHOLE, back_to_page, is_fragment, retarget
+from panel.web.page.data import find_server, here
+from panel.web.page.forms import ServerForm, attempt
+from panel.web.page.fragments import (
+    about_count,
+    after_change,
+    full_page,
+    parameters_are_open,
+    show_part,
+)
+
+blueprint = Blueprint("servers", __name__, url_prefix="/servers")
+
+
+@blueprint.get("/new")
+@permitted(Permission.EDIT)
+def new() -> ResponseReturnValue:
+    """Open a row of fields in the list."""
+    if open_unlock() is None:
+        return _ask_to_unlock()
+    if request.args.get("key"):
+        # The row is open already, and something may have been typed in it.
+        return Response(status=204)
+    with services().database.reading() as session:
+        is_satellite = session.get_one(Settings, 1).is_satellite
+    known = {"sync_id": PRIMARY_SYNC_ID} if is_satellite else {}
+    form = ServerForm(data={"key": secrets.token_urlsafe(12), **known})
+    return show_part("new.html", new_form=form)
+
+
+@blueprint.get("/none")
+def cancel() -> ResponseReturnValue:
+    """Close the row of fields."""
+    return show_part("new.html") if is_fragment() else _back()
+
+
+@blueprint.post("")
+@locked(lambda: full_page(new_form=_sent()))
+def add() -> ResponseReturnValue:
+    """Add a server; sent again with the same key, the form finds the row that it made."""
+    form = _sent()
+    fields, key = form.server_fields(), form.key.data
+    server = attempt(
+        form,
+        lambda session: verbs.add_server(session, actor(), fields, key, form.confirmed),
+    )
+    if server is None:
+        return show_part("new.html", form.status, new_form=form)
+    return after_change(
+        *("new.html", "added.html", *about_count(), *_beside()),
+        anchor=f"s{server.id}",
+        said=_("Added."),
+        focus="row",
+        server=server,
+    )
+
+
+@blueprint.get("/<int:server_id>")
+def show(server_id: int) -> ResponseReturnValue:
+    """Show a row as it is saved, dropping what was typed."""
+    server = find_server(server_id)
+    return show_part("row.html", server=server) if is_fragment() else _back(f"s{server.id}")
+
+
+@blueprint.get("/<int:server_id>/edit")
+@permitted(Permission.EDIT)
+def edit(server_id: int) -> ResponseReturnValue:
+    """Turn a row into fields."""
+    server = find_server(server_id)
+    if open_unlock() is None:
+        return _ask_to_unlock()
+    return _fields(server)
+
+
+@blueprint.post("/<int:server_id>")
+@locked(lambda server_id: full_page(**opened_row(find_server(server_id), _sent())))
+def save(server_id: int) -> ResponseReturnValue:
+    """Change a row."""
+    form = _sent()
+    fields, version = form.server_fields(), form.version.data or 0
+    server = attempt(
+        form,
+        lambda session: verbs.edit_server(
+            session, actor(), server_id, fields, version, form.confirmed
+        ),
+    )
+    if server is None:
+        return _fields(find_server(server_id), form)
+    return after_change(
+        *("row.html", *_beside()),
+        anchor=f"s{server.id}",
+        said=_("Saved."),
+        server=server,
+    )
+
+
+def opened_row(server: Server, form: ServerForm | None = None) -> dict[str, Any]:
+    """Return what the templates need to show a row as fields, by default as it is saved."""
+    return {"server": server, "form": form or _saved(server), "of": f"s{server.id}"}
+
+
+def _saved(server: Server) -> ServerForm:
+    with services().database.reading() as session:
+        settings = session.get_one(Settings, 1)
+    form = ServerForm(obj=server)
+    if settings.is_satellite:
+        # The row shows the URL of the parameters, the only one there is.
+        form.url.data = settings.url
+    return form
+
+
+def _sent() -> ServerForm:
+    return ServerForm(request.form)
+
+
+def _fields(server: Server, form: ServerForm | None = None) -> Response:
+    opened = opened_row(server, form)
+    return show_part("row_form.html", form.status if form else 200, **opened)
+
+
+def _beside() -> tuple[str, ...]:
+    """Name what else looks different once a row has changed."""
+    with services().database.reading() as session:
+        is_satellite = session.get_one(Settings, 1).is_satellite
+    if not is_satellite:
+        return ("state.html", "undo.html")
+    # A satellite's row shows the URL of the parameters, whose form stands open beside it, and which
+    # Sync now may have waited for.
+    of_url = ("url_field.html", "parameters_version.html") if parameters_are_open() else ()
+    return ("status.html", "undo.html", *of_url)
+
+
+def _ask_to_unlock() -> Response:
+    if not is_fragment():
+        return show_part("bar.html", dialog=True)
+    return retarget(render_template("bar.html", dialog=True, focus="bar"), "#bar", WHOLE)
+
+
+def _back(anchor: str = "servers") -> ResponseReturnValue:
+    return back_to_page(_anchor=anchor, **here().query())

@@ -1,0 +1,91 @@
+"""How the sync stands and goes, and what a person may ask of a satellite's."""
+
+from typing import Any
+
+from flask import Blueprint, Response, render_template, request
+from flask.typing import ResponseReturnValue
+from flask_babel import gettext as _
+
+from panel.accounts.people import Permission
+from panel.operations.adopt_identity import use_primarys
+from panel.operations.sync_requests import ask_to_initialise, ask_to_sync
+from panel.sync.protocol.explanations import explain
+from panel.web.auth.access import permitted
+from panel.web.auth.lock import locked
+from panel.web.auth.session import actor
+from panel.web.base.context import services
+from panel.web.base.htmx import WHOLE, back_to_page, is_fragment, retarget
+from panel.web.page.data import Screen
+from panel.web.page.forms import PanelForm, attempt
+from panel.web.page.fragments import after_change, full_page, show_part, whole_page
+from panel.web.views.parameters import saved_parameters
+
+blueprint = Blueprint("sync_page", __name__, url_prefix="/sync")
+blueprint.add_app_template_global(explain)
+
+
+@blueprint.get("/run")
+def progress() -> ResponseReturnValue:
+    """Answer the page that asks how the run goes: a line while it lasts, then the whole part."""
+    if not is_fragment():
+        return back_to_page(_anchor="status")
+    with services().database.reading() as session:
+        screen = Screen(session)
+        if screen.sync.goes_on:
+            return Response(render_template("run.html", run=screen.state.run))
+        status = render_template("status.html", screen=screen)
+        said = render_template("said.html", said=_("The sync has ended."))
+    return retarget(f"{status}<template>{said}</template>", "#status", WHOLE)
+
+
+@blueprint.post("/now")
+@permitted(Permission.EDIT)
+def now() -> ResponseReturnValue:
+    """Let a run begin at once."""
+    with services().database.writing() as session:
+        ask_to_sync(session, actor())
+    return after_change("status.html", anchor="status", said=_("The sync begins."))
+
+
+@blueprint.get("/initialise")
+def keep() -> ResponseReturnValue:
+    """Take the question back."""
+    return show_part("initialise.html") if is_fragment() else back_to_page(_anchor="parameters")
+
+
+@blueprint.post("/initialise")
+@permitted(Permission.EDIT)
+def initialise() -> ResponseReturnValue:
+    """Get everything from the primary: at once into an empty server, else unlocked, confirmed."""
+    with services().database.reading() as session:
+        is_empty = Screen(session).sync.is_empty
+    return _ask_to_initialise("status.html") if is_empty else _initialise_again()
+
+
+@locked(lambda: full_page(**_asking_to_initialise()))
+def _initialise_again() -> ResponseReturnValue:
+    if "confirmed" not in request.form:
+        return show_part("initialise.html", **_asking_to_initialise())
+    return _ask_to_initialise("initialise.html", "status.html")
+
+
+def _asking_to_initialise() -> dict[str, Any]:
+    return {"parameters_form": saved_parameters(), "asking": "initialise"}
+
+
+def _ask_to_initialise(*parts: str) -> ResponseReturnValue:
+    with services().database.writing() as session:
+        ask_to_initialise(session, actor())
+    return after_change(*parts, anchor="status", said=_("The initialise begins."))
+
+
+@blueprint.post("/theirs")
+@locked(lambda: full_page(asked="theirs"))
+def use_theirs() -> ResponseReturnValue:
+    """Take the primary's word for what both are called, and sync at once."""
+    form = PanelForm(request.form)
+    vault = services().vault
+    saved = attempt(form, lambda session: use_primarys(session, actor(), vault, form.confirmed))
+    if saved is None:
+        return show_part("state.html", form.status, theirs_form=form)
+    return whole_page("status", said=_("Saved. The sync begins."))

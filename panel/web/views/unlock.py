@@ -1,0 +1,73 @@
+"""The lock's own bar: the dialog for the authorisation code, until when it is open, Lock now."""
+
+from flask import Blueprint, Response, request
+from flask.typing import ResponseReturnValue
+from flask_babel import gettext as _
+
+from panel.accounts import authorisation_code
+from panel.accounts.people import Permission
+from panel.errors import Invalid, Throttled
+from panel.web.auth.access import permitted
+from panel.web.auth.lock import CODE_FIELD
+from panel.web.auth.session import actor, current_person
+from panel.web.auth.unlock_cookie import begin_unlock, end_unlock, open_unlock
+from panel.web.base.context import services
+from panel.web.base.errors import wants_json, with_retry_after
+from panel.web.base.htmx import back_to_page, is_fragment
+from panel.web.page.fragments import after_change, show_part, unlocked_parts
+
+blueprint = Blueprint("unlock", __name__)
+
+
+@blueprint.get("/unlock")
+@permitted(Permission.EDIT)
+def ask() -> ResponseReturnValue:
+    """Open the dialog for the code, where the bar was."""
+    if open_unlock() is not None:
+        return after_change(*unlocked_parts(), anchor="bar")
+    return show_part("bar.html", dialog=True)
+
+
+@blueprint.post("/unlock")
+@permitted(Permission.EDIT)
+def enter() -> ResponseReturnValue:
+    """Unlock with the right code; a wrong one opens the dialog again with the reason."""
+    code = request.form.get(CODE_FIELD, "")
+    try:
+        found = authorisation_code.try_code(
+            services().database, actor(), code, services().config.unlock_minutes
+        )
+    except (Invalid, Throttled) as refusal:
+        if wants_json():
+            raise
+        return _refused(refusal)
+    begin_unlock(found)
+    return after_change(*unlocked_parts(), anchor="bar", said=_("Unlocked."))
+
+
+@blueprint.post("/lock")
+def close() -> ResponseReturnValue:
+    """Lock now: every unlock of this person ends, in other browsers too."""
+    person = current_person()
+    if person is not None:
+        with services().database.writing() as session:
+            authorisation_code.lock_now(session, actor(), person.id)
+    end_unlock()
+    # The toolbar sees it by the bar, as the rows do (panel.js).
+    return after_change("bar.html", "parameters.html", anchor="bar", said=_("Locked."))
+
+
+@blueprint.get("/bar")
+def cancel() -> ResponseReturnValue:
+    """Close the dialog again: the bar as it was.
+
+    ``quiet`` is the script's, once the time of the unlock is past: somebody may be typing.
+    """
+    if not is_fragment():
+        return back_to_page(_anchor="bar")
+    return show_part("bar.html", focus="" if "quiet" in request.args else "bar")
+
+
+def _refused(refusal: Invalid | Throttled) -> Response:
+    response = show_part("bar.html", refusal.status, dialog=True, refusal=refusal.message)
+    return with_retry_after(response, refusal)
