@@ -1,13 +1,16 @@
-"""For WSGI servers other than our own: ``gunicorn wsgi:app``, mod_wsgi and the like."""
+"""The application for other WSGI servers than our own: ``gunicorn wsgi:app``, mod_wsgi."""
 
-from panel.config import ConfigError
+import os
+
+from panel.config import ConfigError, load
 from panel.errors import Refusal
-from panel.malloc import give_back_large_blocks
+from panel.installation import open_installation
+from panel.server.malloc import give_back_large_blocks
 from panel.web.app import create_app
 
 give_back_large_blocks()
 try:
-    app = create_app()
+    app = create_app(open_installation(load(os.environ)))
 except (ConfigError, Refusal) as error:
     # One clear line, not a traceback.
     raise SystemExit(str(error)) from error

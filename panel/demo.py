@@ -18,7 +18,7 @@ from urllib.request import ProxyHandler, build_opener
 
 from panel.accounts.authorisation_code import generate_code
 from panel.accounts.people import set_up
-from panel.activity.actor import Actor
+from panel.activity.log import Actor
 from panel.config import PREFIX, load
 from panel.db import Database, make_engine
 from panel.demo_stock import first_records, next_records
@@ -27,10 +27,12 @@ from panel.i18n import say
 from panel.migrate import upgrade
 from panel.models.base import PRIMARY_SYNC_ID
 from panel.preferences.interval import set_interval
-from panel.preferences.parameters import Parameters, save_parameters
-from panel.preferences.servers import ServerFields, add_server
+from panel.preferences.parameter_fields import Parameters
+from panel.preferences.parameters import save_parameters
+from panel.preferences.server_fields import ServerFields
+from panel.preferences.servers import add_server
 from panel.security.vault import Vault
-from panel.server import url_of
+from panel.server.listener import url_of
 from panel.sync.store.records import write_records
 from panel.sync.store.write_checks import Write
 

@@ -189,6 +189,6 @@ def _serve(environment: Mapping[str, str], folder: Path, constants: Mapping[str,
     for name, value in constants.items():
         module, _, constant = name.rpartition(".")
         setattr(import_module(module), constant, value)
-    from panel.cli.serve import command
+    from panel.cli.serve import up
 
-    command.main([], prog_name="sync-panel up")
+    up.main([], prog_name="sync-panel up")

@@ -5,20 +5,20 @@ from itertools import count
 from pathlib import Path
 from threading import Barrier
 
-from panel.paths_write_once import made_once
+from panel.paths import write_once
 
 STARTERS = 8
 
 
 def test_the_first_text_stays(tmp_path: Path) -> None:
     path = tmp_path / "folder" / "name"
-    assert made_once(path, lambda: "first") == "first"
-    assert made_once(path, lambda: "second") == "first"
+    assert write_once(path, lambda: "first") == "first"
+    assert write_once(path, lambda: "second") == "first"
 
 
 def test_only_its_owner_may_read_it(tmp_path: Path) -> None:
     path = tmp_path / "name"
-    made_once(path, lambda: "text")
+    write_once(path, lambda: "text")
     assert path.stat().st_mode & 0o777 == 0o600
 
 
@@ -33,6 +33,6 @@ def test_who_start_together_get_the_same_and_leave_nothing_behind(tmp_path: Path
         return text
 
     with ThreadPoolExecutor(STARTERS) as pool:
-        got = set(pool.map(lambda _: made_once(path, make), range(STARTERS)))
+        got = set(pool.map(lambda _: write_once(path, make), range(STARTERS)))
     assert got == {path.read_text("ascii")}
     assert list(tmp_path.iterdir()) == [path]

@@ -9,12 +9,12 @@ from sqlalchemy.orm import Session
 from panel import clock
 from panel.accounts.throttle import is_closed, refuse_if_closed
 from panel.activity import log
-from panel.activity.actor import Actor
-from panel.activity.log import What
+from panel.activity.kinds import EventKind
+from panel.activity.log import Actor
 from panel.db import Database
 from panel.errors import Invalid, NotPermitted, Refusal
 from panel.i18n import say
-from panel.models.base import AuthorisationCode, Person
+from panel.models.people import AuthorisationCode, Person
 from panel.models.row_locks import lock_code
 from panel.preferences.fields import SHORTEST_SECRET, Checks
 from panel.security.hashes import Typed, hash_secret
@@ -49,7 +49,7 @@ def set_code(session: Session, actor: Actor, code: str) -> None:
     checks.finish()
     row.code_hash = hash_secret(code)
     row.generation += 1
-    log.record(session, actor, What.CODE_SET, subject="code", version=row.generation)
+    log.record(session, actor, EventKind.CODE_SET, subject="code", version=row.generation)
 
 
 def try_code(database: Database, actor: Actor, code: str, unlock_minutes: int) -> Unlock:
@@ -61,7 +61,7 @@ def try_code(database: Database, actor: Actor, code: str, unlock_minutes: int) -
     typed = Typed(code.strip())
     with database.reading() as session:
         code_hash = session.get_one(AuthorisationCode, 1).code_hash
-        closed = is_closed(session, actor, What.WRONG_CODE)
+        closed = is_closed(session, actor, EventKind.WRONG_CODE)
     if code_hash is not None and not closed:
         # Not while others wait for the lock.
         typed.is_secret_of(code_hash)
@@ -76,18 +76,18 @@ def _answer(session: Session, actor: Actor, typed: Typed, lasting: timedelta) ->
     row = lock_code(session)
     person = None if actor.person_id is None else session.get(Person, actor.person_id)
     if person is None or not _may_unlock(person):
-        log.record(session, actor, What.REFUSED_PERMISSION, subject="code")
+        log.record(session, actor, EventKind.REFUSED_PERMISSION, subject="code")
         return NotPermitted(say("You may not change the parameters."))
-    if closed := refuse_if_closed(session, actor, What.WRONG_CODE):
+    if closed := refuse_if_closed(session, actor, EventKind.WRONG_CODE):
         return closed
     if row.code_hash is None:
-        log.record(session, actor, What.REFUSED_LOCKED, subject="code")
+        log.record(session, actor, EventKind.REFUSED_LOCKED, subject="code")
         return Invalid({"code": say("No authorisation code is set yet.")})
     if not typed.is_secret_of(row.code_hash):
-        log.record(session, actor, What.WRONG_CODE, subject="code")
+        log.record(session, actor, EventKind.WRONG_CODE, subject="code")
         reason = say("This authorisation code is invalid. Everything stays read-only.")
         return Invalid({"code": reason})
-    log.record(session, actor, What.UNLOCKED, subject="code")
+    log.record(session, actor, EventKind.UNLOCKED, subject="code")
     return Unlock(person.id, clock.now() + lasting, row.generation, person.unlock_generation)
 
 
@@ -108,4 +108,4 @@ def lock_now(session: Session, actor: Actor, person_id: int) -> None:
     """End every unlock of this person at once, in whatever browser it was given."""
     person = session.get_one(Person, person_id, with_for_update=True, populate_existing=True)
     person.unlock_generation += 1
-    log.record(session, actor, What.LOCKED_NOW, subject="code")
+    log.record(session, actor, EventKind.LOCKED_NOW, subject="code")

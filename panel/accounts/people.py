@@ -1,39 +1,54 @@
 """The people who may sign in, and what for. Names differ by more than upper and lower case."""
 
 from collections.abc import Collection, Mapping
+from enum import StrEnum
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from panel import clock
 from panel.accounts.authorisation_code import SHORTEST_CODE, set_code
-from panel.accounts.permissions import Permission, granted_to, permissions, permit
-from panel.accounts.sign_in import check_sign_in, find_person, name_key
+from panel.accounts.sign_in import find_person, name_key
 from panel.activity import log
-from panel.activity.actor import Actor
-from panel.activity.log import SECRET, What
+from panel.activity.kinds import EventKind
+from panel.activity.log import SECRET, Actor, refuse_stale
 from panel.errors import NotFound, Refusal
 from panel.i18n import say
-from panel.models.base import NAME_LENGTH, Person
-from panel.models.row_locks import lock_code, refuse_stale
+from panel.models.base import NAME_LENGTH
+from panel.models.people import Person
+from panel.models.row_locks import lock_code
 from panel.preferences.fields import SHORTEST_SECRET, Checks
 from panel.security.hashes import hash_secret, verify_secret
 
-__all__ = [
-    "Permission",
-    "add_person",
-    "check_sign_in",
-    "choose_language",
-    "disable",
-    "enable",
-    "find_person",
-    "first_person_exists",
-    "list_people",
-    "permissions",
-    "set_password",
-    "set_permissions",
-    "set_up",
-]
+
+class Permission(StrEnum):
+    """What a person may do; the second and the third include the first."""
+
+    VIEW = "view"
+    EDIT = "edit"
+    MANAGE = "manage"
+
+
+def permissions(person: Person) -> frozenset[Permission]:
+    """Return what ``person`` may do."""
+    granted = granted_to(person)
+    return frozenset(permission for permission in Permission if granted[permission])
+
+
+def granted_to(person: Person) -> dict[str, bool]:
+    """Return every permission, and whether ``person`` has it."""
+    return {
+        Permission.VIEW: person.may_view,
+        Permission.EDIT: person.may_edit,
+        Permission.MANAGE: person.may_manage,
+    }
+
+
+def permit(person: Person, permitted: Collection[Permission]) -> None:
+    """Let ``person`` do what ``permitted`` says, and see what that includes."""
+    person.may_view = bool(permitted)
+    person.may_edit = Permission.EDIT in permitted
+    person.may_manage = Permission.MANAGE in permitted
 
 
 def add_person(
@@ -60,7 +75,7 @@ def add_person(
     person.password_hash = None if password is None else hash_secret(password)
     permit(person, permitted)
     session.add(person)
-    _record(session, actor, What.PERSON_ADDED, person, became=granted_to(person))
+    _record(session, actor, EventKind.PERSON_ADDED, person, became=granted_to(person))
     return person
 
 
@@ -93,7 +108,7 @@ def set_password(session: Session, actor: Actor, person_id: int, password: str) 
     person.password_hash = hash_secret(password)
     person.generation += 1
     secret = {"password": SECRET}
-    _record(session, actor, What.PASSWORD_SET, person, secret, secret)
+    _record(session, actor, EventKind.PASSWORD_SET, person, secret, secret)
     return person
 
 
@@ -118,7 +133,7 @@ def set_permissions(
         _keep_a_manager(session, person)
     permit(person, permitted)
     if (became := granted_to(person)) != was:
-        _record(session, actor, What.PERSON_CHANGED, person, was, became)
+        _record(session, actor, EventKind.PERSON_CHANGED, person, was, became)
     return person
 
 
@@ -134,7 +149,7 @@ def disable(session: Session, actor: Actor, person_id: int) -> Person:
         person.disabled_at = clock.now()
         person.generation += 1
         person.unlock_generation += 1
-        _record(session, actor, What.PERSON_DISABLED, person)
+        _record(session, actor, EventKind.PERSON_DISABLED, person)
     return person
 
 
@@ -144,7 +159,7 @@ def enable(session: Session, actor: Actor, person_id: int) -> Person:
     person = _person(session, person_id)
     if person.disabled_at is not None:
         person.disabled_at = None
-        _record(session, actor, What.PERSON_ENABLED, person)
+        _record(session, actor, EventKind.PERSON_ENABLED, person)
     return person
 
 
@@ -205,7 +220,7 @@ def _person(session: Session, person_id: int) -> Person:
 def _record(
     session: Session,
     actor: Actor,
-    what: What,
+    what: EventKind,
     person: Person,
     was: Mapping[str, object] | None = None,
     became: Mapping[str, object] | None = None,

@@ -7,12 +7,13 @@ from sqlalchemy.orm import Session
 
 from panel.accounts.throttle import is_closed, refuse_if_closed
 from panel.activity import log
-from panel.activity.actor import Actor
-from panel.activity.log import What
+from panel.activity.kinds import EventKind
+from panel.activity.log import Actor
 from panel.db import Database
 from panel.errors import Invalid, Refusal
 from panel.i18n import say
-from panel.models.base import NAME_LENGTH, Person, searchable
+from panel.models.base import NAME_LENGTH, searchable
+from panel.models.people import Person
 from panel.models.row_locks import lock_code
 from panel.security.hashes import Typed, hash_secret
 
@@ -38,7 +39,7 @@ def check_sign_in(database: Database, name: str, password: str, address: str) ->
     with database.reading() as session:
         person = find_person(session, name)
         actor = _actor(person, name, address)
-        closed = is_closed(session, actor, What.SIGN_IN_FAILED, by_all=None)
+        closed = is_closed(session, actor, EventKind.SIGN_IN_FAILED, by_all=None)
     if not closed:
         # Anybody can have this done, so not while others wait for the lock.
         _is_password(person, typed)
@@ -60,12 +61,12 @@ def _answer(session: Session, name: str, typed: Typed, address: str) -> Person |
     person = find_person(session, name)
     actor = _actor(person, name, address)
     # No limit over all here: anybody can reach this form, and could lock everybody out with it.
-    if closed := refuse_if_closed(session, actor, What.SIGN_IN_FAILED, by_all=None):
+    if closed := refuse_if_closed(session, actor, EventKind.SIGN_IN_FAILED, by_all=None):
         return closed
     if not _is_password(person, typed) or person is None or person.disabled_at is not None:
-        log.record(session, actor, What.SIGN_IN_FAILED)
+        log.record(session, actor, EventKind.SIGN_IN_FAILED)
         return Invalid({"password": say("Name and password do not go together.")})
-    log.record(session, actor, What.SIGNED_IN)
+    log.record(session, actor, EventKind.SIGNED_IN)
     return person
 
 

@@ -7,11 +7,11 @@ from sqlalchemy.orm import Session
 
 from panel import clock
 from panel.activity import log
-from panel.activity.actor import Actor
-from panel.activity.log import What
+from panel.activity.kinds import EventKind
+from panel.activity.log import Actor
 from panel.errors import Throttled
 from panel.i18n import say
-from panel.models.base import Activity
+from panel.models.activity import Activity
 
 WINDOW = timedelta(minutes=15)
 # Wrong tries within the window after which the next one is heard a window later.
@@ -19,7 +19,7 @@ BY_ONE, BY_ALL = 5, 20
 
 
 def refuse_if_closed(
-    session: Session, actor: Actor, what: What, by_all: int | None = BY_ALL
+    session: Session, actor: Actor, what: EventKind, by_all: int | None = BY_ALL
 ) -> Throttled | None:
     """Return the refusal of a try by ``actor`` if too many went wrong, and record that it came.
 
@@ -30,7 +30,7 @@ def refuse_if_closed(
     if until is None:
         return None
     if not _refused_lately(session, actor):
-        log.record(session, actor, What.REFUSED_TOO_MANY)
+        log.record(session, actor, EventKind.REFUSED_TOO_MANY)
     minutes = -(-(until - clock.now()) // timedelta(minutes=1))
     if minutes <= 1:
         return Throttled(say("Too many wrong tries. Try again in one minute."), until)
@@ -38,13 +38,13 @@ def refuse_if_closed(
     return Throttled(message, until)
 
 
-def is_closed(session: Session, actor: Actor, what: What, by_all: int | None = BY_ALL) -> bool:
+def is_closed(session: Session, actor: Actor, what: EventKind, by_all: int | None = BY_ALL) -> bool:
     """Say the same without the row, and without writing anything down: it may be over at once."""
     return _closed_until(session, actor, what, by_all) is not None
 
 
 def _closed_until(
-    session: Session, actor: Actor, what: What, by_all: int | None
+    session: Session, actor: Actor, what: EventKind, by_all: int | None
 ) -> datetime | None:
     wrong = select(Activity.at).where(Activity.what == what).order_by(Activity.at.desc())
     wrong = wrong.where(Activity.at > clock.now() - 2 * WINDOW)
@@ -64,7 +64,7 @@ def _closed_until(
 
 def _refused_lately(session: Session, actor: Actor) -> bool:
     """Whoever hammers at a closed door leaves one row, not thousands, whatever names they try."""
-    rows = select(Activity.id).where(Activity.what == What.REFUSED_TOO_MANY)
+    rows = select(Activity.id).where(Activity.what == EventKind.REFUSED_TOO_MANY)
     rows = rows.where(Activity.at > clock.now() - WINDOW, Activity.address == actor.address)
     if actor.person_id is not None:
         rows = rows.where(Activity.person == actor.name)

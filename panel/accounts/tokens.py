@@ -8,13 +8,13 @@ from sqlalchemy.orm import Session
 
 from panel import clock
 from panel.activity import log
-from panel.activity.actor import Actor
-from panel.activity.log import What
+from panel.activity.kinds import EventKind
+from panel.activity.log import Actor
 from panel.errors import Invalid, NotFound
 from panel.i18n import say
 from panel.models.base import NAME_LENGTH
-from panel.models.sync import Token
-from panel.security.vault import hash_token
+from panel.models.people import Token
+from panel.security.hashes import hash_token
 
 # A known beginning lets programs that look for leaked secrets find one.
 PREFIX = "sync_"
@@ -38,7 +38,7 @@ def add_token(session: Session, actor: Actor, name: str) -> str:
     token.token_hash = hash_token(secret)
     token.made_at, token.last_used_at, token.revoked_at = clock.now(), None, None
     session.flush()
-    _record(session, actor, What.TOKEN_ADDED, token)
+    _record(session, actor, EventKind.TOKEN_ADDED, token)
     return secret
 
 
@@ -55,7 +55,7 @@ def revoke_token(session: Session, actor: Actor, name: str) -> Token:
     if token is None:
         raise NotFound(say("There is no token of this name in use."))
     token.revoked_at = clock.now()
-    _record(session, actor, What.TOKEN_REVOKED, token)
+    _record(session, actor, EventKind.TOKEN_REVOKED, token)
     return token
 
 
@@ -91,5 +91,5 @@ def _checked_name(name: str) -> str:
     return name
 
 
-def _record(session: Session, actor: Actor, what: What, token: Token) -> None:
+def _record(session: Session, actor: Actor, what: EventKind, token: Token) -> None:
     log.record(session, actor, what, subject="token", subject_id=token.id, label=token.name)

@@ -1,4 +1,4 @@
-"""What leaves a row of Activity, and the words for each."""
+"""EventKind leaves a row of Activity, and the words for each."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -6,7 +6,7 @@ from enum import StrEnum
 from panel.i18n import Message, say
 
 
-class What(StrEnum):
+class EventKind(StrEnum):
     """Everything that leaves a row."""
 
     SIGNED_IN = "signed_in"
@@ -46,40 +46,40 @@ class What(StrEnum):
 
 
 _PHRASES: Mapping[str, Message] = {
-    What.SIGNED_IN: say("signed in"),
-    What.SIGN_IN_FAILED: say("failed to sign in"),
-    What.SIGNED_OUT: say("signed out"),
-    What.UNLOCKED: say("unlocked the parameters"),
-    What.WRONG_CODE: say("gave a wrong authorisation code"),
-    What.LOCKED_NOW: say("locked the parameters"),
-    What.REFUSED_LOCKED: say("was refused: the parameters were locked"),
-    What.REFUSED_PERMISSION: say("was refused: no permission"),
-    What.REFUSED_TOO_MANY: say("was refused: too many wrong tries"),
-    What.CODE_SET: say("set the authorisation code"),
-    What.INTERVAL_CHANGED: say("changed the sync time interval"),
-    What.PARAMETERS_CHANGED: say("changed the parameters"),
-    What.PASSWORD_REMOVED: say("removed a password"),
-    What.URL_CLEARED: say("cleared a URL"),
-    What.SERVER_ADDED: say("added a server"),
-    What.SERVER_CHANGED: say("changed a server"),
-    What.SERVER_REMOVED: say("removed a server"),
-    What.SERVER_RESTORED: say("put a removed server back"),
-    What.HARDWARE_BOUND: say("was bound to a machine"),
-    What.HARDWARE_CLEARED: say("cleared a Hardware ID"),
-    What.PERSON_ADDED: say("added a person"),
-    What.PERSON_CHANGED: say("changed a person's permissions"),
-    What.PERSON_DISABLED: say("disabled a person"),
-    What.PERSON_ENABLED: say("enabled a person"),
-    What.PASSWORD_SET: say("set a person's password"),
-    What.IMPORTED: say("imported preferences"),
-    What.EXPORTED_SECRETS: say("exported preferences with secrets"),
-    What.TOKEN_ADDED: say("added an application's token"),
-    What.TOKEN_REVOKED: say("revoked an application's token"),
-    What.SYNC_ASKED: say("asked to sync now"),
-    What.INITIALISE_ASKED: say("asked to initialise"),
-    What.SYNC_REFUSED: say("was refused a sync"),
-    What.SET_ASIDE_RETRIED: say("tried a record set aside again"),
-    What.SET_ASIDE_LEFT_OUT: say("left out a record set aside"),
+    EventKind.SIGNED_IN: say("signed in"),
+    EventKind.SIGN_IN_FAILED: say("failed to sign in"),
+    EventKind.SIGNED_OUT: say("signed out"),
+    EventKind.UNLOCKED: say("unlocked the parameters"),
+    EventKind.WRONG_CODE: say("gave a wrong authorisation code"),
+    EventKind.LOCKED_NOW: say("locked the parameters"),
+    EventKind.REFUSED_LOCKED: say("was refused: the parameters were locked"),
+    EventKind.REFUSED_PERMISSION: say("was refused: no permission"),
+    EventKind.REFUSED_TOO_MANY: say("was refused: too many wrong tries"),
+    EventKind.CODE_SET: say("set the authorisation code"),
+    EventKind.INTERVAL_CHANGED: say("changed the sync time interval"),
+    EventKind.PARAMETERS_CHANGED: say("changed the parameters"),
+    EventKind.PASSWORD_REMOVED: say("removed a password"),
+    EventKind.URL_CLEARED: say("cleared a URL"),
+    EventKind.SERVER_ADDED: say("added a server"),
+    EventKind.SERVER_CHANGED: say("changed a server"),
+    EventKind.SERVER_REMOVED: say("removed a server"),
+    EventKind.SERVER_RESTORED: say("put a removed server back"),
+    EventKind.HARDWARE_BOUND: say("was bound to a machine"),
+    EventKind.HARDWARE_CLEARED: say("cleared a Hardware ID"),
+    EventKind.PERSON_ADDED: say("added a person"),
+    EventKind.PERSON_CHANGED: say("changed a person's permissions"),
+    EventKind.PERSON_DISABLED: say("disabled a person"),
+    EventKind.PERSON_ENABLED: say("enabled a person"),
+    EventKind.PASSWORD_SET: say("set a person's password"),
+    EventKind.IMPORTED: say("imported preferences"),
+    EventKind.EXPORTED_SECRETS: say("exported preferences with secrets"),
+    EventKind.TOKEN_ADDED: say("added an application's token"),
+    EventKind.TOKEN_REVOKED: say("revoked an application's token"),
+    EventKind.SYNC_ASKED: say("asked to sync now"),
+    EventKind.INITIALISE_ASKED: say("asked to initialise"),
+    EventKind.SYNC_REFUSED: say("was refused a sync"),
+    EventKind.SET_ASIDE_RETRIED: say("tried a record set aside again"),
+    EventKind.SET_ASIDE_LEFT_OUT: say("left out a record set aside"),
 }
 
 

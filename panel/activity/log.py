@@ -1,19 +1,32 @@
 """Activity: one row for everything that was done or refused. Rows are only ever added."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NoReturn
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from panel import clock
-from panel.activity.actor import Actor
-from panel.activity.kinds import What, describe
-from panel.errors import Difference
-from panel.models.base import NAME_LENGTH, Activity
+from panel.activity.kinds import EventKind
+from panel.errors import Conflict, Difference
+from panel.models.activity import Activity
+from panel.models.base import NAME_LENGTH
 
-__all__ = ["SECRET", "What", "changes_since", "describe", "record", "search"]
+
+@dataclass(frozen=True)
+class Actor:
+    """The one who acts: a person signed in, a script at the shell, or the sync service.
+
+    ``via`` is "web", "shell", "proxy" or "sync"; ``person_id`` is None for all others.
+    """
+
+    name: str
+    address: str = ""
+    via: str = "shell"
+    person_id: int | None = None
+
 
 # What Activity says instead of a password or a code, before and after.
 SECRET = "changed"  # noqa: S105 - the word that stands for a secret
@@ -24,7 +37,7 @@ ADDRESS_LENGTH, LABEL_LENGTH = 64, 120
 def record(
     session: Session,
     actor: Actor,
-    what: What,
+    what: EventKind,
     *,
     subject: str = "",
     subject_id: int | None = None,
@@ -99,3 +112,10 @@ def changes_since(
         for row in session.scalars(query)
         for field, became in (row.became or {}).items()
     ]
+
+
+def refuse_stale(
+    session: Session, subject: str, subject_id: int | None, seen: int, present: int
+) -> NoReturn:
+    """Raise :class:`Conflict`: the form was opened on version ``seen``, ``present`` is saved."""
+    raise Conflict(changes_since(session, subject, subject_id, seen), present)

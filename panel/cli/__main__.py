@@ -1,5 +1,5 @@
 """``python -m panel.cli``, where the command itself is not on the path."""
 
-from panel.cli import main
+from panel.cli.main import main
 
 main()

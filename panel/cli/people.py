@@ -6,13 +6,20 @@ import click
 from sqlalchemy.orm import Session
 
 from panel.accounts import people
-from panel.accounts.people import Permission
-from panel.cli.installation import installation
-from panel.cli.secret_input import STANDARD_INPUT, read_secret
-from panel.cli.terminal import print_json, print_table
+from panel.accounts.authorisation_code import generate_code, set_code
+from panel.accounts.people import Permission, set_up
+from panel.accounts.sign_in import find_person
+from panel.cli.terminal import (
+    STANDARD_INPUT,
+    installation,
+    print_json,
+    print_table,
+    read_secret,
+    shell_actor,
+)
 from panel.errors import NotFound
 from panel.i18n import say
-from panel.models.base import Person
+from panel.models.people import Person
 
 PERMISSION = click.Choice([permission.value for permission in Permission])
 password_option = click.option(
@@ -21,11 +28,11 @@ password_option = click.option(
 
 
 @click.group("person")
-def group() -> None:
+def person() -> None:
     """The people who may sign in."""
 
 
-@group.command("add")
+@person.command("add")
 @click.argument("name")
 @click.argument("permitted", nargs=-1, type=PERMISSION, metavar="[view|edit|manage]…")
 @password_option
@@ -39,51 +46,51 @@ def add(
     password = None if no_password else read_secret(password_file or STANDARD_INPUT, "Password")
     permissions = [Permission(word) for word in permitted or ("view",)]
     with installation() as here, here.database.writing() as session:
-        people.add_person(session, here.actor, name, password, permissions)
+        people.add_person(session, shell_actor(), name, password, permissions)
     click.echo(f"Added {name}.")
 
 
-@group.command("password")
+@person.command("password")
 @click.argument("name")
 @password_option
 def password(name: str, password_file: str | None) -> None:
     """Give a person a new password. Wherever they are signed in, they are signed out."""
     new = read_secret(password_file or STANDARD_INPUT, "New password")
     with installation() as here, here.database.writing() as session:
-        people.set_password(session, here.actor, _find(session, name).id, new)
+        people.set_password(session, shell_actor(), _find(session, name).id, new)
     click.echo("The new password is set.")
 
 
-@group.command("permit")
+@person.command("permit")
 @click.argument("name")
 @click.argument("permitted", nargs=-1, required=True, type=PERMISSION, metavar="view|edit|manage…")
 def permit(name: str, permitted: tuple[str, ...]) -> None:
     """Let a person do what is named, and nothing else."""
     permissions = [Permission(word) for word in permitted]
     with installation() as here, here.database.writing() as session:
-        people.set_permissions(session, here.actor, _find(session, name).id, permissions)
+        people.set_permissions(session, shell_actor(), _find(session, name).id, permissions)
     click.echo("Saved.")
 
 
-@group.command("disable")
+@person.command("disable")
 @click.argument("name")
 def disable(name: str) -> None:
     """Shut a person out at once."""
     with installation() as here, here.database.writing() as session:
-        people.disable(session, here.actor, _find(session, name).id)
+        people.disable(session, shell_actor(), _find(session, name).id)
     click.echo(f"{name} is disabled.")
 
 
-@group.command("enable")
+@person.command("enable")
 @click.argument("name")
 def enable(name: str) -> None:
     """Let a disabled person sign in again."""
     with installation() as here, here.database.writing() as session:
-        people.enable(session, here.actor, _find(session, name).id)
+        people.enable(session, shell_actor(), _find(session, name).id)
     click.echo(f"{name} is enabled.")
 
 
-@group.command("list")
+@person.command("list")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def list_(as_json: bool) -> None:
     """Show everybody, the disabled ones too."""
@@ -109,7 +116,44 @@ def _shown(person: Person) -> dict[str, Any]:
 
 
 def _find(session: Session, name: str) -> Person:
-    person = people.find_person(session, name)
+    person = find_person(session, name)
     if person is None:
         raise NotFound(say("There is no person called %(name)s.", name=name))
     return person
+
+
+@click.command("init")
+@click.option("--user", "name", required=True, help="Name with which the first person signs in.")
+@click.option("--password-file", default=STANDARD_INPUT, help="File with that person's password.")
+@click.option("--code-file", default=STANDARD_INPUT, help="File with the authorisation code.")
+def init(name: str, password_file: str, code_file: str) -> None:
+    """Set up a new panel without a browser.
+
+    Makes the first person, who may do everything, and the authorisation code.
+
+    A file may be -, standard input (the default): a terminal asks; a pipe gives one line for each,
+    the password first.
+    """
+    password = read_secret(password_file, "Password")
+    code = read_secret(code_file, "Authorisation code")
+    with installation(make=True) as here, here.database.writing() as session:
+        set_up(session, shell_actor(), name, password, code)
+    click.echo(f"{name} can sign in now and may do everything.")
+
+
+@click.group("code")
+def code() -> None:
+    """The authorisation code."""
+
+
+@code.command("set")
+@click.option("--generate", is_flag=True, help="Make a good code and show it, this once.")
+@click.option("--code-file", help="File with the new code; - (the default) is standard input.")
+def set_(generate: bool, code_file: str | None) -> None:
+    """Set a new code. Every unlock that was given before ends at once."""
+    if generate and code_file:
+        raise click.UsageError("--generate makes the code: --code-file has no place beside it.")
+    code = generate_code() if generate else read_secret(code_file or STANDARD_INPUT, "New code")
+    with installation() as here, here.database.writing() as session:
+        set_code(session, shell_actor(), code)
+    click.echo(code if generate else "The new code is set.")

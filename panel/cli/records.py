@@ -5,12 +5,13 @@ from typing import BinaryIO
 
 import click
 
-from panel.cli.installation import Installation, installation
-from panel.cli.terminal import print_json, print_table
+from panel.accounts import tokens
+from panel.cli.terminal import installation, print_json, print_table, shell_actor
 from panel.errors import Refusal
 from panel.i18n import say
-from panel.models.base import Settings
-from panel.sync.store.app_cursor import changes as changes_since
+from panel.installation import Installation
+from panel.models.settings import Settings
+from panel.sync.store.change_feed import changes as changes_since
 from panel.sync.store.jsonl import as_line, export_records, put_lines, write_lines
 from panel.sync.store.records import list_records
 
@@ -18,11 +19,11 @@ PAGE_RECORDS = 1_000
 
 
 @click.group("records")
-def group() -> None:
+def records() -> None:
     """Records of applications. FILE is JSON Lines, - is standard input or output."""
 
 
-@group.command("put")
+@records.command("put")
 @click.argument("file", type=click.File("rb"))
 def put(file: BinaryIO) -> None:
     """Put (and delete) what each line of FILE says: {"table": …, "id": …, "data": {…}}."""
@@ -31,12 +32,12 @@ def put(file: BinaryIO) -> None:
     click.echo(f"{lines} lines, {changed} records changed.")
 
 
-@group.command("list")
+@records.command("list")
 @click.argument("table")
 @click.option("--after", default="", help="Begin beyond this record id.")
 @click.option("--limit", default=100, type=click.IntRange(1, PAGE_RECORDS), show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for scripts.")
-def list_(table: str, after: str, limit: int, as_json: bool) -> None:
+def list_table(table: str, after: str, limit: int, as_json: bool) -> None:
     """List the records of TABLE by their id."""
     with installation() as here, here.database.reading() as session:
         records, more = list_records(session, table, after, limit)
@@ -50,7 +51,7 @@ def list_(table: str, after: str, limit: int, as_json: bool) -> None:
         click.echo(f"There are more: add --after {lines[-1]['id']}", err=True)
 
 
-@group.command("export")
+@records.command("export")
 @click.argument("file", type=click.File("wb", atomic=True))
 @click.option("--table", help="Only this table.")
 def export(file: BinaryIO, table: str | None) -> None:
@@ -60,7 +61,7 @@ def export(file: BinaryIO, table: str | None) -> None:
     click.echo(f"{count} records.", err=True)
 
 
-@group.command("changes")
+@records.command("changes")
 @click.argument("file", type=click.File("wb", atomic=True))
 @click.option("--since", default="", help="The cursor that this command printed before.")
 def changes(file: BinaryIO, since: str) -> None:
@@ -87,3 +88,40 @@ def _tell(lines: int) -> None:
     # Somebody who watches wants to see it move; a log does not.
     if sys.stderr.isatty():
         click.echo(f"\r{lines} lines stored ", err=True, nl=False)
+
+
+@click.group("token")
+def token() -> None:
+    """Tokens of applications."""
+
+
+@token.command("add")
+@click.argument("name")
+def add_token(name: str) -> None:
+    """Make a token for the application called NAME and show it, this once."""
+    with installation() as here, here.database.writing() as session:
+        secret = tokens.add_token(session, shell_actor(), name)
+    click.echo(secret)
+
+
+@token.command("list")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for scripts.")
+def list_tokens(as_json: bool) -> None:
+    """List the tokens, never the secrets themselves."""
+    with installation() as here, here.database.reading() as session:
+        found = tokens.list_tokens(session)
+    names = ("name", "made_at", "last_used_at", "revoked_at")
+    rows = [[getattr(one, name) for name in names] for one in found]
+    if as_json:
+        print_json([dict(zip(names, row, strict=True)) for row in rows])
+    else:
+        print_table(("Name", "Made", "Last used", "Revoked"), rows)
+
+
+@token.command("revoke")
+@click.argument("name")
+def revoke_token(name: str) -> None:
+    """End the token of the application called NAME at once."""
+    with installation() as here, here.database.writing() as session:
+        revoked = tokens.revoke_token(session, shell_actor(), name)
+    click.echo(f"The token of {revoked.name} is revoked.")

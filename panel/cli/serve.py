@@ -1,20 +1,30 @@
-"""``sync-panel up``: serve the panel, and synchronise."""
+"""The commands that run until they are told to stop, and the one that asks whether they do."""
 
 import os
+import signal
 import threading
-from typing import TYPE_CHECKING
+from types import FrameType
+from typing import NoReturn
+from urllib.error import HTTPError, URLError
+from urllib.request import ProxyHandler, build_opener
 
 import click
 
-from panel.config import load
-from panel.server import answer, open_listener, url_of
+from panel.cli import terminal
+from panel.config import Config, load
+from panel.installation import Installation, open_installation
+from panel.server.listener import open_listener, url_of
+from panel.server.malloc import give_back_large_blocks
 
-if TYPE_CHECKING:
-    from panel.web.base.context import Services
+TIME_OUT_SECONDS = 10
+# Windows has no SIGHUP.
+_ENDINGS = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
 
 
 @click.command("up")
-def command() -> None:
+def up() -> None:
     """Serve the panel and synchronise, until Ctrl-C.
 
     SYNC_PANEL_HOST and SYNC_PANEL_PORT say where.
@@ -23,15 +33,21 @@ def command() -> None:
     # First of all, since a port that is taken should be known at once.
     listener = open_listener(config.host, config.port)
     # Imported late, for the same reason.
+    from panel.server.waitress_server import answer
     from panel.sync.loop import start_loop
     from panel.web.app import create_app
-    from panel.web.base.context import services_of
+    from panel.web.base.context import set_up_link_of
     from panel.web.page.fragments import compile_templates
 
-    app = create_app(config)
+    installation = open_installation(config)
+    app = create_app(installation)
     host, port = listener.getsockname()[:2]
-    _greet(services_of(app), url_of(host, port, config.path_prefix))
-    loop = start_loop(services_of(app))
+    url = url_of(host, port, config.path_prefix)
+    click.echo(f"Sync Panel is at {url}")
+    if _is_empty(installation):
+        link = f"{url}set-up/{set_up_link_of(app).token}"
+        click.echo(f"Nobody can sign in yet. Set it up, once, at {link}")
+    loop = start_loop(installation)
     # Else whoever is first to open a part of the page waits for its template to be compiled.
     threading.Thread(target=compile_templates, args=(app,), daemon=True).start()
     try:
@@ -40,11 +56,70 @@ def command() -> None:
         loop.stop()
 
 
-def _greet(services: "Services", url: str) -> None:
+def _is_empty(installation: Installation) -> bool:
     from panel.accounts.people import first_person_exists
 
-    click.echo(f"Sync Panel is at {url}")
-    with services.database.reading() as session:
-        if not first_person_exists(session):
-            link = f"{url}set-up/{services.set_up.token}"
-            click.echo(f"Nobody can sign in yet. Set it up, once, at {link}")
+    with installation.database.reading() as session:
+        return not first_person_exists(session)
+
+
+@click.command("worker")
+def worker() -> None:
+    """Synchronise until SIGTERM or Ctrl-C, beside web workers that do not.
+
+    Any number may run: a lease in the database lets one at a time.
+    """
+    from panel.sync.loop import SyncLoop
+
+    signal.signal(signal.SIGTERM, _stop_worker)
+    give_back_large_blocks()
+    with terminal.installation() as installation:
+        loop = SyncLoop(installation)
+        try:
+            loop.run()
+        finally:
+            loop.stop()
+
+
+def _stop_worker(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(0)
+
+
+@click.command("healthcheck")
+def healthcheck() -> None:
+    """Ask the running panel if it is well."""
+    url = _url(load(os.environ, make=False))
+    try:
+        # A proxy for the way out of the house is no way to ourselves.
+        with build_opener(ProxyHandler({})).open(url, timeout=TIME_OUT_SECONDS) as answer:
+            click.echo(answer.read().decode().strip())
+    except HTTPError as error:
+        raise click.ClickException(error.read().decode(errors="replace").strip()) from error
+    except (URLError, OSError) as error:
+        reason = error.reason if isinstance(error, URLError) else error
+        raise click.ClickException(f"Nothing answers at {url}: {reason}") from error
+
+
+def _url(config: Config) -> str:
+    return f"{url_of(config.host, config.port, config.path_prefix)}healthz"
+
+
+@click.command("demo")
+def demo() -> None:
+    """Run a primary and two satellites on this machine, until Ctrl-C.
+
+    They have sample stock that changes while you look, and leave nothing behind.
+    """
+    from panel.demo import run
+
+    for number in _ENDINGS:
+        signal.signal(number, _stop)
+    run(click.echo)
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> NoReturn:
+    # Once is enough: a second Ctrl-C would leave behind what the first one clears away.
+    for number in _ENDINGS:
+        signal.signal(number, signal.SIG_IGN)
+    click.echo("\nThe demo ends.")
+    raise SystemExit(0)

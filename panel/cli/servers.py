@@ -8,23 +8,14 @@ import click
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from panel.cli.installation import installation
-from panel.cli.secret_input import read_secret
-from panel.cli.terminal import print_json, print_table
+from panel.cli.terminal import installation, print_json, print_table, read_secret, shell_actor
 from panel.errors import NotFound
 from panel.i18n import say
-from panel.models.base import Server, Settings
-from panel.preferences.present import fields_of
-from panel.preferences.server_changes import shown_url
-from panel.preferences.servers import (
-    ServerFields,
-    add_server,
-    clear_hardware,
-    clear_server_password,
-    edit_server,
-    list_servers,
-    remove_servers,
-)
+from panel.models.settings import Server, Settings
+from panel.preferences.server_changes import clear_hardware, clear_server_password, shown_url
+from panel.preferences.server_fields import ServerFields, fields_of
+from panel.preferences.server_list import list_servers
+from panel.preferences.servers import add_server, edit_server, remove_servers
 
 COLUMNS = ("sync_id", "name", "store", "user_name", "url", "hardware_id", "last_success_at")
 
@@ -93,7 +84,7 @@ def add(
     password = None if password_file is None else read_secret(password_file, "Password")
     fields = ServerFields(sync_id, name, store, url, user_name, password)
     with installation() as here, here.database.writing() as session:
-        add_server(session, here.actor, fields, confirmed=confirmed)
+        add_server(session, shell_actor(), fields, confirmed=confirmed)
     click.echo(f"Added {sync_id} {name}.")
 
 
@@ -123,10 +114,10 @@ def edit(
     with installation() as here, here.database.writing() as session:
         server = _find(session, number)
         if remove_password:
-            clear_server_password(session, here.actor, server.id, server.version)
+            clear_server_password(session, shell_actor(), server.id, server.version)
         if changes:
             fields = replace(fields_of(server), **changes)
-            edit_server(session, here.actor, server.id, fields, server.version, confirmed)
+            edit_server(session, shell_actor(), server.id, fields, server.version, confirmed)
     click.echo("Saved.")
 
 
@@ -140,7 +131,7 @@ def remove(numbers: tuple[int, ...], yes: bool) -> None:
             servers = [_find(session, number) for number in numbers]
         _ask("Remove " + ", ".join(f"{row.sync_id} {row.name}" for row in servers), yes)
         with here.database.writing() as session:
-            remove_servers(session, here.actor, [row.id for row in servers])
+            remove_servers(session, shell_actor(), [row.id for row in servers])
     click.echo("Removed.")
 
 
@@ -154,7 +145,7 @@ def clear_hardware_(number: int, yes: bool) -> None:
             server = _find(session, number)
         _ask(f"Clear the Hardware ID of {number} {server.name} and end its token", yes)
         with here.database.writing() as session:
-            clear_hardware(session, here.actor, server.id, server.version)
+            clear_hardware(session, shell_actor(), server.id, server.version)
     click.echo("Cleared.")
 
 

@@ -8,16 +8,21 @@ from typing import Any
 import click
 from sqlalchemy.orm import Session
 
-from panel.cli.installation import Installation, installation
-from panel.cli.secret_input import read_secret, read_text
-from panel.cli.terminal import print_json, print_table
+from panel.cli.terminal import (
+    installation,
+    print_json,
+    print_table,
+    read_secret,
+    read_text,
+    shell_actor,
+)
 from panel.errors import Invalid
 from panel.i18n import say
-from panel.models.base import Settings
+from panel.installation import Installation
+from panel.models.settings import Settings
 from panel.preferences.interval import set_interval
-from panel.preferences.parameters import Parameters, remove_password, save_parameters
-from panel.preferences.present import parameters_of
-from panel.security.machine_id import own_hardware_id
+from panel.preferences.parameter_fields import Parameters, parameters_of
+from panel.preferences.parameters import remove_password, save_parameters
 
 NUMBERS = ("sync_id", "request_size")
 FROM_FILES = ("password", "private_ca")
@@ -36,7 +41,7 @@ def show(as_json: bool) -> None:
     """Show them. The password is never shown, only whether there is one."""
     with installation() as here, here.database.reading() as session:
         shown = _shown(session.get_one(Settings, 1))
-        shown["hardware_id"] = own_hardware_id(here.config)
+        shown["hardware_id"] = here.hardware_id
     if as_json:
         print_json(shown)
         return
@@ -108,14 +113,14 @@ def _change(
     if wanted.keys() - {"sync_interval"}:
         parameters = _parameters(settings, wanted)
         version = settings.parameters_version
-        save_parameters(session, here.actor, here.vault, parameters, version, confirmed)
+        save_parameters(session, shell_actor(), here.vault, parameters, version, confirmed)
     if wanted.get("password") == "":
-        remove_password(session, here.actor, settings.parameters_version)
+        remove_password(session, shell_actor(), settings.parameters_version)
     if "sync_interval" in wanted:
         minutes = _number("sync_interval", wanted["sync_interval"])
         # No number at all is as wrong as one out of range, and set_interval has the words for it.
         minutes = -1 if minutes is None else minutes
-        set_interval(session, here.actor, minutes, settings.interval_version)
+        set_interval(session, shell_actor(), minutes, settings.interval_version)
 
 
 def _parameters(settings: Settings, wanted: Mapping[str, str]) -> Parameters:

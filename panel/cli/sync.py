@@ -1,28 +1,31 @@
 """``sync-panel sync now`` and ``test-connection``: what a person may ask of a satellite."""
 
+from typing import Any
+
 import click
 
-from panel.cli.installation import installation
-from panel.cli.terminal import print_json
+from panel import clock
+from panel.cli.terminal import installation, print_json, print_table, shell_actor
 from panel.errors import Refusal
 from panel.i18n import say
+from panel.models.runs import Run
 from panel.operations.connection_test import Trial, try_connection
 from panel.operations.sync_requests import ask_to_sync
-from panel.security.machine_id import own_hardware_id
+from panel.status.history import count_set_aside
+from panel.status.state import State, read_state
 from panel.sync.protocol.explanations import Reason, explain
-from panel.sync.satellite.sync_settings import Site
 
 
 @click.group("sync")
-def group() -> None:
+def sync() -> None:
     """The sync of a satellite."""
 
 
-@group.command("now")
+@sync.command("now")
 def now() -> None:
     """Let a run begin at once, in the "sync-panel up" or "worker" that runs here."""
     with installation() as here, here.database.writing() as session:
-        ask_to_sync(session, here.actor)
+        ask_to_sync(session, shell_actor())
     click.echo("Asked: it begins in a moment. `sync-panel status` says how it goes.")
 
 
@@ -35,11 +38,10 @@ def test_connection(context: click.Context, as_json: bool) -> None:
     Exit codes: 0 it would; 1 it would not or cannot be reached, and the reason says what to do.
     """
     with installation() as here:
-        site = Site(here.database, here.vault, own_hardware_id(here.config))
-        trial = try_connection(site)
+        trial = try_connection(here)
     reason = explain(trial.code, trial.values)
     if as_json:
-        print_json(_facts(trial, reason))
+        print_json(_trial_facts(trial, reason))
         context.exit(0 if trial.is_well else 1)
     if not trial.is_well:
         raise Refusal(say("%(what)s %(next)s", what=reason.what, next=reason.next))
@@ -47,7 +49,7 @@ def test_connection(context: click.Context, as_json: bool) -> None:
     click.echo(f"To the primary and back: {trial.round_trip_ms} ms.")
 
 
-def _facts(trial: Trial, reason: Reason) -> dict[str, object]:
+def _trial_facts(trial: Trial, reason: Reason) -> dict[str, object]:
     return {
         "well": trial.is_well,
         "reason": trial.code or None,
@@ -56,3 +58,77 @@ def _facts(trial: Trial, reason: Reason) -> dict[str, object]:
         "differences": [vars(one) for one in trial.disagreements],
         "round_trip_ms": trial.round_trip_ms,
     }
+
+
+AS_IT_SHOULD_BE, LATE, NEEDS_SOMEBODY = 0, 3, 4
+# What to do next where nothing was refused and no line failed.
+_NEXT = {
+    "standalone": "To start: `sync-panel settings set sync_id=…`, 1 for the primary.",
+    "paused": "`sync-panel settings set sync_interval=10` lets it go on.",
+    "disabled": "See `sync-panel settings show` and `servers list`; `settings set …` and "
+    "`servers add|edit …` put it right.",
+}
+_RUN = ("started_at", "step", "pushed", "to_push", "pulled", "to_pull")
+
+
+@click.command("status")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.pass_context
+def status(context: click.Context, as_json: bool) -> None:
+    """Say how sync stands.
+
+    Exit codes: 0 as it should be (paused and stand-alone too); 3 late, or the primary cannot be
+    reached; 4 very late, refused or disabled: somebody has to see to it.
+    """
+    with installation() as here, here.database.reading() as session:
+        state = read_state(session, clock.now())
+        facts = _status_facts(state, count_set_aside(session))
+    if as_json:
+        print_json(facts)
+    else:
+        _print(state, facts)
+    context.exit(_exit_code(state))
+
+
+def _status_facts(state: State, set_aside: int) -> dict[str, Any]:
+    run, reason = state.run, explain(state.reason, state.reason_values)
+    return {
+        "state": state.kind,
+        "severity": state.severity,
+        "sentence": str(state.sentence),
+        "reason": state.reason or None,
+        "what": str(reason.what) if state.reason else None,
+        "next": str(reason.next) if state.reason else _NEXT.get(state.kind),
+        "last_success_at": state.last_success_at,
+        "last_attempt_at": state.last_attempt_at,
+        "waiting": state.waiting,
+        "set_aside": set_aside,
+        "initialise": state.initialise,
+        "asked": state.asked,
+        "run": _present(run) if run else None,
+        "satellites": vars(state.counts) if state.kind == "open" else None,
+    }
+
+
+def _present(run: Run) -> dict[str, Any]:
+    return {name: getattr(run, name) for name in _RUN}
+
+
+def _print(state: State, facts: dict[str, Any]) -> None:
+    click.echo(facts["sentence"])
+    if words := " ".join(filter(None, (facts["what"], facts["next"]))):
+        click.echo(words)
+    if state.run:
+        run = state.run
+        moved = f"pushed {run.pushed} of {run.to_push}, pulled {run.pulled} of {run.to_pull}"
+        click.echo(f"Now: {run.step.replace('_', ' ')}; {moved}.")
+    names = ("last_success_at", "last_attempt_at", "waiting", "set_aside")
+    print_table(("fact", "value"), [(name, facts[name]) for name in names])
+
+
+def _exit_code(state: State) -> int:
+    if state.kind in ("refused", "disabled") or state.severity == "very_late":
+        return NEEDS_SOMEBODY
+    if state.kind == "unreachable" or state.severity == "late":
+        return LATE
+    return AS_IT_SHOULD_BE

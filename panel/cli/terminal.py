@@ -1,15 +1,52 @@
-"""What the commands print: tables and JSON on standard output, reasons on standard error."""
+"""What a command reads and prints, the installation it works on, and who gives it.
 
+Tables and JSON go to standard output, reasons to standard error. A secret comes from a file, from
+standard input or typed unseen, never as an argument: arguments are seen by everybody on the
+machine.
+"""
+
+import getpass
 import json
-from collections.abc import Iterable, Sequence
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 
 import click
 
+from panel.activity.log import Actor
+from panel.config import load
 from panel.errors import Invalid, NeedsConfirmation, Refusal
+from panel.installation import Installation, open_installation
+from panel.models.base import NAME_LENGTH
 
 # What the shell calls a field of panel.preferences; the others have the same name in both places.
 NAMES = {"interval_minutes": "sync_interval"}
+STANDARD_INPUT = "-"
+
+
+@contextmanager
+def installation(make: bool = False) -> Iterator[Installation]:
+    """Yield the installation that the environment names, made with ``make`` if it is not there.
+
+    Raise ConfigError or Refusal.
+    """
+    opened = open_installation(load(os.environ, make=make), make=make)
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def shell_actor() -> Actor:
+    """Return the system user who gave the command: behind sudo the person, not the service."""
+    try:
+        name = os.environ.get("SUDO_USER") or getpass.getuser()
+    except (OSError, KeyError, ImportError):  # no such user, in a container for example
+        name = "shell"
+    return Actor(name=name[:NAME_LENGTH])
 
 
 def reason(refusal: Refusal) -> str:
@@ -47,3 +84,56 @@ def _cell(value: object) -> str:
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M UTC")
     return "" if value is None else str(value)
+
+
+def read_secret(source: str, what: str, twice: bool = True) -> str:
+    """Return the secret in the file ``source``; ``-`` is the next line of standard input.
+
+    At a terminal ``-`` asks for it unseen, calling it ``what``, and ``twice`` for a new one. Where
+    one command reads several secrets from ``-``, each is a line of its own, in the order of the
+    command's options.
+    """
+    if source != STANDARD_INPUT:
+        return _only_line(_read_file(source), source)
+    if sys.stdin.isatty():
+        typed: str = click.prompt(what, hide_input=True, confirmation_prompt=twice)
+        return typed
+    line = sys.stdin.readline()
+    if not line:
+        raise click.ClickException(f"{what}: standard input has no line for it.")
+    return line.rstrip("\r\n")
+
+
+def read_text(source: str) -> str:
+    """Return all of the file ``source``, or of standard input where it is ``-``."""
+    return sys.stdin.read() if source == STANDARD_INPUT else _read_file(source)
+
+
+def read_bytes(source: str) -> bytes:
+    """Return all of the file ``source`` as it is, or of standard input where it is ``-``."""
+    if source == STANDARD_INPUT:
+        return sys.stdin.buffer.read()
+    with _told(source):
+        return Path(source).read_bytes()
+
+
+def _read_file(source: str) -> str:
+    with _told(source):
+        # Windows editors begin a file with a byte order mark, which is no part of a password.
+        return Path(source).read_text(encoding="utf-8-sig")
+
+
+@contextmanager
+def _told(source: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise click.ClickException(f"{source} cannot be read: {reason}.") from error
+
+
+def _only_line(text: str, source: str) -> str:
+    line = text.rstrip("\r\n")
+    if "\n" in line:
+        raise click.ClickException(f"{source} must hold one line, the secret and nothing else.")
+    return line

@@ -4,9 +4,14 @@ import json
 
 import click
 
-from panel.cli.installation import installation
-from panel.cli.secret_input import STANDARD_INPUT, read_bytes, read_secret
-from panel.cli.terminal import print_json
+from panel.cli.terminal import (
+    STANDARD_INPUT,
+    installation,
+    print_json,
+    read_bytes,
+    read_secret,
+    shell_actor,
+)
 from panel.models.row_locks import lock_settings
 from panel.site_file.document import read_site
 from panel.site_file.export import Change, export_site, plan_import
@@ -32,7 +37,7 @@ def export_command(with_secrets: bool, passphrase_file: str | None) -> None:
     if with_secrets:
         passphrase = read_secret(passphrase_file or STANDARD_INPUT, "Passphrase")
     with installation() as here, here.database.writing() as session:
-        document = export_site(session, here.actor, here.vault, passphrase)
+        document = export_site(session, shell_actor(), here.vault, passphrase)
     print_json(document)
 
 
@@ -74,7 +79,7 @@ def import_command(
             lock_settings(session)
             if plan_import(session, here.vault, site) != changes:
                 raise click.ClickException("Changed meanwhile: run it again.")
-            apply_import(session, here.actor, here.vault, site, confirmed)
+            apply_import(session, shell_actor(), here.vault, site, confirmed)
     click.echo("Imported.")
 
 

@@ -4,14 +4,12 @@ On SQLite one writer is let in at a time anyway; on PostgreSQL the row locks mak
 takes several takes them in this order: settings, authorisation code, servers, people.
 """
 
-from typing import NoReturn
-
 from sqlalchemy.orm import Session
 
-from panel.activity.log import changes_since
-from panel.errors import Conflict, NotFound
+from panel.errors import NotFound
 from panel.i18n import say
-from panel.models.base import AuthorisationCode, Server, Settings
+from panel.models.people import AuthorisationCode
+from panel.models.settings import Server, Settings
 
 
 def lock_settings(session: Session) -> Settings:
@@ -35,10 +33,3 @@ def lock_server(session: Session, server_id: int) -> Server:
 def label(server: Server) -> str:
     """Return what people call a row of the list."""
     return f"{server.sync_id} {server.name}"
-
-
-def refuse_stale(
-    session: Session, subject: str, subject_id: int | None, seen: int, present: int
-) -> NoReturn:
-    """Raise :class:`Conflict`: the form was opened on version ``seen``, ``present`` is saved."""
-    raise Conflict(changes_since(session, subject, subject_id, seen), present)

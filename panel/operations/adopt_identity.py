@@ -6,60 +6,25 @@ list: field, the primary's value, the satellite's
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from panel.activity.actor import Actor
+from panel.activity.log import Actor
 from panel.errors import NotFound
 from panel.i18n import say
-from panel.models.base import PRIMARY_SYNC_ID, Server, Settings
-from panel.models.sync import Loop, Peer
+from panel.models.base import PRIMARY_SYNC_ID
+from panel.models.runs import Loop, Peer
+from panel.models.settings import Server, Settings
 from panel.operations.sync_requests import ask_to_sync
+from panel.preferences.parameter_fields import parameters_of
 from panel.preferences.parameters import save_parameters
-from panel.preferences.present import fields_of, parameters_of
+from panel.preferences.server_fields import fields_of
 from panel.preferences.servers import edit_server
 from panel.security.vault import Vault
-
-CODE = "identity_differs"
-# What a satellite calls its primary; the other fields are the satellite's own.
-_OF_PRIMARY = {"primary_name": "name", "primary_store": "store"}
-_OF_SATELLITE = {"sync_id", "name", "store"}
-_TEXTS = {"name", "store", *_OF_PRIMARY}
-
-
-@dataclass(frozen=True)
-class Disagreement:
-    """One field: what is saved here, and what the other server says."""
-
-    field: str
-    here: object
-    there: object
-
-
-def disagreements(
-    code: str, values: Mapping[str, Any] | None, *, at_primary: bool
-) -> list[Disagreement]:
-    """Return what a refusal with this ``code`` and ``values`` names, seen from one of its sides."""
-    if code != CODE:
-        return []
-    named = (values or {}).get("differences")
-    found = filter(_is_difference, named if isinstance(named, list) else [])
-    if at_primary:
-        return [Disagreement(field, ours, theirs) for field, ours, theirs in found]
-    return [Disagreement(field, theirs, ours) for field, ours, theirs in found]
-
-
-def _is_difference(value: object) -> bool:
-    # It came from another server: what is not understood is not shown, and harms nobody.
-    match value:
-        case ["sync_id", int() | None, int() | None]:
-            return True
-        case [str(field), str(), str()]:
-            return field in _TEXTS
-    return False
+from panel.status.peer_status import OF_PRIMARY, OF_SATELLITE, Disagreement, disagreements
 
 
 def use_primarys(
@@ -73,8 +38,8 @@ def use_primarys(
     # Not locked: a run locks Link before Loop, and so do the changes that follow here.
     loop = session.get_one(Loop, 1)
     wanted = _wanted(disagreements(loop.refusal, loop.refusal_values, at_primary=False))
-    own = {field: value for field, value in wanted.items() if field in _OF_SATELLITE}
-    primarys = {_OF_PRIMARY[field]: wanted[field] for field in wanted if field in _OF_PRIMARY}
+    own = {field: value for field, value in wanted.items() if field in OF_SATELLITE}
+    primarys = {OF_PRIMARY[field]: wanted[field] for field in wanted if field in OF_PRIMARY}
     settings = session.get_one(Settings, 1)
     if own:
         parameters = replace(parameters_of(settings), **own)
@@ -96,7 +61,7 @@ def use_satellites(session: Session, actor: Actor, server_id: int) -> Server:
     if server is None or peer is None:
         raise _nothing_differs()
     wanted = _wanted(disagreements(peer.refusal, peer.refusal_values, at_primary=True))
-    own = {field: value for field, value in wanted.items() if field in _OF_SATELLITE}
+    own = {field: value for field, value in wanted.items() if field in OF_SATELLITE}
     _edit(session, actor, server, own)
     # Its next contact says how it stands; until then nothing is known to differ.
     peer.refusal, peer.refusal_values = "", None

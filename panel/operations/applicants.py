@@ -3,12 +3,13 @@
 from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
-from panel.activity.actor import Actor
+from panel.activity.log import Actor
 from panel.errors import Invalid, NotFound
 from panel.i18n import say
-from panel.models.base import Server
-from panel.models.sync import Applicant
-from panel.preferences.servers import ServerFields, add_server
+from panel.models.runs import Applicant
+from panel.models.settings import Server
+from panel.preferences.server_fields import ServerFields
+from panel.preferences.servers import add_server
 from panel.sync.primary.admission import bind
 
 MOST_SHOWN = 50

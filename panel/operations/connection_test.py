@@ -4,14 +4,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from panel.activity.actor import Actor
+from panel.activity.log import Actor
+from panel.installation import Installation
 from panel.models.row_locks import lock_settings
-from panel.models.sync import Link, Loop
-from panel.operations.adopt_identity import Disagreement, disagreements
-from panel.preferences.parameters import Parameters, save_parameters
-from panel.sync.msupply_v5.probe import knock
+from panel.models.runs import Link, Loop
+from panel.preferences.parameter_fields import Parameters
+from panel.preferences.parameters import save_parameters
+from panel.status.peer_status import Disagreement, disagreements
 from panel.sync.protocol.error_codes import SyncRefusal
-from panel.sync.satellite.sync_settings import Orders, Site, read_orders
+from panel.sync.run import check_connection
+from panel.sync.satellite.sync_settings import SyncSettings, read_sync_settings
 from panel.sync.transport.http import HttpTransport, LinkFault, Target, Transport
 
 # A trial saves nothing, so what has to be confirmed before it is saved need not be here.
@@ -39,7 +41,7 @@ class Trial:
 
 
 def try_connection(
-    site: Site,
+    installation: Installation,
     typed: Parameters | None = None,
     open_line: Callable[[Target], Transport] = HttpTransport,
 ) -> Trial:
@@ -48,43 +50,45 @@ def try_connection(
     Takes as long as the line does. Raise :class:`Invalid` where the typed could not be saved.
     """
     try:
-        orders = _typed_orders(site, typed) if typed else _saved_orders(site)
+        sync_settings = (
+            _typed_settings(installation, typed) if typed else _saved_settings(installation)
+        )
     except SyncRefusal as refusal:
         return Trial(refusal.code, refusal.values)
-    line = open_line(orders.target)
+    line = open_line(sync_settings.target)
     try:
-        knock(line, orders)
+        check_connection(line, sync_settings)
     except SyncRefusal as refusal:
         return Trial(refusal.code, refusal.values, _round_trip_ms(line))
     except LinkFault as fault:
         return Trial(fault.code, fault.values)
     finally:
         line.close()
-    if _is_told_to_initialise(site):
+    if _is_told_to_initialise(installation):
         return Trial("initialise_needed", {}, _round_trip_ms(line))
     return Trial(round_trip_ms=_round_trip_ms(line))
 
 
-def _is_told_to_initialise(site: Site) -> bool:
+def _is_told_to_initialise(installation: Installation) -> bool:
     """A trial moves nothing, so the primary says this to runs only: the last one was told so."""
-    with site.database.reading() as session:
+    with installation.database.reading() as session:
         told = session.get_one(Loop, 1).refusal == "initialise_needed"
         return told and session.get_one(Link, 1).initialise == "done"
 
 
-def _saved_orders(site: Site) -> Orders:
-    with site.database.reading() as session:
-        return read_orders(session, site)
+def _saved_settings(installation: Installation) -> SyncSettings:
+    with installation.database.reading() as session:
+        return read_sync_settings(session, installation)
 
 
-def _typed_orders(site: Site, typed: Parameters) -> Orders:
+def _typed_settings(installation: Installation, typed: Parameters) -> SyncSettings:
     """Save ``typed`` by every rule, read what the loop would do then, and take it all back."""
-    with site.database.writing() as session:
+    with installation.database.writing() as session:
         version = lock_settings(session).parameters_version
-        save_parameters(session, Actor(""), site.vault, typed, version, _ALL_ACTS)
+        save_parameters(session, Actor(""), installation.vault, typed, version, _ALL_ACTS)
         session.flush()
         try:
-            return read_orders(session, site)
+            return read_sync_settings(session, installation)
         finally:
             session.rollback()
 

@@ -5,13 +5,13 @@ from sqlalchemy.orm import Session
 
 from panel import clock
 from panel.activity import log
-from panel.activity.actor import Actor
-from panel.activity.log import What
+from panel.activity.kinds import EventKind
+from panel.activity.log import Actor
 from panel.errors import Refusal
 from panel.i18n import say
-from panel.models.base import Settings
-from panel.models.sync import Link, Loop, Run
-from panel.status.satellite_sentence import what_is_missing
+from panel.models.runs import Link, Loop, Run
+from panel.models.settings import Settings
+from panel.status.lateness import what_is_missing
 
 
 class NotNow(Refusal):
@@ -25,7 +25,7 @@ def ask_to_sync(session: Session, actor: Actor) -> None:
     """Let the next run begin at once, whatever it waits for. Raise :class:`NotNow`."""
     _refuse_unless_it_goes(session)
     session.get_one(Loop, 1, with_for_update=True).asked_at = clock.now()
-    log.record(session, actor, What.SYNC_ASKED)
+    log.record(session, actor, EventKind.SYNC_ASKED)
 
 
 def ask_to_initialise(session: Session, actor: Actor) -> None:
@@ -40,7 +40,7 @@ def ask_to_initialise(session: Session, actor: Actor) -> None:
         return
     link.initialise = "needed"
     session.get_one(Loop, 1, with_for_update=True).asked_at = clock.now()
-    log.record(session, actor, What.INITIALISE_ASKED)
+    log.record(session, actor, EventKind.INITIALISE_ASKED)
 
 
 def _runs(session: Session) -> bool:

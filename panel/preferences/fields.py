@@ -1,9 +1,12 @@
 """Checks of what people type, value by value, gathering a reason for each that cannot stand."""
 
+import ipaddress
+import re
+from urllib.parse import SplitResult, urlsplit
+
 from panel.errors import Invalid
 from panel.i18n import Message, say
-from panel.models.base import HIGHEST_SYNC_ID
-from panel.preferences.urls import check_url
+from panel.models.base import HIGHEST_SYNC_ID, URL_LENGTH
 
 SHORTEST_SECRET, LONGEST_SECRET = 8, 200
 
@@ -67,3 +70,98 @@ class Checks:
         except Invalid as refusal:
             self.refuse(field, refusal.problems["url"])
             return ""
+
+
+# Loopback, private (RFC 1918, RFC 4193) and link-local networks. Python's own is_private also
+# takes in networks that are only for documentation or tests.
+_NEARBY = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16",
+        "::1/128", "fc00::/7", "fe80::/10",
+    )
+)  # fmt: skip
+HTTP_WARNING = say(
+    "With http, everything on the way can be read and changed by others, the records too. "
+    "Use https if the primary can."
+)
+PRIMARY_URL_WARNING = say("This server is the primary: a URL here disables sync for all.")
+_DEFAULT_PORTS = {"https": 443, "http": 80}
+_LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
+_HOST_NAME = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*")
+_PATH = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:%-]+)*/?")
+
+
+def check_url(text: str) -> tuple[str, bool]:
+    """Return the URL to keep for what was typed, and whether a warning must be confirmed first.
+
+    "Central.example.org/" becomes "https://central.example.org"; empty stays empty. The warning is
+    for http to anything but a loopback or private address. Raise :class:`Invalid` (field ``url``).
+    """
+    text = text.strip()
+    if not text:
+        return "", False
+    if len(text) > URL_LENGTH:
+        raise _invalid(say("At most %(longest)s characters.", longest=URL_LENGTH))
+    parts = _split(text)
+    host, nearby = _check_host(parts.hostname or "")
+    port = _port(parts)
+    path = parts.path.rstrip("/")
+    if not _PATH.fullmatch(parts.path) or {".", ".."} & set(path.split("/")):
+        raise _not_understood()
+    return f"{parts.scheme}://{host}{port}{path}", parts.scheme == "http" and not nearby
+
+
+def _split(text: str) -> SplitResult:
+    if not text.isprintable() or " " in text or "\\" in text:
+        raise _not_understood()
+    if "?" in text or "#" in text:
+        raise _invalid(say("Nothing may follow the path: leave out ? and #."))
+    try:
+        parts = urlsplit(text if "://" in text else f"https://{text}")
+    except ValueError as error:
+        raise _not_understood() from error
+    if parts.scheme not in _DEFAULT_PORTS:
+        raise _invalid(say("A URL begins with https:// or http://."))
+    if "@" in parts.netloc:
+        raise _invalid(say("No user name or password here: they have fields of their own."))
+    return parts
+
+
+def _check_host(host: str) -> tuple[str, bool]:
+    """Return the host as it is kept, and whether it is a loopback or private address."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return _check_host_name(host)
+    nearby = any(address in network for network in _NEARBY)
+    return (f"[{address}]" if address.version == 6 else str(address)), nearby
+
+
+def _check_host_name(host: str) -> tuple[str, bool]:
+    try:
+        name = host.encode("idna").decode("ascii").lower() if not host.isascii() else host
+    except UnicodeError as error:
+        raise _not_understood() from error
+    # Digits alone at the end can only be an IPv4 address, and a mistyped one.
+    if not _HOST_NAME.fullmatch(name) or name.rsplit(".", 1)[-1].isdigit():
+        raise _not_understood()
+    return name, name == "localhost" or name.endswith(".localhost")
+
+
+def _port(parts: SplitResult) -> str:
+    try:
+        port = parts.port
+    except ValueError as error:
+        raise _not_understood() from error
+    if port == 0 or parts.netloc.endswith(":"):
+        raise _not_understood()
+    return "" if port in (None, _DEFAULT_PORTS[parts.scheme]) else f":{port}"
+
+
+def _not_understood() -> Invalid:
+    return _invalid(say("This is no URL or address, such as https://central.example.org."))
+
+
+def _invalid(reason: Message) -> Invalid:
+    return Invalid({"url": reason})

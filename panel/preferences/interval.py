@@ -3,12 +3,13 @@
 from sqlalchemy.orm import Session
 
 from panel.activity import log
-from panel.activity.actor import Actor
-from panel.activity.log import What
+from panel.activity.kinds import EventKind
+from panel.activity.log import Actor, refuse_stale
 from panel.errors import Invalid
 from panel.i18n import say
-from panel.models.base import LONGEST_INTERVAL_MINUTES, Settings
-from panel.models.row_locks import lock_settings, refuse_stale
+from panel.models.base import LONGEST_INTERVAL_MINUTES
+from panel.models.row_locks import lock_settings
+from panel.models.settings import Settings
 
 
 def set_interval(session: Session, actor: Actor, minutes: int, version: int) -> Settings:
@@ -33,7 +34,7 @@ def set_interval(session: Session, actor: Actor, minutes: int, version: int) -> 
     log.record(
         session,
         actor,
-        What.INTERVAL_CHANGED,
+        EventKind.INTERVAL_CHANGED,
         subject="interval",
         version=settings.interval_version,
         was={"interval_minutes": before},

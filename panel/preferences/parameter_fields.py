@@ -12,6 +12,7 @@ from panel.models.base import (
     STORE_LENGTH,
     USER_NAME_LENGTH,
 )
+from panel.models.settings import Settings
 from panel.preferences.fields import Checks
 
 PROTOCOLS = ("ask", "own", "v5")
@@ -92,3 +93,19 @@ def _tidy_fingerprint(checks: Checks, typed: str) -> str:
     if fingerprint and not re.fullmatch(r"[0-9a-f]{64}", fingerprint):
         checks.refuse("fingerprint", say("A SHA-256 fingerprint has 64 hexadecimal digits."))
     return fingerprint
+
+
+def parameters_of(settings: Settings) -> Parameters:
+    """Return the saved parameters; the password is left as it is."""
+    return Parameters(
+        sync_id=settings.sync_id,
+        name=settings.name,
+        store=settings.store,
+        user_name=settings.user_name,
+        password=None,
+        url=settings.url,
+        request_size=settings.request_size,
+        protocol=settings.protocol,
+        private_ca=settings.private_ca,
+        fingerprint=settings.fingerprint,
+    )

@@ -4,13 +4,14 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from panel.i18n import Message, say
-from panel.models.base import PRIMARY_SYNC_ID, Server, Settings, searchable
+from panel.models.base import PRIMARY_SYNC_ID, searchable
+from panel.models.records import Record
 from panel.models.row_locks import label
-from panel.models.sync import Record, Run
-from panel.preferences.fields import Checks
+from panel.models.runs import Run
+from panel.models.settings import Server, Settings
+from panel.preferences.fields import HTTP_WARNING, PRIMARY_URL_WARNING, Checks, check_url
 from panel.preferences.parameter_fields import Parameters
 from panel.preferences.shared_password import read_password
-from panel.preferences.urls import HTTP_WARNING, PRIMARY_URL_WARNING, check_url
 from panel.security.vault import Unreadable, Vault
 
 

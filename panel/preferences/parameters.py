@@ -1,29 +1,27 @@
 """The synchronise parameters: who this server is, the shared pair, and where its primary is."""
 
 from collections.abc import Collection
+from typing import Any
 
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from panel.activity.actor import Actor
-from panel.activity.log import SECRET, What
+from panel.activity import log
+from panel.activity.kinds import EventKind
+from panel.activity.log import SECRET, Actor, refuse_stale
 from panel.errors import NeedsConfirmation
-from panel.models.base import Settings
-from panel.models.row_locks import lock_settings, refuse_stale
+from panel.models.row_locks import label, lock_settings
+from panel.models.runs import Link
+from panel.models.settings import Server, Settings
 from panel.preferences.fields import Checks
-from panel.preferences.parameter_changes import find_changes, record, tell_row, write_changes
 from panel.preferences.parameter_fields import Parameters, tidy
 from panel.preferences.parameter_rules import check_role, serious_acts
-from panel.preferences.shared_password import read_password, wire_password
+from panel.preferences.shared_password import (
+    fit_password,
+    is_password,
+    set_password,
+)
 from panel.security.vault import Vault
-
-__all__ = [
-    "Parameters",
-    "clear_url",
-    "read_password",
-    "remove_password",
-    "save_parameters",
-    "wire_password",
-]
 
 
 def save_parameters(
@@ -67,7 +65,7 @@ def remove_password(session: Session, actor: Actor, version: int) -> Settings:
     settings.password_sealed = settings.password_hash = None
     settings.password_changed_at = None
     was, became = {"password": SECRET}, {"password": None}
-    record(session, actor, What.PASSWORD_REMOVED, settings, was, became)
+    record(session, actor, EventKind.PASSWORD_REMOVED, settings, was, became)
     return settings
 
 
@@ -79,7 +77,7 @@ def clear_url(session: Session, actor: Actor, version: int) -> Settings:
         return settings
     _refuse_stale(session, settings, version)
     settings.url = ""
-    record(session, actor, What.URL_CLEARED, settings, {"url": was}, {"url": ""})
+    record(session, actor, EventKind.URL_CLEARED, settings, {"url": was}, {"url": ""})
     tell_row(session, actor, settings, was)
     return settings
 
@@ -87,3 +85,95 @@ def clear_url(session: Session, actor: Actor, version: int) -> Settings:
 def _refuse_stale(session: Session, settings: Settings, version: int) -> None:
     if version != settings.parameters_version:
         refuse_stale(session, "parameters", None, version, settings.parameters_version)
+
+
+# Everything but the password, whose value is never compared or written down.
+_PLAIN = (
+    "sync_id", "name", "store", "user_name", "url", "request_size",
+    "protocol", "private_ca", "fingerprint",
+)  # fmt: skip
+# A device token is good for one server, known under one name, at one other end.
+_OF_THE_TOKEN = {"sync_id", "user_name", "password", "url"}
+# Who stands at the other end may speak another protocol than the one that answered last.
+_OF_THE_PROTOCOL = {"url", "protocol"}
+
+
+def find_changes(settings: Settings, vault: Vault, wanted: Parameters) -> dict[str, Any]:
+    """Return the fields that become something else, the typed password among them."""
+    changes = {
+        field: getattr(wanted, field)
+        for field in _PLAIN
+        if getattr(wanted, field) != getattr(settings, field)
+    }
+    if wanted.password and not is_password(settings, vault, wanted.password):
+        changes["password"] = wanted.password
+    return changes
+
+
+def write_changes(
+    session: Session, actor: Actor, vault: Vault, settings: Settings, changes: dict[str, Any]
+) -> None:
+    """Give ``settings`` the values in ``changes`` and record it, as one new version."""
+    plain = {field: value for field, value in changes.items() if field != "password"}
+    was = {field: getattr(settings, field) for field in plain}
+    became = dict(plain)
+    for field, value in plain.items():
+        setattr(settings, field, value)
+    if "password" in changes:
+        set_password(settings, vault, changes["password"])
+        was["password"] = became["password"] = SECRET
+    else:
+        fit_password(settings, vault)
+    record(session, actor, EventKind.PARAMETERS_CHANGED, settings, was, became)
+    if "url" in changes:
+        tell_row(session, actor, settings, was["url"])
+
+
+def set_url(session: Session, actor: Actor, settings: Settings, url: str) -> None:
+    """Keep the URL that was typed in the row of a satellite's primary."""
+    was, settings.url = settings.url, url
+    record(session, actor, EventKind.PARAMETERS_CHANGED, settings, {"url": was}, {"url": url})
+
+
+def record(
+    session: Session,
+    actor: Actor,
+    what: EventKind,
+    settings: Settings,
+    was: dict[str, Any],
+    became: dict[str, Any],
+) -> None:
+    """Count one more version of the parameters and write its row of Activity."""
+    settings.parameters_version += 1
+    if _OF_THE_TOKEN & became.keys():
+        session.execute(update(Link).values(device_token_sealed=None))
+    if _OF_THE_PROTOCOL & became.keys():
+        session.execute(update(Link).values(protocol=""))
+    log.record(
+        session,
+        actor,
+        what,
+        subject="parameters",
+        version=settings.parameters_version,
+        was=was,
+        became=became,
+    )
+
+
+def tell_row(session: Session, actor: Actor, settings: Settings, was: str) -> None:
+    """A satellite's row shows the same URL: whoever edits it hears of the change as well."""
+    if not settings.is_satellite:
+        return
+    for server in session.scalars(select(Server).where(Server.removed_at.is_(None))):
+        server.version += 1
+        log.record(
+            session,
+            actor,
+            EventKind.SERVER_CHANGED,
+            subject="server",
+            subject_id=server.id,
+            label=label(server),
+            version=server.version,
+            was={"url": was},
+            became={"url": settings.url},
+        )

@@ -13,13 +13,11 @@ from panel.models.base import (
     PRIMARY_SYNC_ID,
     STORE_LENGTH,
     USER_NAME_LENGTH,
-    Server,
-    Settings,
     searchable,
 )
 from panel.models.row_locks import label
-from panel.preferences.fields import Checks
-from panel.preferences.urls import HTTP_WARNING, PRIMARY_URL_WARNING, check_url
+from panel.models.settings import Server, Settings
+from panel.preferences.fields import HTTP_WARNING, PRIMARY_URL_WARNING, Checks, check_url
 
 
 @dataclass(frozen=True)
@@ -132,3 +130,13 @@ def ask_before_url(
         raise NeedsConfirmation({"url_on_primary": PRIMARY_URL_WARNING})
     if not settings.is_primary and check_url(url)[1] and "url_http" not in confirmed:
         raise NeedsConfirmation({"url_http": HTTP_WARNING})
+
+
+def fields_of(server: Server) -> ServerFields:
+    """Return the saved row; its password and its URL are left as they are."""
+    return ServerFields(
+        sync_id=server.sync_id,
+        name=server.name,
+        store=server.store,
+        user_name=server.user_name,
+    )

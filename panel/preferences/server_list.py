@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from panel.models.base import HIGHEST_SYNC_ID, NAME_LENGTH, Server, searchable
+from panel.models.base import HIGHEST_SYNC_ID, NAME_LENGTH, searchable
+from panel.models.settings import Server
 
 PAGE_SIZE = 50
 SORTS: dict[str, InstrumentedAttribute[object]] = {

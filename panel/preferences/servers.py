@@ -7,13 +7,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from panel import clock
-from panel.activity.actor import Actor
-from panel.activity.log import What
+from panel.activity.kinds import EventKind
+from panel.activity.log import Actor, refuse_stale
 from panel.errors import Invalid, NotFound
 from panel.i18n import say
-from panel.models.base import Server, Settings
-from panel.models.row_locks import label, lock_server, lock_settings, refuse_stale
-from panel.preferences.clearing import clear_hardware, clear_server_password, clear_server_url
+from panel.models.row_locks import label, lock_server, lock_settings
+from panel.models.settings import Server, Settings
 from panel.preferences.fields import Checks
 from panel.preferences.server_changes import (
     find_changes,
@@ -23,23 +22,7 @@ from panel.preferences.server_changes import (
     write_changes,
 )
 from panel.preferences.server_fields import ServerFields, ask_before_url, check_row, tidy
-from panel.preferences.server_list import PAGE_SIZE, Listing, list_servers
-from panel.security.vault import hash_token
-
-__all__ = [
-    "PAGE_SIZE",
-    "Listing",
-    "ServerFields",
-    "add_server",
-    "clear_hardware",
-    "clear_server_password",
-    "clear_server_url",
-    "edit_server",
-    "label",
-    "list_servers",
-    "remove_servers",
-    "restore_servers",
-]
+from panel.security.hashes import hash_token
 
 
 def add_server(
@@ -73,7 +56,7 @@ def add_server(
     server = Server(name="", store="", url="", user_name="", added_key=added_key)
     ask_before_url(settings, wanted.url, shown_url(settings, server), confirmed)
     changes = find_changes(settings, server, wanted)
-    write_changes(session, actor, What.SERVER_ADDED, settings, server, changes)
+    write_changes(session, actor, EventKind.SERVER_ADDED, settings, server, changes)
     return server
 
 
@@ -108,7 +91,7 @@ def edit_server(
     check_row(session, checks, settings, wanted, server)
     checks.finish()
     ask_before_url(settings, wanted.url, shown_url(settings, server), confirmed)
-    write_changes(session, actor, What.SERVER_CHANGED, settings, server, changes)
+    write_changes(session, actor, EventKind.SERVER_CHANGED, settings, server, changes)
     return server
 
 
@@ -122,7 +105,7 @@ def remove_servers(session: Session, actor: Actor, ids: Sequence[int]) -> list[S
     for server in servers:
         if server.removed_at is None:
             server.removed_at = clock.now()
-            record(session, actor, What.SERVER_REMOVED, server, was=plain_fields(server))
+            record(session, actor, EventKind.SERVER_REMOVED, server, was=plain_fields(server))
     return servers
 
 
@@ -138,7 +121,7 @@ def restore_servers(session: Session, actor: Actor, ids: Sequence[int]) -> list[
             continue
         _check_place(session, settings, server)
         server.removed_at = None
-        record(session, actor, What.SERVER_RESTORED, server, became=plain_fields(server))
+        record(session, actor, EventKind.SERVER_RESTORED, server, became=plain_fields(server))
     return servers
 
 

@@ -7,9 +7,9 @@ what travels on the wire, and nothing that could be opened again.
 import hashlib
 
 from panel import clock
-from panel.models.base import Settings
-from panel.security.hashes import hash_secret, verify_secret
-from panel.security.vault import Unreadable, Vault, same
+from panel.models.settings import Settings
+from panel.security.hashes import hash_secret, same, verify_secret
+from panel.security.vault import Unreadable, Vault
 
 
 def wire_password(password: str) -> str:

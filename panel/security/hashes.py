@@ -1,7 +1,14 @@
 """Hashes of secrets that are only checked: people's passwords, the code, a primary's pairs."""
 
+import hashlib
+import hmac
+from typing import TYPE_CHECKING
+
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
+
+if TYPE_CHECKING:
+    pass
 
 # OWASP's Password Storage Cheat Sheet: argon2id, 19 MiB, two passes, one lane. RFC 9106's own
 # choice takes 64 MiB a check, which a small site's machine does not have to spare.
@@ -41,3 +48,13 @@ class Typed:
         if secret_hash not in self._known:
             self._known[secret_hash] = verify_secret(secret_hash, self._secret)
         return self._known[secret_hash]
+
+
+def hash_token(token: str) -> str:
+    """Return the form in which a random token (256 bits) is stored: SHA-256 in hex."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def same(one: str, other: str) -> bool:
+    """Compare two texts in a time that does not tell where they differ."""
+    return hmac.compare_digest(one.encode(), other.encode())

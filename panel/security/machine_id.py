@@ -5,22 +5,21 @@ from pathlib import Path
 
 import machineid
 
-from panel.config import Config
-from panel.paths_write_once import made_once
+from panel.paths import write_once
 
 APPLICATION = "sync-panel"
 FILE_NAME = "hardware_id"
 LENGTH = 32
 
 
-def own_hardware_id(config: Config) -> str:
-    """Return this machine's Hardware ID: 32 hex digits, or what ``SYNC_PANEL_HARDWARE_ID`` says."""
-    return config.hardware_id or _of_the_machine() or _made_here(config.data_dir)
+def own_hardware_id(configured: str, data_dir: Path) -> str:
+    """Return this machine's Hardware ID: ``configured`` if not empty, else 32 hex digits."""
+    return configured or _of_the_machine() or _made_here(data_dir)
 
 
 def _made_here(data_dir: Path) -> str:
     """For machines without an ID of their own, such as some containers."""
-    return made_once(data_dir / FILE_NAME, lambda: secrets.token_hex(LENGTH // 2))
+    return write_once(data_dir / FILE_NAME, lambda: secrets.token_hex(LENGTH // 2))
 
 
 def _of_the_machine() -> str:

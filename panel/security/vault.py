@@ -6,15 +6,13 @@ anybody out.
 """
 
 import base64
-import hashlib
-import hmac
 import secrets
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from panel.paths_write_once import made_once
+from panel.paths import write_once
 
 if TYPE_CHECKING:
     from cryptography.fernet import Fernet, MultiFernet
@@ -28,7 +26,7 @@ class Unreadable(Exception):
 
 def read_or_make_key(data_dir: Path) -> str:
     """Return the key kept in ``data_dir``; the first start makes it, readable by its owner only."""
-    return made_once(data_dir / KEY_FILE_NAME, lambda: secrets.token_urlsafe(48))
+    return write_once(data_dir / KEY_FILE_NAME, lambda: secrets.token_urlsafe(48))
 
 
 def has_key(data_dir: Path) -> bool:
@@ -77,13 +75,3 @@ def _fernet(secret_key: str) -> "Fernet":
 
     derived = HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=b"sync-panel vault")
     return Fernet(base64.urlsafe_b64encode(derived.derive(secret_key.encode())))
-
-
-def hash_token(token: str) -> str:
-    """Return the form in which a random token (256 bits) is stored: SHA-256 in hex."""
-    return hashlib.sha256(token.encode()).hexdigest()
-
-
-def same(one: str, other: str) -> bool:
-    """Compare two texts in a time that does not tell where they differ."""
-    return hmac.compare_digest(one.encode(), other.encode())

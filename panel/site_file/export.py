@@ -12,14 +12,14 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from panel.activity import log
-from panel.activity.actor import Actor
-from panel.activity.log import SECRET, What
+from panel.activity.kinds import EventKind
+from panel.activity.log import SECRET, Actor
 from panel.errors import Invalid, Refusal
 from panel.i18n import say
-from panel.models.base import Server, Settings
+from panel.models.row_locks import label
+from panel.models.settings import Server, Settings
 from panel.preferences.server_changes import find_changes
 from panel.preferences.server_fields import ServerFields
-from panel.preferences.servers import label
 from panel.preferences.shared_password import is_password, read_password
 from panel.security.vault import Unreadable, Vault
 from panel.site_file.document import (
@@ -66,7 +66,7 @@ def export_site(
     }
     if passphrase is not None:
         document["secrets"] = seal(_secrets(settings, servers, vault), passphrase)
-        log.record(session, actor, What.EXPORTED_SECRETS)
+        log.record(session, actor, EventKind.EXPORTED_SECRETS)
     return document
 
 

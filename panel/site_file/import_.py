@@ -7,23 +7,18 @@ from sqlalchemy.orm import Session
 
 from panel import clock
 from panel.activity import log
-from panel.activity.actor import Actor
-from panel.activity.log import SECRET, What
+from panel.activity.kinds import EventKind
+from panel.activity.log import SECRET, Actor
 from panel.errors import Invalid
 from panel.i18n import say
-from panel.models.base import Server, Settings
 from panel.models.row_locks import lock_settings
+from panel.models.settings import Server, Settings
 from panel.preferences.interval import set_interval
+from panel.preferences.parameter_fields import parameters_of
 from panel.preferences.parameters import save_parameters
-from panel.preferences.present import parameters_of
-from panel.preferences.server_changes import record
+from panel.preferences.server_changes import clear_server_password, record
 from panel.preferences.server_fields import ServerFields
-from panel.preferences.servers import (
-    add_server,
-    clear_server_password,
-    edit_server,
-    remove_servers,
-)
+from panel.preferences.servers import add_server, edit_server, remove_servers
 from panel.security.vault import Vault
 from panel.site_file.document import Site
 from panel.site_file.export import INTERVAL, has_new_hash, live_servers, wanted_rows
@@ -51,7 +46,7 @@ def apply_import(
     _apply_settings(session, actor, vault, settings, site, confirmed)
     for fields in wanted_rows(settings, site):
         _apply_server(session, actor, present.get(fields.sync_id or 0), fields, site, confirmed)
-    log.record(session, actor, What.IMPORTED)
+    log.record(session, actor, EventKind.IMPORTED)
 
 
 def _apply_settings(
@@ -94,7 +89,7 @@ def _apply_hash(
     log.record(
         session,
         actor,
-        What.PARAMETERS_CHANGED,
+        EventKind.PARAMETERS_CHANGED,
         subject="parameters",
         version=settings.parameters_version,
         was={"password": SECRET},
@@ -121,7 +116,7 @@ def _apply_server(
             server.password_hash = site.secrets.server_hashes[server.sync_id]
             server.password_changed_at = clock.now()
             changed = {"password": SECRET}
-            record(session, actor, What.SERVER_CHANGED, server, changed, changed)
+            record(session, actor, EventKind.SERVER_CHANGED, server, changed, changed)
         if server.user_name and not fields.user_name:
             clear_server_password(session, actor, server.id, server.version)
         edit_server(session, actor, server.id, fields, server.version, confirmed)

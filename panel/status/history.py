@@ -5,8 +5,9 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from panel.models.base import Server
-from panel.models.sync import Run, SetAside
+from panel.models.records import Quarantined
+from panel.models.runs import Run
+from panel.models.settings import Server
 
 PAGE_SIZE = 50
 
@@ -31,21 +32,21 @@ def list_set_aside(
     source: int | None = None,
     before_id: int | None = None,
     limit: int = PAGE_SIZE,
-) -> Sequence[SetAside]:
+) -> Sequence[Quarantined]:
     """Return the records set aside, those left out too, the newest first; as :func:`list_runs`."""
-    query = select(SetAside).order_by(SetAside.id.desc()).limit(limit)
+    query = select(Quarantined).order_by(Quarantined.id.desc()).limit(limit)
     if source is not None:
-        query = query.where(SetAside.source == source)
+        query = query.where(Quarantined.source == source)
     if before_id is not None:
-        query = query.where(SetAside.id < before_id)
+        query = query.where(Quarantined.id < before_id)
     return session.scalars(query).all()
 
 
 def count_set_aside(session: Session, source: int | None = None) -> int:
     """Return how many records are set aside and not left out (from one server: ``source``)."""
-    query = select(func.count()).select_from(SetAside).where(SetAside.left_out_at.is_(None))
+    query = select(func.count()).select_from(Quarantined).where(Quarantined.left_out_at.is_(None))
     if source is not None:
-        query = query.where(SetAside.source == source)
+        query = query.where(Quarantined.source == source)
     return session.scalar(query) or 0
 
 

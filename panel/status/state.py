@@ -8,24 +8,17 @@ from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from panel.i18n import Message, say
-from panel.models.base import Settings
-from panel.models.sync import Link, Loop, Record, Run
-from panel.preferences.readiness import Culprit, culprits
-from panel.status.lateness import LATE, VERY_LATE, Kind, Severity, server_severity
-from panel.status.primary_sentence import Counts, count_servers, primary_says
-from panel.status.satellite_sentence import satellite_says
-
-__all__ = [
-    "LATE",
-    "VERY_LATE",
-    "Counts",
-    "Culprit",
-    "State",
-    "culprits",
-    "read_state",
-    "recent_runs",
-    "server_severity",
-]
+from panel.models.records import Record
+from panel.models.runs import Link, Loop, Run
+from panel.models.settings import Settings
+from panel.status.lateness import (
+    Counts,
+    Kind,
+    Severity,
+    count_servers,
+    primary_says,
+    satellite_says,
+)
 
 
 @dataclass(frozen=True)

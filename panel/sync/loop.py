@@ -3,20 +3,16 @@
 import logging
 import threading
 from datetime import datetime, timedelta
-from typing import Protocol
 
 from sqlalchemy import update
 from sqlalchemy.exc import SQLAlchemyError
 
 from panel import clock
-from panel.config import Config
-from panel.db import Database
-from panel.models.sync import Loop, Run
-from panel.security.vault import Vault
+from panel.installation import Installation
+from panel.models.runs import Loop, Run
+from panel.sync.run import OpenLine, SatelliteRun
 from panel.sync.satellite.lease import Lease, LeaseLost
-from panel.sync.satellite.run import OpenLine, SatelliteRun
 from panel.sync.satellite.schedule import is_due, note_crash, note_start
-from panel.sync.satellite.sync_settings import Site
 from panel.sync.store.retention import purge
 from panel.sync.transport.http import HttpTransport
 
@@ -29,31 +25,9 @@ _PURGE_AGAIN = timedelta(hours=1)
 _STOP_SECONDS = 5.0
 
 
-class Services(Protocol):
-    """What an installation is made of, as the web has it too."""
-
-    @property
-    def config(self) -> Config: ...
-
-    @property
-    def database(self) -> Database: ...
-
-    @property
-    def vault(self) -> Vault: ...
-
-    @property
-    def hardware_id(self) -> str: ...
-
-
-def site_of(services: Services) -> Site:
-    """Return the installation as the sync service sees it."""
-    keep_days = services.config.keep_days
-    return Site(services.database, services.vault, services.hardware_id, keep_days)
-
-
-def start_loop(services: Services) -> "SyncLoop":
+def start_loop(installation: Installation) -> "SyncLoop":
     """Start the loop in a thread of its own; whoever starts it stops it."""
-    loop = SyncLoop(site_of(services))
+    loop = SyncLoop(installation)
     loop.start()
     return loop
 
@@ -61,12 +35,12 @@ def start_loop(services: Services) -> "SyncLoop":
 class SyncLoop:
     """The satellite's loop, in a thread of its own beside the web, or alone in a worker."""
 
-    def __init__(self, site: Site, open_line: OpenLine = HttpTransport) -> None:
-        self._site = site
+    def __init__(self, installation: Installation, open_line: OpenLine = HttpTransport) -> None:
+        self._installation = installation
         self._open_line = open_line
         self._stopped = threading.Event()
         self._purge_failed_at: datetime | None = None
-        self._lease = Lease(site.database)
+        self._lease = Lease(installation.database)
         self._thread = threading.Thread(target=self.run, name="sync", daemon=True)
 
     def start(self) -> None:
@@ -96,9 +70,9 @@ class SyncLoop:
     def look(self) -> Run | None:
         """Do what is due now, and return the run if there was one."""
         self._purge()
-        with self._site.database.reading() as session:
-            due = is_due(session, self._site)
-        return run_once(self._site, self._lease, self._open_line) if due else None
+        with self._installation.database.reading() as session:
+            due = is_due(session, self._installation)
+        return run_once(self._installation, self._lease, self._open_line) if due else None
 
     def _purge(self) -> None:
         """Purge some of what is due; a failure is no reason not to synchronise."""
@@ -106,13 +80,13 @@ class SyncLoop:
         if not _has_passed(_PURGE_AGAIN, self._purge_failed_at, now):
             return
         try:
-            with self._site.database.reading() as session:
+            with self._installation.database.reading() as session:
                 purged_at = session.get_one(Loop, 1).purged_at
             if not _has_passed(_PURGE_EVERY, purged_at, now):
                 return
-            with self._site.database.writing() as session:
+            with self._installation.database.writing() as session:
                 # The rest at the next look: others write in between.
-                if not purge(session, self._site.keep_days):
+                if not purge(session, self._installation.config.keep_days):
                     session.execute(update(Loop).values(purged_at=now))
         except SQLAlchemyError as error:
             self._purge_failed_at = now
@@ -125,20 +99,24 @@ def _has_passed(span: timedelta, since: datetime | None, now: datetime) -> bool:
 
 
 def run_once(
-    site: Site, lease: Lease, open_line: OpenLine = HttpTransport, *, at_once: bool = False
+    installation: Installation,
+    lease: Lease,
+    open_line: OpenLine = HttpTransport,
+    *,
+    at_once: bool = False,
 ) -> Run | None:
     """Run if it is still due (or ``at_once``) and nobody else does; return what became of it.
 
     Raise :class:`LeaseLost` if another process took over meanwhile.
     """
-    with site.database.writing() as session:
+    with installation.database.writing() as session:
         # Locked first: another process may have run since this one looked.
         session.get_one(Loop, 1, with_for_update=True)
-        if not (at_once or is_due(session, site)) or not lease.take(session):
+        if not (at_once or is_due(session, installation)) or not lease.take(session):
             return None
-        note_start(session, site)
+        note_start(session, installation)
         # At once: a page drawn in between would see nothing going on, and ask no more.
-        run = SatelliteRun(site, open_line, lease.guard)
+        run = SatelliteRun(installation, open_line, lease.guard)
         run.begin(session)
     over = threading.Event()
     heart = threading.Thread(target=lease.keep, args=(over,), name="sync lease", daemon=True)
@@ -148,7 +126,7 @@ def run_once(
     except LeaseLost:
         raise
     except Exception:
-        with site.database.writing() as session:
+        with installation.database.writing() as session:
             note_crash(session)
         raise
     finally:

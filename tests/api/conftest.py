@@ -12,10 +12,11 @@ from sqlalchemy import Engine
 from werkzeug.test import TestResponse
 
 from panel.accounts.tokens import add_token
-from panel.activity.actor import Actor
+from panel.activity.log import Actor
 from panel.config import Config
 from panel.db import Database
-from panel.models.base import Settings
+from panel.installation import Installation
+from panel.models.settings import Settings
 from panel.web.app import create_app
 
 SECRET_KEY = "API tests, a key of at least 32 letters"
@@ -52,7 +53,7 @@ def database(engine: Engine) -> Database:
 @pytest.fixture
 def app(database: Database, engine: Engine, tmp_path: Path) -> Flask:
     config = Config(data_dir=tmp_path, database_url=str(engine.url), secret_keys=(SECRET_KEY,))
-    return create_app(config, database)
+    return create_app(Installation.on(config, database))
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from schemathesis.checks import positive_data_acceptance
 from schemathesis.specs.openapi.schemas import OpenApiSchema
 
 from panel.db import Database
-from panel.models.base import Settings
+from panel.models.settings import Settings
 from panel.web.api import records
 
 DESCRIPTION = json.loads(Path(records.__file__).with_name("openapi.json").read_text("utf-8"))

@@ -9,9 +9,9 @@ import pytest
 from werkzeug.test import TestResponse
 
 from panel.accounts.tokens import list_tokens, revoke_token
-from panel.activity.actor import Actor
+from panel.activity.log import Actor
 from panel.db import Database
-from panel.models.base import Settings
+from panel.models.settings import Settings
 from panel.sync.store.records import put_record
 from panel.web.api import bearer
 from panel.web.api import records as api

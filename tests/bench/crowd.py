@@ -12,9 +12,8 @@ from typing import Any
 
 from panel.models.base import PRIMARY_SYNC_ID
 from panel.preferences.shared_password import wire_password
-from panel.sync.primary.authentication import Pair
 from panel.sync.protocol.batch_codec import Item
-from panel.sync.protocol.messages import POINT_BYTES, About, Answer, Mode, Request
+from panel.sync.protocol.messages import CHECKPOINT_BYTES, About, Answer, Mode, Pair, Request
 from panel.sync.transport.exchange_client import exchange
 from panel.sync.transport.http import HttpTransport, Target
 from tests.bench.exchange import new_process
@@ -43,7 +42,7 @@ class _Caller:
 
     place: Place
     token: str = ""
-    point: str = ""
+    checkpoint: str = ""
     written: int = 0
     about: About = field(init=False)
 
@@ -54,7 +53,7 @@ class _Caller:
 
     def join(self, transport: HttpTransport) -> None:
         """Begin with the primary, as every satellite does first."""
-        self.point = self._ask(transport, mode=Mode.BEGIN).begun
+        self.checkpoint = self._ask(transport, mode=Mode.BEGIN).begun
         self._ask(transport, mode=Mode.INITIALISE)
 
     def call(self, transport: HttpTransport, items: list[Item]) -> None:
@@ -62,8 +61,10 @@ class _Caller:
         self._ask(transport, start=True, records=items)
 
     def _ask(self, transport: HttpTransport, **said: Any) -> Answer:
-        proposed = secrets.token_urlsafe(POINT_BYTES)
-        asked = Request(self.about, point=self.point, next_point=proposed, limit=100, **said)
+        proposed = secrets.token_urlsafe(CHECKPOINT_BYTES)
+        asked = Request(
+            self.about, checkpoint=self.checkpoint, next_checkpoint=proposed, limit=100, **said
+        )
         pair = Pair(PAIR[0], wire_password(PAIR[1]))
         answer, _response = exchange(transport, pair, self.token, self.about, asked)
         self._learn(answer, proposed)
@@ -71,7 +72,7 @@ class _Caller:
 
     def _learn(self, answer: Answer, proposed: str) -> None:
         self.token = answer.token or self.token
-        self.point = proposed if answer.rolled else self.point
+        self.checkpoint = proposed if answer.rolled else self.checkpoint
 
     def write(self, texts: list[str]) -> list[Item]:
         """Return the next records of this satellite's own."""

@@ -8,10 +8,12 @@ from pathlib import Path
 from sqlalchemy import select, update
 
 from panel.migrate import upgrade
-from panel.models.base import Server, Settings
-from panel.models.sync import Run
-from panel.preferences.parameters import Parameters, save_parameters
-from panel.preferences.servers import ServerFields, edit_server
+from panel.models.runs import Run
+from panel.models.settings import Server, Settings
+from panel.preferences.parameter_fields import Parameters
+from panel.preferences.parameters import save_parameters
+from panel.preferences.server_fields import ServerFields
+from panel.preferences.servers import edit_server
 from panel.security.vault import Vault
 from tests.bench.line import CLINIC, HEADER_BYTES, OPEN, SEGMENT_BYTES, Line
 from tests.bench.rate import resident_mebibytes

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, StorageState
 
 from panel import clock
 from panel.db import Database, make_engine
-from panel.models.sync import Loop, Run
+from panel.models.runs import Loop, Run
 from tests.bench import peers
 from tests.bench.rate import requests_per_second, resident_mebibytes, wait_for
 from tests.bench.visits import Cost, Visitor

@@ -3,8 +3,9 @@
 from datetime import timedelta
 
 from panel import clock
-from panel.models.base import Server
-from panel.models.sync import Applicant, Link, Loop, Peer, Run, SetAside
+from panel.models.records import Quarantined
+from panel.models.runs import Applicant, Link, Loop, Peer, Run
+from panel.models.settings import Server
 from tests.browser.serving import Panel
 
 PLACES = (
@@ -107,7 +108,7 @@ def set_aside(panel: Panel, source: int) -> None:
     with panel.database.writing() as session:
         for number in range(2):
             session.add(
-                SetAside(
+                Quarantined(
                     source=source, table_name="stock_line", record_id=f"KDV-01-amox{number}",
                     owner=source, to=None, version=7, deleted=False, data='{"packs": 12}',
                     reason="not_the_owner", reason_values={"owner": 9}, tries=3,

@@ -12,18 +12,23 @@ from waitress import create_server, wasyncore
 
 from panel.accounts import authorisation_code, people
 from panel.accounts.people import Permission
+from panel.accounts.sign_in import find_person
 from panel.activity import log
-from panel.activity.actor import Actor
+from panel.activity.log import Actor
 from panel.config import Config
 from panel.db import Database, make_engine
-from panel.models.base import Activity, Server, Settings
+from panel.installation import Installation
+from panel.models.activity import Activity
+from panel.models.settings import Server, Settings
 from panel.preferences import servers
 from panel.preferences.interval import set_interval
-from panel.preferences.parameters import Parameters, save_parameters
-from panel.preferences.servers import ServerFields
+from panel.preferences.parameter_fields import Parameters
+from panel.preferences.parameters import save_parameters
+from panel.preferences.server_fields import ServerFields
+from panel.preferences.server_list import list_servers
 from panel.security.vault import Vault
 from panel.web.app import create_app
-from panel.web.base.context import services_of
+from panel.web.base.context import set_up_link_of
 from tests.processes import CODE, PASSWORD, USER
 
 OTHER, VIEWER = "bola", "vito"
@@ -68,7 +73,7 @@ class Panel:
         self.clock = clock
         self.config = config
         self.database = Database(make_engine(config.database_url))
-        self.app: Flask = create_app(config, self.database)
+        self.app: Flask = create_app(Installation.on(config, self.database))
         self.app.jinja_env.bytecode_cache = _templates
         self._listener = _listen(0)
         self.port = int(self._listener.getsockname()[1])
@@ -77,7 +82,7 @@ class Panel:
     @property
     def set_up_link(self) -> str:
         """The link that ``sync-panel up`` prints while nobody can sign in yet."""
-        return f"{self.url}set-up/{services_of(self.app).set_up.token}"
+        return f"{self.url}set-up/{set_up_link_of(self.app).token}"
 
     # --- the server -------------------------------------------------------------------------------
 
@@ -157,7 +162,7 @@ class Panel:
     def lock(self, name: str) -> None:
         """End every unlock of this person, as another browser's *Lock now* does."""
         with self.database.writing() as session:
-            person = people.find_person(session, name)
+            person = find_person(session, name)
             assert person is not None
             authorisation_code.lock_now(session, OPERATOR, person.id)
 
@@ -171,7 +176,7 @@ class Panel:
     def servers(self) -> Sequence[Server]:
         """Return the list."""
         with self.database.reading() as session:
-            return servers.list_servers(session).rows
+            return list_servers(session).rows
 
     def happened(self, what: str = "") -> list[Activity]:
         """Return rows of Activity, the newest first."""

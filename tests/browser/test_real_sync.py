@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 from sqlalchemy import select
 
-from panel.models.sync import Run
+from panel.models.runs import Run
 from panel.sync.store.change_feed import count_waiting
 from tests.bench.line import OPEN, Shape
 from tests.browser.conftest import NewPage

@@ -5,7 +5,8 @@ from datetime import timedelta
 from playwright.sync_api import Page, expect
 
 from panel import clock
-from panel.models.sync import Loop, Run, SetAside
+from panel.models.records import Quarantined
+from panel.models.runs import Loop, Run
 from tests.browser.serving import Panel
 from tests.browser.steps import sign_in
 from tests.processes import CODE
@@ -106,7 +107,7 @@ def test_a_record_is_left_out_and_stays_in_sight(either_page: Page, panel: Panel
     panel.become_satellite()
     with panel.database.writing() as session:
         session.add(
-            SetAside(
+            Quarantined(
                 **{"source": 1, "table_name": "item", "record_id": "a", "owner": 1, "version": 1},
                 **{"deleted": False, "data": "{}", "reason": "owned_by_another"},
                 **{"reason_values": {"owner": 9}, "first_at": now, "last_at": now},

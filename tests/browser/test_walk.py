@@ -2,9 +2,9 @@
 
 from playwright.sync_api import Page, expect
 
-from panel.activity.log import What
-from panel.models.base import Settings
-from panel.preferences.parameters import wire_password
+from panel.activity.kinds import EventKind
+from panel.models.settings import Settings
+from panel.preferences.shared_password import wire_password
 from panel.security.hashes import verify_secret
 from tests.browser.serving import Panel
 from tests.browser.steps import (
@@ -43,7 +43,12 @@ def test_from_the_set_up_link_to_lock_now(either_page: Page, empty_panel: Panel)
     _type_until_the_lock_runs_out(page, panel)
     _lock_now(page)
     kinds = {happened.what for happened in panel.happened()}
-    assert {What.WRONG_CODE, What.UNLOCKED, What.REFUSED_LOCKED, What.LOCKED_NOW} <= kinds
+    assert {
+        EventKind.WRONG_CODE,
+        EventKind.UNLOCKED,
+        EventKind.REFUSED_LOCKED,
+        EventKind.LOCKED_NOW,
+    } <= kinds
 
 
 def _give_sync_id(panel: Panel) -> None:

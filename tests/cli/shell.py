@@ -5,9 +5,9 @@ from pathlib import Path
 from click.testing import CliRunner, Result
 
 from panel.activity import log
-from panel.cli import commands
+from panel.cli.main import commands
 from panel.db import Database, make_engine
-from panel.models.base import Activity
+from panel.models.activity import Activity
 
 PASSWORD, CODE = "palm tree letters", "coral-reef-7421"
 

@@ -7,7 +7,7 @@ import click
 import pytest
 from sqlalchemy import text
 
-from panel.cli import COMMANDS, commands
+from panel.cli.main import COMMANDS, commands
 from tests.cli.shell import Shell
 
 Named = tuple[str, click.Command]

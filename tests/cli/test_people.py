@@ -5,8 +5,8 @@ import json
 import pytest
 
 from panel.accounts.authorisation_code import try_code
-from panel.accounts.people import check_sign_in, find_person
-from panel.activity.actor import Actor
+from panel.accounts.sign_in import check_sign_in, find_person
+from panel.activity.log import Actor
 from panel.errors import Refusal
 from tests.cli.conftest import SYSTEM_USER
 from tests.cli.shell import CODE, PASSWORD, Shell

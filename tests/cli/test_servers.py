@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from panel.activity.actor import Actor
-from panel.preferences.servers import ServerFields, add_server
+from panel.activity.log import Actor
+from panel.preferences.server_fields import ServerFields
+from panel.preferences.servers import add_server
 from tests.cli.shell import Shell
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from panel.models.base import Settings
-from panel.preferences.parameters import read_password
+from panel.models.settings import Settings
+from panel.preferences.shared_password import read_password
 from panel.security.vault import Vault
 from tests.cli.conftest import SYSTEM_USER
 from tests.cli.shell import Shell

@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import select
 
 from panel import clock
-from panel.models.base import Server
-from panel.models.sync import Link, Loop, Run
+from panel.models.runs import Link, Loop, Run
+from panel.models.settings import Server
 from tests.cli.shell import Shell
 
 LATE, NEEDS_SOMEBODY = 3, 4

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Engine
 
-from panel.activity.actor import Actor
+from panel.activity.log import Actor
 from panel.db import Database
 from panel.security.vault import Vault
 

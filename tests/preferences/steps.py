@@ -8,13 +8,15 @@ from typing import TypeVar
 import pytest
 from sqlalchemy.orm import Session
 
-from panel.activity.actor import Actor
-from panel.activity.log import What, search
+from panel.activity.kinds import EventKind
+from panel.activity.log import Actor, search
 from panel.db import Database
 from panel.errors import Refusal
-from panel.models.base import Server, Settings
-from panel.preferences.parameters import Parameters, save_parameters
-from panel.preferences.servers import ServerFields, add_server
+from panel.models.settings import Server, Settings
+from panel.preferences.parameter_fields import Parameters
+from panel.preferences.parameters import save_parameters
+from panel.preferences.server_fields import ServerFields
+from panel.preferences.servers import add_server
 from panel.security import hashes
 from panel.security.vault import Vault
 
@@ -97,7 +99,7 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) ->
     monkeypatch.setattr("panel.security.hashes.verify_secret", compare)
 
 
-def happened(database: Database, what: What) -> int:
+def happened(database: Database, what: EventKind) -> int:
     """Count the rows of Activity of one kind."""
     with database.reading() as session:
         return len(search(session, what=what, limit=1_000))

@@ -2,11 +2,11 @@
 
 import pytest
 
-from panel.activity.actor import Actor
-from panel.activity.log import What, search
+from panel.activity.kinds import EventKind
+from panel.activity.log import Actor, search
 from panel.db import Database
 from panel.errors import Conflict, Invalid
-from panel.models.base import Settings
+from panel.models.settings import Settings
 from panel.preferences.interval import set_interval
 from panel.security.vault import Vault
 from tests.preferences.steps import (
@@ -32,7 +32,7 @@ def test_a_whole_number_of_minutes_is_saved(satellite: Database, asha: Actor, mi
     with satellite.reading() as session:
         assert session.get_one(Settings, 1).interval_minutes == minutes
         row = search(session)[0]
-    assert (row.person, row.address, row.what) == ("Asha", "192.0.2.7", What.INTERVAL_CHANGED)
+    assert (row.person, row.address, row.what) == ("Asha", "192.0.2.7", EventKind.INTERVAL_CHANGED)
     assert (row.was, row.became) == ({"interval_minutes": 10}, {"interval_minutes": minutes})
 
 
@@ -43,7 +43,7 @@ def test_other_numbers_are_refused_beside_their_field(
     with pytest.raises(Invalid) as refused, satellite.writing() as session:
         set_interval(session, asha, minutes, 1)
     assert "10080" in str(refused.value.problems["interval_minutes"])
-    assert happened(satellite, What.INTERVAL_CHANGED) == 0
+    assert happened(satellite, EventKind.INTERVAL_CHANGED) == 0
 
 
 def test_a_server_without_a_sync_id_has_no_interval(
@@ -69,7 +69,7 @@ def test_of_two_at_once_the_second_hears_who_changed_what(
     (difference,) = conflict.differences
     assert (difference.field, difference.was, difference.became) == ("interval_minutes", 10, saved)
     assert difference.person == ("Asha" if saved == 20 else "Ben")
-    assert happened(satellite, What.INTERVAL_CHANGED) == 1
+    assert happened(satellite, EventKind.INTERVAL_CHANGED) == 1
 
 
 def test_the_second_may_choose_to_save_on_top(satellite: Database, asha: Actor, ben: Actor) -> None:
@@ -85,7 +85,7 @@ def test_the_same_form_sent_twice_is_saved_once(satellite: Database, asha: Actor
     for _ in range(2):
         with satellite.writing() as session:
             set_interval(session, asha, 20, 1)
-    assert happened(satellite, What.INTERVAL_CHANGED) == 1
+    assert happened(satellite, EventKind.INTERVAL_CHANGED) == 1
 
 
 def test_an_interval_does_not_disturb_who_edits_the_parameters(

@@ -9,8 +9,10 @@ import pytest
 from sqlalchemy import Engine, event, text
 
 from panel.db import Database
-from panel.models.base import Server
-from panel.preferences.servers import PAGE_SIZE, Listing, ServerFields, list_servers, remove_servers
+from panel.models.settings import Server
+from panel.preferences.server_fields import ServerFields
+from panel.preferences.server_list import PAGE_SIZE, Listing, list_servers
+from panel.preferences.servers import remove_servers
 from panel.security.vault import Vault
 from tests.preferences.conftest import MovedClock
 from tests.preferences.steps import PRIMARY, SETTER_UP, add, become

@@ -18,12 +18,14 @@ from panel.accounts.people import (
     set_permissions,
     set_up,
 )
-from panel.activity.actor import Actor
+from panel.activity.log import Actor
 from panel.db import Database
-from panel.models.base import Person
-from panel.models.sync import Applicant, Link, Peer, Run, SetAside
+from panel.models.people import Person
+from panel.models.records import Quarantined
+from panel.models.runs import Applicant, Link, Peer, Run
 from panel.preferences.interval import set_interval
-from panel.preferences.servers import ServerFields, add_server
+from panel.preferences.server_fields import ServerFields
+from panel.preferences.servers import add_server
 from panel.security.vault import Vault
 from panel.web.page.mark import data_mark
 from tests.preferences.steps import PRIMARY, become
@@ -35,7 +37,7 @@ Act = Callable[[Session], object]
 def _aside(session: Session) -> None:
     now = clock.now()
     session.add(
-        SetAside(
+        Quarantined(
             source=1,
             table_name="item",
             record_id="a",

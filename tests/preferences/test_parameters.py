@@ -6,13 +6,15 @@ from datetime import datetime
 
 import pytest
 
-from panel.activity.actor import Actor
-from panel.activity.log import SECRET, What, search
+from panel.activity.kinds import EventKind
+from panel.activity.log import SECRET, Actor, search
 from panel.db import Database
 from panel.errors import Conflict, Invalid, NeedsConfirmation
-from panel.models.base import Settings
-from panel.models.sync import Record, Run
-from panel.preferences.parameters import Parameters, clear_url, save_parameters
+from panel.models.records import Record
+from panel.models.runs import Run
+from panel.models.settings import Settings
+from panel.preferences.parameter_fields import Parameters
+from panel.preferences.parameters import clear_url, save_parameters
 from panel.preferences.servers import remove_servers
 from panel.security.vault import Vault
 from tests.preferences.conftest import MovedClock
@@ -76,7 +78,7 @@ def test_what_is_typed_is_saved_tidied_and_noted(site: Site) -> None:
     assert saved.request_size == 10
     with site.database.reading() as session:
         (row,) = search(session)
-    assert row.what == What.PARAMETERS_CHANGED
+    assert row.what == EventKind.PARAMETERS_CHANGED
     assert row.became == {
         "sync_id": 7,
         "name": "Kadavu",
@@ -266,7 +268,7 @@ def test_the_same_form_sent_twice_is_saved_once(site: Site, vault: Vault, asha: 
     for _ in range(2):
         with site.database.writing() as session:
             save_parameters(session, asha, vault, SATELLITE, 1)
-    assert happened(site.database, What.PARAMETERS_CHANGED) == 1
+    assert happened(site.database, EventKind.PARAMETERS_CHANGED) == 1
 
 
 def test_a_stale_form_is_told_so_even_where_it_would_be_wrong_now(site: Site, asha: Actor) -> None:
@@ -287,7 +289,7 @@ def test_clear_empties_the_url_and_leaves_the_rest(site: Site) -> None:
     assert (saved.url, saved.name, saved.has_password) == ("", "Kadavu Health Centre", True)
     with site.database.reading() as session:
         row = search(session)[0]
-    assert (row.what, row.was) == (What.URL_CLEARED, {"url": "https://central.example"})
+    assert (row.what, row.was) == (EventKind.URL_CLEARED, {"url": "https://central.example"})
 
 
 def test_clear_twice_is_clear_once(site: Site) -> None:
@@ -295,7 +297,7 @@ def test_clear_twice_is_clear_once(site: Site) -> None:
     for _ in range(2):
         with site.database.writing() as session:
             clear_url(session, site.person, version)
-    assert happened(site.database, What.URL_CLEARED) == 1
+    assert happened(site.database, EventKind.URL_CLEARED) == 1
 
 
 def test_a_url_that_somebody_just_changed_is_not_cleared_unseen(site: Site) -> None:

@@ -6,10 +6,8 @@ from panel.accounts.authorisation_code import try_code
 from panel.accounts.people import (
     Permission,
     add_person,
-    check_sign_in,
     disable,
     enable,
-    find_person,
     first_person_exists,
     list_people,
     permissions,
@@ -17,11 +15,12 @@ from panel.accounts.people import (
     set_permissions,
     set_up,
 )
-from panel.activity.actor import Actor
-from panel.activity.log import SECRET, What, search
+from panel.accounts.sign_in import check_sign_in, find_person
+from panel.activity.kinds import EventKind
+from panel.activity.log import SECRET, Actor, search
 from panel.db import Database
 from panel.errors import Conflict, Invalid, NotFound, Refusal
-from panel.models.base import Person
+from panel.models.people import Person
 from tests.preferences.steps import at_once, doing, happened
 
 ALL = frozenset(Permission)
@@ -91,7 +90,7 @@ def test_a_person_is_added_with_what_they_may(
     with database.reading() as session:
         row = search(session)[0]
         assert [known.name for known in list_people(session)] == [manager.name, "Ben"]
-    assert (row.what, row.label) == (What.PERSON_ADDED, "Ben")
+    assert (row.what, row.label) == (EventKind.PERSON_ADDED, "Ben")
     assert row.became == {"view": True, "edit": True, "manage": False}
 
 
@@ -166,7 +165,7 @@ def test_a_new_password_ends_the_sessions_that_were(
         check_sign_in(database, "Asha", PASSWORD, "192.0.2.7")
     check_sign_in(database, "Asha", "another password", "192.0.2.7")
     with database.reading() as session:
-        (row,) = search(session, what=What.PASSWORD_SET)
+        (row,) = search(session, what=EventKind.PASSWORD_SET)
     assert row.became == {"password": SECRET}
     assert "another password" not in repr(vars(row))
 
@@ -191,7 +190,7 @@ def test_permissions_become_exactly_what_is_said(database: Database, asha: Actor
             assert permissions(set_permissions(session, asha, ben.id, wanted)) == have
     with database.writing() as session:
         set_permissions(session, asha, ben.id, ALL)
-    assert happened(database, What.PERSON_CHANGED) == 4
+    assert happened(database, EventKind.PERSON_CHANGED) == 4
 
 
 @pytest.mark.usefixtures("manager")
@@ -221,8 +220,8 @@ def test_a_disabled_person_is_out_and_may_come_back(database: Database, asha: Ac
         with database.writing() as session:
             enable(session, asha, ben.id)
     check_sign_in(database, "Ben", PASSWORD, "192.0.2.7")
-    assert happened(database, What.PERSON_DISABLED) == 1
-    assert happened(database, What.PERSON_ENABLED) == 1
+    assert happened(database, EventKind.PERSON_DISABLED) == 1
+    assert happened(database, EventKind.PERSON_ENABLED) == 1
 
 
 def test_nobody_is_who_is_not_there(database: Database, asha: Actor) -> None:

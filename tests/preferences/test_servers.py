@@ -4,23 +4,17 @@ from dataclasses import replace
 
 import pytest
 
-from panel.activity.actor import Actor
-from panel.activity.log import SECRET, What, search
+from panel.activity.kinds import EventKind
+from panel.activity.log import SECRET, Actor, search
 from panel.db import Database
 from panel.errors import Conflict, Invalid, NeedsConfirmation, NotFound
-from panel.models.base import Server, Settings
-from panel.preferences.parameters import clear_url, wire_password
-from panel.preferences.servers import (
-    ServerFields,
-    add_server,
-    clear_hardware,
-    clear_server_password,
-    clear_server_url,
-    edit_server,
-    list_servers,
-    remove_servers,
-    restore_servers,
-)
+from panel.models.settings import Server, Settings
+from panel.preferences.parameters import clear_url
+from panel.preferences.server_changes import clear_hardware, clear_server_password, clear_server_url
+from panel.preferences.server_fields import ServerFields
+from panel.preferences.server_list import list_servers
+from panel.preferences.servers import add_server, edit_server, remove_servers, restore_servers
+from panel.preferences.shared_password import wire_password
 from panel.security.hashes import verify_secret
 from panel.security.vault import Vault
 from tests.preferences.steps import (
@@ -75,7 +69,7 @@ def test_a_row_is_added_tidied_and_noted(primary: Database, asha: Actor) -> None
     assert (server.sync_id, server.name, server.store) == (7, "Kadavu", "KDV-01")
     with primary.reading() as session:
         row = search(session)[0]
-    assert (row.person, row.what, row.label) == ("Asha", What.SERVER_ADDED, "7 Kadavu")
+    assert (row.person, row.what, row.label) == ("Asha", EventKind.SERVER_ADDED, "7 Kadavu")
     assert row.became == {"sync_id": 7, "name": "Kadavu", "store": "KDV-01"}
 
 
@@ -110,7 +104,7 @@ def test_of_many_at_once_with_one_sync_id_one_is_added(primary: Database, asha: 
     assert len(done) == 1
     assert [type(refusal) for refusal in refused] == [Invalid] * 3
     assert sync_ids(primary) == [7]
-    assert happened(primary, What.SERVER_ADDED) == 1
+    assert happened(primary, EventKind.SERVER_ADDED) == 1
 
 
 def test_a_form_sent_again_finds_the_row_that_it_made(primary: Database, asha: Actor) -> None:
@@ -118,7 +112,7 @@ def test_a_form_sent_again_finds_the_row_that_it_made(primary: Database, asha: A
         first = add_server(session, asha, KADAVU, key="a form's own key " * 9).id
     with primary.writing() as session:
         assert add_server(session, asha, KADAVU, key="a form's own key " * 9).id == first
-    assert happened(primary, What.SERVER_ADDED) == 1
+    assert happened(primary, EventKind.SERVER_ADDED) == 1
 
 
 def test_a_form_that_says_something_else_by_now_makes_another_row(
@@ -175,7 +169,7 @@ def test_the_url_of_a_satellites_row_is_cleared_by_an_empty_one_only(
         with satellite.writing() as session:
             edit_server(session, asha, server.id, fields, server.version)
             assert session.get_one(Settings, 1).url == url
-    assert happened(satellite, What.PARAMETERS_CHANGED) == 2
+    assert happened(satellite, EventKind.PARAMETERS_CHANGED) == 2
 
 
 def test_a_satellites_new_row_without_a_url_leaves_that_of_the_parameters(
@@ -241,7 +235,7 @@ def test_a_pair_goes_as_a_whole(primary: Database, asha: Actor) -> None:
         with primary.writing() as session:
             cleared = clear_server_password(session, asha, server.id, server.version)
     assert (cleared.user_name, cleared.password_hash) == ("", None)
-    assert happened(primary, What.PASSWORD_REMOVED) == 1
+    assert happened(primary, EventKind.PASSWORD_REMOVED) == 1
 
 
 # --- URLs -----------------------------------------------------------------------------------------
@@ -267,7 +261,7 @@ def test_a_primarys_row_is_cleared_of_its_url(primary: Database, asha: Actor) ->
     for _ in range(2):
         with primary.writing() as session:
             assert clear_server_url(session, asha, server.id, server.version).url == ""
-    assert happened(primary, What.URL_CLEARED) == 1
+    assert happened(primary, EventKind.URL_CLEARED) == 1
 
 
 def test_a_satellites_url_is_stored_once(satellite: Database) -> None:
@@ -276,7 +270,7 @@ def test_a_satellites_url_is_stored_once(satellite: Database) -> None:
     with satellite.reading() as session:
         assert session.get_one(Settings, 1).url == "https://other.example"
         told = [row for row in search(session) if (row.became or {}).get("url")]
-    assert {row.what for row in told} >= {What.PARAMETERS_CHANGED, What.SERVER_ADDED}
+    assert {row.what for row in told} >= {EventKind.PARAMETERS_CHANGED, EventKind.SERVER_ADDED}
 
 
 def test_a_satellites_row_without_a_url_leaves_the_one_there_is(satellite: Database) -> None:
@@ -377,7 +371,7 @@ def test_an_edit_sent_twice_is_saved_once(primary: Database, asha: Actor) -> Non
     for _ in range(2):
         with primary.writing() as session:
             edit_server(session, asha, server.id, wanted, server.version)
-    assert happened(primary, What.SERVER_CHANGED) == 1
+    assert happened(primary, EventKind.SERVER_CHANGED) == 1
 
 
 def test_a_row_that_was_removed_cannot_be_edited(primary: Database, asha: Actor) -> None:
@@ -399,20 +393,20 @@ def test_rows_are_removed_and_put_back_as_they_were(primary: Database, asha: Act
         removed = remove_servers(session, asha, ids)
     assert sorted(server.sync_id for server in removed) == [7, 8]
     assert sync_ids(primary) == []
-    assert happened(primary, What.SERVER_REMOVED) == 2
+    assert happened(primary, EventKind.SERVER_REMOVED) == 2
     with primary.writing() as session:
         restore_servers(session, asha, ids)
     assert sync_ids(primary) == [7, 8]
     with primary.reading() as session:
         assert session.get_one(Server, kadavu.id).password_hash == kadavu.password_hash
-    assert happened(primary, What.SERVER_RESTORED) == 2
+    assert happened(primary, EventKind.SERVER_RESTORED) == 2
 
 
 def test_removing_and_undoing_twice_is_once(primary: Database, asha: Actor) -> None:
     (server,) = add(primary, KADAVU)
     for verb, what in (
-        (remove_servers, What.SERVER_REMOVED),
-        (restore_servers, What.SERVER_RESTORED),
+        (remove_servers, EventKind.SERVER_REMOVED),
+        (restore_servers, EventKind.SERVER_RESTORED),
     ):
         for _ in range(2):
             with primary.writing() as session:
@@ -477,8 +471,8 @@ def test_clearing_the_machine_ends_its_token(primary: Database, asha: Actor) -> 
     assert (cleared.hardware_id, cleared.device_token_hash) == (None, None)
     with primary.reading() as session:
         told = search(session)[0]
-    assert (told.what, told.was) == (What.HARDWARE_CLEARED, {"hardware_id": "9f2c"})
-    assert happened(primary, What.HARDWARE_CLEARED) == 1
+    assert (told.what, told.was) == (EventKind.HARDWARE_CLEARED, {"hardware_id": "9f2c"})
+    assert happened(primary, EventKind.HARDWARE_CLEARED) == 1
 
 
 def test_a_machine_is_not_cleared_on_a_stale_page(primary: Database, asha: Actor) -> None:

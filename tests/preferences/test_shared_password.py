@@ -4,18 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from panel.activity.actor import Actor
-from panel.activity.log import SECRET, What, search
+from panel.activity.kinds import EventKind
+from panel.activity.log import SECRET, Actor, search
 from panel.db import Database
 from panel.errors import Conflict, Invalid
-from panel.models.base import Settings
-from panel.models.sync import Link
-from panel.preferences.parameters import (
-    read_password,
-    remove_password,
-    save_parameters,
-    wire_password,
-)
+from panel.models.runs import Link
+from panel.models.settings import Settings
+from panel.preferences.parameters import remove_password, save_parameters
+from panel.preferences.shared_password import read_password, wire_password
 from panel.security.hashes import verify_secret
 from panel.security.vault import Unreadable, Vault
 from tests.preferences.steps import PRIMARY, SATELLITE, become, happened
@@ -121,8 +117,8 @@ def test_remove_is_an_act_of_its_own(database: Database, vault: Vault, asha: Act
             assert not remove_password(session, asha, version).has_password
     with database.reading() as session:
         row = search(session)[0]
-    assert (row.what, row.was) == (What.PASSWORD_REMOVED, {"password": SECRET})
-    assert happened(database, What.PASSWORD_REMOVED) == 1
+    assert (row.what, row.was) == (EventKind.PASSWORD_REMOVED, {"password": SECRET})
+    assert happened(database, EventKind.PASSWORD_REMOVED) == 1
 
 
 def test_one_that_was_just_changed_is_not_removed_unseen(

@@ -2,13 +2,14 @@
 
 import pytest
 
-from panel.accounts.people import add_person, check_sign_in, disable, set_password, set_up
+from panel.accounts.people import add_person, disable, set_password, set_up
+from panel.accounts.sign_in import check_sign_in
 from panel.activity import log
-from panel.activity.actor import Actor
-from panel.activity.log import What, search
+from panel.activity.kinds import EventKind
+from panel.activity.log import Actor, search
 from panel.db import Database, make_engine
 from panel.errors import Invalid, Throttled
-from panel.models.base import Person
+from panel.models.people import Person
 from panel.security import hashes
 from tests.preferences.conftest import MovedClock
 from tests.preferences.steps import SETTER_UP, at_once, happened, meanwhile
@@ -35,7 +36,7 @@ def test_name_and_password_let_in_and_are_noted(database: Database, person: Pers
     assert check_sign_in(database, " ASHA ", PASSWORD, HERE).id == person.id
     with database.reading() as session:
         row = search(session)[0]
-    assert (row.what, row.person, row.address) == (What.SIGNED_IN, "Asha", HERE)
+    assert (row.what, row.person, row.address) == (EventKind.SIGNED_IN, "Asha", HERE)
 
 
 def test_the_answer_is_the_same_for_a_wrong_name_and_a_wrong_password(database: Database) -> None:
@@ -57,7 +58,7 @@ def test_the_answer_is_the_same_for_a_wrong_name_and_a_wrong_password(database: 
             check_sign_in(database, name, password, f"{name!r}"[:60])
         said.add(str(refused.value))
     assert len(said) == 1
-    assert happened(database, What.SIGN_IN_FAILED) == 7
+    assert happened(database, EventKind.SIGN_IN_FAILED) == 7
 
 
 def test_an_unknown_name_takes_the_same_work(
@@ -109,7 +110,7 @@ def test_wrong_codes_and_wrong_passwords_are_counted_apart(
 ) -> None:
     wrong(database, "Asha", HERE, 4)
     with database.writing() as session:
-        log.record(session, Actor("Asha", HERE, "web", person.id), What.WRONG_CODE)
+        log.record(session, Actor("Asha", HERE, "web", person.id), EventKind.WRONG_CODE)
     check_sign_in(database, "Asha", PASSWORD, HERE)
 
 
@@ -123,7 +124,7 @@ def test_wrong_ones_at_once_are_all_counted(database: Database, database_url: st
         other.close()
     kinds = sorted(type(refusal).__name__ for refusal in refused)
     assert kinds == ["Invalid", "Invalid", "Throttled", "Throttled"]
-    assert happened(database, What.SIGN_IN_FAILED) == 5
+    assert happened(database, EventKind.SIGN_IN_FAILED) == 5
 
 
 def test_others_write_while_a_password_is_compared(
@@ -131,7 +132,7 @@ def test_others_write_while_a_password_is_compared(
 ) -> None:
     meanwhile(monkeypatch, lambda: wrong(database, "Nobody", THERE))
     check_sign_in(database, "Asha", PASSWORD, HERE)
-    assert happened(database, What.SIGN_IN_FAILED) == 1
+    assert happened(database, EventKind.SIGN_IN_FAILED) == 1
 
 
 def test_the_right_one_is_not_heard_if_the_door_closed_while_it_was_compared(
@@ -159,4 +160,4 @@ def test_other_names_at_a_closed_door_fill_no_table(database: Database) -> None:
     for number in range(10):
         with pytest.raises(Throttled):
             check_sign_in(database, f"stranger {number}", PASSWORD, HERE)
-    assert happened(database, What.REFUSED_TOO_MANY) == 1
+    assert happened(database, EventKind.REFUSED_TOO_MANY) == 1

@@ -8,11 +8,14 @@ import pytest
 from sqlalchemy import event
 
 from panel.db import Database, make_engine
-from panel.models.base import Server, Settings
-from panel.models.sync import Link, Loop, Record, Run
-from panel.preferences.servers import ServerFields
+from panel.models.records import Record
+from panel.models.runs import Link, Loop, Run
+from panel.models.settings import Server, Settings
+from panel.preferences.readiness import blocking_urls
+from panel.preferences.server_fields import ServerFields
 from panel.security.vault import Vault
-from panel.status.state import State, culprits, read_state, recent_runs, server_severity
+from panel.status.lateness import server_severity
+from panel.status.state import State, read_state, recent_runs
 from tests.preferences.conftest import MovedClock
 from tests.preferences.steps import (
     KADAVU,
@@ -211,7 +214,7 @@ def test_every_url_on_a_primary_is_a_culprit(primary: Site, vault: Vault) -> Non
     assert primary.told()[:2] == ("disabled", "off")
     become(primary.database, vault, replace(PRIMARY, url="own.example"))
     with primary.database.reading() as session:
-        own, row = culprits(session)
+        own, row = blocking_urls(session)
     assert (own.kind, own.server_id, own.label) == ("settings", None, "National Store")
     assert (row.kind, row.server_id) == ("server", kadavu.id)
     assert row.label == "7 Kadavu Health Centre"
@@ -219,7 +222,7 @@ def test_every_url_on_a_primary_is_a_culprit(primary: Site, vault: Vault) -> Non
 
 def test_a_satellites_url_is_no_culprit(satellite: Site) -> None:
     with satellite.database.reading() as session:
-        assert culprits(session) == []
+        assert blocking_urls(session) == []
 
 
 # --- runs, rows, cost -----------------------------------------------------------------------------

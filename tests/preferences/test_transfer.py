@@ -5,14 +5,17 @@ from typing import Any
 import pytest
 
 from panel.activity import log
-from panel.activity.actor import Actor
+from panel.activity.log import Actor
 from panel.db import Database, make_engine
 from panel.errors import Invalid, NeedsConfirmation, Refusal
-from panel.models.base import Server, Settings
+from panel.models.settings import Server, Settings
 from panel.preferences.interval import set_interval
-from panel.preferences.parameters import Parameters, read_password, save_parameters
-from panel.preferences.servers import ServerFields, add_server, list_servers
-from panel.preferences.shared_password import wire_password
+from panel.preferences.parameter_fields import Parameters
+from panel.preferences.parameters import save_parameters
+from panel.preferences.server_fields import ServerFields
+from panel.preferences.server_list import list_servers
+from panel.preferences.servers import add_server
+from panel.preferences.shared_password import read_password, wire_password
 from panel.security.hashes import verify_secret
 from panel.security.vault import Vault
 from panel.site_file.document import read_site

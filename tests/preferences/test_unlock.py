@@ -14,11 +14,12 @@ from panel.accounts.authorisation_code import (
     try_code,
 )
 from panel.accounts.people import Permission, add_person, disable, set_permissions
-from panel.activity.actor import Actor
-from panel.activity.log import What, search
+from panel.activity.kinds import EventKind
+from panel.activity.log import Actor, search
 from panel.db import Database, make_engine
 from panel.errors import Invalid, NotPermitted, Throttled
-from panel.models.base import Activity, AuthorisationCode, Person
+from panel.models.activity import Activity
+from panel.models.people import AuthorisationCode, Person
 from tests.preferences.conftest import MovedClock
 from tests.preferences.steps import SETTER_UP, at_once, happened, meanwhile
 
@@ -81,7 +82,7 @@ def test_the_right_code_unlocks_for_some_minutes(
     assert opened(site, unlock, asha.person_id, time)
     time.move(seconds=1)
     assert not opened(site, unlock, asha.person_id, time)
-    assert happened(site, What.UNLOCKED) == 1
+    assert happened(site, EventKind.UNLOCKED) == 1
 
 
 def test_a_wrong_code_is_invalid_and_noted(site: Database, asha: Actor) -> None:
@@ -91,7 +92,7 @@ def test_a_wrong_code_is_invalid_and_noted(site: Database, asha: Actor) -> None:
     assert "read-only" in str(refused.value.problems["code"])
     with site.reading() as session:
         row = search(session)[0]
-    assert (row.what, row.person, row.address) == (What.WRONG_CODE, "Asha", "192.0.2.1")
+    assert (row.what, row.person, row.address) == (EventKind.WRONG_CODE, "Asha", "192.0.2.1")
     assert "a wrong code" not in repr(vars(row))
 
 
@@ -129,7 +130,7 @@ def test_without_a_code_nothing_opens(database: Database) -> None:
 def test_whatever_is_sent_as_a_code_is_only_wrong(site: Database, asha: Actor, code: str) -> None:
     with pytest.raises(Invalid):
         try_code(site, asha, code, MINUTES)
-    assert happened(site, What.WRONG_CODE) == 1
+    assert happened(site, EventKind.WRONG_CODE) == 1
 
 
 def test_others_write_while_a_code_is_compared_and_what_they_did_counts(
@@ -138,7 +139,7 @@ def test_others_write_while_a_code_is_compared_and_what_they_did_counts(
     ben = join(site, "Ben", "192.0.2.2")
     meanwhile(monkeypatch, lambda: wrong(site, ben))
     try_code(site, asha, CODE, MINUTES)
-    assert happened(site, What.WRONG_CODE) == 1
+    assert happened(site, EventKind.WRONG_CODE) == 1
     meanwhile(monkeypatch, lambda: wrong(site, asha, 5))
     closed(site, asha)
 
@@ -160,7 +161,7 @@ def test_who_may_not_edit_cannot_unlock(site: Database) -> None:
     for actor in (Actor("Viewer", "192.0.2.1", "web", viewer.id), Actor("Nobody", "192.0.2.1")):
         with pytest.raises(NotPermitted):
             try_code(site, actor, CODE, MINUTES)
-    assert happened(site, What.REFUSED_PERMISSION) == 2
+    assert happened(site, EventKind.REFUSED_PERMISSION) == 2
 
 
 def test_an_unlock_is_of_no_use_to_another(site: Database, asha: Actor, time: MovedClock) -> None:
@@ -187,7 +188,7 @@ def test_lock_now_ends_every_unlock_of_that_person(
     assert not opened(site, there, asha.person_id, time)
     assert opened(site, bens, ben.person_id, time)
     assert opened(site, try_code(site, asha, CODE, MINUTES), asha.person_id, time)
-    assert happened(site, What.LOCKED_NOW) == 1
+    assert happened(site, EventKind.LOCKED_NOW) == 1
 
 
 def test_a_new_code_ends_every_unlock(site: Database, asha: Actor, time: MovedClock) -> None:
@@ -305,8 +306,8 @@ def test_who_hammers_at_a_closed_door_waits_no_longer_and_fills_no_table(
     for _ in range(30):
         time.move(seconds=10)
         assert closed(site, asha).until == until
-    assert happened(site, What.WRONG_CODE) == 5
-    assert happened(site, What.REFUSED_TOO_MANY) == 1
+    assert happened(site, EventKind.WRONG_CODE) == 5
+    assert happened(site, EventKind.REFUSED_TOO_MANY) == 1
 
 
 def test_another_process_and_a_restart_count_on(
@@ -332,11 +333,11 @@ def test_two_wrong_codes_at_once_are_counted_as_two(
         other.close()
     kinds = sorted(type(refusal).__name__ for refusal in refused)
     assert kinds == ["Invalid", "Invalid", "Throttled", "Throttled"]
-    assert happened(site, What.WRONG_CODE) == 5
+    assert happened(site, EventKind.WRONG_CODE) == 5
     closed(site, asha)
 
 
 def test_a_refusal_leaves_its_row_although_it_is_raised(site: Database, asha: Actor) -> None:
     wrong(site, asha)
     with site.reading() as session:
-        assert session.query(Activity).filter_by(what=What.WRONG_CODE).count() == 1
+        assert session.query(Activity).filter_by(what=EventKind.WRONG_CODE).count() == 1

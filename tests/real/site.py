@@ -12,13 +12,16 @@ from sqlalchemy.orm import Session
 
 from panel.accounts import people
 from panel.accounts.tokens import add_token
-from panel.activity.actor import Actor
+from panel.activity.log import Actor
 from panel.db import Database, make_engine
 from panel.models.base import PRIMARY_SYNC_ID
-from panel.models.sync import Inbox, Loop, Record, Run, SetAside
+from panel.models.records import Inbox, Quarantined, Record
+from panel.models.runs import Loop, Run
 from panel.operations.sync_requests import ask_to_initialise, ask_to_sync
-from panel.preferences.parameters import Parameters, save_parameters
-from panel.preferences.servers import ServerFields, add_server
+from panel.preferences.parameter_fields import Parameters
+from panel.preferences.parameters import save_parameters
+from panel.preferences.server_fields import ServerFields
+from panel.preferences.servers import add_server
 from panel.security.vault import Vault
 from tests.processes import CODE, PASSWORD, USER, PanelProcess
 from tests.real.api import Api
@@ -148,7 +151,7 @@ class Site:
         """Return the primary's records for everybody, as they are here."""
         return {row for row in self.rows(owner=PRIMARY_SYNC_ID) if row[3] is None}
 
-    def count(self, table: type[Inbox] | type[SetAside]) -> int:
+    def count(self, table: type[Inbox] | type[Quarantined]) -> int:
         """Return how many rows ``table`` has."""
         with self.database.reading() as session:
             return session.scalar(select(func.count()).select_from(table)) or 0

@@ -7,7 +7,7 @@ from contextlib import closing
 import pytest
 from sqlalchemy import select
 
-from panel.models.sync import Record
+from panel.models.records import Record
 from tests.conftest import NewDatabase
 from tests.real.conftest import NewSite
 from tests.real.site import KADAVU, NATIONAL, ROTUMA

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from panel.models.sync import Inbox, SetAside
+from panel.models.records import Inbox, Quarantined
 from tests.conftest import NewDatabase
 from tests.real.api import Api, Line
 from tests.real.conftest import NewSite
@@ -122,7 +122,7 @@ def test_a_record_that_cannot_be_applied_holds_up_nothing(three: Three) -> None:
     assert three.at_primary.list_all("items") == others | {"items-3": items["items-3"]}
     assert three.at_primary.list_all("kadavu_stock") == stock
     # At Kadavu the one that came, and the one of its own that the primary could not take.
-    assert [site.count(SetAside) for site in (three.primary, three.kadavu)] == [1, 2]
+    assert [site.count(Quarantined) for site in (three.primary, three.kadavu)] == [1, 2]
     assert three.kadavu.count(Inbox) == 0
     assert three.sync() == (0, 0)
 

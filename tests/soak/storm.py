@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from panel.models.sync import Inbox, SetAside
+from panel.models.records import Inbox, Quarantined
 from tests.real.site import Row, Site
 from tests.soak.people import Author, Key, Reader
 
@@ -166,7 +166,7 @@ def _different(primary: Site, satellite: Site) -> list[str]:
     foreign = satellite.rows().difference(*(here for _, here in pairs.values()))
     faults += [f"{name} has {row}, which is not for it" for row in sorted(foreign)]
     for site in (primary, satellite):
-        for table in (Inbox, SetAside):
+        for table in (Inbox, Quarantined):
             if count := site.count(table):
                 faults.append(f"{site.place.name} still has {count} in {table.__tablename__}")
     return faults

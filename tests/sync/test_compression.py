@@ -6,7 +6,7 @@ from collections.abc import Callable
 import brotli
 import pytest
 
-from panel.sync.protocol.compression import Garbled, TooLarge, UnknownEncoding, unpack
+from panel.sync.protocol.body_codec import Garbled, TooLarge, UnknownEncoding, unpack
 
 BODY = b'{"name": "Amoxicillin 250 mg"}' * 10_000
 

@@ -11,33 +11,35 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
 
 from panel import clock
-from panel.activity.actor import Actor
-from panel.activity.log import search
-from panel.models.base import Server, Settings
-from panel.models.sync import Clock, Link, Loop, Peer, SetAside
+from panel.activity.log import Actor, search
+from panel.models.records import ChangeSequence, Quarantined
+from panel.models.runs import Link, Loop, Peer
+from panel.models.settings import Server, Settings
 from panel.operations.applicants import add_applicant, list_applicants
-from panel.preferences.servers import clear_hardware, remove_servers
+from panel.operations.quarantine_acts import Tried, leave_out, try_again
+from panel.preferences.server_changes import clear_hardware
+from panel.preferences.servers import remove_servers
 from panel.preferences.shared_password import wire_password
 from panel.sync.primary import admission, run_log
-from panel.sync.primary.authentication import Pair
 from panel.sync.protocol.body_codec import write_body
 from panel.sync.protocol.error_codes import PASSING, SyncRefusal
-from panel.sync.protocol.messages import About, Mode, Request
+from panel.sync.protocol.messages import About, Mode, Pair, Request
 from panel.sync.satellite import initialise
 from panel.sync.store import quarantine
-from panel.sync.store.sequence import lock_clock
+from panel.sync.store.sequence import lock_sequence
 from panel.sync.transport.exchange_client import basic, read_error
 from panel.sync.transport.http import Response
 from tests.conftest import NewDatabase
+from tests.support.installations import installation_on
 from tests.sync.together import (
     PASSWORD,
     PRIMARY_NAME,
     PRIMARY_STORE,
     CutBefore,
-    Installation,
     LoseAnswer,
     PrimarySide,
     SatelliteSide,
+    Side,
     Tamper,
 )
 
@@ -67,7 +69,7 @@ def levuka(new_sqlite: NewDatabase, primary: PrimarySide) -> Iterator[SatelliteS
     satellite.close()
 
 
-def is_in_step(*servers: Installation) -> bool:
+def is_in_step(*servers: Side) -> bool:
     everything = [server.versions() for server in servers]
     return all(one == everything[0] for one in everything)
 
@@ -265,10 +267,10 @@ def test_a_record_set_aside_fits_once_its_key_is_free(
     assert kadavu.sync().set_aside == 1
     (aside,) = primary.asides()
     with primary.database.writing() as session:
-        assert quarantine.try_again(session, ASHA, aside.id) is quarantine.Tried.REFUSED
+        assert try_again(session, ASHA, aside.id) is Tried.REFUSED
     _forget(primary, "taken")
     with primary.database.writing() as session:
-        assert quarantine.try_again(session, ASHA, aside.id) is quarantine.Tried.TAKEN
+        assert try_again(session, ASHA, aside.id) is Tried.TAKEN
     assert primary.get("taken") == {"whose": "kadavu's"}
     assert primary.asides() == []
 
@@ -281,13 +283,13 @@ def test_one_of_our_own_is_sent_again_and_its_note_goes_once_the_primary_took_it
     kadavu.sync()
     (own,) = [one for one in kadavu.asides() if one.source == 7]
     with kadavu.database.writing() as session:
-        assert quarantine.try_again(session, ASHA, own.id) is quarantine.Tried.QUEUED
+        assert try_again(session, ASHA, own.id) is Tried.QUEUED
     assert own.id in [one.id for one in kadavu.asides()]
     assert kadavu.sync().pushed == 1
     assert own.id in [one.id for one in kadavu.asides()]
     _forget(primary, "taken")
     with kadavu.database.writing() as session:
-        quarantine.try_again(session, ASHA, own.id)
+        try_again(session, ASHA, own.id)
     kadavu.sync()
     assert primary.get("taken") == {"whose": "kadavu's"}
     assert own.id not in [one.id for one in kadavu.asides()]
@@ -303,14 +305,14 @@ def test_a_person_who_tries_again_waits_for_a_run_and_holds_up_none(
         pytest.skip("has one writer at a time")
     (aside,) = primary.asides()
     with primary.database.writing() as session:
-        quarantine.leave_out(session, ASHA, aside.id)
+        leave_out(session, ASHA, aside.id)
     with primary.database.writing() as run, primary.database.writing() as person:
-        lock_clock(run)
+        lock_sequence(run)
         person.execute(text("SET LOCAL lock_timeout = 50"))
         with pytest.raises(OperationalError):
-            quarantine.try_again(person, ASHA, aside.id)
+            try_again(person, ASHA, aside.id)
         # What the run does next: the person has nothing locked that it would wait for.
-        run.get_one(SetAside, aside.id, with_for_update={"nowait": True})
+        run.get_one(Quarantined, aside.id, with_for_update={"nowait": True})
         person.rollback()
 
 
@@ -334,17 +336,17 @@ def test_a_new_version_takes_the_place_of_the_one_set_aside_and_left_out_stays_s
     kadavu.sync()
     (aside,) = primary.asides()
     with primary.database.writing() as session:
-        quarantine.leave_out(session, ASHA, aside.id)
+        leave_out(session, ASHA, aside.id)
     kadavu.put("taken", {"n": 2})
     kadavu.sync()
     (aside,) = primary.asides()
     assert (aside.data, aside.left_out_at is not None) == ('{"n":2}', True)
 
 
-def _forget(server: Installation, record_id: str) -> None:
+def _forget(server: Side, record_id: str) -> None:
     from sqlalchemy import delete
 
-    from panel.models.sync import Record
+    from panel.models.records import Record
 
     with server.database.writing() as session:
         session.execute(delete(Record).where(Record.record_id == record_id))
@@ -410,7 +412,7 @@ def test_either_side_restored_from_a_backup_is_told_to_initialise(
     kadavu.put("a", {"n": 1})
     kadavu.sync()
     with kadavu.database.writing() as session:
-        session.get_one(Link, 1).point = "of yesterday"
+        session.get_one(Link, 1).checkpoint = "of yesterday"
     refused = kadavu.sync()
     assert (refused.result, refused.reason) == ("refused", "initialise_needed")
     # Written with the end of the run: no page shows the one without the other.
@@ -432,7 +434,7 @@ def test_a_satellite_that_missed_tombstones_is_told_to_initialise(
     primary.put("c", {"n": 1})
     _forget(primary, "a")
     with primary.database.writing() as session:
-        session.get_one(Clock, 1).purged_seq = 3
+        session.get_one(ChangeSequence, 1).purged_seq = 3
     assert kadavu.sync().reason == "initialise_needed"
     with kadavu.database.writing() as session:
         session.get_one(Link, 1).initialise = "needed"
@@ -581,7 +583,7 @@ def test_a_copy_of_the_database_on_another_machine_is_refused(
     kadavu: SatelliteSide,
 ) -> None:
     kadavu.sync()
-    kadavu.site = type(kadavu.site)(kadavu.database, kadavu.site.vault, "another-machine")
+    kadavu.installation = installation_on(kadavu.database, "another-machine")
     assert kadavu.sync().reason == "site_incorrect_hardware_id"
 
 
@@ -707,7 +709,7 @@ def test_who_waits_to_be_added_is_bounded(
     for sync_id in range(20, 26):
         about = About(sync_id, f"Clinic {sync_id}", "S", "machine", "1", PRIMARY_NAME, "")
         with primary.database.writing() as session:
-            admission.Stranger(about, "192.0.2.7").note(session)
+            admission.UnknownSite(about, "192.0.2.7").note(session)
     with primary.database.reading() as session:
         assert [one.sync_id for one in list_applicants(session)] == [23, 24, 25]
 

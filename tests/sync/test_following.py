@@ -8,8 +8,9 @@ from sqlalchemy import update
 
 from panel.db import Database, make_engine
 from panel.errors import Invalid
-from panel.models.sync import Clock
-from panel.sync.store import app_cursor, change_feed, records
+from panel.models.records import ChangeSequence
+from panel.sync.store import change_feed, records
+from panel.sync.store import change_feed as app_cursor
 from panel.sync.store.write_checks import Write
 
 OWN = 7
@@ -56,7 +57,7 @@ def test_a_cursor_of_another_past_ends(database: Database) -> None:
     put(database, "a", "b")
     _, cursor, _ = follow(database)
     with database.writing() as session:
-        session.execute(update(Clock).values(mark="another"))
+        session.execute(update(ChangeSequence).values(mark="another"))
     with pytest.raises(app_cursor.CursorEnded):
         follow(database, cursor)
 
@@ -67,7 +68,7 @@ def test_a_cursor_from_before_what_was_purged_ends_but_a_first_reading_goes_on(
     put(database, "a", "b", "c", "d")
     _, old, _ = follow(database, "", 1)
     with database.writing() as session:
-        session.execute(update(Clock).values(purged_seq=3))
+        session.execute(update(ChangeSequence).values(purged_seq=3))
     with pytest.raises(app_cursor.CursorEnded):
         follow(database, old)
     _, cursor, _ = follow(database, "", 1)

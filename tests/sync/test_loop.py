@@ -14,17 +14,17 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from panel import clock
-from panel.activity.actor import Actor
-from panel.models.base import Settings
-from panel.models.sync import Link, Loop, Run
+from panel.activity.log import Actor
+from panel.models.runs import Link, Loop, Run
+from panel.models.settings import Settings
 from panel.operations.sync_requests import ask_to_sync
 from panel.status.state import read_state
 from panel.sync import loop as loop_module
 from panel.sync.loop import SyncLoop, run_once
+from panel.sync.run import SatelliteRun
 from panel.sync.satellite import lease as lease_module
 from panel.sync.satellite.lease import LEASE, Lease, LeaseLost
 from panel.sync.satellite.progress import Progress
-from panel.sync.satellite.run import SatelliteRun
 from panel.sync.store import retention as purge_module
 from panel.sync.store.records import write_records
 from panel.sync.store.write_checks import Write
@@ -78,7 +78,7 @@ def loop_of(kadavu: SatelliteSide, tamper: Tamper | None = None) -> SyncLoop:
     def open_line(_target: Target) -> Line:
         return Line(kadavu.primary, tamper)
 
-    return SyncLoop(kadavu.site, open_line)
+    return SyncLoop(kadavu.installation, open_line)
 
 
 def ask(kadavu: SatelliteSide) -> None:
@@ -409,8 +409,8 @@ def test_run_once_runs_at_once(kadavu: SatelliteSide) -> None:
         return Line(kadavu.primary, Tamper())
 
     lease = Lease(kadavu.database)
-    assert run_once(kadavu.site, lease, open_line) is None
-    assert run_once(kadavu.site, lease, open_line, at_once=True) is not None
+    assert run_once(kadavu.installation, lease, open_line) is None
+    assert run_once(kadavu.installation, lease, open_line, at_once=True) is not None
 
 
 def test_the_thread_looks_by_itself_and_ends_when_told(kadavu: SatelliteSide) -> None:

@@ -7,8 +7,9 @@ from sqlalchemy import func, select
 
 from panel import clock
 from panel.db import Database
-from panel.models.base import Server
-from panel.models.sync import Applicant, Clock, Peer, Record, Run
+from panel.models.records import ChangeSequence, Record
+from panel.models.runs import Applicant, Peer, Run
+from panel.models.settings import Server
 from panel.sync.store import records
 from panel.sync.store.retention import purge
 from panel.sync.store.write_checks import Write
@@ -36,7 +37,7 @@ def purged_seq(database: Database) -> int:
     with database.writing() as session:
         purge(session, KEPT.days)
     with database.reading() as session:
-        return session.get_one(Clock, 1).purged_seq
+        return session.get_one(ChangeSequence, 1).purged_seq
 
 
 def test_old_tombstones_go_and_it_is_remembered(

@@ -5,10 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 from sqlalchemy import select, text, update
 
 from panel.db import Database, make_engine
-from panel.models.sync import Record
+from panel.models.records import Record
 from panel.sync.satellite.push import note_pushed
 from panel.sync.store.records import write_records
-from panel.sync.store.sequence import lock_clock
+from panel.sync.store.sequence import lock_sequence
 from panel.sync.store.write_checks import Write
 from tests.conftest import NewDatabase
 from tests.real.site import wait_until
@@ -37,7 +37,7 @@ def test_an_application_and_a_push_do_not_wait_for_each_other(new_postgresql: Ne
             return bool(session.scalar(query))
 
     with ThreadPoolExecutor() as others, database.writing() as application:
-        lock_clock(application)
+        lock_sequence(application)
         changes = [update(Record).where(Record.seq == seq).values(size=9) for seq in reversed(seqs)]
         application.execute(changes[0])
         pushing = others.submit(push)

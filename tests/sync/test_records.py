@@ -9,9 +9,10 @@ from sqlalchemy import insert
 from panel import clock
 from panel.db import Database
 from panel.errors import Invalid, NotFound
-from panel.models.sync import Record
+from panel.models.records import Record
+from panel.sync.protocol.json_reader import DEEPEST, LARGEST_RECORD_BYTES
 from panel.sync.store import records
-from panel.sync.store.write_checks import DEEPEST, LARGEST_RECORD_BYTES, Write
+from panel.sync.store.write_checks import Write
 
 KADAVU, LEVUKA = 7, 8
 

@@ -8,10 +8,10 @@ from sqlalchemy.orm import Session
 
 from panel import clock
 from panel.accounts.tokens import add_token, find_token, list_tokens, revoke_token, use_is_news
-from panel.activity.actor import Actor
+from panel.activity.log import Actor
 from panel.errors import Invalid, NotFound
-from panel.models.base import Activity
-from panel.models.sync import Token
+from panel.models.activity import Activity
+from panel.models.people import Token
 
 SOMEBODY = Actor("asha")
 

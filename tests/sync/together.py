@@ -6,26 +6,27 @@ from typing import Any
 
 from sqlalchemy import select
 
-from panel.activity.actor import Actor
+from panel.activity.log import Actor
 from panel.db import Database, make_engine
-from panel.models.base import Server, Settings
-from panel.models.sync import Record, Run, SetAside
+from panel.models.records import Quarantined, Record
+from panel.models.runs import Run
+from panel.models.settings import Server, Settings
 from panel.preferences.interval import set_interval
-from panel.preferences.parameters import Parameters, save_parameters
-from panel.preferences.servers import ServerFields, add_server
-from panel.security.vault import Vault
+from panel.preferences.parameter_fields import Parameters
+from panel.preferences.parameters import save_parameters
+from panel.preferences.server_fields import ServerFields
+from panel.preferences.servers import add_server
 from panel.sync.primary.exchange import Primary
-from panel.sync.satellite.run import SatelliteRun
-from panel.sync.satellite.sync_settings import Site
+from panel.sync.run import SatelliteRun
 from panel.sync.store import records
 from panel.sync.store.write_checks import Write
 from panel.sync.transport.http import LinkFault, Response, Target
 from panel.sync.transport.link_meter import Meter
+from tests.support.installations import VAULT, installation_on
 
 TECHNICIAN = Actor("asha")
 PASSWORD = "reef and palm"
 PRIMARY_NAME, PRIMARY_STORE = "National Store", "NAT-01"
-VAULT = Vault(["k" * 40])
 
 
 def parameters(sync_id: int, name: str, store: str, url: str) -> Parameters:
@@ -40,7 +41,7 @@ def parameters(sync_id: int, name: str, store: str, url: str) -> Parameters:
     )
 
 
-class Installation:
+class Side:
     """One server: its database and what a test asks of it."""
 
     def __init__(self, url: str, sync_id: int, name: str, store: str, primary_url: str) -> None:
@@ -81,9 +82,9 @@ class Installation:
                 for r in session.scalars(select(Record))
             }
 
-    def asides(self) -> list[SetAside]:
+    def asides(self) -> list[Quarantined]:
         with self.database.reading() as session:
-            return list(session.scalars(select(SetAside)))
+            return list(session.scalars(select(Quarantined)))
 
     def runs(self) -> list[Run]:
         with self.database.reading() as session:
@@ -102,7 +103,7 @@ class Installation:
         self.database.close()
 
 
-class PrimarySide(Installation):
+class PrimarySide(Side):
     def __init__(self, url: str) -> None:
         super().__init__(url, 1, PRIMARY_NAME, PRIMARY_STORE, "")
         self.service = Primary(self.database)
@@ -174,7 +175,7 @@ class LoseAnswer(Tamper):
             raise LinkFault("cut_off")
 
 
-class SatelliteSide(Installation):
+class SatelliteSide(Side):
     def __init__(
         self,
         url: str,
@@ -186,7 +187,7 @@ class SatelliteSide(Installation):
     ) -> None:
         super().__init__(url, sync_id, name, store, "https://central.example.org")
         self.primary = primary
-        self.site = Site(self.database, VAULT, hardware_id or f"machine-{sync_id}")
+        self.installation = installation_on(self.database, hardware_id or f"machine-{sync_id}")
         self.add(1, PRIMARY_NAME, PRIMARY_STORE)
 
     def sync(self, tamper: Tamper | None = None) -> Run:
@@ -195,7 +196,7 @@ class SatelliteSide(Installation):
         def open_line(_target: Target) -> Line:
             return Line(self.primary, tamper)
 
-        run = SatelliteRun(self.site, open_line, lambda _session: None)
+        run = SatelliteRun(self.installation, open_line, lambda _session: None)
         with self.database.writing() as session:
             run.begin(session)
         return run.run()

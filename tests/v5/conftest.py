@@ -7,17 +7,20 @@ import pytest
 from flask import Flask
 from sqlalchemy import Engine
 
-from panel.activity.actor import Actor
+from panel.activity.log import Actor
 from panel.config import Config
 from panel.db import Database
-from panel.preferences.parameters import Parameters, save_parameters
-from panel.preferences.servers import ServerFields, add_server
+from panel.installation import Installation
+from panel.preferences.parameter_fields import Parameters
+from panel.preferences.parameters import save_parameters
+from panel.preferences.server_fields import ServerFields
+from panel.preferences.servers import add_server
 from panel.security.vault import Vault
 from panel.web.app import create_app
+from tests.support.installations import SECRET_KEY
 from tests.v5.remote_site import PASSWORD, SITE_ID, USER_NAME, RemoteSite
 
 SOMEBODY = Actor("asha")
-SECRET_KEY = "v5 tests, a key of at least 32 letters"
 
 
 @pytest.fixture
@@ -37,7 +40,7 @@ def database(engine: Engine) -> Database:
 @pytest.fixture
 def app(database: Database, engine: Engine, tmp_path: Path) -> Flask:
     config = Config(data_dir=tmp_path, database_url=str(engine.url), secret_keys=(SECRET_KEY,))
-    return create_app(config, database)
+    return create_app(Installation.on(config, database))
 
 
 @pytest.fixture

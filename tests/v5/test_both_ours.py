@@ -8,19 +8,22 @@ from flask import Flask
 from sqlalchemy import select
 
 from panel.db import Database, make_engine
-from panel.models.base import PRIMARY_SYNC_ID, Settings
-from panel.models.sync import Record, Run
+from panel.models.base import PRIMARY_SYNC_ID
+from panel.models.records import Record
+from panel.models.runs import Run
+from panel.models.settings import Settings
 from panel.operations.sync_requests import ask_to_initialise
-from panel.preferences.parameters import Parameters, save_parameters
-from panel.preferences.servers import ServerFields, add_server
-from panel.security.vault import Vault
-from panel.sync.satellite.run import SatelliteRun
-from panel.sync.satellite.sync_settings import Site
+from panel.preferences.parameter_fields import Parameters
+from panel.preferences.parameters import save_parameters
+from panel.preferences.server_fields import ServerFields
+from panel.preferences.servers import add_server
+from panel.sync.run import SatelliteRun
 from panel.sync.store.records import delete_record, put_record
 from panel.sync.transport.http import LinkFault, Response, Target
 from panel.sync.transport.link_meter import Meter
 from tests.conftest import NewDatabase
-from tests.v5.conftest import SECRET_KEY, SOMEBODY
+from tests.support.installations import VAULT, installation_on
+from tests.v5.conftest import SOMEBODY
 from tests.v5.remote_site import PASSWORD, SITE_ID, USER_NAME
 
 
@@ -60,7 +63,7 @@ class Satellite:
             protocol="v5",
         )
         with self.database.writing() as session:
-            save_parameters(session, SOMEBODY, Vault([SECRET_KEY]), wanted, 1)
+            save_parameters(session, SOMEBODY, VAULT, wanted, 1)
             add_server(session, SOMEBODY, ServerFields(1, "National Store", "NAT-01"))
 
     def speak(self, protocol: str) -> None:
@@ -72,7 +75,7 @@ class Satellite:
                 "https://central.example", settings.request_size, protocol=protocol,
             )  # fmt: skip
             version = settings.parameters_version
-            save_parameters(session, SOMEBODY, Vault([SECRET_KEY]), wanted, version)
+            save_parameters(session, SOMEBODY, VAULT, wanted, version)
 
     def sync(self, exchanges: int = 100) -> Run:
         """Make one run, over a line that breaks after so many exchanges."""
@@ -80,9 +83,9 @@ class Satellite:
         def open_line(_target: Target) -> Line:
             return Line(self._app, exchanges)
 
-        site = Site(self.database, Vault([SECRET_KEY]), "machine-7")
-        run = SatelliteRun(site, open_line, lambda _session: None)
-        with site.database.writing() as session:
+        installation = installation_on(self.database, "machine-7")
+        run = SatelliteRun(installation, open_line, lambda _session: None)
+        with self.database.writing() as session:
             run.begin(session)
         return run.run()
 

@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
-from panel.activity.actor import Actor
+from panel.activity.log import Actor
 from panel.db import Database
-from panel.models.base import PRIMARY_SYNC_ID, Server
-from panel.models.sync import Acknowledged, Peer, Record, Run, SetAside
-from panel.sync.store.quarantine import Tried, try_again
+from panel.models.base import PRIMARY_SYNC_ID
+from panel.models.records import Quarantined, Record
+from panel.models.runs import Acknowledged, Peer, Run
+from panel.models.settings import Server
+from panel.operations.quarantine_acts import Tried, try_again
 from panel.sync.store.records import delete_record, get_record, put_record
 from tests.v5.remote_site import SITE_ID, Json, RemoteSite, change_of
 
@@ -219,7 +221,7 @@ def test_a_record_that_cannot_be_taken_holds_up_nothing(
     assert owned_by_site(database, "s1")
     assert owned_by_site(database, "s3")
     with database.reading() as session:
-        aside = session.query(SetAside).one()
+        aside = session.query(Quarantined).one()
         assert get_record(session, "stock", "s2").owner == PRIMARY_SYNC_ID
     assert (aside.source, aside.record_id, aside.reason) == (SITE_ID, "s2", "owned_by_another")
 
@@ -255,7 +257,7 @@ def test_a_record_that_nobody_could_keep_holds_up_nothing(
     assert owned_by_site(database, "s3")
     with database.writing() as session:
         assert session.query(Record).count() == 2
-        aside = session.query(SetAside).one()
+        aside = session.query(Quarantined).one()
         assert (aside.record_id, aside.reason, aside.tries) == (shown, "unreadable", 1)
         assert (aside.data, aside.deleted) == (None, False)
         assert try_again(session, Actor("asha"), aside.id) is Tried.REFUSED
@@ -268,13 +270,13 @@ def test_a_record_that_was_put_right_is_no_longer_set_aside(
     right, wrong = change_of("s1", {"quantity": 5}), change_of("s1", {"quantity": float("inf")})
     site.push(wrong, right)
     with database.reading() as session:
-        assert session.query(SetAside).count() == 0
+        assert session.query(Quarantined).count() == 0
     site.push(wrong)
     with database.reading() as session:
-        assert session.query(SetAside).count() == 1
+        assert session.query(Quarantined).count() == 1
     site.push(change_of("s1", {"quantity": 6}))
     with database.reading() as session:
-        assert session.query(SetAside).count() == 0
+        assert session.query(Quarantined).count() == 0
     assert owned_by_site(database, "s1") == '{"quantity":6}'
 
 

@@ -10,8 +10,10 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
 
 from panel.db import Database
-from panel.models.base import Activity, Server, Settings
-from panel.models.sync import Clock, Peer, Record, Run
+from panel.models.activity import Activity
+from panel.models.records import ChangeSequence, Record
+from panel.models.runs import Peer, Run
+from panel.models.settings import Server, Settings
 from panel.preferences.shared_password import wire_password
 from panel.security.hashes import hash_secret
 from panel.sync.msupply_v5 import primary, sites
@@ -206,7 +208,7 @@ def test_a_site_that_was_away_for_too_long_is_told_to_initialise(
 ) -> None:
     site.initialise()
     with database.writing() as session:
-        clock = session.query(Clock).one()
+        clock = session.query(ChangeSequence).one()
         clock.seq, clock.purged_seq = 10, 10
     assert try_call(site, "GET", "central_records?cursor=3&limit=5") == (409, "initialise_needed")
     site.initialise()

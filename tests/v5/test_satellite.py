@@ -8,24 +8,25 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, select
 
-from panel.activity.actor import Actor
+from panel.activity.log import Actor
 from panel.db import Database
-from panel.models.base import Settings
-from panel.models.sync import Inbox, Link, Record, Run, SetAside
+from panel.models.records import Inbox, Quarantined, Record
+from panel.models.runs import Link, Run
+from panel.models.settings import Settings
 from panel.operations.connection_test import try_connection
-from panel.preferences.parameters import Parameters, save_parameters
-from panel.preferences.servers import ServerFields, add_server
-from panel.security.vault import Vault
+from panel.preferences.parameter_fields import Parameters
+from panel.preferences.parameters import save_parameters
+from panel.preferences.server_fields import ServerFields
+from panel.preferences.servers import add_server
 from panel.sync.msupply_v5 import satellite
-from panel.sync.satellite.run import SatelliteRun
-from panel.sync.satellite.sync_settings import Site
+from panel.sync.run import SatelliteRun
 from panel.sync.store.records import delete_record, put_record
 from panel.sync.transport import http
 from panel.sync.transport.http import HttpTransport
+from tests.support.installations import VAULT, installation_on
 from tests.v5.central_server import CentralServer, error, serve
 
 SOMEBODY = Actor("asha")
-VAULT = Vault(["v5 tests, a key of at least 32 letters"])
 OWN = 7
 IDLE_CYCLE = [
     "GET site",
@@ -60,9 +61,9 @@ class Remote:
     def sync(self) -> Run:
         """Make one run, and forget the calls of those before."""
         self.central.calls.clear()
-        site = Site(self.database, VAULT, "machine-7")
-        run = SatelliteRun(site, HttpTransport, lambda _session: None)
-        with site.database.writing() as session:
+        installation = installation_on(self.database, "machine-7")
+        run = SatelliteRun(installation, HttpTransport, lambda _session: None)
+        with self.database.writing() as session:
             run.begin(session)
         return run.run()
 
@@ -300,7 +301,7 @@ def test_a_record_that_cannot_be_taken_holds_up_nothing(remote: Remote) -> None:
     assert (run.result, run.set_aside) == ("well", 1)
     assert set(remote.has()) == {"a", "b", "c"}
     with remote.database.reading() as session:
-        assert session.scalars(select(SetAside)).one().reason == "owned_by_another"
+        assert session.scalars(select(Quarantined)).one().reason == "owned_by_another"
 
 
 def test_records_that_nobody_could_keep_hold_up_nothing(remote: Remote) -> None:
@@ -317,7 +318,7 @@ def test_records_that_nobody_could_keep_hold_up_nothing(remote: Remote) -> None:
     assert {"fine", "good"} == remote.has().keys()
     assert remote.central.queue == []
     with remote.database.reading() as session:
-        aside = session.scalars(select(SetAside)).all()
+        aside = session.scalars(select(Quarantined)).all()
     assert {(one.reason, one.record_id) for one in aside} == {
         ("unreadable", "deep"),
         ("unreadable", "as deep"),
@@ -504,8 +505,8 @@ def test_told_to_speak_ours_alone_v5_is_not_tried(remote: Remote) -> None:
 @pytest.mark.parametrize("protocol", ["ask", "v5"])
 def test_the_connection_can_be_tested_over_v5(remote: Remote, protocol: str) -> None:
     remote.change(protocol=protocol)
-    site = Site(remote.database, VAULT, "machine-7")
-    assert try_connection(site).is_well
+    installation = installation_on(remote.database, "machine-7")
+    assert try_connection(installation).is_well
     remote.central.password = "another"
-    assert try_connection(site).code == "site_incorrect_password"
+    assert try_connection(installation).code == "site_incorrect_password"
     assert "POST initialise" not in remote.central.names()

@@ -16,10 +16,11 @@ from panel import clock
 from panel.accounts import authorisation_code, people
 from panel.accounts.people import Permission
 from panel.activity import log
-from panel.activity.actor import Actor
+from panel.activity.log import Actor
 from panel.config import Config
 from panel.db import Database, make_engine
-from panel.models.base import Activity
+from panel.installation import Installation
+from panel.models.activity import Activity
 from panel.security import hashes
 from panel.web.app import create_app
 
@@ -139,7 +140,7 @@ def make_app(config: Config, database: Database) -> MakeApp:
     def make(*, peopled: bool = True, **settings: Any) -> Flask:
         if peopled:
             add_people(database)
-        app = create_app(replace(config, **settings), database)
+        app = create_app(Installation.on(replace(config, **settings), database))
         app.testing = True
         return app
 

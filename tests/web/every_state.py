@@ -11,10 +11,11 @@ from werkzeug.test import TestResponse
 from panel.accounts import authorisation_code
 from panel.config import Config
 from panel.db import Database
-from panel.models.base import Server
-from panel.models.sync import Applicant, Link, Loop, Peer, Run, SetAside
+from panel.models.records import Quarantined
+from panel.models.runs import Applicant, Link, Loop, Peer, Run
+from panel.models.settings import Server
 from panel.preferences.interval import set_interval
-from panel.web.base.context import services_of
+from panel.web.base.context import set_up_link_of
 from tests.web.conftest import CODE, MANAGER, OPERATOR, PASSWORD, VIEWER, Browser, Clock, signed_in
 from tests.web.sites import URL, make_primary, make_satellite
 
@@ -85,7 +86,7 @@ def set_aside(site: Site, source: int, **values: Any) -> None:
         **{"first_at": site.time(), "last_at": site.time()},
     }
     with site.database.writing() as session:
-        session.add(SetAside(**row, **values))
+        session.add(Quarantined(**row, **values))
 
 
 def signing_in(site: Site) -> None:
@@ -102,7 +103,7 @@ def signing_in(site: Site) -> None:
 
 
 def setting_up(site: Site) -> None:
-    path = f"/set-up/{services_of(site.app).set_up.token}"
+    path = f"/set-up/{set_up_link_of(site.app).token}"
     site.read((path, None), (path, {"name": "", "password": "abc", "code": ""}), by=site.nobody)
 
 

@@ -2,12 +2,14 @@
 
 import re
 
-from panel.activity.actor import Actor
+from panel.activity.log import Actor
 from panel.config import Config
 from panel.db import Database
-from panel.models.base import Settings
-from panel.preferences.parameters import Parameters, save_parameters
-from panel.preferences.servers import ServerFields, add_server
+from panel.models.settings import Settings
+from panel.preferences.parameter_fields import Parameters
+from panel.preferences.parameters import save_parameters
+from panel.preferences.server_fields import ServerFields
+from panel.preferences.servers import add_server
 from panel.security.vault import Vault
 
 OPERATOR = Actor("operator")

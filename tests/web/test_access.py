@@ -8,12 +8,13 @@ from werkzeug.routing import Rule
 
 from panel.accounts import people
 from panel.accounts.people import Permission
+from panel.accounts.sign_in import find_person
 from panel.db import Database
-from panel.models.base import Person
+from panel.models.people import Person
 from panel.web.auth.access import LEAVE, PUBLIC
 from tests.web.conftest import OPERATOR, PASSWORD, VIEWER, Browser, Happened
 
-# Reading the list once more is the point: who adds to it must mean it.
+# Reading the list once more is the checkpoint: who adds to it must mean it.
 FOR_ANYBODY = {
     "health.check",
     "reader.choose",
@@ -135,7 +136,7 @@ def test_a_permission_taken_away_is_gone_at_once(database: Database, manager: Br
     assert manager.get("/people").status_code == 200
     with database.writing() as session:
         people.add_person(session, OPERATOR, "maya", PASSWORD, [Permission.MANAGE])
-        asha = people.find_person(session, "asha")
+        asha = find_person(session, "asha")
         assert asha is not None
         people.set_permissions(session, OPERATOR, asha.id, [Permission.VIEW])
     assert manager.get("/people").status_code == 403
@@ -145,7 +146,7 @@ def test_a_permission_taken_away_is_gone_at_once(database: Database, manager: Br
 
 def test_a_person_who_vanished_is_signed_out(database: Database, viewer: Browser) -> None:
     with database.writing() as session:
-        vito = people.find_person(session, VIEWER)
+        vito = find_person(session, VIEWER)
         assert isinstance(vito, Person)
         session.delete(vito)
     assert viewer.get("/").status_code == 303

@@ -4,7 +4,7 @@ import pytest
 
 from panel.config import Config
 from panel.db import Database
-from panel.models.base import Server
+from panel.models.settings import Server
 from tests.web.conftest import CODE, Browser, Happened
 from tests.web.sites import make_primary
 

@@ -13,8 +13,10 @@ from werkzeug.serving import make_server
 from panel import clock
 from panel.config import Config
 from panel.db import Database, make_engine
-from panel.models.base import Activity, Server, Settings
-from panel.models.sync import Applicant, Link, Loop, Peer, Run
+from panel.installation import Installation
+from panel.models.activity import Activity
+from panel.models.runs import Applicant, Link, Loop, Peer, Run
+from panel.models.settings import Server, Settings
 from panel.web.app import create_app
 from tests.conftest import NewDatabase
 from tests.web.conftest import Browser
@@ -39,7 +41,9 @@ def primary_url(config: Config, primary_database: Database, tmp_path: Path) -> I
     """Where a primary listens that has this server, 7, in its list."""
     config = replace(config, data_dir=tmp_path, hardware_id="00000000000000aa")
     make_primary(primary_database, config)
-    server = make_server("127.0.0.1", 0, create_app(config, primary_database), threaded=True)
+    server = make_server(
+        "127.0.0.1", 0, create_app(Installation.on(config, primary_database)), threaded=True
+    )
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"

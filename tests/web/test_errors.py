@@ -11,6 +11,7 @@ from panel.accounts import people
 from panel.accounts.people import Permission
 from panel.config import Config
 from panel.db import Database, make_engine
+from panel.installation import Installation
 from panel.web.app import create_app
 from tests.conftest import NewDatabase
 from tests.web.conftest import MANAGER, OPERATOR, PASSWORD, Browser
@@ -112,7 +113,7 @@ def test_odd_values_break_nothing_on_postgresql_either(
     with closing(Database(make_engine(url))) as database:
         with database.writing() as session:
             people.add_person(session, OPERATOR, MANAGER, PASSWORD, tuple(Permission))
-        browser = Browser(create_app(replace(config, database_url=url), database))
+        browser = Browser(create_app(Installation.on(replace(config, database_url=url), database)))
         browser.sign_in("nu\x00l")
         assert browser.sign_in(MANAGER).status_code == 303
         assert browser.get("/healthz").status_code == 200

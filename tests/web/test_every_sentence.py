@@ -5,6 +5,7 @@ import pytest
 
 from panel.config import Config
 from panel.db import Database, make_engine
+from panel.installation import Installation
 from panel.web.app import create_app
 from panel.web.base.language import LANGUAGES
 from tests.conftest import NewDatabase
@@ -32,7 +33,7 @@ def test_every_page_is_in_the_readers_language(
         database = Database(make_engine(new_sqlite(True)))
         if state is not setting_up:
             add_people(database)
-        site = Site(create_app(config, database), database, config, time)
+        site = Site(create_app(Installation.on(config, database)), database, config, time)
         state(site)
         database.close()
         outside = [

@@ -6,7 +6,7 @@ import pytest
 
 from panel.config import Config
 from panel.db import Database
-from panel.models.base import Settings
+from panel.models.settings import Settings
 from tests.web.conftest import Browser, Happened
 from tests.web.sites import make_satellite, words
 

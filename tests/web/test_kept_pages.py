@@ -15,7 +15,7 @@ from panel.accounts import authorisation_code, people
 from panel.accounts.people import Permission
 from panel.config import Config
 from panel.db import Database
-from panel.models.base import Person
+from panel.models.people import Person
 from panel.preferences.interval import set_interval
 from panel.web.page import kept_pages
 from tests.web.conftest import MANAGER, OPERATOR, VIEWER, Browser, Clock, MakeApp, signed_in

@@ -3,7 +3,7 @@
 import pytest
 
 from panel.db import Database
-from panel.models.base import Person
+from panel.models.people import Person
 from tests.web.conftest import MANAGER, PASSWORD, Browser
 
 

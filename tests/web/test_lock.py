@@ -9,8 +9,9 @@ from itsdangerous import URLSafeSerializer
 
 from panel.accounts import authorisation_code, people
 from panel.accounts.people import Permission
+from panel.accounts.sign_in import find_person
 from panel.db import Database
-from panel.models.base import Settings
+from panel.models.settings import Settings
 from panel.web.auth.access import LEAVE, PUBLIC
 from tests.web.conftest import (
     CODE,
@@ -180,7 +181,7 @@ def test_given_before_the_person_was_disabled(
 ) -> None:
     with database.writing() as session:
         people.add_person(session, OPERATOR, "maya", PASSWORD, tuple(Permission))
-        asha = people.find_person(session, MANAGER)
+        asha = find_person(session, MANAGER)
         assert asha is not None
         people.disable(session, OPERATOR, asha.id)
     assert unlocked.post("/parameters", {"name": "Elsewhere"}, htmx=htmx).status_code == 401
@@ -194,7 +195,7 @@ def test_who_may_no_longer_edit_is_refused_with_an_open_lock(
     database: Database, unlocked: Browser, happened: Happened
 ) -> None:
     with database.writing() as session:
-        asha = people.find_person(session, MANAGER)
+        asha = find_person(session, MANAGER)
         assert asha is not None
         people.set_permissions(session, OPERATOR, asha.id, [Permission.MANAGE])
     assert unlocked.post("/parameters", {"name": "Elsewhere"}).status_code == 403

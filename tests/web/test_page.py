@@ -9,9 +9,11 @@ from sqlalchemy import event, select
 
 from panel.config import Config
 from panel.db import Database
-from panel.models.base import Server, Settings, searchable
-from panel.models.sync import Run
-from panel.preferences.servers import ServerFields, add_server
+from panel.models.base import searchable
+from panel.models.runs import Run
+from panel.models.settings import Server, Settings
+from panel.preferences.server_fields import ServerFields
+from panel.preferences.servers import add_server
 from tests.web.conftest import MANAGER, OPERATOR, Browser, Clock, MakeApp, signed_in
 from tests.web.sites import make_primary, make_satellite, words
 

@@ -6,8 +6,8 @@ import pytest
 
 from panel.config import Config
 from panel.db import Database
-from panel.models.base import Server, Settings
-from panel.preferences.parameters import read_password
+from panel.models.settings import Server, Settings
+from panel.preferences.shared_password import read_password
 from panel.security.vault import Vault
 from tests.web.conftest import CODE, Browser, Clock, Happened
 from tests.web.sites import make_primary, make_satellite, words

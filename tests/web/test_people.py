@@ -9,9 +9,10 @@ from werkzeug.test import TestResponse
 
 from panel.accounts import people
 from panel.accounts.people import Permission
+from panel.accounts.sign_in import find_person
 from panel.db import Database
-from panel.models.base import Person
-from panel.web.base.context import services_of
+from panel.models.people import Person
+from panel.web.base.context import installation_of
 from tests.web.conftest import MANAGER, OPERATOR, PASSWORD, VIEWER, Browser, Happened, MakeApp
 
 either = pytest.mark.parametrize("htmx", [False, True], ids=["plain", "htmx"])
@@ -19,12 +20,12 @@ either = pytest.mark.parametrize("htmx", [False, True], ids=["plain", "htmx"])
 
 @pytest.fixture
 def vito(app: Flask) -> Person:
-    return _find(services_of(app).database, VIEWER)
+    return _find(installation_of(app).database, VIEWER)
 
 
 def _find(database: Database, name: str) -> Person:
     with database.reading() as session:
-        person = people.find_person(session, name)
+        person = find_person(session, name)
     assert person is not None
     return person
 

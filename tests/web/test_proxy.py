@@ -10,6 +10,7 @@ from werkzeug.test import create_environ
 
 from panel.accounts import people
 from panel.accounts.people import Permission
+from panel.accounts.sign_in import find_person
 from panel.db import Database
 from panel.web.base.proxy import BELIEVED, TrustedProxies
 from tests.web.conftest import MANAGER, OPERATOR, VIEWER, Browser, Happened, MakeApp
@@ -152,7 +153,7 @@ def test_a_disabled_person_is_refused(behind_proxy: Flask, database: Database) -
     browser = from_proxy(behind_proxy)
     assert browser.get("/activity", X_Remote_User=VIEWER).status_code == 200
     with database.writing() as session:
-        vito = people.find_person(session, VIEWER)
+        vito = find_person(session, VIEWER)
         assert vito is not None
         people.disable(session, OPERATOR, vito.id)
     assert browser.get("/activity", X_Remote_User=VIEWER).status_code == 403

@@ -7,8 +7,9 @@ from sqlalchemy import select
 
 from panel.config import Config
 from panel.db import Database
-from panel.models.base import Server
-from panel.preferences.servers import ServerFields, add_server
+from panel.models.settings import Server
+from panel.preferences.server_fields import ServerFields
+from panel.preferences.servers import add_server
 from tests.web.conftest import CODE, OPERATOR, Browser, Clock, Happened
 from tests.web.sites import make_primary
 

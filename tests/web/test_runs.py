@@ -6,7 +6,7 @@ import pytest
 
 from panel.config import Config
 from panel.db import Database
-from panel.models.sync import Loop, Run
+from panel.models.runs import Loop, Run
 from tests.web.conftest import Browser, Clock
 from tests.web.sites import make_primary, make_satellite, words
 

@@ -7,8 +7,8 @@ from sqlalchemy import select
 
 from panel.config import Config
 from panel.db import Database
-from panel.models.base import Server
-from panel.models.sync import Applicant, Peer
+from panel.models.runs import Applicant, Peer
+from panel.models.settings import Server
 from panel.sync.store.records import put_record
 from tests.web.conftest import CODE, Browser, Clock
 from tests.web.sites import make_primary, words

@@ -7,7 +7,7 @@ from sqlalchemy import select
 
 from panel.config import Config
 from panel.db import Database
-from panel.models.base import Server, Settings
+from panel.models.settings import Server, Settings
 from tests.web.conftest import CODE, Browser, Clock, Happened
 from tests.web.sites import make_primary, make_satellite, words
 

@@ -7,8 +7,8 @@ from sqlalchemy import delete, select
 
 from panel.config import Config
 from panel.db import Database
-from panel.models.base import Activity
-from panel.models.sync import Record, SetAside
+from panel.models.activity import Activity
+from panel.models.records import Quarantined, Record
 from tests.web.conftest import Browser, Clock
 from tests.web.sites import make_satellite, words
 
@@ -19,10 +19,10 @@ def satellite(database: Database, config: Config) -> None:
 
 
 @pytest.fixture
-def aside(database: Database, time: Clock) -> SetAside:
+def aside(database: Database, time: Clock) -> Quarantined:
     """Central data of the primary, in whose place there is a record of server 9."""
     shared = {"table_name": "item", "record_id": "a", "to": None, "version": 4, "data": "{}"}
-    row = SetAside(
+    row = Quarantined(
         **shared,
         **{"source": 1, "owner": 1, "deleted": False},
         **{"reason": "owned_by_another", "reason_values": {"owner": 9}},
@@ -34,9 +34,9 @@ def aside(database: Database, time: Clock) -> SetAside:
     return row
 
 
-def find(database: Database, aside: SetAside) -> SetAside | None:
+def find(database: Database, aside: Quarantined) -> Quarantined | None:
     with database.reading() as session:
-        return session.get(SetAside, aside.id)
+        return session.get(Quarantined, aside.id)
 
 
 @pytest.mark.usefixtures("aside")
@@ -62,7 +62,7 @@ def test_the_reason_is_in_words(viewer: Browser) -> None:
 def test_tried_again_it_stays_while_it_does_not_fit(
     manager: Browser,
     database: Database,
-    aside: SetAside,
+    aside: Quarantined,
     happened: Callable[..., list[Activity]],
 ) -> None:
     answer = manager.post(f"/set-aside/{aside.id}/again", htmx=True)
@@ -75,7 +75,7 @@ def test_tried_again_it_stays_while_it_does_not_fit(
 
 
 def test_tried_again_it_goes_once_it_fits(
-    manager: Browser, database: Database, aside: SetAside
+    manager: Browser, database: Database, aside: Quarantined
 ) -> None:
     with database.writing() as session:
         session.execute(delete(Record))
@@ -87,17 +87,17 @@ def test_tried_again_it_goes_once_it_fits(
 
 
 def test_one_of_our_own_will_be_sent_again(
-    manager: Browser, database: Database, aside: SetAside
+    manager: Browser, database: Database, aside: Quarantined
 ) -> None:
     with database.writing() as session:
-        session.get_one(SetAside, aside.id).source = 7
+        session.get_one(Quarantined, aside.id).source = 7
     answer = manager.post(f"/set-aside/{aside.id}/again", htmx=True)
     assert "It will be sent again with the next sync." in words(answer.text)
     assert find(database, aside) is not None
 
 
 def test_left_out_it_stays_in_the_list_and_is_counted_no_more(
-    manager: Browser, aside: SetAside, happened: Callable[..., list[Activity]]
+    manager: Browser, aside: Quarantined, happened: Callable[..., list[Activity]]
 ) -> None:
     answer = manager.post(f"/set-aside/{aside.id}/leave-out")
     assert (answer.status_code, answer.location) == (303, f"/set-aside#a{aside.id}")
@@ -108,7 +108,7 @@ def test_left_out_it_stays_in_the_list_and_is_counted_no_more(
 
 @pytest.mark.parametrize("act", ["again", "leave-out"])
 def test_who_may_not(
-    viewer: Browser, nobody: Browser, database: Database, aside: SetAside, act: str
+    viewer: Browser, nobody: Browser, database: Database, aside: Quarantined, act: str
 ) -> None:
     assert viewer.post(f"/set-aside/{aside.id}/{act}").status_code == 403
     assert nobody.post(f"/set-aside/{aside.id}/{act}").status_code in (303, 401)
@@ -124,5 +124,5 @@ def test_one_that_is_gone(manager: Browser, act: str) -> None:
     assert "no longer set aside" in answer.text
 
 
-def test_acts_are_posted(manager: Browser, aside: SetAside) -> None:
+def test_acts_are_posted(manager: Browser, aside: Quarantined) -> None:
     assert manager.get(f"/set-aside/{aside.id}/again").status_code == 405

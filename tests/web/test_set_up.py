@@ -5,7 +5,7 @@ import re
 import pytest
 from flask import Flask
 
-from panel.web.base.context import services_of
+from panel.web.base.context import set_up_link_of
 from tests.web.conftest import CODE, PASSWORD, Browser, Happened, MakeApp
 
 VALUES = {"name": "asha", "password": PASSWORD, "code": CODE}
@@ -19,7 +19,7 @@ def empty_app(make_app: MakeApp) -> Flask:
 
 @pytest.fixture
 def link(empty_app: Flask) -> str:
-    return f"/set-up/{services_of(empty_app).set_up.token}"
+    return f"/set-up/{set_up_link_of(empty_app).token}"
 
 
 @pytest.fixture

@@ -8,9 +8,11 @@ from flask.testing import FlaskClient
 from itsdangerous import TimestampSigner
 
 from panel.accounts import people
+from panel.accounts.sign_in import find_person
 from panel.config import Config
 from panel.db import Database
-from panel.models.base import Person, Settings
+from panel.models.people import Person
+from panel.models.settings import Settings
 from panel.preferences.shared_password import read_password
 from panel.security.vault import Vault
 from tests.web.conftest import (
@@ -187,7 +189,7 @@ def test_under_https_cookies_are_secure(app: Flask) -> None:
 
 def _person(database: Database, name: str) -> Person:
     with database.reading() as session:
-        person = people.find_person(session, name)
+        person = find_person(session, name)
     assert person is not None
     return person
 

@@ -9,8 +9,10 @@ from sqlalchemy import delete, select
 from panel import clock
 from panel.config import Config
 from panel.db import Database
-from panel.models.base import Activity, Server, Settings
-from panel.models.sync import Link, Loop, Record, Run
+from panel.models.activity import Activity
+from panel.models.records import Record
+from panel.models.runs import Link, Loop, Run
+from panel.models.settings import Server, Settings
 from panel.sync.store.records import put_record
 from tests.web.conftest import CODE, Browser, Clock
 from tests.web.sites import URL, make_satellite, words

@@ -7,7 +7,8 @@ from werkzeug.test import TestResponse
 
 from panel.config import Config
 from panel.db import Database
-from panel.preferences.servers import ServerFields, add_server
+from panel.preferences.server_fields import ServerFields
+from panel.preferences.servers import add_server
 from tests.web.conftest import CODE, OPERATOR, Browser
 from tests.web.sites import make_primary, make_satellite
 

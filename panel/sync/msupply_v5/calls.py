@@ -8,17 +8,15 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from panel.models.base import PRIMARY_SYNC_ID
-from panel.models.sync import Clock, Record
-from panel.sync.msupply_v5 import queue, runs
-from panel.sync.msupply_v5.changes import take_changes
-from panel.sync.msupply_v5.codec import MOST_RECORDS, change_of, read_changes
+from panel.models.records import ChangeSequence, Record
+from panel.sync.msupply_v5 import queue, sites
+from panel.sync.msupply_v5.codec import MOST_RECORDS, change_of, read_changes, take_changes
 from panel.sync.msupply_v5.sites import Site
 from panel.sync.protocol.error_codes import SyncRefusal
-from panel.sync.protocol.json_reader import BadMessage, Fields
+from panel.sync.protocol.json_reader import LARGEST_RECORD_BYTES, BadMessage, JsonObject
 from panel.sync.store import change_feed
 from panel.sync.store.apply import pushed_by
 from panel.sync.store.quarantine import note_unreadable, retry
-from panel.sync.store.write_checks import LARGEST_RECORD_BYTES
 
 USUAL_LIMIT = 500
 _HIGHEST = 2**63 - 1
@@ -47,11 +45,11 @@ class Calls:
     session: Session
     site: Site
     query: Mapping[str, str]
-    sent: Fields
+    sent: JsonObject
 
     def who_am_i(self) -> dict[str, Any]:
         """GET site, with which a site begins its cycle."""
-        runs.cut_off(self.session, self.site)
+        sites.cut_off(self.session, self.site)
         server, peer = self.site.server, self.site.peer
         return {
             "id": peer.site_uuid,
@@ -81,7 +79,7 @@ class Calls:
         newest = self.session.scalar(
             select(func.max(Record.seq)).where(change_feed.central_records())
         )
-        runs.note_pulled(self.session, self.site, "pulling_central", len(page.records))
+        sites.note_pulled(self.session, self.site, "pulling_central", len(page.records))
         data = [{"ID": record.seq, **change_of(record)} for record in page.records]
         return {"maxCursor": max(cursor, newest or 0), "data": data}
 
@@ -91,7 +89,7 @@ class Calls:
         records = queue.queued(self.session, server, peer, self._limit())
         if not records:
             queue.move_cursors(self.session, server, peer)
-            runs.note_end(self.session, self.site)
+            sites.note_end(self.session, self.site)
         data = [{"syncOutId": str(record.seq), **change_of(record)} for record in records]
         return {"queueLength": queue.queue_length(self.session, server, peer), "data": data}
 
@@ -99,7 +97,7 @@ class Calls:
         """POST acknowledged_records."""
         ids = [one for one in self.sent.list("syncIDs") if type(one) is str]
         dropped = queue.acknowledge(self.session, self.site.server, self.site.peer, ids)
-        runs.note_pulled(self.session, self.site, "pulling_addressed", dropped)
+        sites.note_pulled(self.session, self.site, "pulling_addressed", dropped)
 
     def push(self) -> dict[str, Any]:
         """POST queued_records: the batch is stored when it is answered, so that nothing is late."""
@@ -113,14 +111,14 @@ class Calls:
         outcome.refused += [
             note_unreadable(self.session, sync_id, one.key, str(one)) for one in unusable
         ]
-        runs.note_pushed(self.session, self.site, outcome, left)
+        sites.note_pushed(self.session, self.site, outcome, left)
         self.site.peer.waiting_there = left
         if not entries:
             retry(self.session, sync_id, pushed_by(sync_id))
         return {"integrationStarted": left == 0}
 
     def _check_cursor(self, cursor: int) -> None:
-        present = self.session.get_one(Clock, 1, populate_existing=True)
+        present = self.session.get_one(ChangeSequence, 1, populate_existing=True)
         peer = self.site.peer
         if cursor == 0:
             # Who reads from the beginning needs no tombstone of what it never had.

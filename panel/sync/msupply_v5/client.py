@@ -14,8 +14,8 @@ from panel.sync.msupply_v5.codec import (
     to_bytes,
 )
 from panel.sync.protocol.body_codec import Body, read_body
-from panel.sync.protocol.json_reader import Fields
-from panel.sync.satellite.sync_settings import Orders
+from panel.sync.protocol.json_reader import JsonObject
+from panel.sync.satellite.sync_settings import SyncSettings
 from panel.sync.transport.exchange_client import basic, read_error
 from panel.sync.transport.http import Response, Transport
 
@@ -49,11 +49,11 @@ class Central:
     Each raises SyncRefusal, LinkFault, or BadMessage for an answer that is not v5's.
     """
 
-    def __init__(self, line: Transport, orders: Orders) -> None:
+    def __init__(self, line: Transport, sync_settings: SyncSettings) -> None:
         self._line = line
         self._headers = {
-            "Authorization": basic(orders.pair),
-            "msupply-site-uuid": orders.about.hardware_id,
+            "Authorization": basic(sync_settings.pair),
+            "msupply-site-uuid": sync_settings.about.hardware_id,
             "version": str(NEWEST_VERSION),
             "app-name": "Sync Panel",
             "app-version": __version__,
@@ -91,10 +91,10 @@ class Central:
         answer = self._post("queued_records", {"queueLength": left, "data": list(changes)})
         return answer.flag("integrationStarted")
 
-    def _get(self, path: str) -> Fields:
+    def _get(self, path: str) -> JsonObject:
         return self._read(self._send("GET", path))
 
-    def _post(self, path: str, body: Mapping[str, Any]) -> Fields:
+    def _post(self, path: str, body: Mapping[str, Any]) -> JsonObject:
         return self._read(self._send("POST", path, to_bytes(body)))
 
     def _send(self, method: str, path: str, content: bytes = b"") -> Response:
@@ -103,13 +103,13 @@ class Central:
             raise read_error(response)
         return response
 
-    def _read(self, response: Response) -> Fields:
+    def _read(self, response: Response) -> JsonObject:
         encoding = response.headers.get("Content-Encoding", "")
-        return Fields(read_body(Body(response.content, encoding)))
+        return JsonObject(read_body(Body(response.content, encoding)))
 
 
-def _queued(answer: Fields, length: str) -> Queued:
+def _queued(answer: JsonObject, length: str) -> Queued:
     entries = answer.list("data")
     changes, unusable = read_changes(entries)
-    marks = [read_mark(Fields(entry)) for entry in entries]
+    marks = [read_mark(JsonObject(entry)) for entry in entries]
     return Queued(marks, changes, unusable, answer.whole(length, 0, _HIGHEST))

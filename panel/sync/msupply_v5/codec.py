@@ -6,9 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from panel.models.sync import RECORD_ID_LENGTH, TABLE_NAME_LENGTH, Record
-from panel.sync.protocol.json_reader import BadMessage, Fields, is_plain
-from panel.sync.store.write_checks import DEEPEST, Key, is_too_deep
+from sqlalchemy.orm import Session
+
+from panel.models.records import RECORD_ID_LENGTH, TABLE_NAME_LENGTH, Key, Record
+from panel.sync.protocol.batch_codec import Item
+from panel.sync.protocol.json_reader import DEEPEST, BadMessage, JsonObject, is_plain, is_too_deep
+from panel.sync.store.apply import Outcome, pushed_by
+from panel.sync.store.quarantine import apply_or_quarantine
+from panel.sync.store.records import Present, find_records
+from panel.sync.store.sequence import lock_sequence
 
 # The records are opaque here, so an older client whose calls are the same is welcome; a newer one
 # may expect answers that this version does not know.
@@ -48,10 +54,10 @@ def to_bytes(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def read_object(body: bytes) -> Fields:
+def read_object(body: bytes) -> JsonObject:
     """Return the JSON object that ``body`` is. Raise :class:`BadMessage`."""
     try:
-        return Fields(json.loads(body))
+        return JsonObject(json.loads(body))
     except (ValueError, RecursionError) as error:
         raise BadMessage("not JSON in UTF-8") from error
 
@@ -61,7 +67,7 @@ def read_change(value: Any) -> Change:
 
     A merge deletes the record that went into another; which one that was stays behind.
     """
-    fields = Fields(value)
+    fields = JsonObject(value)
     action = fields.text("action", 20).lower()
     if action not in ACTIONS:
         raise BadMessage(f"action: not one of {', '.join(ACTIONS)}")
@@ -105,11 +111,11 @@ def change_of(record: Record) -> dict[str, Any]:
     return {**change, "action": "update", "recordData": json.loads(record.data)}
 
 
-def _change(fields: Fields, action: str) -> Change:
+def _change(fields: JsonObject, action: str) -> Change:
     data = fields.get("recordData")
     record_id = _name(fields, "recordId", RECORD_ID_LENGTH)
     if action == "merge":
-        record_id = _name(Fields(data), "mergeIdToDelete", RECORD_ID_LENGTH)
+        record_id = _name(JsonObject(data), "mergeIdToDelete", RECORD_ID_LENGTH)
     return Change(
         mark=read_mark(fields),
         table=_name(fields, "tableName", TABLE_NAME_LENGTH),
@@ -118,7 +124,7 @@ def _change(fields: Fields, action: str) -> Change:
     )
 
 
-def _name(fields: Fields, name: str, longest: int) -> str:
+def _name(fields: JsonObject, name: str, longest: int) -> str:
     text = fields.text(name, longest)
     if not text:
         raise BadMessage(f"{name}: empty")
@@ -142,9 +148,51 @@ def _data(data: Any) -> str:
     return text
 
 
-def read_mark(fields: Fields) -> str:
+def read_mark(fields: JsonObject) -> str:
     """Return what names an entry of ``data`` in its queue. Raise :class:`BadMessage`."""
     # Central data has a number, ID; what is queued for a site has a text, syncOutId.
     if fields.get("syncOutId") is not None:
         return fields.text("syncOutId", MARK_LENGTH)
     return str(fields.whole("ID", 0, 2**63 - 1, default=0))
+
+
+def take_changes(
+    session: Session, source: int, owner: int, changes: Sequence[Change], spare_waiting: bool
+) -> Outcome:
+    """Take ``changes`` that came from server ``source``, in order, as records of ``owner``.
+
+    What cannot be taken is set aside. ``spare_waiting`` leaves alone what was written here and is
+    still to be pushed: without versions nobody can say which is newer, and this one is the only
+    copy.
+    """
+    # Locked before it is read what is there, since versions are counted on from that.
+    clock = lock_sequence(session)
+    arrived = [(change.key, change.data) for change in changes]
+    found = find_records(session, arrived)
+    spared = {key for key, record in found.items() if spare_waiting and record.waiting}
+    wanted = [change for change in changes if change.key not in spared]
+    items = _items(wanted, dict(found), owner)
+    # What is written here later shall have a higher version than what is taken now.
+    clock.seq = max([clock.seq, *(item.version for item in items if spare_waiting)])
+    return apply_or_quarantine(session, source, items, pushed_by(owner))
+
+
+def _items(changes: Sequence[Change], newest: dict[Key, Present], owner: int) -> list[Item]:
+    """Give each change a version; what changes nothing is left out.
+
+    The order in which they come is the order in which they were written: each is newer than the
+    last.
+    """
+    items = []
+    for change in changes:
+        key = change.key
+        present = newest.get(key)
+        if present is None and change.data is None:
+            continue
+        if present is not None and present.owner == owner and present.data == change.data:
+            continue
+        to = present.to if present is not None and present.owner == owner else None
+        version = present.version + 1 if present is not None else 1
+        items.append(Item(0, *key, owner, to, version, change.data))
+        newest[key] = Present(owner, to, version, change.data)
+    return items

@@ -7,23 +7,20 @@ from threading import Lock
 from typing import Any
 
 from panel.db import Database
-from panel.sync.msupply_v5 import runs, sites
+from panel.sync.msupply_v5 import sites
 from panel.sync.msupply_v5.calls import CALLS, WITH_BODY, Calls, Request
 from panel.sync.msupply_v5.codec import read_object, to_bytes
-from panel.sync.primary.authentication import Doorkeeper
+from panel.sync.primary.authentication import Authenticator
 from panel.sync.primary.run_log import refusals_noted
-from panel.sync.protocol.compression import Garbled, TooLarge, UnknownEncoding, unpack
+from panel.sync.protocol.body_codec import Garbled, TooLarge, UnknownEncoding, unpack
 from panel.sync.protocol.error_codes import SyncRefusal
 from panel.sync.protocol.explanations import explain
-from panel.sync.protocol.json_reader import BadMessage, Fields
+from panel.sync.protocol.json_reader import BadMessage, JsonObject
 
 # 1 024 records of the largest size would be a gigabyte; of the usual size they are half of one MiB.
 LARGEST_BODY_BYTES = 32 * 1024 * 1024
 # Asked while another call is under way, so it is none of them and waits for none.
 STATUS = ("GET", "site_status")
-
-
-__all__ = ["LARGEST_BODY_BYTES", "Answer", "Request", "answer", "is_call"]
 
 
 @dataclass(frozen=True)
@@ -39,7 +36,7 @@ def is_call(method: str, name: str) -> bool:
     return (method, name) == STATUS or (method, name) in CALLS
 
 
-def answer(database: Database, doorkeeper: Doorkeeper, request: Request) -> Answer:
+def answer(database: Database, doorkeeper: Authenticator, request: Request) -> Answer:
     """Return the answer to one call of a site; an error is an answer too."""
     try:
         with refusals_noted(database, request.address):
@@ -57,7 +54,7 @@ def _error_answer(refusal: SyncRefusal) -> Answer:
     return Answer(refusal.status, to_bytes({"error": error}))
 
 
-def _answer(database: Database, doorkeeper: Doorkeeper, request: Request) -> Answer:
+def _answer(database: Database, doorkeeper: Authenticator, request: Request) -> Answer:
     caller = sites.caller_of(request.headers, request.address)
     server_id = sites.recognise(database, doorkeeper, caller)
     if (request.method, request.name) == STATUS:
@@ -66,7 +63,7 @@ def _answer(database: Database, doorkeeper: Doorkeeper, request: Request) -> Ans
     with _alone(server_id, request.name):
         # Only now, since a few bytes of a stranger's could fill the memory; and while no other
         # writer has to wait for it.
-        content, sent = b"", Fields({})
+        content, sent = b"", JsonObject({})
         if (request.method, request.name) in WITH_BODY:
             content = request.read_body()
             sent = _read(content, request.headers.get("content-encoding", ""))
@@ -74,11 +71,11 @@ def _answer(database: Database, doorkeeper: Doorkeeper, request: Request) -> Ans
             site = sites.admit(session, server_id, caller)
             answered = call(Calls(session, site, request.query, sent))
             body = b"" if answered is None else to_bytes(answered)
-            runs.count_bytes(session, site, len(content), len(body))
+            sites.count_bytes(session, site, len(content), len(body))
     return Answer(204 if answered is None else 200, body)
 
 
-def _read(content: bytes, encoding: str) -> Fields:
+def _read(content: bytes, encoding: str) -> JsonObject:
     try:
         return read_object(unpack(content, encoding, LARGEST_BODY_BYTES))
     except TooLarge as error:

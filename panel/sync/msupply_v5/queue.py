@@ -10,8 +10,9 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import ColumnElement, and_, delete, exists, or_, select
 from sqlalchemy.orm import Session
 
-from panel.models.base import Server
-from panel.models.sync import Acknowledged, Peer, Record
+from panel.models.records import Record
+from panel.models.runs import Acknowledged, Peer
+from panel.models.settings import Server
 from panel.sync.store import change_feed
 from panel.sync.store.sequence import present_seq
 

@@ -6,17 +6,17 @@ from sqlalchemy import exists, func, select, text, update
 from sqlalchemy.orm import Session
 
 from panel.models.base import PRIMARY_SYNC_ID
-from panel.models.sync import Inbox, Link, Record
-from panel.sync.msupply_v5.changes import take_changes
+from panel.models.records import Inbox, Record
+from panel.models.runs import Link
 from panel.sync.msupply_v5.client import Queued
-from panel.sync.msupply_v5.codec import Change
+from panel.sync.msupply_v5.codec import Change, take_changes
 from panel.sync.protocol.batch_codec import Item
 from panel.sync.protocol.json_reader import BadMessage
 from panel.sync.protocol.messages import Stream
 from panel.sync.store import inbox
 from panel.sync.store.apply import pulled_by, renewed_by
 from panel.sync.store.quarantine import note_unreadable
-from panel.sync.store.sequence import lock_clock
+from panel.sync.store.sequence import lock_sequence
 
 _AT_ONCE = 500
 # In the place of a point, which v5 has none of: the queue of an initialise was asked for.
@@ -30,7 +30,7 @@ def begin_initialise(session: Session) -> None:
     """
     link = session.get_one(Link, 1)
     if link.initialise == "needed":
-        link.initialise, link.point, link.next_point = "running", "", ""
+        link.initialise, link.checkpoint, link.next_checkpoint = "running", "", ""
         link.central_cursor = 0
         for stream in Stream:
             inbox.clear(session, stream)
@@ -42,18 +42,18 @@ def came_from_central(link: Link) -> bool:
     Over our own protocol there is a point, and nothing is known of a central server.
     """
     if link.initialise == "done":
-        return bool(link.site_uuid) and not link.point
-    return link.point in ("", _ASKED)
+        return bool(link.site_uuid) and not link.checkpoint
+    return link.checkpoint in ("", _ASKED)
 
 
 def was_asked(session: Session) -> bool:
     """Say whether the central server has queued everything for this initialise."""
-    return session.get_one(Link, 1).point == _ASKED
+    return session.get_one(Link, 1).checkpoint == _ASKED
 
 
 def note_asked(session: Session) -> None:
     """Remember that it has."""
-    session.get_one(Link, 1).point = _ASKED
+    session.get_one(Link, 1).checkpoint = _ASKED
 
 
 def keep_central(session: Session, cursor: int, page: Queued) -> None:
@@ -100,7 +100,7 @@ def finish_initialise(session: Session, own_sync_id: int) -> int:
     _push_what_it_lacks(session, own_sync_id)
     refused += _apply_queued(session, own_sync_id)
     link = session.get_one(Link, 1)
-    link.initialise, link.point = "done", ""
+    link.initialise, link.checkpoint = "done", ""
     return refused
 
 
@@ -111,7 +111,7 @@ def _push_what_it_lacks(session: Session, own_sync_id: int) -> None:
         Inbox.table_name == Record.table_name,
         Inbox.record_id == Record.record_id,
     )
-    lock_clock(session)
+    lock_sequence(session)
     lacking = Record.owner == own_sync_id, ~Record.deleted, text("NOT waiting"), ~handed_back
     session.execute(
         update(Record).where(*lacking).values(waiting=True),

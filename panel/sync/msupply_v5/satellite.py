@@ -1,7 +1,7 @@
 """The satellite's side of v5: one run against a central server of mSupply, in its client's order.
 
 What v5 does not say is decided here: central data belongs to the primary, what is queued for this
-site belongs to this site, and of a record that waits to be pushed the copy here counts.
+site belongs to this installation, and of a record that waits to be pushed the copy here counts.
 """
 
 import time
@@ -10,15 +10,16 @@ from contextlib import contextmanager
 
 from sqlalchemy.orm import Session
 
-from panel.models.sync import Link, Run
+from panel.installation import Installation
+from panel.models.runs import Link, Run
 from panel.sync.msupply_v5 import received
-from panel.sync.msupply_v5.client import Central, Queued
+from panel.sync.msupply_v5.client import About, Central, Queued
 from panel.sync.msupply_v5.codec import change_of
-from panel.sync.msupply_v5.probe import as_faults, check_site
 from panel.sync.protocol.error_codes import SyncRefusal
+from panel.sync.protocol.json_reader import BadMessage
 from panel.sync.satellite.progress import Finish, Progress, count_bytes
 from panel.sync.satellite.push import note_pushed
-from panel.sync.satellite.sync_settings import Orders, Site, read_orders
+from panel.sync.satellite.sync_settings import SyncSettings, read_sync_settings
 from panel.sync.store import change_feed
 from panel.sync.transport.http import LinkFault, Target, Transport
 
@@ -31,13 +32,31 @@ class _Paused(Exception):
     """While the run lasted the interval was set to 0, or who meets whom was changed."""
 
 
-class V5Run:
+class MSupplyV5:
+    """mSupply Sync v5 as a satellite speaks it."""
+
+    def check(self, line: Transport, settings: SyncSettings) -> None:
+        """Ask the central server whether it lets this site in. Raise SyncRefusal or LinkFault."""
+        with _faults_named():
+            _check_site(Central(line, settings).site(), settings)
+
+    def run(
+        self,
+        installation: Installation,
+        line_to: Callable[[Target], Transport],
+        progress: Progress,
+    ) -> Finish:
+        """Synchronise until nothing is left to move. Raise SyncRefusal or LinkFault."""
+        return _V5Run(installation, line_to, progress).run()
+
+
+class _V5Run:
     """One run, each answer stored before the next call; ``line_to`` keeps one connection open."""
 
     def __init__(
-        self, site: Site, line_to: Callable[[Target], Transport], progress: Progress
+        self, installation: Installation, line_to: Callable[[Target], Transport], progress: Progress
     ) -> None:
-        self._site = site
+        self._installation = installation
         self._line_to = line_to
         self._progress = progress
         # A digest of the preferences with which the central server was met.
@@ -46,7 +65,7 @@ class V5Run:
     def run(self) -> Finish:
         """Synchronise until nothing is left to move. Raise SyncRefusal or LinkFault."""
         try:
-            with as_faults():
+            with _faults_named():
                 self._meet()
                 if self._initialises():
                     self._ask_for_everything()
@@ -60,17 +79,17 @@ class V5Run:
         return Finish("well")
 
     def _meet(self) -> None:
-        central, orders = self._central()
+        central, sync_settings = self._central()
         about = central.site()
         with self._step() as (session, run):
             run.protocol = "v5"
             link = session.get_one(Link, 1)
             known = "" if link.initialise == "needed" else link.site_uuid
-            check_site(about, orders, known)
+            _check_site(about, sync_settings, known)
             if link.initialise != "needed" and not received.came_from_central(link):
                 raise SyncRefusal("initialise_needed")
             link.site_uuid, link.protocol = about.uuid, "v5"
-        self._met = orders.digest()
+        self._met = sync_settings.digest()
 
     def _initialises(self) -> bool:
         with self._step() as (session, run):
@@ -81,7 +100,7 @@ class V5Run:
             return True
 
     def _ask_for_everything(self) -> None:
-        with self._site.database.reading() as session:
+        with self._installation.database.reading() as session:
             was_asked = received.was_asked(session)
         if not was_asked:
             length = self._have_all_queued()
@@ -102,10 +121,10 @@ class V5Run:
 
     def _push(self) -> None:
         while True:
-            central, orders = self._central()
-            with self._site.database.reading() as session:
+            central, sync_settings = self._central()
+            with self._installation.database.reading() as session:
                 left = change_feed.count_waiting(session)
-                records = change_feed.waiting(session, _size(orders, PUSH_RECORDS)).records
+                records = change_feed.waiting(session, _size(sync_settings, PUSH_RECORDS)).records
             changes = [{"syncOutId": str(one.seq), **change_of(one)} for one in records]
             began = central.push(left, changes)
             with self._step() as (session, run):
@@ -133,10 +152,10 @@ class V5Run:
             pass
 
     def _pull_central(self) -> bool:
-        central, orders = self._central()
-        with self._site.database.reading() as session:
+        central, sync_settings = self._central()
+        with self._installation.database.reading() as session:
             cursor = session.get_one(Link, 1).central_cursor
-        page = central.central_records(cursor, _size(orders, PULL_RECORDS))
+        page = central.central_records(cursor, _size(sync_settings, PULL_RECORDS))
         with self._step() as (session, run):
             received.keep_central(session, cursor, page)
             run.set_aside += received.note_unusable(session, page)
@@ -144,8 +163,8 @@ class V5Run:
         return bool(page.marks)
 
     def _pull_queued(self) -> bool:
-        central, orders = self._central()
-        page = central.queued_records(_size(orders, PULL_RECORDS))
+        central, sync_settings = self._central()
+        page = central.queued_records(_size(sync_settings, PULL_RECORDS))
         with self._step() as (session, run):
             received.keep_queued(session, page.changes)
             run.set_aside += received.note_unusable(session, page)
@@ -156,21 +175,21 @@ class V5Run:
         return bool(page.marks)
 
     def _apply(self, apply: Callable[[Session, int], int]) -> None:
-        with self._site.database.reading() as session:
-            own_sync_id = read_orders(session, self._site).sync_id
+        with self._installation.database.reading() as session:
+            own_sync_id = read_sync_settings(session, self._installation).sync_id
         with self._step() as (session, run):
             run.step = "applying"
             run.set_aside += apply(session, own_sync_id)
 
-    def _central(self) -> tuple[Central, Orders]:
+    def _central(self) -> tuple[Central, SyncSettings]:
         """Return the central server to call next, as the preferences say by now."""
-        with self._site.database.reading() as session:
-            orders = read_orders(session, self._site)
+        with self._installation.database.reading() as session:
+            sync_settings = read_sync_settings(session, self._installation)
         # Another server is to be met first, by the next run, which begins at once.
-        if orders.interval_minutes == 0 or self._met not in ("", orders.digest()):
+        if sync_settings.interval_minutes == 0 or self._met not in ("", sync_settings.digest()):
             raise _Paused
-        self._line = self._line_to(orders.target)
-        return Central(self._line, orders), orders
+        self._line = self._line_to(sync_settings.target)
+        return Central(self._line, sync_settings), sync_settings
 
     @contextmanager
     def _step(self) -> Iterator[tuple[Session, Run]]:
@@ -179,11 +198,30 @@ class V5Run:
             yield session, run
 
 
-def _size(orders: Orders, usual: int) -> int:
-    return min(orders.request_size or usual, usual)
+def _size(sync_settings: SyncSettings, usual: int) -> int:
+    return min(sync_settings.request_size or usual, usual)
 
 
 def _count_pulled(run: Run, step: str, page: Queued, left: int) -> None:
     run.step = step
     run.pulled += len(page.marks)
     run.to_pull = max(run.to_pull, run.pulled, run.pulled - len(page.marks) + left)
+
+
+def _check_site(about: About, settings: SyncSettings, known_uuid: str = "") -> None:
+    """Raise SyncRefusal if the central server takes us for another site, or is another one."""
+    if about.sync_id != settings.sync_id:
+        raise SyncRefusal(
+            "identity_differs", differences=[["sync_id", about.sync_id, settings.sync_id]]
+        )
+    if known_uuid and about.uuid != known_uuid:
+        raise SyncRefusal("initialise_needed")
+
+
+@contextmanager
+def _faults_named() -> Iterator[None]:
+    """Turn an answer that is not v5's into the fault that it is."""
+    try:
+        yield
+    except BadMessage as error:
+        raise LinkFault("not_a_sync_server") from error

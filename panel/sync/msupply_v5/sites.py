@@ -6,15 +6,17 @@ from dataclasses import dataclass
 from sqlalchemy.orm import Session
 
 from panel import clock
-from panel.activity.actor import Actor
+from panel.activity.log import Actor
 from panel.db import Database
-from panel.models.base import Server
-from panel.models.sync import Peer
+from panel.models.runs import Peer, Run
+from panel.models.settings import Server
 from panel.sync.msupply_v5.codec import NEWEST_VERSION, OLDEST_VERSION
 from panel.sync.primary.admission import bind, check_hardware, check_open, find_peer
-from panel.sync.primary.authentication import Doorkeeper, Pair, read_authorization
+from panel.sync.primary.authentication import Authenticator, read_authorization
+from panel.sync.primary.run_log import begin_run, open_run
 from panel.sync.protocol.error_codes import SyncRefusal
-from panel.sync.protocol.messages import HARDWARE_ID_LENGTH
+from panel.sync.protocol.messages import HARDWARE_ID_LENGTH, Pair
+from panel.sync.store.apply import Outcome
 
 APP_NAME_LENGTH, APP_VERSION_LENGTH = 60, 40
 
@@ -51,7 +53,7 @@ def caller_of(headers: Mapping[str, str], address: str) -> Caller:
     )
 
 
-def recognise(database: Database, doorkeeper: Doorkeeper, caller: Caller) -> int:
+def recognise(database: Database, doorkeeper: Authenticator, caller: Caller) -> int:
     """Return the id of the row whose own pair and machine the caller has. Raise SyncRefusal.
 
     The password is checked before any transaction that writes: nobody waits for it.
@@ -109,3 +111,51 @@ def _check_machine(server: Server, caller: Caller) -> None:
     except SyncRefusal as refusal:
         refusal.server_id = server.id
         raise
+
+
+def cut_off(session: Session, site: Site) -> None:
+    """The site begins anew: whatever it did not finish was cut off."""
+    run = open_run(session, site.server.sync_id)
+    if run is not None:
+        run.ended_at, run.result = clock.now(), "cut_off"
+
+
+def note_pushed(session: Session, site: Site, outcome: Outcome, left: int) -> None:
+    """The site pushed records, of which ``outcome`` tells, and ``left`` are still there."""
+    count = len(outcome.taken) + len(outcome.refused)
+    if count:
+        run = _run(session, site)
+        run.step = "pushing"
+        run.pushed += count
+        run.set_aside += len(outcome.refused)
+        run.to_push = run.pushed + left
+
+
+def note_pulled(session: Session, site: Site, step: str, count: int, left: int = 0) -> None:
+    """The site pulled ``count`` records in ``step``, and ``left`` more wait for it."""
+    if count:
+        run = _run(session, site)
+        run.step = step
+        run.pulled += count
+        run.to_pull = run.pulled + left
+
+
+def note_end(session: Session, site: Site) -> None:
+    """The site has everything: its run, and its cycle even if nothing moved, ended well."""
+    site.server.last_success_at = clock.now()
+    run = open_run(session, site.server.sync_id)
+    if run is not None:
+        run.ended_at, run.result = clock.now(), "well"
+
+
+def count_bytes(session: Session, site: Site, bytes_up: int, bytes_down: int) -> None:
+    """A call was made whose bodies had so many bytes; those of a run count."""
+    run = open_run(session, site.server.sync_id)
+    if run is not None:
+        run.bytes_up += bytes_up
+        run.bytes_down += bytes_down
+
+
+def _run(session: Session, site: Site) -> Run:
+    sync_id = site.server.sync_id
+    return open_run(session, sync_id) or begin_run(session, sync_id, "v5")

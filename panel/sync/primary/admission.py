@@ -10,21 +10,16 @@ from sqlalchemy.orm import Session
 
 from panel import clock
 from panel.activity import log
-from panel.activity.actor import Actor
-from panel.activity.log import What
-from panel.models.base import PRIMARY_SYNC_ID, Server, Settings
-from panel.models.sync import Applicant, Peer
-from panel.security.vault import hash_token
-from panel.status.state import culprits
-from panel.sync.primary.authentication import (
-    DeviceToken,
-    Doorkeeper,
-    Pair,
-    find_device,
-    find_server,
-)
+from panel.activity.kinds import EventKind
+from panel.activity.log import Actor
+from panel.models.base import PRIMARY_SYNC_ID
+from panel.models.runs import Applicant, Peer
+from panel.models.settings import Server, Settings
+from panel.preferences.readiness import blocking_urls
+from panel.security.hashes import hash_token
+from panel.sync.primary.authentication import Authenticator, DeviceToken, find_device, find_server
 from panel.sync.protocol.error_codes import SyncRefusal
-from panel.sync.protocol.messages import About
+from panel.sync.protocol.messages import About, Pair
 
 # 128 random bits: nobody guesses them, and every exchange carries them.
 _TOKEN_BYTES = 16
@@ -50,7 +45,7 @@ class Caller:
 
 
 def prove(
-    session: Session, doorkeeper: Doorkeeper, credentials: Pair | DeviceToken, address: str
+    session: Session, authenticator: Authenticator, credentials: Pair | DeviceToken, address: str
 ) -> Proof:
     """Check the credentials alone, before anything else of a request is read. Raise SyncRefusal."""
     if not session.get_one(Settings, 1).is_primary:
@@ -58,7 +53,7 @@ def prove(
         raise SyncRefusal("not_a_primary")
     if isinstance(credentials, DeviceToken):
         return Proof(find_device(session, credentials), by_password=False)
-    return Proof(doorkeeper.check_pair(session, credentials, address), by_password=True)
+    return Proof(authenticator.check_pair(session, credentials, address), by_password=True)
 
 
 def identify(session: Session, proof: Proof, about: About | str, address: str) -> Caller:
@@ -70,14 +65,14 @@ def identify(session: Session, proof: Proof, about: About | str, address: str) -
         return Caller(proof.row.id, None, False)
     row = proof.row or find_server(session, about.sync_id)
     if row is None:
-        raise Stranger(about, address)
+        raise UnknownSite(about, address)
     if proof.row is None and row.password_hash is not None:
         # It has a pair of its own, and the shared one does not stand for it.
         raise SyncRefusal("site_name_not_found")
     return Caller(row.id, about, proof.by_password)
 
 
-class Stranger(SyncRefusal):
+class UnknownSite(SyncRefusal):
     """A caller with the right shared pair, whose Sync ID no row has."""
 
     def __init__(self, about: About, address: str) -> None:
@@ -139,7 +134,7 @@ def check_open(session: Session) -> Settings:
     settings = session.get_one(Settings, 1, populate_existing=True)
     if not settings.is_primary:
         raise SyncRefusal("not_a_primary")
-    if culprits(session):
+    if blocking_urls(session):
         raise SyncRefusal("sync_disabled")
     if settings.interval_minutes == 0:
         raise SyncRefusal("sync_paused")
@@ -204,7 +199,7 @@ def bind(session: Session, server: Server, hardware_id: str, actor: Actor) -> No
         log.record(
             session,
             actor,
-            What.HARDWARE_BOUND,
+            EventKind.HARDWARE_BOUND,
             subject="server",
             subject_id=server.id,
             label=f"{server.sync_id} {server.name}",

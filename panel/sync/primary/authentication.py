@@ -13,23 +13,16 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from panel import clock
-from panel.models.base import NAME_LENGTH, Server, Settings, searchable
-from panel.security.hashes import verify_secret
-from panel.security.vault import hash_token, same
+from panel.models.base import NAME_LENGTH, searchable
+from panel.models.settings import Server, Settings
+from panel.security.hashes import hash_token, same, verify_secret
 from panel.sync.protocol.error_codes import SyncRefusal
+from panel.sync.protocol.messages import Pair
 
 # Wrong pairs that one address may try within the window. More than people's five: behind one
 # address may sit many satellites, and their names are no secrets to each other.
 MOST_WRONG, WINDOW = 20, timedelta(minutes=15)
 _MOST_ADDRESSES, _MOST_KNOWN = 10_000, 2_000
-
-
-@dataclass(frozen=True)
-class Pair:
-    """User name, and the password as it travels: lower-case hex SHA-256."""
-
-    user_name: str
-    wire_password: str
 
 
 @dataclass(frozen=True)
@@ -92,7 +85,7 @@ class _Tries:
         return 0
 
 
-class Doorkeeper:
+class Authenticator:
     """Checks pairs, and stops hearing an address that gave too many wrong ones.
 
     One for each process. A pair that was right is remembered (as a digest), since v5 sends it with

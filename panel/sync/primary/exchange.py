@@ -8,20 +8,21 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from panel.activity.actor import Actor
+from panel.activity.log import Actor
 from panel.db import Database
-from panel.models.base import Server
-from panel.models.sync import Clock, Peer, Record
+from panel.models.records import ChangeSequence, Record
+from panel.models.runs import Peer
+from panel.models.settings import Server
 from panel.sync.primary import admission
-from panel.sync.primary.authentication import Doorkeeper, read_authorization
+from panel.sync.primary.authentication import Authenticator, read_authorization
 from panel.sync.primary.run_log import Exchanged, note_exchange, refusals_noted
 from panel.sync.protocol.batch_codec import item_of
 from panel.sync.protocol.body_codec import Body, read_body, write_body
 from panel.sync.protocol.error_codes import SyncRefusal
-from panel.sync.protocol.json_reader import BadMessage, Fields
+from panel.sync.protocol.json_reader import BadMessage, JsonObject
 from panel.sync.protocol.messages import (
+    CHECKPOINT_BYTES,
     OLDEST_VERSION,
-    POINT_BYTES,
     VERSION,
     Answer,
     Cursors,
@@ -32,7 +33,7 @@ from panel.sync.protocol.messages import (
 )
 from panel.sync.store import change_feed
 from panel.sync.store.apply import Outcome, pushed_by
-from panel.sync.store.quarantine import retry, take_or_set_aside
+from panel.sync.store.quarantine import apply_or_quarantine, retry
 
 ReadContent = Callable[[], bytes]
 Records = dict[Stream, list[Record]]
@@ -55,7 +56,7 @@ class Primary:
     """What answers exchanges: its database, and who keeps the door of this process."""
 
     database: Database
-    doorkeeper: Doorkeeper = field(default_factory=Doorkeeper)
+    authenticator: Authenticator = field(default_factory=Authenticator)
 
     def exchange(
         self, read_content: ReadContent, headers: Mapping[str, str], address: str
@@ -79,7 +80,7 @@ class Primary:
         accepted = headers.get("Accept-Encoding", "")
         with self.database.reading() as session:
             # Before anything of the body is in memory: a stranger's could fill it.
-            proof = admission.prove(session, self.doorkeeper, credentials, address)
+            proof = admission.prove(session, self.authenticator, credentials, address)
             sent = Body(read_content(), headers.get("Content-Encoding", ""))
             request = _read_request(sent)
             with _marked(request):
@@ -110,13 +111,13 @@ def _marked(request: Request) -> Iterator[None]:
 def _read_request(body: Body) -> Request:
     try:
         value = read_body(body)
-        _check_version(Fields(value))
+        _check_version(JsonObject(value))
         return Request.from_json(value)
     except BadMessage as error:
         raise SyncRefusal("bad_request", what=str(error)) from error
 
 
-def _check_version(fields: Fields) -> None:
+def _check_version(fields: JsonObject) -> None:
     version = fields.whole("version", 0, 2**31)
     if not OLDEST_VERSION <= version <= VERSION:
         raise SyncRefusal(
@@ -128,18 +129,20 @@ def _exchange(session: Session, server: Server, peer: Peer, request: Request, to
     if request.mode is Mode.BEGIN:
         # Only whoever gets this answer can go on: a request that comes again, much later, cannot.
         # Kept until it does: such a request shall not take its point from whoever has it.
-        peer.point_begun = peer.point_begun or secrets.token_urlsafe(POINT_BYTES)
+        peer.checkpoint_begun = peer.checkpoint_begun or secrets.token_urlsafe(CHECKPOINT_BYTES)
         to_pull = _count(session, server, request)
-        return Answer(begun=peer.point_begun, more=Stream.RESTORE, to_pull=to_pull, token=token)
-    _check_point(session, server, peer, request)
+        return Answer(
+            begun=peer.checkpoint_begun, more=Stream.RESTORE, to_pull=to_pull, token=token
+        )
+    _check_checkpoint(session, server, peer, request)
     outcome = _push(session, server, request)
     records, cursors, more = _pull(session, server, request)
     moved = bool(request.records) or cursors != _cursors(request)
-    rolled = bool(request.next_point) and (moved or request.mode is not Mode.NORMAL)
+    rolled = bool(request.next_checkpoint) and (moved or request.mode is not Mode.NORMAL)
     if rolled:
-        peer.point_before, peer.point = request.point, request.next_point
-        if request.point == peer.point_begun:
-            peer.point_begun = ""
+        peer.checkpoint_before, peer.checkpoint = request.checkpoint, request.next_checkpoint
+        if request.checkpoint == peer.checkpoint_begun:
+            peer.checkpoint_begun = ""
     return Answer(
         rolled=rolled,
         cursors=cursors if moved else {},
@@ -151,14 +154,16 @@ def _exchange(session: Session, server: Server, peer: Peer, request: Request, to
     )
 
 
-def _check_point(session: Session, server: Server, peer: Peer, request: Request) -> None:
-    """Refuse where one side does not remember what the other one does (PROTOCOL.md, *Points*)."""
-    is_last = request.point == peer.point
-    is_begun = request.point == peer.point_begun
-    is_lost_answer = request.point == peer.point_before and request.next_point == peer.point
+def _check_checkpoint(session: Session, server: Server, peer: Peer, request: Request) -> None:
+    """Refuse where one side does not remember what the other does (PROTOCOL.md, *Checkpoints*)."""
+    is_last = request.checkpoint == peer.checkpoint
+    is_begun = request.checkpoint == peer.checkpoint_begun
+    is_lost_answer = (
+        request.checkpoint == peer.checkpoint_before and request.next_checkpoint == peer.checkpoint
+    )
     # Both remember none before the first initialise, or after another protocol was spoken.
-    is_known = bool(request.point) and (is_last or is_begun or is_lost_answer)
-    count = session.get_one(Clock, 1)
+    is_known = bool(request.checkpoint) and (is_last or is_begun or is_lost_answer)
+    count = session.get_one(ChangeSequence, 1)
     cursors = _cursors(request)
     knows_more = max(cursors.values()) > count.seq
     followed = min(cursors[Stream.CENTRAL], cursors[Stream.ADDRESSED])
@@ -175,7 +180,7 @@ def _push(session: Session, server: Server, request: Request) -> Outcome:
         retry(session, server.sync_id, rule)
     if not request.records:
         return Outcome()
-    return take_or_set_aside(session, server.sync_id, request.records, rule)
+    return apply_or_quarantine(session, server.sync_id, request.records, rule)
 
 
 def _cursors(request: Request) -> Cursors:

@@ -13,12 +13,13 @@ from sqlalchemy.orm import Session
 
 from panel import clock
 from panel.activity import log as activity
-from panel.activity.actor import Actor
-from panel.activity.log import What
+from panel.activity.kinds import EventKind
+from panel.activity.log import Actor
 from panel.db import Database
-from panel.models.base import Activity, Server
-from panel.models.sync import Peer, Run
-from panel.sync.primary.admission import Stranger, find_peer
+from panel.models.activity import Activity
+from panel.models.runs import Peer, Run
+from panel.models.settings import Server
+from panel.sync.primary.admission import UnknownSite, find_peer
 from panel.sync.protocol.error_codes import SyncRefusal
 from panel.sync.protocol.messages import Answer, Request, Stream
 
@@ -116,7 +117,7 @@ def _note_refusal(database: Database, refusal: SyncRefusal, address: str) -> Non
     if refusal.code in _SILENT or refusal.is_trial:
         return
     with database.writing() as session:
-        if isinstance(refusal, Stranger):
+        if isinstance(refusal, UnknownSite):
             refusal.note(session)
         elif refusal.server_id is not None:
             _note_on_row(session, refusal, refusal.server_id, address)
@@ -124,14 +125,14 @@ def _note_refusal(database: Database, refusal: SyncRefusal, address: str) -> Non
             activity.record(
                 session,
                 Actor("", address, "sync"),
-                What.SYNC_REFUSED,
+                EventKind.SYNC_REFUSED,
                 became={"code": refusal.code},
             )
 
 
 def _noted_lately(session: Session, refusal: SyncRefusal, address: str) -> bool:
     """Anybody may call, as often as they like: from one address a reason is news once an hour."""
-    rows = select(Activity.became).where(Activity.what == What.SYNC_REFUSED)
+    rows = select(Activity.became).where(Activity.what == EventKind.SYNC_REFUSED)
     rows = rows.where(Activity.at > clock.now() - _NEWS_AGAIN_AFTER, Activity.address == address)
     return {"code": refusal.code} in session.scalars(rows.where(Activity.subject_id.is_(None)))
 
@@ -160,7 +161,7 @@ def _note_on_row(session: Session, refusal: SyncRefusal, server_id: int, address
     activity.record(
         session,
         Actor("", address, "sync"),
-        What.SYNC_REFUSED,
+        EventKind.SYNC_REFUSED,
         subject="server",
         subject_id=server.id,
         label=f"{server.sync_id} {server.name}",

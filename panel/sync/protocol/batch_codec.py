@@ -12,15 +12,14 @@ from typing import Any
 
 from panel.errors import Invalid
 from panel.models.base import HIGHEST_SYNC_ID
-from panel.models.sync import RECORD_ID_LENGTH, TABLE_NAME_LENGTH, Record
+from panel.models.records import RECORD_ID_LENGTH, TABLE_NAME_LENGTH, Record
 from panel.sync.protocol.column_codec import (
     pack_column,
     pack_numbers,
     unpack_column,
     unpack_numbers,
 )
-from panel.sync.protocol.json_reader import BadMessage, Fields, is_plain, whole
-from panel.sync.store.write_checks import to_text
+from panel.sync.protocol.json_reader import BadMessage, JsonObject, is_plain, to_text, whole
 
 MOST_RECORDS = 5_000
 # What the records of a batch may come to once they are objects again, in characters.
@@ -94,7 +93,7 @@ def pack(items: Sequence[Item]) -> dict[str, Any]:
 
 def unpack(batch: Any) -> list[Item]:
     """Return the items of a batch, in their order. Raise :class:`BadMessage`."""
-    fields = Fields(batch)
+    fields = JsonObject(batch)
     order, packed_shapes = _order(fields.list("order")), fields.list("shapes")
     counts = Counter(order)
     # Before anything is done for each of them: a few bytes can name very many.

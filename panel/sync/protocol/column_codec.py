@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from typing import Any
 
-from panel.sync.protocol.json_reader import BadMessage, Fields, whole
+from panel.sync.protocol.json_reader import BadMessage, JsonObject, whole
 
 HIGHEST_NUMBER = 2**62
 _UUID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -75,7 +75,7 @@ def _values(column: Any, ids: list[Any] | None) -> list[Any]:
         case str():
             return _unpack_uuids(column)
         case dict():
-            fields = Fields(column)
+            fields = JsonObject(column)
             unique = _unpack_uuids(column.get("of"))
             return [unique[whole(place, 0, len(unique) - 1)] for place in fields.list("places")]
     raise BadMessage("a column is in none of its forms")

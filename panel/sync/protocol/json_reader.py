@@ -2,7 +2,11 @@
 
 import json
 import unicodedata
+from collections.abc import Mapping
 from typing import Any
+
+from panel.errors import Invalid
+from panel.i18n import say
 
 # Of what fills in a sentence or two; the longest of our own names five fields on both sides.
 _LONGEST_VALUES = 4_000
@@ -38,7 +42,7 @@ def whole(value: Any, lowest: int, highest: int) -> int:
     return value
 
 
-class Fields:
+class JsonObject:
     """The members of one JSON object, read by name and by kind."""
 
     def __init__(self, value: Any) -> None:
@@ -78,3 +82,38 @@ class Fields:
         if not isinstance(value, list):
             raise BadMessage(f"{name}: not a list")
         return value
+
+
+LARGEST_RECORD_BYTES = 1024 * 1024
+
+
+# Python reads JSON to a depth that depends on who calls: what one reader takes, all must.
+DEEPEST = 100
+
+
+def to_text(data: Mapping[str, Any]) -> str:
+    """Return ``data`` as the JSON text that is kept and compared. Raise Invalid."""
+    if not isinstance(data, dict):
+        raise Invalid({"data": say("Must be a JSON object.")})
+    try:
+        text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        size = len(text.encode())
+        if is_too_deep(data):
+            raise ValueError(f"deeper than {DEEPEST} levels")
+    except (TypeError, ValueError, RecursionError) as error:
+        # Not JSON (NaN, a date), half a character, or nested too deep.
+        raise Invalid({"data": say("Cannot be written as JSON.")}) from error
+    if size > LARGEST_RECORD_BYTES:
+        raise Invalid({"data": say("Is larger than a record may be, 1 MiB.")})
+    return text
+
+
+def is_too_deep(data: Mapping[str, Any]) -> bool:
+    """Say whether objects and lists stand in each other deeper than :data:`DEEPEST`."""
+    level: list[Any] = [data]
+    for _ in range(DEEPEST):
+        if not level:
+            return False
+        insides = (one.values() if isinstance(one, dict) else one for one in level)
+        level = [value for inside in insides for value in inside if isinstance(value, dict | list)]
+    return bool(level)

@@ -14,14 +14,14 @@ from panel.models.base import HIGHEST_SYNC_ID, NAME_LENGTH, STORE_LENGTH
 from panel.sync.protocol import batch_codec
 from panel.sync.protocol.batch_codec import Item
 from panel.sync.protocol.column_codec import HIGHEST_NUMBER
-from panel.sync.protocol.json_reader import BadMessage, Fields, is_plain, presentable, whole
+from panel.sync.protocol.json_reader import BadMessage, JsonObject, is_plain, presentable, whole
 
 VERSION = 1
 OLDEST_VERSION = 1
-HARDWARE_ID_LENGTH, APP_VERSION_LENGTH, POINT_LENGTH, TOKEN_LENGTH = 64, 40, 12, 100
+HARDWARE_ID_LENGTH, APP_VERSION_LENGTH, CHECKPOINT_LENGTH, TOKEN_LENGTH = 64, 40, 12, 100
 _DIGEST_BYTES = 12
 # Random enough never to come again, short enough for every exchange: 11 characters.
-POINT_BYTES = 8
+CHECKPOINT_BYTES = 8
 
 
 class Mode(StrEnum):
@@ -71,7 +71,7 @@ class About:
     @classmethod
     def from_json(cls, value: Any) -> "About":
         """Read what :meth:`to_json` made. Raise BadMessage."""
-        fields = Fields(value)
+        fields = JsonObject(value)
         return cls(
             fields.whole("sync_id", 1, HIGHEST_SYNC_ID),
             fields.text("name", NAME_LENGTH),
@@ -92,8 +92,8 @@ class Request:
     mode: Mode = Mode.NORMAL
     # The first of a run: the primary counts what there is to pull.
     start: bool = False
-    point: str = ""
-    next_point: str = ""
+    checkpoint: str = ""
+    next_checkpoint: str = ""
     cursors: Cursors = field(default_factory=dict)
     # How many of its own records wait to be pushed after this batch.
     waiting: int = 0
@@ -108,8 +108,8 @@ class Request:
             "about": about,
             "mode": "" if self.mode is Mode.NORMAL else str(self.mode),
             "start": self.start,
-            "point": self.point,
-            "next": self.next_point,
+            "point": self.checkpoint,
+            "next": self.next_checkpoint,
             "cursors": _pack_cursors(self.cursors),
             "waiting": self.waiting,
             "limit": self.limit,
@@ -120,7 +120,7 @@ class Request:
     @classmethod
     def from_json(cls, value: Any) -> "Request":
         """Read what :meth:`to_json` made. Raise BadMessage."""
-        fields = Fields(value)
+        fields = JsonObject(value)
         about = fields.get("about")
         mode = fields.text("mode", 20, "") or Mode.NORMAL
         if mode not in set(Mode):
@@ -129,8 +129,8 @@ class Request:
             about if isinstance(about, str) else About.from_json(about),
             Mode(mode),
             fields.flag("start"),
-            fields.text("point", POINT_LENGTH, ""),
-            fields.text("next", POINT_LENGTH, ""),
+            fields.text("point", CHECKPOINT_LENGTH, ""),
+            fields.text("next", CHECKPOINT_LENGTH, ""),
             _unpack_cursors(fields.list("cursors")),
             fields.whole("waiting", 0, HIGHEST_NUMBER, 0),
             fields.whole("limit", 0, batch_codec.MOST_RECORDS, 0),
@@ -187,7 +187,7 @@ class Answer:
     @classmethod
     def from_json(cls, value: Any) -> "Answer":
         """Read what :meth:`to_json` made. Raise BadMessage."""
-        fields = Fields(value)
+        fields = JsonObject(value)
         whole(fields.get("version"), OLDEST_VERSION, VERSION)
         more = fields.text("more", 20, "")
         if more and more not in set(Stream):
@@ -200,7 +200,7 @@ class Answer:
             fields.whole("to_pull", 0, HIGHEST_NUMBER, 0),
             [_refused(one) for one in fields.list("refused")],
             fields.text("token", TOKEN_LENGTH, ""),
-            fields.text("begun", POINT_LENGTH, ""),
+            fields.text("begun", CHECKPOINT_LENGTH, ""),
         )
 
 
@@ -229,3 +229,11 @@ def _refused(value: Any) -> Refused:
         case [int(position), str(reason), dict(values)] if is_plain(reason):
             return Refused(position, reason[:40], presentable(values))
     raise BadMessage("refused: a position, a code and its values")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """User name, and the password as it travels: lower-case hex SHA-256."""
+
+    user_name: str
+    wire_password: str

@@ -9,11 +9,12 @@ import secrets
 from sqlalchemy import text, update
 from sqlalchemy.orm import Session
 
-from panel.models.sync import Link, Record
+from panel.models.records import Record
+from panel.models.runs import Link
 from panel.sync.protocol.messages import Stream
 from panel.sync.store import inbox
 from panel.sync.store.apply import renewed_by, restored_to
-from panel.sync.store.sequence import lock_clock
+from panel.sync.store.sequence import lock_sequence
 
 _MARK_BYTES = 4
 
@@ -22,11 +23,11 @@ def begin(session: Session, own_sync_id: int) -> None:
     """Begin anew: nothing was received yet, and nothing is known to have reached the primary."""
     link = session.get_one(Link, 1)
     link.initialise = "running"
-    link.point = link.next_point = ""
+    link.checkpoint = link.next_checkpoint = ""
     link.central_cursor = link.addressed_cursor = link.restore_cursor = 0
     for stream in Stream:
         inbox.clear(session, stream)
-    lock_clock(session)
+    lock_sequence(session)
     session.execute(
         update(Record).where(Record.owner == own_sync_id, text("NOT waiting")).values(waiting=True),
         execution_options={"synchronize_session": False},
@@ -43,7 +44,7 @@ def finish(session: Session, own_sync_id: int) -> int:
     for stream in Stream:
         inbox.clear(session, stream)
     # Applications that follow changes begin anew: their cursors may be of another past.
-    lock_clock(session).mark = secrets.token_hex(_MARK_BYTES)
+    lock_sequence(session).mark = secrets.token_hex(_MARK_BYTES)
     link = session.get_one(Link, 1)
     link.initialise, link.restore_cursor = "done", 0
     return refused

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from panel import clock
 from panel.db import Database
-from panel.models.sync import Loop
+from panel.models.runs import Loop
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from panel import clock
 from panel.db import Database
 from panel.models.base import PRIMARY_SYNC_ID
-from panel.models.sync import Link, Run
+from panel.models.runs import Link, Run
 from panel.sync.satellite.schedule import note_end
 from panel.sync.transport.link_meter import Meter
 

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from sqlalchemy.orm import Session
 
 from panel.db import Database
-from panel.models.sync import Link, Run
+from panel.models.runs import Link, Run
 from panel.security.vault import Vault
 from panel.sync.protocol.messages import Answer, Request, Stream
 from panel.sync.satellite.progress import count_bytes
 from panel.sync.satellite.push import Sent, note_pushed
 from panel.sync.store import inbox
 from panel.sync.store.apply import Problem, pulled_by
-from panel.sync.store.quarantine import forget, set_aside
+from panel.sync.store.quarantine import forget, quarantine
 from panel.sync.transport.batch_size import batch_size, measure, measure_broken
 from panel.sync.transport.http import LinkFault
 from panel.sync.transport.link_meter import Meter
@@ -37,10 +37,10 @@ def store(session: Session, run: Run, vault: Vault, sent: Sent, received: Receiv
     """Store everything that an answer brought or proved."""
     answer, link = received.answer, session.get_one(Link, 1)
     if answer.rolled:
-        link.point = sent.request.next_point
+        link.checkpoint = sent.request.next_checkpoint
     if answer.begun:
-        link.point = answer.begun
-    link.next_point = ""
+        link.checkpoint = answer.begun
+    link.next_checkpoint = ""
     # What came over v5 is known no longer: its cursors counted something else.
     link.protocol, link.site_uuid = "own", ""
     if answer.token:
@@ -86,10 +86,10 @@ def _store_pushed(session: Session, sent: Sent, answer: Answer) -> None:
     """Note what reached the primary; a record that changed since has another seq, and waits on."""
     items = {item.position: item for item in sent.request.records}
     note_pushed(session, list(items))
-    own_sync_id = sent.orders.sync_id
+    own_sync_id = sent.settings.sync_id
     for one in answer.refused:
         if item := items.pop(one.position, None):
-            set_aside(session, own_sync_id, item, Problem(one.reason, one.values))
+            quarantine(session, own_sync_id, item, Problem(one.reason, one.values))
     forget(session, own_sync_id, list(items.values()))
 
 
@@ -110,7 +110,7 @@ def _measure(link: Link, sent: Sent, received: Received) -> None:
     carrying_seconds = max(received.seconds - received.meter.round_trip_seconds, 0.0)
     if not down:
         before = link.seconds_per_record_up
-        allowed = batch_size(sent.orders.request_size, before)
+        allowed = batch_size(sent.settings.request_size, before)
         link.seconds_per_record_up = measure(before, allowed, up, carrying_seconds)
     if not up:
         before = link.seconds_per_record_down

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from panel.models.sync import Link, Record, Run
+from panel.models.records import Record
+from panel.models.runs import Link, Run
 from panel.sync.protocol.batch_codec import item_of
-from panel.sync.protocol.messages import POINT_BYTES, Cursors, Mode, Request, Stream
-from panel.sync.satellite.sync_settings import Orders
+from panel.sync.protocol.messages import CHECKPOINT_BYTES, Cursors, Mode, Request, Stream
+from panel.sync.satellite.sync_settings import SyncSettings
 from panel.sync.store import change_feed
-from panel.sync.store.sequence import lock_clock
+from panel.sync.store.sequence import lock_sequence
 from panel.sync.transport.batch_size import batch_size
 
 _SEQS_AT_ONCE = 500
@@ -23,37 +24,39 @@ class Sent:
     """An exchange on its way, and the preferences that it obeys."""
 
     request: Request
-    orders: Orders
+    settings: SyncSettings
 
 
-def prepare(session: Session, run: Run, orders: Orders, first: bool) -> Sent:
+def prepare(session: Session, run: Run, sync_settings: SyncSettings, first: bool) -> Sent:
     """Return the next exchange. What it proposes is remembered before it is sent."""
     link = session.get_one(Link, 1)
-    if not link.next_point:
+    if not link.next_checkpoint:
         # Else an exchange went out that was never answered: it is this one, once more.
-        link.next_point = secrets.token_urlsafe(POINT_BYTES)
+        link.next_checkpoint = secrets.token_urlsafe(CHECKPOINT_BYTES)
     mode = mode_of(link)
     waiting = change_feed.count_waiting(session) if mode is Mode.NORMAL else 0
     records = []
     if waiting:
-        size = batch_size(orders.request_size, link.seconds_per_record_up)
+        size = batch_size(sync_settings.request_size, link.seconds_per_record_up)
         records = [item_of(record) for record in change_feed.waiting(session, size).records]
     left = waiting - len(records)
     _note(run, mode, len(records), waiting)
     return Sent(
         Request(
-            about=orders.about,
+            about=sync_settings.about,
             mode=mode,
             start=first,
-            point=link.point,
-            next_point=link.next_point,
+            checkpoint=link.checkpoint,
+            next_checkpoint=link.next_checkpoint,
             cursors=cursors_of(link),
             waiting=left,
             # Its own first: it pulls once the last of them is on its way.
-            limit=0 if left else batch_size(orders.request_size, link.seconds_per_record_down),
+            limit=0
+            if left
+            else batch_size(sync_settings.request_size, link.seconds_per_record_down),
             records=records,
         ),
-        orders,
+        sync_settings,
     )
 
 
@@ -61,7 +64,7 @@ def note_pushed(session: Session, seqs: Sequence[int]) -> None:
     """Note what reached the primary; a record that changed since has another seq, and waits on."""
     if seqs:
         # As every writer of records does: two that met in other orders would wait for each other.
-        lock_clock(session)
+        lock_sequence(session)
     for start in range(0, len(seqs), _SEQS_AT_ONCE):
         some = seqs[start : start + _SEQS_AT_ONCE]
         session.execute(
@@ -75,7 +78,7 @@ def mode_of(link: Link) -> Mode:
     if link.initialise == "done":
         return Mode.NORMAL
     # The first answer of an initialise brings the point to start from.
-    return Mode.INITIALISE if link.point else Mode.BEGIN
+    return Mode.INITIALISE if link.checkpoint else Mode.BEGIN
 
 
 def cursors_of(link: Link) -> Cursors:

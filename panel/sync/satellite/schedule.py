@@ -7,28 +7,29 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from panel import clock
-from panel.models.base import Settings
-from panel.models.sync import Loop, Run
+from panel.installation import Installation
+from panel.models.runs import Loop, Run
+from panel.models.settings import Settings
 from panel.sync.protocol.error_codes import PASSING, SyncRefusal
 from panel.sync.satellite.lease import is_free
-from panel.sync.satellite.sync_settings import Site, read_orders
+from panel.sync.satellite.sync_settings import read_sync_settings
 
 # Satellites that lost the same line should not all come back in the same second.
 _JITTER = 0.1
 _FIRST_PAUSE_SECONDS = 15.0
 
 
-def is_due(session: Session, site: Site) -> bool:
+def is_due(session: Session, installation: Installation) -> bool:
     """Say whether a run should begin now."""
     settings, loop = session.get_one(Settings, 1), session.get_one(Loop, 1)
     if not settings.is_satellite or settings.interval_minutes == 0:
         return False
     try:
-        orders = read_orders(session, site)
+        sync_settings = read_sync_settings(session, installation)
     except SyncRefusal:
         # Something is not filled in, which the page says: there is nowhere to go.
         return False
-    if loop.asked_at is not None or loop.orders != orders.digest():
+    if loop.asked_at is not None or loop.settings_digest != sync_settings.digest():
         return True
     if _was_cut_off(session, loop):
         return True
@@ -50,14 +51,14 @@ def due_at(loop: Loop, interval_minutes: int) -> datetime:
     return regular if loop.due_at is None else min(regular, loop.due_at)
 
 
-def note_start(session: Session, site: Site) -> None:
+def note_start(session: Session, installation: Installation) -> None:
     """Note that a run begins: what was asked for is being done.
 
     Whoever had to see to the last refusal has done so, or else it comes again.
     """
     loop = session.get_one(Loop, 1)
     loop.refusal, loop.refusal_values, loop.refused_at = "", None, None
-    loop.orders = _digest(session, site)
+    loop.settings_digest = _digest(session, installation)
     loop.started_at, loop.asked_at, loop.due_at = clock.now(), None, None
 
 
@@ -99,8 +100,8 @@ def _was_cut_off(session: Session, loop: Loop) -> bool:
     return never_ended and is_free(loop)
 
 
-def _digest(session: Session, site: Site) -> str:
+def _digest(session: Session, installation: Installation) -> str:
     try:
-        return read_orders(session, site).digest()
+        return read_sync_settings(session, installation).digest()
     except SyncRefusal:
         return ""

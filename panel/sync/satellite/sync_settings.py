@@ -7,29 +7,19 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from panel import __version__
-from panel.db import Database
-from panel.models.base import PRIMARY_SYNC_ID, Server, Settings
-from panel.models.sync import Link
+from panel.installation import Installation
+from panel.models.base import PRIMARY_SYNC_ID
+from panel.models.runs import Link
+from panel.models.settings import Server, Settings
 from panel.preferences.shared_password import read_password, wire_password
 from panel.security.vault import Unreadable, Vault
-from panel.sync.primary.authentication import Pair
 from panel.sync.protocol.error_codes import SyncRefusal
-from panel.sync.protocol.messages import About
+from panel.sync.protocol.messages import About, Pair
 from panel.sync.transport.http import Target
 
 
 @dataclass(frozen=True)
-class Site:
-    """This installation, for the sync service: its database, its secrets, its machine."""
-
-    database: Database
-    vault: Vault
-    hardware_id: str
-    keep_days: int = 90
-
-
-@dataclass(frozen=True)
-class Orders:
+class SyncSettings:
     """What the preferences of a satellite say."""
 
     interval_minutes: int
@@ -54,7 +44,7 @@ class Orders:
         return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
-def read_orders(session: Session, site: Site) -> Orders:
+def read_sync_settings(session: Session, installation: Installation) -> SyncSettings:
     """Return what the preferences say now. Raise SyncRefusal where they do not suffice to sync."""
     settings = session.get_one(Settings, 1, populate_existing=True)
     if not settings.is_satellite or not settings.url:
@@ -65,14 +55,14 @@ def read_orders(session: Session, site: Site) -> Orders:
     )
     if primary is None:
         raise SyncRefusal("no_primary")
-    return Orders(
+    return SyncSettings(
         settings.interval_minutes,
         settings.request_size,
         settings.protocol,
         Target(settings.url, settings.private_ca, settings.fingerprint),
-        about(settings, primary, site.hardware_id),
-        _pair(settings, site.vault),
-        _token(session, site.vault),
+        about(settings, primary, installation.hardware_id),
+        _pair(settings, installation.vault),
+        _token(session, installation.vault),
     )
 
 

@@ -12,11 +12,10 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from panel import clock
-from panel.models.sync import Record
+from panel.models.records import Key, Record
 from panel.sync.protocol.batch_codec import Item
 from panel.sync.store.records import Present, find_records, save_rows, size_of
-from panel.sync.store.sequence import lock_clock, next_seqs
-from panel.sync.store.write_checks import Key
+from panel.sync.store.sequence import lock_sequence, next_seqs
 
 _KEYS_AT_ONCE = 500
 
@@ -121,7 +120,7 @@ def _is_present(item: Item, present: Present | None) -> bool:
 def take(session: Session, items: Sequence[Item], rule: Rule) -> Outcome:
     """Put ``items`` in their places in order, as ``rule`` says, and tell what became of each."""
     outcome = Outcome()
-    lock_clock(session)
+    lock_sequence(session)
     for start in range(0, len(items), _KEYS_AT_ONCE):
         _take(session, items[start : start + _KEYS_AT_ONCE], rule, outcome)
     return outcome

@@ -7,12 +7,12 @@ from sqlalchemy.orm import Session
 
 from panel import clock
 from panel.models.base import PRIMARY_SYNC_ID
-from panel.models.sync import Inbox, Record
+from panel.models.records import Inbox, Record
 from panel.sync.protocol.batch_codec import Item
 from panel.sync.protocol.messages import Stream
 from panel.sync.store.apply import Rule
-from panel.sync.store.quarantine import take_or_set_aside
-from panel.sync.store.sequence import lock_clock, next_seqs
+from panel.sync.store.quarantine import apply_or_quarantine
+from panel.sync.store.sequence import lock_sequence, next_seqs
 
 _AT_ONCE = 500
 # As Item has them.
@@ -41,7 +41,7 @@ def apply(session: Session, stream: Stream, rule: Rule) -> int:
     """Apply all that was received of ``stream``, in order; return how many were set aside."""
     refused = 0
     for items in _batches(session, stream):
-        refused += len(take_or_set_aside(session, PRIMARY_SYNC_ID, items, rule).refused)
+        refused += len(apply_or_quarantine(session, PRIMARY_SYNC_ID, items, rule).refused)
     return refused
 
 
@@ -59,7 +59,7 @@ def raise_count(session: Session) -> None:
     """Count on from beyond every version that the primary hands back: new ones are newer."""
     query = select(func.max(Inbox.version)).where(Inbox.stream == Stream.RESTORE)
     highest = session.scalar(query) or 0
-    own_count = lock_clock(session)
+    own_count = lock_sequence(session)
     own_count.seq = max(own_count.seq, highest)
 
 
@@ -70,7 +70,7 @@ def sweep(session: Session, stream: Stream, own_sync_id: int) -> None:
         Inbox.table_name == Record.table_name,
         Inbox.record_id == Record.record_id,
     )
-    lock_clock(session)
+    lock_sequence(session)
     query = select(Record.id).where(_foreign(stream, own_sync_id), ~Record.deleted, ~delivered)
     ids = session.scalars(query.order_by(Record.seq)).all()
     # Of version 0: should it come back after all, whatever version it has is newer.

@@ -16,9 +16,10 @@ from sqlalchemy.orm import Session
 from panel.db import Database
 from panel.errors import Invalid, Refusal
 from panel.i18n import say
-from panel.models.sync import Record
+from panel.models.records import Record
+from panel.sync.protocol.json_reader import LARGEST_RECORD_BYTES
 from panel.sync.store.records import write_records
-from panel.sync.store.write_checks import LARGEST_RECORD_BYTES, Write, check_write
+from panel.sync.store.write_checks import Write, check_write
 
 # One commit for so many lines or so many bytes, whichever comes first.
 BATCH_LINES, BATCH_BYTES = 500, 4 * 1024 * 1024

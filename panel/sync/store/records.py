@@ -16,10 +16,10 @@ from panel import clock
 from panel.errors import NotFound, Refusal
 from panel.i18n import say
 from panel.models.base import PRIMARY_SYNC_ID
-from panel.models.sync import Record
+from panel.models.records import Key, Record
 from panel.sync.store.change_feed import LARGEST_BATCH_BYTES
-from panel.sync.store.sequence import lock_clock, next_seqs
-from panel.sync.store.write_checks import Key, Write, check_write
+from panel.sync.store.sequence import lock_sequence, next_seqs
+from panel.sync.store.write_checks import Write, check_write
 
 # Two values a key: well below what SQLite (32 766) and PostgreSQL (65 535) take in a statement.
 _KEYS_AT_ONCE = 500
@@ -116,7 +116,7 @@ def write_records(session: Session, own_sync_id: int, writes: Sequence[Write]) -
     commit: commit soon. Raise what :func:`put_record` raises, or NotFound for a delete.
     """
     texts = [check_write(write, own_sync_id) for write in writes]
-    lock_clock(session)
+    lock_sequence(session)
     wanted = [(write.key, text) for write, text in zip(writes, texts, strict=True)]
     draft = _Draft(find_records(session, wanted), own_sync_id)
     for write, text in zip(writes, texts, strict=True):

@@ -6,9 +6,10 @@ from sqlalchemy import delete, select, text
 from sqlalchemy.orm import Session
 
 from panel import clock
-from panel.models.base import Server
-from panel.models.sync import Acknowledged, Applicant, Peer, Record, Run, SetAside
-from panel.sync.store.sequence import lock_clock
+from panel.models.records import Quarantined, Record
+from panel.models.runs import Acknowledged, Applicant, Peer, Run
+from panel.models.settings import Server
+from panel.sync.store.sequence import lock_sequence
 
 # Whoever writes records waits until they are gone.
 _TOMBSTONES_AT_ONCE = 2_000
@@ -23,7 +24,7 @@ def purge(session: Session, keep_days: int) -> bool:
     before = clock.now() - timedelta(days=keep_days)
     session.execute(delete(Run).where(Run.started_at < before))
     session.execute(delete(Applicant).where(Applicant.last_at < before))
-    session.execute(delete(SetAside).where(SetAside.left_out_at < before))
+    session.execute(delete(Quarantined).where(Quarantined.left_out_at < before))
     _purge_servers(session, before)
     session.execute(
         delete(Acknowledged).where(
@@ -39,7 +40,7 @@ def purge(session: Session, keep_days: int) -> bool:
 def _purge_tombstones(session: Session, before: datetime) -> bool:
     # One that waits to be pushed is kept, however old.
     old = text("records.deleted AND NOT records.waiting"), Record.changed_at < before
-    own_count = lock_clock(session)
+    own_count = lock_sequence(session)
     query = select(Record.seq).where(*old).order_by(Record.seq).limit(_TOMBSTONES_AT_ONCE)
     seqs = session.scalars(query).all()
     if seqs:

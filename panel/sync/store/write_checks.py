@@ -1,6 +1,5 @@
 """What an application wants to write, checked before anything is locked or written."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -8,14 +7,8 @@ from typing import Any
 from panel.errors import Invalid
 from panel.i18n import Message, say
 from panel.models.base import HIGHEST_SYNC_ID
-from panel.models.sync import RECORD_ID_LENGTH, TABLE_NAME_LENGTH
-from panel.sync.protocol.json_reader import is_plain
-
-Key = tuple[str, str]
-
-LARGEST_RECORD_BYTES = 1024 * 1024
-# Python reads JSON to a depth that depends on who calls: what one reader takes, all must.
-DEEPEST = 100
+from panel.models.records import RECORD_ID_LENGTH, TABLE_NAME_LENGTH, Key
+from panel.sync.protocol.json_reader import is_plain, to_text
 
 
 @dataclass(frozen=True)
@@ -49,34 +42,6 @@ def check_write(write: Write, own_sync_id: int) -> str | None:
     if problems:
         raise Invalid(problems)
     return text
-
-
-def to_text(data: Mapping[str, Any]) -> str:
-    """Return ``data`` as the JSON text that is kept and compared. Raise Invalid."""
-    if not isinstance(data, dict):
-        raise Invalid({"data": say("Must be a JSON object.")})
-    try:
-        text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        size = len(text.encode())
-        if is_too_deep(data):
-            raise ValueError(f"deeper than {DEEPEST} levels")
-    except (TypeError, ValueError, RecursionError) as error:
-        # Not JSON (NaN, a date), half a character, or nested too deep.
-        raise Invalid({"data": say("Cannot be written as JSON.")}) from error
-    if size > LARGEST_RECORD_BYTES:
-        raise Invalid({"data": say("Is larger than a record may be, 1 MiB.")})
-    return text
-
-
-def is_too_deep(data: Mapping[str, Any]) -> bool:
-    """Say whether objects and lists stand in each other deeper than :data:`DEEPEST`."""
-    level: list[Any] = [data]
-    for _ in range(DEEPEST):
-        if not level:
-            return False
-        insides = (one.values() if isinstance(one, dict) else one for one in level)
-        level = [value for inside in insides for value in inside if isinstance(value, dict | list)]
-    return bool(level)
 
 
 def _check_name(problems: dict[str, Message], field: str, name: object, longest: int) -> None:

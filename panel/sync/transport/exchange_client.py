@@ -4,11 +4,10 @@ import base64
 from dataclasses import replace
 from typing import Any
 
-from panel.sync.primary.authentication import Pair
 from panel.sync.protocol.body_codec import ACCEPTED, Body, read_body, write_body
 from panel.sync.protocol.error_codes import STATUS, SyncRefusal
-from panel.sync.protocol.json_reader import BadMessage, Fields, presentable
-from panel.sync.protocol.messages import About, Answer, Request
+from panel.sync.protocol.json_reader import BadMessage, JsonObject, presentable
+from panel.sync.protocol.messages import About, Answer, Pair, Request
 from panel.sync.transport.http import LinkFault, Response, Transport
 
 PATH = "/sync/exchange"
@@ -54,7 +53,7 @@ def read_error(response: Response) -> Exception:
     if 300 <= response.status < 400:
         return LinkFault("redirected", location=response.headers.get("Location", "")[:200])
     try:
-        error = Fields(Fields(_json(response)).get("error"))
+        error = JsonObject(JsonObject(_json(response)).get("error"))
         code = error.text("code", _CODE_LENGTH)
         values = presentable(error.get("data"))
     except (BadMessage, LinkFault):

@@ -8,7 +8,7 @@ from panel import clock
 from panel.accounts.tokens import find_token, note_use, use_is_news
 from panel.errors import Refusal
 from panel.i18n import say
-from panel.web.base.context import services
+from panel.web.base.context import installation
 
 
 class TokenNeeded(Refusal):
@@ -31,12 +31,12 @@ def ask_for_tokens(blueprint: Blueprint, but_not: Collection[str]) -> None:
 
 def _check_token() -> None:
     scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
-    with services().database.reading() as session:
+    with installation().database.reading() as session:
         token = find_token(session, secret.strip()) if scheme.lower() == "bearer" else None
     if token is None:
         raise TokenNeeded(say("Send a token: `sync-panel token add` makes one."))
     if use_is_news(token, clock.now()):
-        with services().database.writing() as session:
+        with installation().database.writing() as session:
             note_use(session, token.id, clock.now())
 
 

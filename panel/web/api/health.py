@@ -5,7 +5,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from panel.i18n import say
 from panel.migrate import newest_revision, present_revision
-from panel.web.base.context import services
+from panel.web.base.context import installation
 from panel.web.base.errors import answer_program
 
 blueprint = Blueprint("health", __name__)
@@ -15,7 +15,7 @@ blueprint = Blueprint("health", __name__)
 def check() -> Response:
     """Answer 200 when the database answers and is migrated, else 503 with the reason."""
     try:
-        revision = present_revision(services().database.engine)
+        revision = present_revision(installation().database.engine)
     except SQLAlchemyError:
         return answer_program(503, "database_unreachable", say("The database does not answer."))
     if revision != newest_revision():

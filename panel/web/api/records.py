@@ -15,8 +15,8 @@ from sqlalchemy.orm import Session
 
 from panel.errors import Invalid, Refusal
 from panel.i18n import say
-from panel.models.base import Settings
-from panel.sync.store.app_cursor import changes
+from panel.models.settings import Settings
+from panel.sync.store.change_feed import changes
 from panel.sync.store.jsonl import as_line, as_sync_id, as_write
 from panel.sync.store.records import (
     delete_record,
@@ -28,7 +28,7 @@ from panel.sync.store.records import (
 from panel.web.api.bearer import ask_for_tokens
 from panel.web.auth.csrf import protect
 from panel.web.base.bodies import BodyNotUnderstood, json_answer, read_json
-from panel.web.base.context import services
+from panel.web.base.context import installation
 
 LARGEST_REQUEST_BYTES = 16 * 1024 * 1024
 USUAL_LIMIT, HIGHEST_LIMIT = 500, 5_000
@@ -72,7 +72,7 @@ def describe() -> Response:
 def list_(table: str) -> Response:
     """Return the records of a table by id, from beyond ``after``, and the next ``after``."""
     after, limit = request.args.get("after", ""), _limit()
-    with services().database.reading() as session:
+    with installation().database.reading() as session:
         records, more = list_records(session, table, after, limit)
         lines = [as_line(record) for record in records]
     # All that there was may be gone by now, and what was counted with it.
@@ -90,7 +90,7 @@ def write() -> Response:
         reason = say("May have at most %(highest)s records.", highest=HIGHEST_LIMIT)
         raise Invalid({"records": reason})
     writes = [as_write(line) for line in lines]
-    with services().database.writing() as session:
+    with installation().database.writing() as session:
         changed = write_records(session, _own_sync_id(session), writes)
     return json_answer({"changed": changed})
 
@@ -98,7 +98,7 @@ def write() -> Response:
 @blueprint.get(ONE_RECORD, merge_slashes=False)
 def get(table: str, record_id: str) -> Response:
     """Return one record."""
-    with services().database.reading() as session:
+    with installation().database.reading() as session:
         return json_answer(as_line(get_record(session, table, record_id)))
 
 
@@ -108,7 +108,7 @@ def put(table: str, record_id: str) -> Response:
     body = _read_object({"data", "to"})
     if not isinstance(body.get("data"), dict):
         raise Invalid({"data": say("Must be a JSON object.")})
-    with services().database.writing() as session:
+    with installation().database.writing() as session:
         own_sync_id, to = _own_sync_id(session), as_sync_id(body.get("to"))
         record = put_record(session, own_sync_id, table, record_id, body["data"], to)
         return json_answer(as_line(record))
@@ -117,7 +117,7 @@ def put(table: str, record_id: str) -> Response:
 @blueprint.delete(ONE_RECORD, merge_slashes=False)
 def delete(table: str, record_id: str) -> Response:
     """Delete one record; a repeat changes nothing."""
-    with services().database.writing() as session:
+    with installation().database.writing() as session:
         delete_record(session, _own_sync_id(session), table, record_id)
     return Response(status=204)
 
@@ -125,7 +125,7 @@ def delete(table: str, record_id: str) -> Response:
 @blueprint.get("/changes")
 def follow() -> Response:
     """Return what changed after the cursor ``since``, oldest first, and where to go on."""
-    with services().database.reading() as session:
+    with installation().database.reading() as session:
         page = changes(session, request.args.get("since", ""), _limit())
         lines = [as_line(record) for record in page.records]
     return json_answer({"changes": lines, "cursor": page.cursor, "more": page.more})

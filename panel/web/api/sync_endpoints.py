@@ -5,10 +5,11 @@ from typing import cast
 from flask import Blueprint, Flask, Response, abort, current_app, request
 
 from panel.sync.msupply_v5 import primary as v5
+from panel.sync.msupply_v5.calls import Request
 from panel.sync.primary.exchange import Primary
 from panel.sync.protocol import body_codec
 from panel.web.auth.csrf import protect
-from panel.web.base.context import services_of
+from panel.web.base.context import installation_of
 
 NAME = "primary"
 
@@ -18,7 +19,7 @@ protect.exempt(blueprint)
 
 def init_sync(app: Flask) -> None:
     """Let other servers call ``app``."""
-    app.extensions[NAME] = Primary(services_of(app).database)
+    app.extensions[NAME] = Primary(installation_of(app).database)
     app.register_blueprint(blueprint)
 
 
@@ -40,7 +41,7 @@ def call_v5(name: str) -> Response:
         abort(404)
     # Not more than is ever needed, and read only once it is known who calls.
     request.max_content_length = v5.LARGEST_BODY_BYTES
-    call = v5.Request(
+    call = Request(
         name=name,
         method=request.method,
         query=request.args,
@@ -49,7 +50,7 @@ def call_v5(name: str) -> Response:
         address=request.remote_addr or "",
     )
     primary = _primary()
-    answer = v5.answer(primary.database, primary.doorkeeper, call)
+    answer = v5.answer(primary.database, primary.authenticator, call)
     return Response(answer.body, answer.status, mimetype="application/json")
 
 

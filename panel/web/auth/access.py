@@ -9,12 +9,12 @@ from flask.typing import ResponseReturnValue
 
 from panel.accounts.people import Permission, permissions
 from panel.activity import log
-from panel.activity.log import What
+from panel.activity.kinds import EventKind
 from panel.errors import NotPermitted
 from panel.i18n import say
-from panel.models.base import Person
+from panel.models.people import Person
 from panel.web.auth.session import actor, current_person, ended_by_password
-from panel.web.base.context import services
+from panel.web.base.context import installation
 from panel.web.base.errors import answer, wants_json
 from panel.web.base.htmx import is_fragment
 
@@ -78,8 +78,8 @@ def require(permission: Permission) -> None:
     person = current_person()
     if person is not None and may(person, permission):
         return
-    with services().database.writing() as session:
-        log.record(session, actor(), What.REFUSED_PERMISSION, label=request.path)
+    with installation().database.writing() as session:
+        log.record(session, actor(), EventKind.REFUSED_PERMISSION, label=request.path)
     raise NotPermitted(_LACKING[permission])
 
 

@@ -13,7 +13,7 @@ from flask_wtf.csrf import CSRFError, CSRFProtect, generate_csrf
 from markupsafe import Markup
 
 from panel.web.auth.session import CSRF
-from panel.web.base.context import services_of
+from panel.web.base.context import installation_of
 from panel.web.base.htmx import is_fragment
 
 HEADER = "X-CSRF"
@@ -50,7 +50,7 @@ def init_csrf(app: Flask) -> None:
         # A page on a slow line stays open longer than any limit we could choose.
         WTF_CSRF_TIME_LIMIT=None,
         # As itsdangerous wants them, the newest last: a page outlives a change of the key.
-        WTF_CSRF_SECRET_KEY=list(reversed(services_of(app).config.secret_keys)),
+        WTF_CSRF_SECRET_KEY=list(reversed(installation_of(app).config.secret_keys)),
     )
     protect.init_app(app)
     app.jinja_env.globals["csrf_token"] = masked_token

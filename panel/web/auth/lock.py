@@ -1,23 +1,27 @@
 """The lock on the preferences that can do harm: checked on every locked write, on the server."""
 
+import json
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from functools import wraps
 from typing import ParamSpec
 
-from flask import Flask, g, make_response, render_template, request
+from flask import Flask, Response, after_this_request, g, make_response, render_template, request
 from flask.typing import ResponseReturnValue
+from itsdangerous import BadData, URLSafeSerializer
 
+from panel import clock
 from panel.accounts import authorisation_code
+from panel.accounts.authorisation_code import Unlock
 from panel.accounts.people import Permission
 from panel.activity import log
-from panel.activity.log import What
+from panel.activity.kinds import EventKind
 from panel.errors import Invalid, Locked, Refusal, Throttled
 from panel.i18n import say
+from panel.security.vault import Unreadable
 from panel.web.auth.access import require
-from panel.web.auth.sealed_input import seal_typed
-from panel.web.auth.session import actor
-from panel.web.auth.unlock_cookie import begin_unlock, open_unlock
-from panel.web.base.context import services
+from panel.web.auth.session import actor, cookie_name, current_person, give_cookie
+from panel.web.base.context import installation
 from panel.web.base.errors import wants_json, with_retry_after
 from panel.web.base.htmx import PROMPT, is_fragment, retarget
 
@@ -64,12 +68,12 @@ def _refusal() -> Refusal | None:
     if open_unlock() is not None:
         return None
     if not code:
-        with services().database.writing() as session:
-            log.record(session, actor(), What.REFUSED_LOCKED, label=request.path)
+        with installation().database.writing() as session:
+            log.record(session, actor(), EventKind.REFUSED_LOCKED, label=request.path)
         return Locked(_CLOSED)
     try:
         opened = authorisation_code.try_code(
-            services().database, actor(), code, services().config.unlock_minutes
+            installation().database, actor(), code, installation().config.unlock_minutes
         )
     except (Throttled, Invalid) as refusal:
         return refusal
@@ -86,3 +90,103 @@ def _ask_for_code(refusal: Refusal, reopen: Callable[[], str]) -> ResponseReturn
     else:
         asking = make_response(reopen(), refusal.status)
     return with_retry_after(asking, refusal)
+
+
+COOKIE = "u"
+
+
+def open_unlock() -> Unlock | None:
+    """Return this person's unlock, if the cookie holds one that is good now."""
+    if "unlock" not in g:
+        g.unlock = _good_unlock()
+    found: Unlock | None = g.unlock
+    return found
+
+
+def begin_unlock(found: Unlock) -> None:
+    """Give the browser the cookie of ``found`` with this answer."""
+    g.unlock = found
+    g.unlocked_now = True
+
+    @after_this_request
+    def give(response: Response) -> Response:
+        seconds = max(0, int((found.expires_at - clock.now()).total_seconds()))
+        give_cookie(response, cookie_name(COOKIE), _written(found), seconds)
+        return response
+
+
+def unlocked_now() -> bool:
+    """Say whether this very request opened the lock: the bar of the page still says *Locked*."""
+    return bool(g.get("unlocked_now", False))
+
+
+def end_unlock() -> None:
+    """Take the cookie back with this answer."""
+    g.unlock = None
+
+    @after_this_request
+    def take(response: Response) -> Response:
+        give_cookie(response, cookie_name(COOKIE), "", 0)
+        return response
+
+
+def _good_unlock() -> Unlock | None:
+    person, text = current_person(), request.cookies.get(cookie_name(COOKIE), "")
+    found = _read(text) if person and text else None
+    if person is None or found is None:
+        return None
+    with installation().database.reading() as session:
+        return found if authorisation_code.is_open(session, found, person, clock.now()) else None
+
+
+def _written(found: Unlock) -> str:
+    values = {
+        "p": found.person_id,
+        "e": int(found.expires_at.timestamp()),
+        "g": found.generation,
+        "l": found.unlock_generation,
+    }
+    return str(_signer().dumps(values))
+
+
+def _read(text: str) -> Unlock | None:
+    try:
+        values = _signer().loads(text)
+    except BadData:
+        return None
+    return Unlock(
+        person_id=values["p"],
+        expires_at=datetime.fromtimestamp(values["e"], UTC),
+        generation=values["g"],
+        unlock_generation=values["l"],
+    )
+
+
+def _signer() -> URLSafeSerializer:
+    # The newest key last, as itsdangerous wants them.
+    keys = list(reversed(installation().config.secret_keys))
+    return URLSafeSerializer(keys, salt="sync-panel unlock")
+
+
+TYPED_MINUTES = 30
+
+
+def seal_typed(secret: str) -> str:
+    """Return a typed password so that only who typed it can send it back, within half an hour."""
+    until = clock.now() + timedelta(minutes=TYPED_MINUTES)
+    return installation().vault.seal(json.dumps(["typed", _owner(), until.timestamp(), secret]))
+
+
+def open_typed(sealed: str) -> str | None:
+    """Return what :func:`seal_typed` sealed; None if it is another's, or too old."""
+    try:
+        purpose, owner, until, secret = json.loads(installation().vault.open(sealed))
+    except (Unreadable, ValueError, TypeError):
+        return None
+    good = purpose == "typed" and owner == _owner() and clock.now().timestamp() < until
+    return str(secret) if good else None
+
+
+def _owner() -> object:
+    """Return who is signed in; before anybody can be, the set-up link that the form came by."""
+    return actor().person_id or (request.view_args or {}).get("token")

@@ -16,14 +16,14 @@ from itsdangerous import BadData
 from werkzeug.http import dump_cookie
 from werkzeug.wrappers import Response as AnyResponse
 
-from panel.accounts import people
+from panel.accounts.sign_in import find_person
 from panel.activity import log
-from panel.activity.actor import Actor
-from panel.activity.log import What
+from panel.activity.kinds import EventKind
+from panel.activity.log import Actor
 from panel.errors import NotPermitted
 from panel.i18n import say
-from panel.models.base import Person
-from panel.web.base.context import services
+from panel.models.people import Person
+from panel.web.base.context import installation
 from panel.web.base.embed import is_framed
 from panel.web.base.proxy import BELIEVED
 
@@ -118,7 +118,7 @@ def sign_in(person: Person, by_proxy: bool = False) -> None:
     session[PERSON], session[GENERATION] = person.id, person.generation
     if by_proxy:
         session[BY_PROXY] = 1
-    session[CSRF] = _csrf_secret(services().config.secret_keys, person)
+    session[CSRF] = _csrf_secret(installation().config.secret_keys, person)
     g.person = person
 
 
@@ -171,7 +171,7 @@ def _named_in_session() -> Person | None:
     """Return whom the session names, if it began with a password; it may be good no longer."""
     if PERSON not in session or BY_PROXY in session:
         return None
-    with services().database.reading() as reading:
+    with installation().database.reading() as reading:
         return reading.get(Person, session[PERSON])
 
 
@@ -180,7 +180,7 @@ def _still_good(person: Person) -> bool:
 
 
 def _name_from_proxy() -> str:
-    header = services().config.remote_user_header
+    header = installation().config.remote_user_header
     if not header or not request.environ.get(BELIEVED):
         return ""
     name = request.headers.get(header, "").strip()
@@ -192,21 +192,21 @@ def _name_from_proxy() -> str:
 
 
 def _person_of_proxy(name: str) -> Person:
-    with services().database.reading() as reading:
-        person = people.find_person(reading, name)
+    with installation().database.reading() as reading:
+        person = find_person(reading, name)
     if person is None or person.disabled_at is not None:
-        _record(Actor(name, request.remote_addr or "", "proxy"), What.REFUSED_PERMISSION)
+        _record(Actor(name, request.remote_addr or "", "proxy"), EventKind.REFUSED_PERMISSION)
         raise NotPermitted(
             say("The intranet says that you are %(name)s, who may not use this panel.", name=name)
         )
     if session.get(PERSON) != person.id or BY_PROXY not in session or not _still_good(person):
         sign_in(person, by_proxy=True)
-        _record(actor(), What.SIGNED_IN)
+        _record(actor(), EventKind.SIGNED_IN)
     return person
 
 
-def _record(who: Actor, what: What) -> None:
-    with services().database.writing() as writing:
+def _record(who: Actor, what: EventKind) -> None:
+    with installation().database.writing() as writing:
         log.record(writing, who, what)
 
 

@@ -8,7 +8,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from panel.errors import Refusal
 from panel.i18n import say
-from panel.sync.protocol.compression import Garbled, TooLarge, UnknownEncoding, unpack
+from panel.sync.protocol.body_codec import Garbled, TooLarge, UnknownEncoding, unpack
 
 # Each of these counts bytes on a slow line; what browsers need is of no use to a program.
 _KEPT_HEADERS = {

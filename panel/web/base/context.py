@@ -1,16 +1,14 @@
-"""What the views work with, made once by ``create_app`` and kept on the application."""
+"""The installation and the set-up link, for the views: given to the application once."""
 
 import secrets
-from dataclasses import dataclass, field
 from typing import cast
 
 from flask import Flask, current_app
 
-from panel.config import Config
-from panel.db import Database
-from panel.security.vault import Vault, same
+from panel.installation import Installation
+from panel.security.hashes import same
 
-NAME = "panel"
+_INSTALLATION, _SET_UP_LINK = "panel", "panel.set_up_link"
 
 
 class SetUpLink:
@@ -29,22 +27,22 @@ class SetUpLink:
         self._used = True
 
 
-@dataclass
-class Services:
-    """The installation's settings, its database and its secrets, for the views."""
-
-    config: Config
-    database: Database
-    vault: Vault
-    hardware_id: str
-    set_up: SetUpLink = field(default_factory=SetUpLink)
+def init_context(app: Flask, installation: Installation) -> None:
+    """Keep ``installation`` on ``app``, with a new set-up link."""
+    app.extensions[_INSTALLATION] = installation
+    app.extensions[_SET_UP_LINK] = SetUpLink()
 
 
-def services_of(app: Flask) -> Services:
-    """Return what ``create_app`` gave to ``app``, where no request is being answered."""
-    return cast(Services, app.extensions[NAME])
+def installation_of(app: Flask) -> Installation:
+    """Return the installation of ``app``, where no request is being answered."""
+    return cast(Installation, app.extensions[_INSTALLATION])
 
 
-def services() -> Services:
-    """Return what ``create_app`` gave to the application that answers this request."""
-    return services_of(current_app)
+def set_up_link_of(app: Flask) -> SetUpLink:
+    """Return the set-up link of ``app``."""
+    return cast(SetUpLink, app.extensions[_SET_UP_LINK])
+
+
+def installation() -> Installation:
+    """Return the installation of the application that answers this request."""
+    return installation_of(current_app)

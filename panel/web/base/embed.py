@@ -12,7 +12,7 @@ from flask import Flask, Response, current_app, request
 from markupsafe import Markup
 
 from panel.i18n import say
-from panel.web.base.context import services, services_of
+from panel.web.base.context import installation, installation_of
 from panel.web.base.errors import answer
 from panel.web.base.htmx import is_fragment
 
@@ -32,7 +32,7 @@ def init_embed(app: Flask) -> None:
         embedded=is_embedded,
         framed=is_framed,
         kept=hidden_fields,
-        hosts=" ".join(services_of(app).config.embed_origins),
+        hosts=" ".join(installation_of(app).config.embed_origins),
     )
 
 
@@ -46,7 +46,7 @@ def is_framed() -> bool:
 
     The answer is no where that cannot be told (browsers before 2023), or is not wanted.
     """
-    if not (request.is_secure and services().config.embed_origins):
+    if not (request.is_secure and installation().config.embed_origins):
         return False
     destination = request.headers.get("Sec-Fetch-Dest", "document")
     if destination == "iframe" and request.headers.get("Sec-Fetch-Site") == "cross-site":

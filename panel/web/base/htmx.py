@@ -1,5 +1,6 @@
 """The one module that knows the headers of htmx, and what caches must be told because of them."""
 
+import re
 from typing import Any
 
 from flask import Flask, Response, redirect, url_for
@@ -54,3 +55,13 @@ def _tell_caches(response: Response) -> Response:
         # UTF-8 is what a script takes a text for that says nothing else.
         response.headers["Content-Type"] = "text/html"
     return response
+
+
+# A row's number on the largest database, in decimal digits.
+_NUMBER = re.compile(r"[0-9]{1,18}")
+
+
+def number_in_address(name: str) -> int | None:
+    """Return the whole number that the address gives for ``name``; None for anything else."""
+    text = request.args.get(name, "")
+    return int(text) if _NUMBER.fullmatch(text) else None

@@ -3,92 +3,123 @@
 import hashlib
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from dataclasses import asdict, replace
+from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Any
-from urllib.parse import parse_qsl
 
 from flask import current_app, request, session
 from flask_babel import get_locale
 from flask_babel import gettext as _
 from sqlalchemy import select
 from sqlalchemy.orm import Session
-from werkzeug.datastructures import MultiDict
 
 from panel import clock
 from panel.errors import NotFound
 from panel.i18n import say
-from panel.models.base import NAME_LENGTH, Server, Settings
-from panel.models.sync import Run
-from panel.preferences.server_list import SORTS, Listing, list_servers
-from panel.preferences.servers import label
-from panel.status.peer_status import refused_among
-from panel.status.state import Culprit, State, culprits, read_state, recent_runs, server_severity
+from panel.models.records import Record
+from panel.models.row_locks import label
+from panel.models.runs import Applicant, Loop, Run
+from panel.models.settings import Server, Settings
+from panel.operations.applicants import list_applicants
+from panel.preferences.readiness import BlockingUrl, blocking_urls
+from panel.preferences.server_list import Listing, list_servers
+from panel.status.history import count_set_aside
+from panel.status.lateness import server_severity
+from panel.status.peer_status import Disagreement, disagreements, refused_among
+from panel.status.state import State, read_state, recent_runs
+from panel.web.auth.lock import open_unlock
 from panel.web.auth.session import CSRF, current_person
-from panel.web.auth.unlock_cookie import open_unlock
 from panel.web.base.assets import Assets
-from panel.web.base.context import services
+from panel.web.base.context import installation
 from panel.web.base.embed import kept
-from panel.web.base.htmx import is_fragment
 from panel.web.page.forms import IntervalForm, ParametersForm
-from panel.web.page.sync_data import SyncScreen
+from panel.web.page.list_place import HIGHEST_ID, current_place
 
-# No key of the database is higher.
-HIGHEST_ID = 2**31 - 1
 HIGHEST_BAR = 9
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where in the list of servers the reader is, as the address says it."""
-
-    find: str = ""
-    sort: str = "sync_id"
-    descending: bool = False
-    page: int = 1
-
-    def query(self, **changes: Any) -> dict[str, Any]:
-        """Return what an address needs to lead here, or to here with ``changes``."""
-        place = replace(self, **changes)
-        query = {
-            "find": place.find,
-            "sort": place.sort if place.sort != "sync_id" else "",
-            "dir": "down" if place.descending else "",
-            "page": place.page if place.page > 1 else "",
-        }
-        return {name: value for name, value in query.items() if value}
-
-    def sorted_by(self, column: str) -> dict[str, Any]:
-        """Return what leads to the list sorted by ``column``, the other way if it is already."""
-        again = column == self.sort
-        return self.query(sort=column, descending=again and not self.descending, page=1)
+# A loop hears "Sync now" within seconds. Where none does, the page says so and stops asking.
+HEARD_WITHIN = timedelta(seconds=30)
 
 
-def here() -> Place:
-    """Return the place in the list that the reader's address names."""
-    arguments = request.args
-    if is_fragment() and request.endpoint != "page.show":
-        # A form may be older than the place that the reader has come to since.
-        _, _, after = request.headers.get("HX-Current-URL", "").partition("?")
-        arguments = MultiDict(parse_qsl(after.partition("#")[0]))
-    sort = arguments.get("sort", "")
-    return Place(
-        find=arguments.get("find", "").strip()[:NAME_LENGTH],
-        sort=sort if sort in SORTS else "sync_id",
-        descending=arguments.get("dir") == "down",
-        page=min(max(1, arguments.get("page", 1, type=int)), HIGHEST_ID),
-    )
+# The loop hears nothing then, and need not: the sentence says why.
+_OFF = ("paused", "disabled")
 
 
-class Screen:
+class SyncData:
+    """Read as the templates ask for it: a part costs its own queries only."""
+
+    def __init__(self, session: Session, settings: Settings, state: State, now: datetime) -> None:
+        self._session = session
+        self._settings = settings
+        self._state = state
+        self._now = now
+
+    @cached_property
+    def goes_on(self) -> bool:
+        """Say whether a run lasts, or was asked for just now: then the page asks how it goes."""
+        state = self._state
+        waits = state.asked and state.kind not in _OFF and not self.is_unheard
+        return state.run is not None or waits
+
+    @property
+    def poll_seconds(self) -> int:
+        """How often the page asks how a run goes: seldom where the browser is to save data."""
+        return 30 if request.headers.get("Save-Data") == "on" else 5
+
+    @property
+    def may_begin(self) -> bool:
+        """Say whether a run could begin now: none lasts, and nothing keeps sync off."""
+        return not self.goes_on and self._state.kind not in _OFF
+
+    @cached_property
+    def is_unheard(self) -> bool:
+        """Say whether "Sync now" was pressed and nothing has begun: no loop runs, it seems."""
+        asked_at = self._session.get_one(Loop, 1).asked_at
+        if asked_at is None or self._state.kind in _OFF:
+            return False
+        return self._now - asked_at > HEARD_WITHIN
+
+    @cached_property
+    def set_aside(self) -> int:
+        """The number of records set aside and not left out."""
+        return count_set_aside(self._session)
+
+    @cached_property
+    def is_empty(self) -> bool:
+        """Say whether this satellite has no record at all, as a new or restored one."""
+        return (
+            self._settings.is_satellite and self._session.scalar(select(Record.id).limit(1)) is None
+        )
+
+    @cached_property
+    def applicants(self) -> list[Applicant]:
+        """Who waits to be added to this primary."""
+        return list_applicants(self._session) if self._settings.is_primary else []
+
+    @cached_property
+    def disagreements(self) -> list[Disagreement]:
+        """Where this satellite and its primary do not agree on who they are."""
+        state = self._state
+        return disagreements(state.reason, state.reason_values, at_primary=False)
+
+    def version(self) -> tuple[object, ...]:
+        """Return marks that change with what is shown of this."""
+        applicants = [
+            (one.sync_id, one.name, one.store, one.hardware_id) for one in self.applicants
+        ]
+        asks = self.poll_seconds if self.goes_on else 0
+        return (asks, self.is_unheard, self.set_aside, self.is_empty, applicants)
+
+
+class PageData:
     """What there is to show, read as templates ask for it: a part costs its own queries only."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._now = clock.now()
-        self.place = here()
-        self.own_hardware_id = services().hardware_id
+        self.place = current_place()
+        self.own_hardware_id = installation().hardware_id
 
     @cached_property
     def settings(self) -> Settings:
@@ -101,14 +132,14 @@ class Screen:
         return read_state(self._session, self._now)
 
     @cached_property
-    def sync(self) -> SyncScreen:
+    def sync(self) -> SyncData:
         """What goes on, and what the sync asks of people."""
-        return SyncScreen(self._session, self.settings, self.state, self._now)
+        return SyncData(self._session, self.settings, self.state, self._now)
 
     @cached_property
-    def culprits(self) -> list[Culprit]:
+    def culprits(self) -> list[BlockingUrl]:
         """Whose URL disables sync on a primary."""
-        return culprits(self._session)
+        return blocking_urls(self._session)
 
     @cached_property
     def runs(self) -> list[Run]:
@@ -225,7 +256,7 @@ def find_servers(session: Session, ids: list[int], removed: bool = False) -> lis
 
 def find_server(server_id: int) -> Server:
     """Return a server of the list. Raise :class:`NotFound` if it is not there any more."""
-    with services().database.reading() as session:
+    with installation().database.reading() as session:
         found = find_servers(session, [server_id])
     if not found:
         raise NotFound(say("This server is not in the list any more."))

@@ -11,10 +11,10 @@ from wtforms import Form, IntegerField, PasswordField, StringField, ValidationEr
 
 from panel.errors import Conflict, Invalid, NeedsConfirmation, Refusal
 from panel.i18n import Message
-from panel.preferences.parameters import Parameters
-from panel.preferences.servers import ServerFields
-from panel.web.auth.sealed_input import open_typed
-from panel.web.base.context import services
+from panel.preferences.parameter_fields import Parameters
+from panel.preferences.server_fields import ServerFields
+from panel.web.auth.lock import open_typed
+from panel.web.base.context import installation
 from panel.web.base.errors import wants_json
 from panel.web.base.language import show
 
@@ -154,7 +154,7 @@ def attempt(form: PanelForm, verb: Callable[[Session], T]) -> T | None:
     form.validate()
     wrong = {field.name: Message(field.errors[0]) for field in form if field.errors}
     try:
-        with services().database.writing() as session:
+        with installation().database.writing() as session:
             return _do(session, verb, wrong)
     except (Invalid, NeedsConfirmation, Conflict) as refusal:
         if wants_json():

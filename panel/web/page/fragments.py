@@ -14,13 +14,14 @@ from flask import (
 )
 from flask.typing import ResponseReturnValue
 
-from panel.models.base import Settings
+from panel.models.settings import Settings
+from panel.web.auth.lock import open_unlock, unlocked_now
 from panel.web.auth.session import session_ends_at
-from panel.web.auth.unlock_cookie import open_unlock, unlocked_now
-from panel.web.base.context import services
+from panel.web.base.context import installation
 from panel.web.base.htmx import INSIDE, back_to_page, is_fragment, retarget
-from panel.web.page.data import Screen, here, named, protocols
+from panel.web.page.data import PageData, named, protocols
 from panel.web.page.kept_pages import keep_until
+from panel.web.page.list_place import current_place
 
 blueprint = Blueprint("page", __name__)
 
@@ -48,8 +49,8 @@ def compile_templates(app: Flask) -> None:
 @blueprint.get("/")
 def show() -> ResponseReturnValue:
     """Show the page; nothing but its list to htmx, which sorts, finds and turns pages so."""
-    with services().database.reading() as session:
-        screen = Screen(session)
+    with installation().database.reading() as session:
+        screen = PageData(session)
         if is_fragment():
             parts = _parts(screen, _LIST, brief=True)
             address = url_for("page.show", **screen.place.query())
@@ -68,16 +69,16 @@ def show() -> ResponseReturnValue:
 
 def full_page(**opened: Any) -> str:
     """Return the page with a form of it ``opened``, as who has no scripting needs it."""
-    with services().database.reading() as session:
-        return render_template("page.html", screen=Screen(session), **opened)
+    with installation().database.reading() as session:
+        return render_template("page.html", screen=PageData(session), **opened)
 
 
 def show_part(name: str, status: int = 200, **opened: Any) -> Response:
     """Answer with the part of the page in the template ``name``, or the page with it ``opened``."""
     if not is_fragment():
         return make_response(full_page(**opened), status)
-    with services().database.reading() as session:
-        return Response(_parts(Screen(session), (name, *_about_lock()), **opened), status)
+    with installation().database.reading() as session:
+        return Response(_parts(PageData(session), (name, *_about_lock()), **opened), status)
 
 
 def after_change(*names: str, anchor: str, **shown: Any) -> ResponseReturnValue:
@@ -87,18 +88,18 @@ def after_change(*names: str, anchor: str, **shown: Any) -> ResponseReturnValue:
     the page. ``said`` is announced; ``focus`` names the part that gets it, by default the first.
     """
     if not is_fragment():
-        return back_to_page(_anchor=anchor, **here().query())
-    with services().database.reading() as session:
-        return Response(_parts(Screen(session), (*names, *_about_lock(), "said.html"), **shown))
+        return back_to_page(_anchor=anchor, **current_place().query())
+    with installation().database.reading() as session:
+        return Response(_parts(PageData(session), (*names, *_about_lock(), "said.html"), **shown))
 
 
 def whole_page(anchor: str, **shown: Any) -> ResponseReturnValue:
     """Answer a change that concerns every part of the page."""
     if not is_fragment():
-        return back_to_page(_anchor=anchor, **here().query())
-    with services().database.reading() as session:
+        return back_to_page(_anchor=anchor, **current_place().query())
+    with installation().database.reading() as session:
         names = ("main.html", "who.html", "said.html")
-        parts = _parts(Screen(session), names, focus=anchor, **shown)
+        parts = _parts(PageData(session), names, focus=anchor, **shown)
         return retarget(parts, "main", INSIDE)
 
 
@@ -118,7 +119,7 @@ def unlocked_parts() -> tuple[str, ...]:
 
 def about_count() -> tuple[str, ...]:
     """Name the parts that look different once servers came or went."""
-    with services().database.reading() as session:
+    with installation().database.reading() as session:
         is_satellite = session.get_one(Settings, 1).is_satellite
     # A satellite, which lists its primary only, may have come to its end of adding.
     return ("toolbar.html", "status.html") if is_satellite else ("count.html", "state.html")
@@ -129,7 +130,7 @@ def _about_lock() -> tuple[str, ...]:
     return unlocked_parts() if unlocked_now() else ()
 
 
-def _parts(screen: Screen, names: tuple[str, ...], **context: Any) -> str:
+def _parts(screen: PageData, names: tuple[str, ...], **context: Any) -> str:
     context.setdefault("focus", names[0].removesuffix(".html"))
     first, *others = dict.fromkeys(names)
     parts = [render_template(first, screen=screen, **context)]

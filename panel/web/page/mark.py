@@ -5,8 +5,11 @@ from typing import Any
 from sqlalchemy import Boolean, Row, Select, String, cast, func, literal_column, select
 from sqlalchemy.orm import Session
 
-from panel.models.base import Activity, AuthorisationCode, Person, Server, Settings
-from panel.models.sync import Applicant, Clock, Link, Loop, Peer, Run, SetAside
+from panel.models.activity import Activity
+from panel.models.people import AuthorisationCode, Person
+from panel.models.records import ChangeSequence, Quarantined
+from panel.models.runs import Applicant, Link, Loop, Peer, Run
+from panel.models.settings import Server, Settings
 
 # In the very words of the partial index: a planner compares them literally.
 _REFUSED = literal_column("peers.refusal <> ''", Boolean)
@@ -18,9 +21,9 @@ def _mark() -> Select[Any]:
     # Hardware ID needs no column either: whoever binds or clears it writes Activity too.
     alone = (
         select(func.max(Activity.id)),
-        select(func.count(SetAside.id)),
-        select(func.max(SetAside.last_at)),
-        select(func.count(SetAside.left_out_at)),
+        select(func.count(Quarantined.id)),
+        select(func.max(Quarantined.last_at)),
+        select(func.count(Quarantined.left_out_at)),
         select(func.count(Applicant.sync_id)),
         select(func.max(Applicant.last_at)),
         select(func.max(Server.last_success_at)),
@@ -41,7 +44,7 @@ def _mark() -> Select[Any]:
         select(func.aggregate_strings(cast(Person.id, String) + Person.language, " ")),
     )
     rows = (
-        select(Clock.seq),
+        select(ChangeSequence.seq),
         select(Loop.asked_at),
         select(Loop.failures),
         select(Loop.refusal),

@@ -14,10 +14,11 @@ from flask_babel import gettext as _
 from sqlalchemy.orm import Session
 from wtforms import DateField, Form, StringField
 
-from panel.activity.log import What, describe, search
+from panel.activity.kinds import EventKind, describe
+from panel.activity.log import search
 from panel.db import Database
-from panel.models.base import Activity
-from panel.web.base.context import services
+from panel.models.activity import Activity
+from panel.web.base.context import installation
 from panel.web.base.htmx import is_fragment
 from panel.web.page.forms import WholeNumber
 
@@ -82,14 +83,14 @@ def show() -> ResponseReturnValue:
     form, rows = FilterForm(request.args), []
     good = form.validate()
     if good:
-        with services().database.reading() as session:
+        with installation().database.reading() as session:
             rows = form.find(session, form.before.data, PAGE_SIZE + 1)
     page = render_template(
         "activity_rows.html" if is_fragment() else "activity.html",
         form=form,
         rows=rows[:PAGE_SIZE],
         older=rows[PAGE_SIZE - 1].id if len(rows) > PAGE_SIZE else None,
-        kinds={what.value: describe(what) for what in What},
+        kinds={what.value: describe(what) for what in EventKind},
         describe=describe,
     )
     return make_response(page, 200 if good else 422)
@@ -102,7 +103,7 @@ def download() -> ResponseReturnValue:
     if not form.validate():
         return show()
     disposition = {"Content-Disposition": 'attachment; filename="activity.csv"'}
-    return Response(_csv(services().database, form), mimetype="text/csv", headers=disposition)
+    return Response(_csv(installation().database, form), mimetype="text/csv", headers=disposition)
 
 
 def _csv(database: Database, form: FilterForm) -> Iterator[str]:

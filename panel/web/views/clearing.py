@@ -8,16 +8,17 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from sqlalchemy.orm import Session
 
-from panel.activity.actor import Actor
-from panel.models.base import Server, Settings
-from panel.preferences import parameters, servers
+from panel.activity.log import Actor
+from panel.models.settings import Server, Settings
+from panel.preferences import parameters, server_changes
 from panel.web.auth.lock import locked
 from panel.web.auth.session import actor
-from panel.web.base.context import services
+from panel.web.base.context import installation
 from panel.web.base.htmx import back_to_page, is_fragment
-from panel.web.page.data import find_server, here
+from panel.web.page.data import find_server
 from panel.web.page.forms import PanelForm, attempt
 from panel.web.page.fragments import after_change, full_page, parameters_are_open, show_part
+from panel.web.page.list_place import current_place
 from panel.web.views.parameters import saved_parameters
 from panel.web.views.servers import opened_row
 
@@ -28,7 +29,7 @@ blueprint = Blueprint("clearing", __name__)
 @locked(lambda: full_page(asked="settings"))
 def clear_url() -> ResponseReturnValue:
     """Empty this server's URL, whatever it is by now: any of them disables sync on a primary."""
-    with services().database.writing() as session:
+    with installation().database.writing() as session:
         version = session.get_one(Settings, 1).parameters_version
         parameters.clear_url(session, actor(), version)
     # Where the parameters stand as text they are sent as a whole.
@@ -41,8 +42,8 @@ def clear_url() -> ResponseReturnValue:
 def clear_server_url(server_id: int) -> ResponseReturnValue:
     """Empty the URL of a row, whatever it is by now."""
     version = find_server(server_id).version
-    with services().database.writing() as session:
-        servers.clear_server_url(session, actor(), server_id, version)
+    with installation().database.writing() as session:
+        server_changes.clear_server_url(session, actor(), server_id, version)
     return _url_cleared()
 
 
@@ -91,14 +92,14 @@ def keep(server_id: int) -> ResponseReturnValue:
 @locked(lambda server_id: full_page(**_asking(server_id, "hardware")))
 def clear_hardware(server_id: int) -> ResponseReturnValue:
     """Ask first, then free a row from its machine and end the machine's token."""
-    return _act(server_id, "hardware", servers.clear_hardware, _("Cleared."))
+    return _act(server_id, "hardware", server_changes.clear_hardware, _("Cleared."))
 
 
 @blueprint.post("/servers/<int:server_id>/password/remove")
 @locked(lambda server_id: full_page(**_asking(server_id, "password")))
 def remove_own_pair(server_id: int) -> ResponseReturnValue:
     """Ask first, then take away a row's own User name and Password."""
-    return _act(server_id, "password", servers.clear_server_password, _("Removed."))
+    return _act(server_id, "password", server_changes.clear_server_password, _("Removed."))
 
 
 def _act(
@@ -112,7 +113,7 @@ def _act(
     if server is None:
         return _acts(server_id, form.status, act_form=form)
     if not is_fragment():
-        return back_to_page("servers.edit", server_id=server_id, **here().query())
+        return back_to_page("servers.edit", server_id=server_id, **current_place().query())
     return after_change(
         *("row_acts.html", "row_version.html", "undo.html"), anchor="", said=said, server=server
     )

@@ -6,12 +6,11 @@ from flask.typing import ResponseReturnValue
 from panel.accounts.people import Permission
 from panel.errors import Invalid
 from panel.i18n import Message
-from panel.models.base import Settings
+from panel.models.settings import Settings
 from panel.operations.connection_test import Trial, try_connection
-from panel.sync.satellite.sync_settings import Site
 from panel.web.auth.access import permitted
-from panel.web.auth.unlock_cookie import open_unlock
-from panel.web.base.context import services
+from panel.web.auth.lock import open_unlock
+from panel.web.base.context import installation
 from panel.web.base.htmx import WHOLE, is_fragment, retarget
 from panel.web.page.forms import ParametersForm
 from panel.web.page.fragments import full_page, show_part
@@ -24,12 +23,12 @@ blueprint = Blueprint("connection", __name__)
 def test() -> ResponseReturnValue:
     """Try the connection: with what is typed while the lock is open, else with what is saved."""
     if open_unlock() is None or "sync_id" not in request.form:
-        return _answer(try_connection(_site()))
+        return _answer(try_connection(installation()))
     form = _sent_form()
     try:
         if not form.validate():
             raise Invalid({field.name: Message(field.errors[0]) for field in form if field.errors})
-        return _answer(try_connection(_site(), form.parameters()), form)
+        return _answer(try_connection(installation(), form.parameters()), form)
     except Invalid as refusal:
         return _refused(form, refusal)
 
@@ -40,13 +39,8 @@ def _answer(trial: Trial, form: ParametersForm | None = None) -> Response:
     return make_response(full_page(trial=trial, as_typed=form is not None, parameters_form=form))
 
 
-def _site() -> Site:
-    here = services()
-    return Site(here.database, here.vault, here.hardware_id)
-
-
 def _sent_form() -> ParametersForm:
-    with services().database.reading() as session:
+    with installation().database.reading() as session:
         return ParametersForm(request.form, session.get_one(Settings, 1))
 
 

@@ -5,11 +5,11 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
 from panel.accounts.people import Permission
-from panel.models.base import Settings
+from panel.models.settings import Settings
 from panel.preferences.interval import set_interval
 from panel.web.auth.access import permitted
 from panel.web.auth.session import actor
-from panel.web.base.context import services
+from panel.web.base.context import installation
 from panel.web.page.forms import IntervalForm, attempt
 from panel.web.page.fragments import after_change, show_part
 
@@ -28,7 +28,7 @@ def save() -> ResponseReturnValue:
     """Sync every so many minutes from now on."""
     form = IntervalForm(request.form)
     minutes, version = form.interval_minutes.data or 0, form.version.data or 0
-    with services().database.reading() as session:
+    with installation().database.reading() as session:
         was_paused = session.get_one(Settings, 1).interval_minutes == 0
     saved = attempt(form, lambda session: set_interval(session, actor(), minutes, version))
     if saved is None:

@@ -4,12 +4,12 @@ from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
-from panel.models.base import Settings
+from panel.models.settings import Settings
 from panel.preferences.parameters import save_parameters
 from panel.web.auth.lock import locked
 from panel.web.auth.session import actor
-from panel.web.base.context import services
-from panel.web.page.data import Screen
+from panel.web.base.context import installation
+from panel.web.page.data import PageData
 from panel.web.page.forms import ParametersForm, attempt
 from panel.web.page.fragments import after_change, full_page, show_part, whole_page
 
@@ -31,7 +31,7 @@ def save() -> ResponseReturnValue:
     saved = attempt(
         form,
         lambda session: save_parameters(
-            session, actor(), services().vault, wanted, version, form.confirmed
+            session, actor(), installation().vault, wanted, version, form.confirmed
         ),
     )
     if saved is None:
@@ -50,12 +50,12 @@ def save() -> ResponseReturnValue:
 
 def saved_parameters() -> ParametersForm:
     """Return the form as it is saved."""
-    with services().database.reading() as session:
-        return Screen(session).parameters_form()
+    with installation().database.reading() as session:
+        return PageData(session).parameters_form()
 
 
 def _sent() -> tuple[ParametersForm, int | None]:
     """Return the form that was sent, and the Sync ID from before it."""
-    with services().database.reading() as session:
+    with installation().database.reading() as session:
         settings = session.get_one(Settings, 1)
     return ParametersForm(request.form, settings), settings.sync_id

@@ -12,10 +12,10 @@ from wtforms import SelectMultipleField, StringField
 from panel.accounts import people
 from panel.accounts.people import Permission
 from panel.errors import NotFound, Refusal
-from panel.models.base import Person
+from panel.models.people import Person
 from panel.web.auth.access import permitted
 from panel.web.auth.session import actor, renew
-from panel.web.base.context import services
+from panel.web.base.context import installation
 from panel.web.base.errors import wants_json
 from panel.web.base.htmx import back_to_page, is_fragment, leave_for
 from panel.web.base.labels import names
@@ -112,7 +112,7 @@ def enable(person_id: int) -> ResponseReturnValue:
 
 def _attempt(act: Act, verb: Callable[[Session], Person]) -> ResponseReturnValue:
     try:
-        with services().database.writing() as session:
+        with installation().database.writing() as session:
             person = verb(session)
     except NotFound:
         raise
@@ -128,7 +128,7 @@ def _attempt(act: Act, verb: Callable[[Session], Person]) -> ResponseReturnValue
 
 
 def _page(act: Act, status: int = 200, said: str = "") -> ResponseReturnValue:
-    with services().database.reading() as session:
+    with installation().database.reading() as session:
         everybody = people.list_people(session)
     page = render_template(
         "people_list.html" if is_fragment() else "people.html",
@@ -147,4 +147,4 @@ def _granted(person: Person) -> str:
 
 
 def _no_password() -> str | None:
-    return None if services().config.remote_user_header else ""
+    return None if installation().config.remote_user_header else ""

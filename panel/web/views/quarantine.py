@@ -5,15 +5,15 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
 from panel.accounts.people import Permission
-from panel.models.base import Settings
-from panel.models.sync import SetAside
+from panel.models.records import Quarantined
+from panel.models.settings import Settings
+from panel.operations import quarantine_acts
+from panel.operations.quarantine_acts import Tried
 from panel.status.history import PAGE_SIZE, list_set_aside, names_of
-from panel.sync.store import quarantine
 from panel.web.auth.access import permitted
 from panel.web.auth.session import actor
-from panel.web.base.context import services
-from panel.web.base.htmx import back_to_page, is_fragment
-from panel.web.base.paging import number_in_address
+from panel.web.base.context import installation
+from panel.web.base.htmx import back_to_page, is_fragment, number_in_address
 
 blueprint = Blueprint("set_aside", __name__, url_prefix="/set-aside")
 
@@ -22,7 +22,7 @@ blueprint = Blueprint("set_aside", __name__, url_prefix="/set-aside")
 def show() -> ResponseReturnValue:
     """Show a page of records set aside, on a primary those of one satellite if it is named."""
     source = number_in_address("server")
-    with services().database.reading() as session:
+    with installation().database.reading() as session:
         rows = list_set_aside(session, source, number_in_address("before"), PAGE_SIZE + 1)
         shown = rows[:PAGE_SIZE]
         return render_template(
@@ -39,12 +39,12 @@ def show() -> ResponseReturnValue:
 @permitted(Permission.EDIT)
 def try_again(aside_id: int) -> ResponseReturnValue:
     """Try one record at once; one of our own goes up with the next push."""
-    with services().database.writing() as session:
-        tried = quarantine.try_again(session, actor(), aside_id)
+    with installation().database.writing() as session:
+        tried = quarantine_acts.try_again(session, actor(), aside_id)
     said = {
-        quarantine.Tried.TAKEN: _("Done: it was taken."),
-        quarantine.Tried.REFUSED: _("It still cannot be taken."),
-        quarantine.Tried.QUEUED: _("It will be sent again with the next sync."),
+        Tried.TAKEN: _("Done: it was taken."),
+        Tried.REFUSED: _("It still cannot be taken."),
+        Tried.QUEUED: _("It will be sent again with the next sync."),
     }
     return _done(aside_id, said[tried])
 
@@ -53,8 +53,8 @@ def try_again(aside_id: int) -> ResponseReturnValue:
 @permitted(Permission.EDIT)
 def leave_out(aside_id: int) -> ResponseReturnValue:
     """Stop trying one record; it stays in the list."""
-    with services().database.writing() as session:
-        quarantine.leave_out(session, actor(), aside_id)
+    with installation().database.writing() as session:
+        quarantine_acts.leave_out(session, actor(), aside_id)
     return _done(aside_id, _("Left out."))
 
 
@@ -62,8 +62,8 @@ def _done(aside_id: int, said: str) -> ResponseReturnValue:
     """Answer with the row as it is now; with the words in its place if it is there no more."""
     if not is_fragment():
         return back_to_page("set_aside.show", _anchor=f"a{aside_id}")
-    with services().database.reading() as session:
-        row = session.get(SetAside, aside_id)
+    with installation().database.reading() as session:
+        row = session.get(Quarantined, aside_id)
         names = names_of(session, [row.source]) if row else {}
         settings = session.get_one(Settings, 1)
         return render_template(

@@ -7,7 +7,7 @@ from panel.accounts import people
 from panel.errors import NotFound
 from panel.i18n import say
 from panel.web.auth.session import current_person, give_cookie
-from panel.web.base.context import services
+from panel.web.base.context import installation
 from panel.web.base.language import COOKIE, LANGUAGES
 
 blueprint = Blueprint("reader", __name__)
@@ -28,7 +28,7 @@ def choose() -> ResponseReturnValue:
     if language not in LANGUAGES:
         raise NotFound(say("The panel does not speak that language."))
     if person is not None:
-        with services().database.writing() as session:
+        with installation().database.writing() as session:
             people.choose_language(session, person.id, language)
     # The sign-in page speaks it too, once the person has left.
     next_path = request.form.get("next") or None

@@ -6,15 +6,16 @@ from flask_babel import gettext as _
 
 from panel.errors import Invalid
 from panel.i18n import say
-from panel.models.base import Server
+from panel.models.settings import Server
 from panel.preferences.servers import remove_servers, restore_servers
 from panel.web.auth.lock import locked
 from panel.web.auth.session import actor
-from panel.web.base.context import services
+from panel.web.base.context import installation
 from panel.web.base.errors import wants_json
 from panel.web.base.htmx import back_to_page, is_fragment
-from panel.web.page.data import find_servers, here, read_ids
+from panel.web.page.data import find_servers, read_ids
 from panel.web.page.fragments import about_count, after_change, full_page, show_part
+from panel.web.page.list_place import current_place
 
 blueprint = Blueprint("removal", __name__, url_prefix="/servers")
 
@@ -41,7 +42,7 @@ def remove() -> ResponseReturnValue:
     if "confirmed" not in request.form:
         return show_part("question.html", removing=servers)
     ids = [server.id for server in servers]
-    with services().database.writing() as session:
+    with installation().database.writing() as session:
         remove_servers(session, actor(), ids)
     if not is_fragment():
         return _back(removed=",".join(map(str, ids)))
@@ -59,7 +60,7 @@ def undo() -> ResponseReturnValue:
     """Put servers back that were removed, all or none of them; those that are back stay so."""
     ids, servers = read_ids(request.form.getlist("ids")), _sent(removed=True)
     try:
-        with services().database.writing() as session:
+        with installation().database.writing() as session:
             restore_servers(session, actor(), ids)
     except Invalid as refusal:
         if wants_json():
@@ -76,9 +77,9 @@ def undo() -> ResponseReturnValue:
 
 def _sent(removed: bool = False) -> list[Server]:
     ids = read_ids(request.form.getlist("ids"))
-    with services().database.reading() as session:
+    with installation().database.reading() as session:
         return find_servers(session, ids, removed)
 
 
 def _back(**query: str) -> ResponseReturnValue:
-    return back_to_page(_anchor="servers", **query, **here().query())
+    return back_to_page(_anchor="servers", **query, **current_place().query())

@@ -4,12 +4,11 @@ from flask import Blueprint, render_template
 from flask.typing import ResponseReturnValue
 
 from panel import clock
-from panel.models.base import Settings
+from panel.models.settings import Settings
 from panel.status.history import PAGE_SIZE, list_runs, names_of
 from panel.status.state import read_state
-from panel.web.base.context import services
-from panel.web.base.htmx import is_fragment
-from panel.web.base.paging import number_in_address
+from panel.web.base.context import installation
+from panel.web.base.htmx import is_fragment, number_in_address
 
 blueprint = Blueprint("runs", __name__)
 
@@ -18,7 +17,7 @@ blueprint = Blueprint("runs", __name__)
 def show() -> ResponseReturnValue:
     """Show a page of runs, on a primary those of one satellite if the address names it."""
     other = number_in_address("server")
-    with services().database.reading() as session:
+    with installation().database.reading() as session:
         runs = list_runs(session, other, number_in_address("before"), PAGE_SIZE + 1)
         shown = runs[:PAGE_SIZE]
         known = [run.other for run in shown] + ([other] if other else [])

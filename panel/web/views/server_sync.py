@@ -7,11 +7,11 @@ from flask.typing import ResponseReturnValue
 
 from panel import clock
 from panel.operations.adopt_identity import use_satellites
-from panel.status.peer_status import read_standing
-from panel.status.state import server_severity
+from panel.status.lateness import server_severity
+from panel.status.peer_status import read_peer_status
 from panel.web.auth.lock import locked
 from panel.web.auth.session import actor
-from panel.web.base.context import services
+from panel.web.base.context import installation
 from panel.web.base.htmx import back_to_page, is_fragment
 from panel.web.page.forms import PanelForm, attempt
 
@@ -38,8 +38,8 @@ def use_theirs(server_id: int) -> ResponseReturnValue:
 
 
 def _page(server_id: int, **shown: Any) -> str:
-    with services().database.reading() as session:
-        standing = read_standing(session, server_id)
+    with installation().database.reading() as session:
+        standing = read_peer_status(session, server_id)
         return render_template(
             "server_sync_facts.html" if is_fragment() else "server_sync.html",
             standing=standing,

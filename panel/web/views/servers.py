@@ -8,15 +8,15 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
 from panel.accounts.people import Permission
-from panel.models.base import PRIMARY_SYNC_ID, Server, Settings
+from panel.models.base import PRIMARY_SYNC_ID
+from panel.models.settings import Server, Settings
 from panel.preferences import servers as verbs
 from panel.web.auth.access import permitted
-from panel.web.auth.lock import locked
+from panel.web.auth.lock import locked, open_unlock
 from panel.web.auth.session import actor
-from panel.web.auth.unlock_cookie import open_unlock
-from panel.web.base.context import services
+from panel.web.base.context import installation
 from panel.web.base.htmx import WHOLE, back_to_page, is_fragment, retarget
-from panel.web.page.data import find_server, here
+from panel.web.page.data import find_server
 from panel.web.page.forms import ServerForm, attempt
 from panel.web.page.fragments import (
     about_count,
@@ -25,6 +25,7 @@ from panel.web.page.fragments import (
     parameters_are_open,
     show_part,
 )
+from panel.web.page.list_place import current_place
 
 blueprint = Blueprint("servers", __name__, url_prefix="/servers")
 
@@ -38,7 +39,7 @@ def new() -> ResponseReturnValue:
     if request.args.get("key"):
         # The row is open already, and something may have been typed in it.
         return Response(status=204)
-    with services().database.reading() as session:
+    with installation().database.reading() as session:
         is_satellite = session.get_one(Settings, 1).is_satellite
     known = {"sync_id": PRIMARY_SYNC_ID} if is_satellite else {}
     form = ServerForm(data={"key": secrets.token_urlsafe(12), **known})
@@ -117,7 +118,7 @@ def opened_row(server: Server, form: ServerForm | None = None) -> dict[str, Any]
 
 
 def _saved(server: Server) -> ServerForm:
-    with services().database.reading() as session:
+    with installation().database.reading() as session:
         settings = session.get_one(Settings, 1)
     form = ServerForm(obj=server)
     if settings.is_satellite:
@@ -137,7 +138,7 @@ def _fields(server: Server, form: ServerForm | None = None) -> Response:
 
 def _beside() -> tuple[str, ...]:
     """Name what else looks different once a row has changed."""
-    with services().database.reading() as session:
+    with installation().database.reading() as session:
         is_satellite = session.get_one(Settings, 1).is_satellite
     if not is_satellite:
         return ("state.html", "undo.html")
@@ -154,4 +155,4 @@ def _ask_to_unlock() -> Response:
 
 
 def _back(anchor: str = "servers") -> ResponseReturnValue:
-    return back_to_page(_anchor=anchor, **here().query())
+    return back_to_page(_anchor=anchor, **current_place().query())

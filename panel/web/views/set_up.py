@@ -2,18 +2,18 @@
 
 from dataclasses import replace
 
-from flask import Blueprint, make_response, render_template, request, url_for
+from flask import Blueprint, current_app, make_response, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from wtforms import StringField
 
 from panel.accounts import people
 from panel.activity import log
-from panel.activity.actor import Actor
-from panel.activity.log import What
+from panel.activity.kinds import EventKind
+from panel.activity.log import Actor
 from panel.errors import Invalid, NotFound
 from panel.i18n import say
 from panel.web.auth.session import sign_in
-from panel.web.base.context import services
+from panel.web.base.context import installation, set_up_link_of
 from panel.web.base.htmx import leave_for
 from panel.web.page.forms import PasswordForm
 
@@ -41,25 +41,25 @@ def save(token: str) -> ResponseReturnValue:
     form = SetUpForm(request.form)
     name, password, code = form.name.data or "", form.typed_password or "", form.code.data or ""
     try:
-        with services().database.writing() as session:
+        with installation().database.writing() as session:
             who = Actor(name.strip(), request.remote_addr or "", via="web")
             person = people.set_up(session, who, name, password, code)
-            log.record(session, replace(who, person_id=person.id), What.SIGNED_IN)
+            log.record(session, replace(who, person_id=person.id), EventKind.SIGNED_IN)
     except Invalid as invalid:
         form.refuse(invalid)
         return make_response(render_template("set_up.html", form=form), form.status)
-    services().set_up.use_up()
+    set_up_link_of(current_app).use_up()
     sign_in(person)
     return leave_for(url_for("page.show"))
 
 
 def _check(token: str) -> None:
-    with services().database.reading() as session:
+    with installation().database.reading() as session:
         taken = people.first_person_exists(session)
     if taken:
         # Who sent the form twice reads the second answer.
         raise NotFound(say("This panel is set up already. Sign in."))
-    if not services().set_up.fits(token):
+    if not set_up_link_of(current_app).fits(token):
         raise NotFound(
             say(
                 "This set-up link was used, or the panel has been started again since. "

@@ -7,14 +7,14 @@ from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
 from wtforms import PasswordField, StringField
 
-from panel.accounts import people
+from panel.accounts.sign_in import check_sign_in
 from panel.activity import log
-from panel.activity.log import What
+from panel.activity.kinds import EventKind
 from panel.errors import Refusal
 from panel.web.auth.csrf import protect
+from panel.web.auth.lock import end_unlock
 from panel.web.auth.session import actor, current_person, sign_in, sign_out
-from panel.web.auth.unlock_cookie import end_unlock
-from panel.web.base.context import services
+from panel.web.base.context import installation
 from panel.web.base.embed import keep
 from panel.web.base.errors import OLD_PAGE, with_retry_after
 from panel.web.base.htmx import leave_for
@@ -45,8 +45,8 @@ def enter() -> ResponseReturnValue:
     try:
         # Asked here, so that a form left open overnight comes back with the name in it.
         protect.protect()
-        person = people.check_sign_in(
-            services().database,
+        person = check_sign_in(
+            installation().database,
             form.name.data or "",
             form.password.data or "",
             request.remote_addr or "",
@@ -67,8 +67,8 @@ protect.exempt(enter)
 @blueprint.post("/sign-out")
 def leave() -> ResponseReturnValue:
     """End the session, and the unlock with it."""
-    with services().database.writing() as session:
-        log.record(session, actor(), What.SIGNED_OUT)
+    with installation().database.writing() as session:
+        log.record(session, actor(), EventKind.SIGNED_OUT)
     sign_out()
     end_unlock()
     return leave_for(url_for("sign_in.show"))

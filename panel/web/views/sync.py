@@ -13,9 +13,9 @@ from panel.sync.protocol.explanations import explain
 from panel.web.auth.access import permitted
 from panel.web.auth.lock import locked
 from panel.web.auth.session import actor
-from panel.web.base.context import services
+from panel.web.base.context import installation
 from panel.web.base.htmx import WHOLE, back_to_page, is_fragment, retarget
-from panel.web.page.data import Screen
+from panel.web.page.data import PageData
 from panel.web.page.forms import PanelForm, attempt
 from panel.web.page.fragments import after_change, full_page, show_part, whole_page
 from panel.web.views.parameters import saved_parameters
@@ -29,8 +29,8 @@ def progress() -> ResponseReturnValue:
     """Answer the page that asks how the run goes: a line while it lasts, then the whole part."""
     if not is_fragment():
         return back_to_page(_anchor="status")
-    with services().database.reading() as session:
-        screen = Screen(session)
+    with installation().database.reading() as session:
+        screen = PageData(session)
         if screen.sync.goes_on:
             return Response(render_template("run.html", run=screen.state.run))
         status = render_template("status.html", screen=screen)
@@ -42,7 +42,7 @@ def progress() -> ResponseReturnValue:
 @permitted(Permission.EDIT)
 def now() -> ResponseReturnValue:
     """Let a run begin at once."""
-    with services().database.writing() as session:
+    with installation().database.writing() as session:
         ask_to_sync(session, actor())
     return after_change("status.html", anchor="status", said=_("The sync begins."))
 
@@ -57,8 +57,8 @@ def keep() -> ResponseReturnValue:
 @permitted(Permission.EDIT)
 def initialise() -> ResponseReturnValue:
     """Get everything from the primary: at once into an empty server, else unlocked, confirmed."""
-    with services().database.reading() as session:
-        is_empty = Screen(session).sync.is_empty
+    with installation().database.reading() as session:
+        is_empty = PageData(session).sync.is_empty
     return _ask_to_initialise("status.html") if is_empty else _initialise_again()
 
 
@@ -74,7 +74,7 @@ def _asking_to_initialise() -> dict[str, Any]:
 
 
 def _ask_to_initialise(*parts: str) -> ResponseReturnValue:
-    with services().database.writing() as session:
+    with installation().database.writing() as session:
         ask_to_initialise(session, actor())
     return after_change(*parts, anchor="status", said=_("The initialise begins."))
 
@@ -84,7 +84,7 @@ def _ask_to_initialise(*parts: str) -> ResponseReturnValue:
 def use_theirs() -> ResponseReturnValue:
     """Take the primary's word for what both are called, and sync at once."""
     form = PanelForm(request.form)
-    vault = services().vault
+    vault = installation().vault
     saved = attempt(form, lambda session: use_primarys(session, actor(), vault, form.confirmed))
     if saved is None:
         return show_part("state.html", form.status, theirs_form=form)

@@ -8,10 +8,9 @@ from panel.accounts import authorisation_code
 from panel.accounts.people import Permission
 from panel.errors import Invalid, Throttled
 from panel.web.auth.access import permitted
-from panel.web.auth.lock import CODE_FIELD
+from panel.web.auth.lock import CODE_FIELD, begin_unlock, end_unlock, open_unlock
 from panel.web.auth.session import actor, current_person
-from panel.web.auth.unlock_cookie import begin_unlock, end_unlock, open_unlock
-from panel.web.base.context import services
+from panel.web.base.context import installation
 from panel.web.base.errors import wants_json, with_retry_after
 from panel.web.base.htmx import back_to_page, is_fragment
 from panel.web.page.fragments import after_change, show_part, unlocked_parts
@@ -35,7 +34,7 @@ def enter() -> ResponseReturnValue:
     code = request.form.get(CODE_FIELD, "")
     try:
         found = authorisation_code.try_code(
-            services().database, actor(), code, services().config.unlock_minutes
+            installation().database, actor(), code, installation().config.unlock_minutes
         )
     except (Invalid, Throttled) as refusal:
         if wants_json():
@@ -50,7 +49,7 @@ def close() -> ResponseReturnValue:
     """Lock now: every unlock of this person ends, in other browsers too."""
     person = current_person()
     if person is not None:
-        with services().database.writing() as session:
+        with installation().database.writing() as session:
             authorisation_code.lock_now(session, actor(), person.id)
     end_unlock()
     # The toolbar sees it by the bar, as the rows do (panel.js).

@@ -1,9 +1,4 @@
-"""The tables of the exchange: records, what is on its way, and what the runs recorded.
-
-A record lives in one row, its newest version. ``seq`` is this server's own count of changes: it is
-given out under the lock of the one :class:`Clock` row, held until the commit, so that what a reader
-sees is always a beginning of the sequence and a cursor never skips (PROTOCOL.md, *Order*).
-"""
+"""Runs of the sync, the loop that starts them, and what each side remembers of the other."""
 
 from datetime import datetime
 from typing import Any
@@ -12,128 +7,18 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     ForeignKey,
-    Index,
-    Integer,
     String,
-    UniqueConstraint,
-    text,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from panel.models.base import NAME_LENGTH, STORE_LENGTH, Base
-
-TABLE_NAME_LENGTH, RECORD_ID_LENGTH = 100, 255
-# SQLite counts rows by itself only in a column declared INTEGER.
-BigId = BigInteger().with_variant(Integer(), "sqlite")
-
-
-def _partial_index(name: str, *columns: str, where: str) -> Index:
-    return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
-
-
-class Clock(Base):
-    """The one row that counts changes on this server."""
-
-    __tablename__ = "clock"
-    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
-
-    id: Mapped[int] = mapped_column(primary_key=True, default=1)
-    seq: Mapped[int] = mapped_column(BigInteger, default=0)
-    # Tombstones up to here were purged: whoever stopped reading before it must initialise.
-    purged_seq: Mapped[int] = mapped_column(BigInteger, default=0)
-    # Names this count: it changes when the count starts from another past (initialise), so that an
-    # application's cursor of the old one is not taken for one of the new.
-    mark: Mapped[str] = mapped_column(String(12), default="")
-
-
-class Record(Base):
-    """The newest version of one record of an application, or its tombstone."""
-
-    __tablename__ = "records"
-    __table_args__ = (
-        UniqueConstraint("table_name", "record_id"),
-        Index("ix_records_owner_seq", "owner", "seq"),
-        _partial_index("ix_records_central", "seq", where='owner = 1 AND "to" IS NULL'),
-        _partial_index("ix_records_addressed", "to", "seq", where='"to" IS NOT NULL'),
-        _partial_index("ix_records_waiting", "seq", where="waiting"),
-        _partial_index("ix_records_tombstones", "changed_at", where="deleted"),
-    )
-
-    id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    table_name: Mapped[str] = mapped_column(String(TABLE_NAME_LENGTH))
-    record_id: Mapped[str] = mapped_column(String(RECORD_ID_LENGTH))
-    # Sync ID of the one server that may write it, and of the one it is addressed to, if any.
-    owner: Mapped[int]
-    to: Mapped[int | None]
-    # The owner's own count when it wrote this: a lower one never overwrites a higher one.
-    version: Mapped[int] = mapped_column(BigInteger)
-    seq: Mapped[int] = mapped_column(BigInteger, unique=True)
-    deleted: Mapped[bool] = mapped_column(default=False)
-    # JSON text of one object, kept as text: it is passed on more often than it is read.
-    data: Mapped[str | None]
-    # Bytes of ``data`` in UTF-8, so that a batch can be cut to size without reading it.
-    size: Mapped[int] = mapped_column(default=0)
-    # Written here and not yet known to have reached the primary.
-    waiting: Mapped[bool] = mapped_column(default=False)
-    changed_at: Mapped[datetime]
-
-
-class Inbox(Base):
-    """What arrived and waits for its pull to be complete, in the order of ``id``."""
-
-    __tablename__ = "inbox"
-    __table_args__ = (
-        UniqueConstraint("stream", "position"),
-        Index("ix_inbox_stream_table_name_record_id", "stream", "table_name", "record_id"),
-    )
-
-    id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    # "restore", "central" or "addressed".
-    stream: Mapped[str] = mapped_column(String(10))
-    # The primary's seq of it: the same record arriving twice is one row.
-    position: Mapped[int] = mapped_column(BigInteger)
-    table_name: Mapped[str] = mapped_column(String(TABLE_NAME_LENGTH))
-    record_id: Mapped[str] = mapped_column(String(RECORD_ID_LENGTH))
-    owner: Mapped[int]
-    to: Mapped[int | None]
-    version: Mapped[int] = mapped_column(BigInteger)
-    deleted: Mapped[bool]
-    data: Mapped[str | None]
-
-
-class SetAside(Base):
-    """A record that could not be applied, and why. It holds up nothing and is not forgotten."""
-
-    __tablename__ = "set_aside"
-    __table_args__ = (
-        UniqueConstraint("source", "table_name", "record_id"),
-        Index("ix_set_aside_mark", "last_at", "left_out_at"),
-    )
-
-    id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    # Sync ID of the server that it came from.
-    source: Mapped[int]
-    table_name: Mapped[str] = mapped_column(String(TABLE_NAME_LENGTH))
-    record_id: Mapped[str] = mapped_column(String(RECORD_ID_LENGTH))
-    owner: Mapped[int]
-    to: Mapped[int | None]
-    version: Mapped[int] = mapped_column(BigInteger)
-    deleted: Mapped[bool]
-    data: Mapped[str | None]
-    # A code of panel.sync.protocol.explanations and the values its sentence needs.
-    reason: Mapped[str] = mapped_column(String(40))
-    reason_values: Mapped[dict[str, Any] | None]
-    tries: Mapped[int] = mapped_column(default=1)
-    first_at: Mapped[datetime]
-    last_at: Mapped[datetime]
-    left_out_at: Mapped[datetime | None]
+from panel.models.base import NAME_LENGTH, STORE_LENGTH, Base, BigId, partial_index
 
 
 class Run(Base):
     """One run of the sync; a primary keeps those that moved something or changed the result."""
 
     __tablename__ = "runs"
-    __table_args__ = (_partial_index("ix_runs_open", "other", where="ended_at IS NULL"),)
+    __table_args__ = (partial_index("ix_runs_open", "other", where="ended_at IS NULL"),)
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     # Sync ID of the server at the other end.
@@ -176,7 +61,7 @@ class Loop(Base):
     # Faults in a row, for the back-off.
     failures: Mapped[int] = mapped_column(default=0)
     # A digest of the preferences that the last run obeyed: others are tried at once.
-    orders: Mapped[str] = mapped_column(String(16), default="")
+    settings_digest: Mapped[str] = mapped_column("orders", String(16), default="")
     # The last refusal, until the next run begins: a code of
     # panel.sync.protocol.explanations and its values.
     refusal: Mapped[str] = mapped_column(String(40), default="")
@@ -194,9 +79,9 @@ class Link(Base):
     id: Mapped[int] = mapped_column(primary_key=True, default=1)
     device_token_sealed: Mapped[str | None]
     # The mark of the last exchange that both sides know, and the one proposed for the exchange
-    # under way: a side restored from a backup does not have them (PROTOCOL.md, *Points*).
-    point: Mapped[str] = mapped_column(String(12), default="")
-    next_point: Mapped[str] = mapped_column(String(12), default="")
+    # under way: a side restored from a backup does not have them (PROTOCOL.md, *Checkpoints*).
+    checkpoint: Mapped[str] = mapped_column("point", String(12), default="")
+    next_checkpoint: Mapped[str] = mapped_column("next_point", String(12), default="")
     central_cursor: Mapped[int] = mapped_column(BigInteger, default=0)
     addressed_cursor: Mapped[int] = mapped_column(BigInteger, default=0)
     restore_cursor: Mapped[int] = mapped_column(BigInteger, default=0)
@@ -216,7 +101,7 @@ class Peer(Base):
 
     __tablename__ = "peers"
     __table_args__ = (
-        _partial_index("ix_peers_refused", "server_id", "refusal", where="refusal <> ''"),
+        partial_index("ix_peers_refused", "server_id", "refusal", where="refusal <> ''"),
     )
 
     server_id: Mapped[int] = mapped_column(
@@ -224,10 +109,10 @@ class Peer(Base):
     )
     site_uuid: Mapped[str] = mapped_column(String(36), unique=True)
     # The marks of the last exchange and the one before: an answer may have been lost.
-    point: Mapped[str] = mapped_column(String(12), default="")
-    point_before: Mapped[str] = mapped_column(String(12), default="")
+    checkpoint: Mapped[str] = mapped_column("point", String(12), default="")
+    checkpoint_before: Mapped[str] = mapped_column("point_before", String(12), default="")
     # The mark that an initialise may start from, until it does.
-    point_begun: Mapped[str] = mapped_column(String(12), default="")
+    checkpoint_begun: Mapped[str] = mapped_column("point_begun", String(12), default="")
     central_cursor: Mapped[int] = mapped_column(BigInteger, default=0)
     addressed_cursor: Mapped[int] = mapped_column(BigInteger, default=0)
     restore_cursor: Mapped[int] = mapped_column(BigInteger, default=0)
@@ -266,16 +151,3 @@ class Applicant(Base):
     address: Mapped[str] = mapped_column(String(64))
     first_at: Mapped[datetime]
     last_at: Mapped[datetime]
-
-
-class Token(Base):
-    """A bearer token of an application on this machine; only its hash is kept."""
-
-    __tablename__ = "tokens"
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(String(NAME_LENGTH), unique=True)
-    token_hash: Mapped[str] = mapped_column(String(64), unique=True)
-    made_at: Mapped[datetime]
-    last_used_at: Mapped[datetime | None]
-    revoked_at: Mapped[datetime | None]

@@ -1,4 +1,4 @@
-"""Lets a long-running process give back what it does not use any more."""
+"""Lets a long-running process give memory back that it no longer uses."""
 
 import ctypes
 

@@ -1,0 +1,93 @@
+"""The ``sync-panel`` command: the same verbs and rules as the screen, for scripts and support.
+
+Exit codes: 0 done, 1 refused (the reason is on standard error), 2 wrong usage or setting.
+"""
+
+import os
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from panel import __version__
+from panel.cli.terminal import reason
+from panel.config import ConfigError
+from panel.errors import Refusal
+
+# Each is loaded when it is asked for, so that none waits for what another one needs.
+COMMANDS = {
+    "up": "panel.cli.serve:up",
+    "worker": "panel.cli.serve:worker",
+    "init": "panel.cli.people:init",
+    "settings": "panel.cli.settings:group",
+    "servers": "panel.cli.servers:group",
+    "person": "panel.cli.people:person",
+    "code": "panel.cli.people:code",
+    "export": "panel.cli.transfer:export_command",
+    "import": "panel.cli.transfer:import_command",
+    "token": "panel.cli.records:token",
+    "records": "panel.cli.records:records",
+    "status": "panel.cli.sync:status",
+    "sync": "panel.cli.sync:sync",
+    "test-connection": "panel.cli.sync:test_connection",
+    "healthcheck": "panel.cli.serve:healthcheck",
+    "demo": "panel.cli.serve:demo",
+}
+
+
+class WrongSetting(click.ClickException):
+    """The environment has to be put right first."""
+
+    exit_code = 2
+
+
+class Commands(click.Group):
+    """Finds the commands, and turns what they raise into words and an exit code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, name = COMMANDS[cmd_name].split(":")
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ConfigError as error:
+            raise WrongSetting(str(error)) from error
+        except Refusal as refusal:
+            raise click.ClickException(reason(refusal)) from refusal
+        except SQLAlchemyError as error:
+            raise click.ClickException(f"The database failed: {_first_line(error)}") from error
+
+
+def _first_line(error: SQLAlchemyError) -> str:
+    # The driver's own words: SQLAlchemy's add the statement and its values.
+    text = str(error.orig if isinstance(error, DBAPIError) else error)
+    return text.strip().partition("\n")[0]
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="Sync Panel %(version)s")
+def commands() -> None:
+    """Sync Panel: the Synchronisation preferences of this server.
+
+    The settings of the installation are environment variables, SYNC_PANEL_…; the README lists them.
+    """
+
+
+def main() -> None:
+    """Run the command that the arguments name, and exit."""
+    # A database made here holds what opens the lock: it is its owner's only, in whatever folder.
+    os.umask(0o077)
+    for stream in (sys.stdout, sys.stderr):
+        # A Windows pipe may not know every letter of a name: better a \\u than no answer at all.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    commands(prog_name="sync-panel")

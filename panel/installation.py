@@ -1,0 +1,98 @@
+"""One installation of the panel: its settings, database, secrets and machine, opened once.
+
+The web, the shell and the sync all work on it.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy.orm import Session
+
+from panel.config import Config
+from panel.db import Database, make_engine
+from panel.errors import Refusal
+from panel.i18n import say
+from panel.migrate import present_revision, upgrade_if_needed
+from panel.models.row_locks import lock_settings
+from panel.models.runs import Link
+from panel.security.machine_id import own_hardware_id
+from panel.security.vault import Unreadable, Vault
+
+
+@dataclass(frozen=True)
+class Installation:
+    """What every part of the panel works on."""
+
+    config: Config
+    database: Database
+    vault: Vault
+    hardware_id: str
+
+    @classmethod
+    def on(cls, config: Config, database: Database) -> "Installation":
+        """Return the installation that ``config`` describes, on a migrated ``database``."""
+        hardware_id = own_hardware_id(config.hardware_id, config.data_dir)
+        return cls(config, database, Vault(config.secret_keys), hardware_id)
+
+    def close(self) -> None:
+        """Close every connection to the database."""
+        self.database.close()
+
+
+def open_installation(config: Config, *, make: bool = True) -> Installation:
+    """Open the database that ``config`` names, with this version's tables and the newest key.
+
+    Without ``make`` a database that is not there is refused instead of made: elsewhere that would
+    hide a ``SYNC_PANEL_DATA_DIR`` that was forgotten. Raise :class:`Refusal` for that, and for a
+    database of a newer version.
+    """
+    database = Database(make_engine(config.database_url))
+    try:
+        if not make and not (config.secret_keys and _is_there(database)):
+            raise Refusal(
+                say(
+                    "There is no panel in %(folder)s yet. Set SYNC_PANEL_DATA_DIR if it is "
+                    "elsewhere; `sync-panel up` or `sync-panel init` begins one.",
+                    folder=config.data_dir,
+                )
+            )
+        upgrade_if_needed(config.database_url)
+        installation = Installation.on(config, database)
+        rotate_keys(installation)
+    except BaseException:
+        database.close()
+        raise
+    return installation
+
+
+def rotate_keys(installation: Installation) -> None:
+    """Seal stored secrets under the newest key if there are older ones, which can then be dropped.
+
+    What no key opens stays as it is.
+    """
+    if len(installation.config.secret_keys) > 1:
+        with installation.database.writing() as session:
+            _reseal(session, installation.vault)
+
+
+def _reseal(session: Session, vault: Vault) -> None:
+    settings = lock_settings(session)
+    link = session.get_one(Link, 1, with_for_update=True, populate_existing=True)
+    settings.password_sealed = _resealed(vault, settings.password_sealed)
+    link.device_token_sealed = _resealed(vault, link.device_token_sealed)
+
+
+def _resealed(vault: Vault, sealed: str | None) -> str | None:
+    try:
+        return sealed and vault.reseal(sealed)
+    except Unreadable:
+        return sealed
+
+
+def _is_there(database: Database) -> bool:
+    url = database.engine.url
+    file = Path(url.database or "")
+    # To look into an SQLite file that is not there would make it.
+    if url.get_backend_name() == "sqlite" and file.parent.is_dir() and not file.exists():
+        return False
+    return present_revision(database.engine) is not None

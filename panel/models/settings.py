@@ -1,0 +1,112 @@
+"""The settings of this server, and the servers it synchronises with."""
+
+from datetime import datetime
+
+from sqlalchemy import CheckConstraint, Index, String, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from panel.models.base import (
+    LARGEST_REQUEST,
+    LONGEST_INTERVAL_MINUTES,
+    NAME_LENGTH,
+    PRIMARY_SYNC_ID,
+    SMALLEST_REQUEST,
+    STORE_LENGTH,
+    URL_LENGTH,
+    USER_NAME_LENGTH,
+    Base,
+    key_text,
+)
+
+
+class Settings(Base):
+    """The one row that says how this server synchronises."""
+
+    __tablename__ = "settings"
+    __table_args__ = (
+        CheckConstraint("id = 1", name="one_row"),
+        CheckConstraint(
+            f"interval_minutes BETWEEN 0 AND {LONGEST_INTERVAL_MINUTES}", name="interval"
+        ),
+        CheckConstraint("sync_id >= 1", name="sync_id"),
+        CheckConstraint(
+            f"request_size BETWEEN {SMALLEST_REQUEST} AND {LARGEST_REQUEST}", name="request_size"
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True, default=1)
+    interval_minutes: Mapped[int] = mapped_column(default=10)
+    interval_version: Mapped[int] = mapped_column(default=1)
+    sync_id: Mapped[int | None]
+    name: Mapped[str] = mapped_column(String(NAME_LENGTH), default="")
+    store: Mapped[str] = mapped_column(String(STORE_LENGTH), default="")
+    user_name: Mapped[str] = mapped_column(String(USER_NAME_LENGTH), default="")
+    # A satellite must send its password, so it is sealed; a primary only checks it: argon2 of
+    # the lower-case hex SHA-256 that travels on the wire (mSupply Sync v5).
+    password_sealed: Mapped[str | None]
+    password_hash: Mapped[str | None]
+    password_changed_at: Mapped[datetime | None]
+    url: Mapped[str] = mapped_column(String(URL_LENGTH), default="")
+    request_size: Mapped[int | None]
+    # Which protocol a satellite speaks: "ask", "own" or "v5".
+    protocol: Mapped[str] = mapped_column(String(8), default="ask")
+    # Whom a satellite believes besides the well-known authorities: PEM text, SHA-256 fingerprint.
+    private_ca: Mapped[str] = mapped_column(default="")
+    fingerprint: Mapped[str] = mapped_column(String(64), default="")
+    parameters_version: Mapped[int] = mapped_column(default=1)
+
+    @property
+    def is_primary(self) -> bool:
+        """Say whether satellites come to this server."""
+        return self.sync_id == PRIMARY_SYNC_ID
+
+    @property
+    def is_satellite(self) -> bool:
+        """Say whether this server goes to a primary."""
+        return self.sync_id is not None and not self.is_primary
+
+    @property
+    def has_password(self) -> bool:
+        """Say whether a shared password is set, in either form."""
+        return self.password_sealed is not None or self.password_hash is not None
+
+
+class Server(Base):
+    """A server to synchronise with: on a primary each satellite, on a satellite the primary alone.
+
+    A removed row stays for a while with ``removed_at`` set, so that the removal can be undone.
+    """
+
+    __tablename__ = "servers"
+    __table_args__ = (
+        CheckConstraint("sync_id >= 1", name="sync_id"),
+        Index(
+            "uq_servers_sync_id_here",
+            "sync_id",
+            unique=True,
+            sqlite_where=text("removed_at IS NULL"),
+            postgresql_where=text("removed_at IS NULL"),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    sync_id: Mapped[int]
+    name: Mapped[str] = mapped_column(String(NAME_LENGTH))
+    store: Mapped[str] = mapped_column(String(STORE_LENGTH))
+    # Empty on a satellite, whose settings hold the one URL; on a primary any text disables sync.
+    url: Mapped[str] = mapped_column(String(URL_LENGTH), default="", index=True)
+    user_name: Mapped[str] = mapped_column(String(USER_NAME_LENGTH), default="")
+    password_hash: Mapped[str | None]
+    password_changed_at: Mapped[datetime | None]
+    hardware_id: Mapped[str | None] = mapped_column(String(64), index=True)
+    device_token_hash: Mapped[str | None] = mapped_column(String(64))
+    version: Mapped[int] = mapped_column(default=1)
+    # The form's own key: a second send of the same form finds the row that the first one made.
+    added_key: Mapped[str | None] = mapped_column(String(32), unique=True)
+    removed_at: Mapped[datetime | None]
+    last_contact_at: Mapped[datetime | None]
+    last_success_at: Mapped[datetime | None] = mapped_column(index=True)
+    # What the list sorts and finds by (see searchable).
+    name_key: Mapped[str] = mapped_column(key_text(NAME_LENGTH), index=True)
+    store_key: Mapped[str] = mapped_column(key_text(STORE_LENGTH), index=True)
+    user_name_key: Mapped[str] = mapped_column(key_text(USER_NAME_LENGTH), index=True)

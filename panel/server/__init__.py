@@ -1,0 +1,1 @@
+"""The process that serves: its listening socket, waitress, and memory."""

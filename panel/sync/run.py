@@ -1,0 +1,142 @@
+"""One run of a satellite, in whichever protocol its primary speaks.
+
+This is the only module that knows every protocol; what a run does is in the protocol's own folder.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from sqlalchemy.orm import Session
+
+from panel.installation import Installation
+from panel.models.runs import Link, Run
+from panel.sync.msupply_v5.satellite import MSupplyV5
+from panel.sync.protocol.error_codes import STATUS, SyncRefusal
+from panel.sync.satellite.exchanges import OwnProtocol
+from panel.sync.satellite.progress import Finish, Guard, Progress
+from panel.sync.satellite.sync_settings import SyncSettings, read_sync_settings
+from panel.sync.transport.http import LinkFault, Target, Transport
+from panel.sync.transport.link_meter import Meter
+
+OpenLine = Callable[[Target], Transport]
+
+
+class SpokenProtocol(Protocol):
+    """A protocol as a satellite speaks it."""
+
+    def check(self, line: Transport, settings: SyncSettings) -> None:
+        """Ask the primary whether it would let this satellite in; change nothing on either side.
+
+        The password is sent and not the token, since it is the password that somebody typed. Raise
+        SyncRefusal or LinkFault if not.
+        """
+
+    def run(self, installation: Installation, line_to: OpenLine, progress: Progress) -> Finish:
+        """Synchronise until nothing is left to move. Raise SyncRefusal or LinkFault."""
+
+
+PROTOCOLS: dict[str, SpokenProtocol] = {"own": OwnProtocol(), "v5": MSupplyV5()}
+# What a server answers that does not know the address of our own protocol.
+_NOT_THERE = "not_a_sync_server"
+
+
+def check_connection(line: Transport, settings: SyncSettings) -> None:
+    """Ask the primary whether it would let this satellite in, in the protocol it is to speak.
+
+    Raise SyncRefusal or LinkFault if not.
+    """
+    if settings.protocol != "ask":
+        PROTOCOLS[settings.protocol].check(line, settings)
+        return
+    try:
+        PROTOCOLS["own"].check(line, settings)
+    except LinkFault as fault:
+        if fault.code != _NOT_THERE:
+            raise
+        PROTOCOLS["v5"].check(line, settings)
+
+
+def find_protocol(line: Transport, settings: SyncSettings) -> str:
+    """Return which protocol the primary speaks, whether or not it lets us in.
+
+    Where it does not, the run that follows is told so, and the primary writes it down. Raise
+    LinkFault, or SyncRefusal where the answer is nothing that our own protocol says.
+    """
+    try:
+        PROTOCOLS["own"].check(line, settings)
+    except SyncRefusal as refusal:
+        if refusal.code not in STATUS:
+            raise
+    except LinkFault as fault:
+        if fault.code != _NOT_THERE:
+            raise
+        return "v5"
+    return "own"
+
+
+class SatelliteRun:
+    """One run, from the first exchange to the last, over one connection.
+
+    What it reached is in the database after every batch (cursors, inbox, checkpoints, counters), so
+    that a run that is cut off goes on where it was.
+    """
+
+    def __init__(self, installation: Installation, open_line: OpenLine, guard: Guard) -> None:
+        self._installation = installation
+        self._open_line = open_line
+        self._progress = Progress(installation.database, guard)
+        self._line: Transport | None = None
+        self._target: Target | None = None
+
+    def begin(self, session: Session) -> None:
+        """Write down that this run goes on from here, in the transaction of who starts it."""
+        self._progress.begin(session)
+
+    def run(self) -> Run:
+        """Synchronise until nothing is left to move, and return what became of it.
+
+        Raises only what the guard raises: every other end is a result of the run.
+        """
+        try:
+            protocol = PROTOCOLS[self._protocol()]
+            finish = protocol.run(self._installation, self._line_to, self._progress)
+        except SyncRefusal as refusal:
+            finish = Finish("refused", refusal.code, refusal.values)
+        except LinkFault as fault:
+            finish = Finish("failed", fault.code, fault.values)
+            if fault.code == _NOT_THERE:
+                self._forget_protocol()
+        finally:
+            if self._line is not None:
+                self._line.close()
+        return self._progress.end(finish, self._line.meter if self._line else Meter())
+
+    def _protocol(self) -> str:
+        """Return the protocol that the preferences name, or else the one the primary answers to."""
+        with self._installation.database.reading() as session:
+            settings = read_sync_settings(session, self._installation)
+            link = session.get_one(Link, 1)
+        if settings.protocol != "ask":
+            return settings.protocol
+        if settings.interval_minutes == 0:
+            # Nobody is called: our own finds out by itself that it is paused.
+            return "own"
+        if link.protocol:
+            return link.protocol
+        protocol = find_protocol(self._line_to(settings.target), settings)
+        with self._progress.step() as (session, _):
+            session.get_one(Link, 1).protocol = protocol
+        return protocol
+
+    def _forget_protocol(self) -> None:
+        """Another server may stand there by now: the next run asks again."""
+        with self._progress.step() as (session, _):
+            session.get_one(Link, 1).protocol = ""
+
+    def _line_to(self, target: Target) -> Transport:
+        """Return the line of this run; another one if the preferences lead elsewhere by now."""
+        if self._line is None or target != self._target:
+            if self._line is not None:
+                self._line.close()
+            self._line, self._target = self._open_line(target), target
+        return self._line

@@ -1,0 +1,120 @@
+"""A satellite's run in our own protocol: exchange by exchange, each stored before the next.
+
+PROTOCOL.md has the states.
+"""
+
+from collections.abc import Callable
+
+from panel.installation import Installation
+from panel.models.base import PRIMARY_SYNC_ID
+from panel.models.runs import Link
+from panel.sync.protocol.error_codes import SyncRefusal
+from panel.sync.protocol.messages import Answer, Mode, Request
+from panel.sync.satellite import initialise, pull, push
+from panel.sync.satellite.progress import Finish, Progress
+from panel.sync.satellite.pull import Received
+from panel.sync.satellite.push import Sent
+from panel.sync.satellite.sync_settings import SyncSettings, read_sync_settings
+from panel.sync.store import change_feed
+from panel.sync.store.apply import pulled_by
+from panel.sync.store.quarantine import retry
+from panel.sync.transport import exchange_client
+from panel.sync.transport.http import LinkFault, Target, Transport
+
+
+class OwnProtocol:
+    """Our own protocol as a satellite speaks it."""
+
+    def check(self, line: Transport, settings: SyncSettings) -> None:
+        """Ask the primary whether it would let this satellite in. Raise SyncRefusal or LinkFault.
+
+        With the password and not the token, since it is the password that somebody typed.
+        """
+        request = Request(settings.about, mode=Mode.TEST)
+        exchange_client.exchange(line, settings.pair, "", settings.about, request)
+
+    def run(
+        self,
+        installation: Installation,
+        line_to: Callable[[Target], Transport],
+        progress: Progress,
+    ) -> Finish:
+        """Synchronise until nothing is left to move. Raise SyncRefusal or LinkFault."""
+        return _Exchanges(installation, line_to, progress).run()
+
+
+class _Exchanges:
+    def __init__(
+        self,
+        installation: Installation,
+        line_to: Callable[[Target], Transport],
+        progress: Progress,
+    ) -> None:
+        self._installation = installation
+        self._line_to = line_to
+        self._progress = progress
+
+    def run(self) -> Finish:
+        first = True
+        while True:
+            with self._installation.database.reading() as session:
+                settings = read_sync_settings(session, self._installation)
+            if settings.interval_minutes == 0:
+                return Finish("paused")
+            sent = self._prepare(settings, first)
+            answer = self._exchange(sent)
+            self._apply(sent, answer)
+            if self._is_done(sent, answer):
+                return Finish("well")
+            first = False
+
+    def _prepare(self, settings: SyncSettings, first: bool) -> Sent:
+        with self._progress.step() as (session, run):
+            link = session.get_one(Link, 1)
+            if link.initialise == "done" and not link.checkpoint:
+                # All that is here came over v5.
+                raise SyncRefusal("initialise_needed")
+            if link.initialise == "needed":
+                initialise.begin(session, settings.sync_id)
+            if first:
+                retry(session, PRIMARY_SYNC_ID, pulled_by(settings.sync_id))
+            return push.prepare(session, run, settings, first)
+
+    def _exchange(self, sent: Sent) -> Answer:
+        """Send, and store what the answer brings in one transaction."""
+        settings = sent.settings
+        line = self._line_to(settings.target)
+        try:
+            answer, response = exchange_client.exchange(
+                line, settings.pair, settings.token, settings.about, sent.request
+            )
+        except LinkFault as fault:
+            with self._progress.step() as (session, _):
+                pull.note_fault(session, sent.request, fault)
+            raise
+        received = Received(answer, response.seconds, line.meter)
+        with self._progress.step() as (session, run):
+            pull.store(session, run, self._installation.vault, sent, received)
+        return answer
+
+    def _apply(self, sent: Sent, answer: Answer) -> None:
+        """Apply the streams that are complete by now, each in a transaction of its own."""
+        own_sync_id = sent.settings.sync_id
+        if sent.request.mode is not Mode.NORMAL:
+            if answer.more is None:
+                with self._progress.step() as (session, run):
+                    run.set_aside += initialise.finish(session, own_sync_id)
+            return
+        for stream in pull.complete(self._installation.database, answer):
+            with self._progress.step() as (session, run):
+                run.step = "applying"
+                run.set_aside += pull.apply(session, stream, own_sync_id)
+
+    def _is_done(self, sent: Sent, answer: Answer) -> bool:
+        if answer.more is not None or sent.request.waiting:
+            return False
+        if sent.request.mode is Mode.NORMAL:
+            return True
+        with self._installation.database.reading() as session:
+            # What the initialise kept back goes up now.
+            return not change_feed.count_waiting(session)
