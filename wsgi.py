@@ -5,7 +5,7 @@ import os
 from panel.config import ConfigError, load
 from panel.errors import Refusal
 from panel.installation import open_installation
-from panel.server.malloc import give_back_large_blocks
+from panel.server import give_back_large_blocks
 from panel.web.app import create_app
 
 give_back_large_blocks()

@@ -5,6 +5,7 @@ folder, and go with it.
 """
 
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -12,16 +13,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import date, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.request import ProxyHandler, build_opener
 
+from panel import clock
 from panel.accounts.authorisation_code import generate_code
 from panel.accounts.people import set_up
 from panel.activity.log import Actor
 from panel.config import PREFIX, load
 from panel.db import Database, make_engine
-from panel.demo_stock import first_records, next_records
 from panel.errors import Refusal
 from panel.i18n import say
 from panel.migrate import upgrade
@@ -32,7 +34,7 @@ from panel.preferences.parameters import save_parameters
 from panel.preferences.server_fields import ServerFields
 from panel.preferences.servers import add_server
 from panel.security.vault import Vault
-from panel.server.listener import url_of
+from panel.server import url_of
 from panel.sync.store.records import write_records
 from panel.sync.store.write_checks import Write
 
@@ -207,3 +209,60 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+_ITEMS = (
+    ("amox250", "Amoxicillin 250mg tab/cap"),
+    ("para500", "Paracetamol 500mg tab"),
+    ("ors", "Oral rehydration salts, sachet"),
+    ("art-lum", "Artemether/lumefantrine 20/120mg tab"),
+    ("zinc20", "Zinc sulfate 20mg dispersible tab"),
+    ("metf500", "Metformin 500mg tab"),
+    ("amlo5", "Amlodipine 5mg tab"),
+    ("ceft1g", "Ceftriaxone 1g powder for injection"),
+    ("oxyt10", "Oxytocin 10IU/ml injection, 1ml amp"),
+    ("gloves-m", "Gloves, examination, medium, pair"),
+    ("rdt-mal", "Malaria rapid diagnostic test"),
+    ("mr-vac", "Measles-rubella vaccine, 10 doses"),
+)
+_MOST_PACKS = 400
+
+
+def first_records(sync_id: int, store: str) -> list[Write]:
+    """Return what a server has before anybody looks: the items, or a line of stock for each."""
+    if sync_id == PRIMARY_SYNC_ID:
+        return [_item(code, name) for code, name in _ITEMS]
+    return [_stock_line(code, store) for code, _name in _ITEMS]
+
+
+def next_records(sync_id: int, store: str, satellites: Sequence[int]) -> list[Write]:
+    """Return what changes next: stock is counted; the primary sets a price, or sends goods."""
+    code, name = random.choice(_ITEMS)  # noqa: S311
+    if sync_id != PRIMARY_SYNC_ID:
+        return [_stock_line(code, store)]
+    return [random.choice((_item(code, name), _transfer(code, random.choice(satellites))))]  # noqa: S311
+
+
+def _item(code: str, name: str) -> Write:
+    data = {"code": code, "name": name, "price": random.randint(10, 2_000) / 100}  # noqa: S311
+    return Write("item", code, data)
+
+
+def _stock_line(code: str, store: str) -> Write:
+    data = {
+        "item": code,
+        "store": store,
+        "batch": f"B{random.randint(1_000, 9_999)}",  # noqa: S311
+        "expiry": str(_day_ahead(random.randint(60, 900))),  # noqa: S311
+        "packs": random.randint(0, _MOST_PACKS),  # noqa: S311
+    }
+    return Write("stock_line", f"{store}-{code}", data)
+
+
+def _transfer(code: str, to: int) -> Write:
+    data = {"item": code, "packs": random.randint(1, _MOST_PACKS), "sent": str(_day_ahead(0))}  # noqa: S311
+    return Write("transfer", f"{to}-{code}", data, to)
+
+
+def _day_ahead(days: int) -> date:
+    return (clock.now() + timedelta(days=days)).date()

@@ -13,8 +13,8 @@ from panel.db import Database, make_engine
 from panel.errors import Refusal
 from panel.i18n import say
 from panel.migrate import present_revision, upgrade_if_needed
-from panel.models.row_locks import lock_settings
 from panel.models.runs import Link
+from panel.models.settings import lock_settings
 from panel.security.machine_id import own_hardware_id
 from panel.security.vault import Unreadable, Vault
 

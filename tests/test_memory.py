@@ -9,7 +9,7 @@ import pytest
 # As many threads as answer requests check a password each, one after another and together.
 _CHECKS = """
 import threading, psutil
-from panel.server.malloc import give_back_large_blocks
+from panel.server import give_back_large_blocks
 from panel.security.hashes import hash_secret
 give_back_large_blocks()
 hash_secret("warm")

@@ -14,8 +14,7 @@ from panel.activity.log import Actor
 from panel.db import Database
 from panel.errors import Invalid, NotPermitted, Refusal
 from panel.i18n import say
-from panel.models.people import AuthorisationCode, Person
-from panel.models.row_locks import lock_code
+from panel.models.people import AuthorisationCode, Person, lock_code
 from panel.preferences.fields import SHORTEST_SECRET, Checks
 from panel.security.hashes import Typed, hash_secret
 

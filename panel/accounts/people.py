@@ -15,8 +15,7 @@ from panel.activity.log import SECRET, Actor, refuse_stale
 from panel.errors import NotFound, Refusal
 from panel.i18n import say
 from panel.models.base import NAME_LENGTH
-from panel.models.people import Person
-from panel.models.row_locks import lock_code
+from panel.models.people import Person, lock_code
 from panel.preferences.fields import SHORTEST_SECRET, Checks
 from panel.security.hashes import hash_secret, verify_secret
 

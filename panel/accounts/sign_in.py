@@ -13,8 +13,7 @@ from panel.db import Database
 from panel.errors import Invalid, Refusal
 from panel.i18n import say
 from panel.models.base import NAME_LENGTH, searchable
-from panel.models.people import Person
-from panel.models.row_locks import lock_code
+from panel.models.people import Person, lock_code
 from panel.security.hashes import Typed, hash_secret
 
 

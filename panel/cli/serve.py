@@ -13,8 +13,7 @@ import click
 from panel.cli import terminal
 from panel.config import Config, load
 from panel.installation import Installation, open_installation
-from panel.server.listener import open_listener, url_of
-from panel.server.malloc import give_back_large_blocks
+from panel.server import give_back_large_blocks, open_listener, url_of
 
 TIME_OUT_SECONDS = 10
 # Windows has no SIGHUP.
@@ -33,7 +32,7 @@ def up() -> None:
     # First of all, since a port that is taken should be known at once.
     listener = open_listener(config.host, config.port)
     # Imported late, for the same reason.
-    from panel.server.waitress_server import answer
+    from panel.server import answer
     from panel.sync.loop import start_loop
     from panel.web.app import create_app
     from panel.web.base.context import set_up_link_of

@@ -129,7 +129,7 @@ def remove(numbers: tuple[int, ...], yes: bool) -> None:
     with installation() as here:
         with here.database.reading() as session:
             servers = [_find(session, number) for number in numbers]
-        _ask("Remove " + ", ".join(f"{row.sync_id} {row.name}" for row in servers), yes)
+        _ask("Remove " + ", ".join(row.label for row in servers), yes)
         with here.database.writing() as session:
             remove_servers(session, shell_actor(), [row.id for row in servers])
     click.echo("Removed.")

@@ -12,8 +12,9 @@ from panel.models.runs import Run
 from panel.operations.connection_test import Trial, try_connection
 from panel.operations.sync_requests import ask_to_sync
 from panel.status.history import count_set_aside
+from panel.status.lateness import Severity, StateKind
 from panel.status.state import State, read_state
-from panel.sync.protocol.explanations import Reason, explain
+from panel.sync.protocol.error_codes import Reason, explain
 
 
 @click.group("sync")
@@ -63,9 +64,9 @@ def _trial_facts(trial: Trial, reason: Reason) -> dict[str, object]:
 AS_IT_SHOULD_BE, LATE, NEEDS_SOMEBODY = 0, 3, 4
 # What to do next where nothing was refused and no line failed.
 _NEXT = {
-    "standalone": "To start: `sync-panel settings set sync_id=…`, 1 for the primary.",
-    "paused": "`sync-panel settings set sync_interval=10` lets it go on.",
-    "disabled": "See `sync-panel settings show` and `servers list`; `settings set …` and "
+    StateKind.STANDALONE: "To start: `sync-panel settings set sync_id=…`, 1 for the primary.",
+    StateKind.PAUSED: "`sync-panel settings set sync_interval=10` lets it go on.",
+    StateKind.DISABLED: "See `sync-panel settings show` and `servers list`; `settings set …` and "
     "`servers add|edit …` put it right.",
 }
 _RUN = ("started_at", "step", "pushed", "to_push", "pulled", "to_pull")
@@ -106,7 +107,7 @@ def _status_facts(state: State, set_aside: int) -> dict[str, Any]:
         "initialise": state.initialise,
         "asked": state.asked,
         "run": _present(run) if run else None,
-        "satellites": vars(state.counts) if state.kind == "open" else None,
+        "satellites": vars(state.counts) if state.kind is StateKind.OPEN else None,
     }
 
 
@@ -127,8 +128,11 @@ def _print(state: State, facts: dict[str, Any]) -> None:
 
 
 def _exit_code(state: State) -> int:
-    if state.kind in ("refused", "disabled") or state.severity == "very_late":
+    if (
+        state.kind in (StateKind.REFUSED, StateKind.DISABLED)
+        or state.severity is Severity.VERY_LATE
+    ):
         return NEEDS_SOMEBODY
-    if state.kind == "unreachable" or state.severity == "late":
+    if state.kind is StateKind.UNREACHABLE or state.severity is Severity.LATE:
         return LATE
     return AS_IT_SHOULD_BE

@@ -12,7 +12,7 @@ from panel.cli.terminal import (
     read_secret,
     shell_actor,
 )
-from panel.models.row_locks import lock_settings
+from panel.models.settings import lock_settings
 from panel.site_file.document import read_site
 from panel.site_file.export import Change, export_site, plan_import
 from panel.site_file.import_ import apply_import

@@ -1,11 +1,13 @@
 """The base of every table, the bounds of what is kept in them, and shared column types."""
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Enum,
     Index,
     Integer,
     MetaData,
@@ -52,6 +54,17 @@ def key_text(length: int) -> TypeEngine[str]:
 
 # SQLite counts rows by itself only in a column declared INTEGER.
 BigId = BigInteger().with_variant(Integer(), "sqlite")
+
+
+def state_column(kind: type[StrEnum], length: int) -> Enum:
+    """Return the column type of a state: its text in the database, a member of ``kind`` here."""
+    return Enum(
+        kind,
+        native_enum=False,
+        create_constraint=False,
+        values_callable=lambda members: [member.value for member in members],
+        length=length,
+    )
 
 
 def partial_index(name: str, *columns: str, where: str) -> Index:

@@ -6,7 +6,7 @@ from sqlalchemy import (
     CheckConstraint,
     String,
 )
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from panel.models.base import NAME_LENGTH, Base
 
@@ -58,3 +58,8 @@ class Token(Base):
     made_at: Mapped[datetime]
     last_used_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
+
+
+def lock_code(session: Session) -> AuthorisationCode:
+    """Return the authorisation code's row; other tries, and changes of people, wait for us."""
+    return session.get_one(AuthorisationCode, 1, with_for_update=True, populate_existing=True)

@@ -115,7 +115,7 @@ class Quarantined(Base):
     version: Mapped[int] = mapped_column(BigInteger)
     deleted: Mapped[bool]
     data: Mapped[str | None]
-    # A code of panel.sync.protocol.explanations and the values its sentence needs.
+    # A code of panel.sync.protocol.error_codes and the values its sentence needs.
     reason: Mapped[str] = mapped_column(String(40))
     reason_values: Mapped[dict[str, Any] | None]
     tries: Mapped[int] = mapped_column(default=1)

@@ -1,6 +1,7 @@
 """Runs of the sync, the loop that starts them, and what each side remembers of the other."""
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import (
@@ -11,7 +12,47 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from panel.models.base import NAME_LENGTH, STORE_LENGTH, Base, BigId, partial_index
+from panel.models.base import NAME_LENGTH, STORE_LENGTH, Base, BigId, partial_index, state_column
+from panel.models.settings import SyncProtocol
+
+
+class RunStep(StrEnum):
+    """What a run is at."""
+
+    CONNECTING = "connecting"
+    INITIALISING = "initialising"
+    PUSHING = "pushing"
+    PULLING_CENTRAL = "pulling_central"
+    PULLING_ADDRESSED = "pulling_addressed"
+    APPLYING = "applying"
+
+
+class RunResult(StrEnum):
+    """How a run ended."""
+
+    # It has not.
+    RUNNING = ""
+    WELL = "well"
+    PAUSED = "paused"
+    CUT_OFF = "cut_off"
+    FAILED = "failed"
+    REFUSED = "refused"
+
+
+class InitialiseState(StrEnum):
+    """How far a satellite's initialise is: needed and not begun, running, or done."""
+
+    NEEDED = "needed"
+    RUNNING = "running"
+    DONE = "done"
+
+
+class SiteInitialisation(StrEnum):
+    """How far the initialise of a v5 site is, as ``initialisationStatus`` tells it."""
+
+    NEW = "new"
+    STARTED = "started"
+    COMPLETED = "completed"
 
 
 class Run(Base):
@@ -26,9 +67,10 @@ class Run(Base):
     started_at: Mapped[datetime] = mapped_column(index=True)
     # None while it lasts.
     ended_at: Mapped[datetime | None]
-    # "connecting", "initialising", "pushing", "pulling_central", "pulling_addressed", "applying".
-    step: Mapped[str] = mapped_column(String(20), default="connecting")
-    protocol: Mapped[str] = mapped_column(String(4), default="own")
+    step: Mapped[RunStep] = mapped_column(state_column(RunStep, 20), default=RunStep.CONNECTING)
+    protocol: Mapped[SyncProtocol] = mapped_column(
+        state_column(SyncProtocol, 4), default=SyncProtocol.OWN
+    )
     pushed: Mapped[int] = mapped_column(default=0)
     to_push: Mapped[int] = mapped_column(default=0)
     pulled: Mapped[int] = mapped_column(default=0)
@@ -36,9 +78,10 @@ class Run(Base):
     set_aside: Mapped[int] = mapped_column(default=0)
     bytes_up: Mapped[int] = mapped_column(BigInteger, default=0)
     bytes_down: Mapped[int] = mapped_column(BigInteger, default=0)
-    # "" while it lasts, then "well", "paused", "cut_off", "failed" or "refused".
-    result: Mapped[str] = mapped_column(String(10), default="")
-    # A code of panel.sync.protocol.explanations and the values its sentence needs.
+    result: Mapped[RunResult] = mapped_column(
+        state_column(RunResult, 10), default=RunResult.RUNNING
+    )
+    # A code of panel.sync.protocol.error_codes and the values its sentence needs.
     reason: Mapped[str] = mapped_column(String(40), default="")
     reason_values: Mapped[dict[str, Any] | None]
 
@@ -63,7 +106,7 @@ class Loop(Base):
     # A digest of the preferences that the last run obeyed: others are tried at once.
     settings_digest: Mapped[str] = mapped_column("orders", String(16), default="")
     # The last refusal, until the next run begins: a code of
-    # panel.sync.protocol.explanations and its values.
+    # panel.sync.protocol.error_codes and its values.
     refusal: Mapped[str] = mapped_column(String(40), default="")
     refusal_values: Mapped[dict[str, Any] | None]
     refused_at: Mapped[datetime | None]
@@ -85,10 +128,14 @@ class Link(Base):
     central_cursor: Mapped[int] = mapped_column(BigInteger, default=0)
     addressed_cursor: Mapped[int] = mapped_column(BigInteger, default=0)
     restore_cursor: Mapped[int] = mapped_column(BigInteger, default=0)
-    # "done", "needed" (not begun) or "running". A satellite's first sync initialises it.
-    initialise: Mapped[str] = mapped_column(String(8), default="needed")
-    # Which protocol answered last, where the parameters say "ask".
-    protocol: Mapped[str] = mapped_column(String(4), default="")
+    # A satellite's first sync initialises it.
+    initialise: Mapped[InitialiseState] = mapped_column(
+        state_column(InitialiseState, 8), default=InitialiseState.NEEDED
+    )
+    # Which protocol answered last, where the parameters leave it open.
+    protocol: Mapped[SyncProtocol] = mapped_column(
+        state_column(SyncProtocol, 4), default=SyncProtocol.UNKNOWN
+    )
     site_uuid: Mapped[str] = mapped_column(String(64), default="")
     seconds_per_record_up: Mapped[float | None]
     seconds_per_record_down: Mapped[float | None]
@@ -116,13 +163,17 @@ class Peer(Base):
     central_cursor: Mapped[int] = mapped_column(BigInteger, default=0)
     addressed_cursor: Mapped[int] = mapped_column(BigInteger, default=0)
     restore_cursor: Mapped[int] = mapped_column(BigInteger, default=0)
-    # v5: the restore ends at this seq; "new", "started" or "completed".
+    # v5: the restore ends at this seq.
     restore_until: Mapped[int] = mapped_column(BigInteger, default=0)
-    initialisation: Mapped[str] = mapped_column(String(10), default="new")
+    initialisation: Mapped[SiteInitialisation] = mapped_column(
+        state_column(SiteInitialisation, 10), default=SiteInitialisation.NEW
+    )
     waiting_there: Mapped[int] = mapped_column(default=0)
     app_name: Mapped[str] = mapped_column(String(60), default="")
     app_version: Mapped[str] = mapped_column(String(40), default="")
-    protocol: Mapped[str] = mapped_column(String(4), default="")
+    protocol: Mapped[SyncProtocol] = mapped_column(
+        state_column(SyncProtocol, 4), default=SyncProtocol.UNKNOWN
+    )
     # The last answer: "" for well, or the code and values of the refusal.
     refusal: Mapped[str] = mapped_column(String(40), default="")
     refusal_values: Mapped[dict[str, Any] | None]

@@ -1,10 +1,18 @@
-"""The settings of this server, and the servers it synchronises with."""
+"""The settings of this server, the servers it synchronises with, and how writers queue for them.
+
+On SQLite one writer is let in at a time anyway; on PostgreSQL the row locks make the queue, so that
+what was checked still holds when it is written. Whoever takes several takes them in this order:
+settings, authorisation code, servers, people.
+"""
 
 from datetime import datetime
+from enum import StrEnum
 
 from sqlalchemy import CheckConstraint, Index, String, text
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from panel.errors import NotFound
+from panel.i18n import say
 from panel.models.base import (
     LARGEST_REQUEST,
     LONGEST_INTERVAL_MINUTES,
@@ -16,7 +24,18 @@ from panel.models.base import (
     USER_NAME_LENGTH,
     Base,
     key_text,
+    state_column,
 )
+
+
+class SyncProtocol(StrEnum):
+    """A protocol of the sync: what the parameters choose, a run speaks, a primary answered to."""
+
+    UNKNOWN = ""
+    # Found out at the first contact: our own, else mSupply's.
+    ASK = "ask"
+    OWN = "own"
+    V5 = "v5"
 
 
 class Settings(Base):
@@ -48,8 +67,9 @@ class Settings(Base):
     password_changed_at: Mapped[datetime | None]
     url: Mapped[str] = mapped_column(String(URL_LENGTH), default="")
     request_size: Mapped[int | None]
-    # Which protocol a satellite speaks: "ask", "own" or "v5".
-    protocol: Mapped[str] = mapped_column(String(8), default="ask")
+    protocol: Mapped[SyncProtocol] = mapped_column(
+        state_column(SyncProtocol, 8), default=SyncProtocol.ASK
+    )
     # Whom a satellite believes besides the well-known authorities: PEM text, SHA-256 fingerprint.
     private_ca: Mapped[str] = mapped_column(default="")
     fingerprint: Mapped[str] = mapped_column(String(64), default="")
@@ -110,3 +130,21 @@ class Server(Base):
     name_key: Mapped[str] = mapped_column(key_text(NAME_LENGTH), index=True)
     store_key: Mapped[str] = mapped_column(key_text(STORE_LENGTH), index=True)
     user_name_key: Mapped[str] = mapped_column(key_text(USER_NAME_LENGTH), index=True)
+
+    @property
+    def label(self) -> str:
+        """Return what people call the row: its Sync ID and name."""
+        return f"{self.sync_id} {self.name}"
+
+
+def lock_settings(session: Session) -> Settings:
+    """Return the settings as they are now; other changes of settings and servers wait for us."""
+    return session.get_one(Settings, 1, with_for_update=True, populate_existing=True)
+
+
+def lock_server(session: Session, server_id: int) -> Server:
+    """Return a row of the list as it is now. Raise :class:`NotFound` if it is not there."""
+    server = session.get(Server, server_id, with_for_update=True, populate_existing=True)
+    if server is None or server.removed_at is not None:
+        raise NotFound(say("This server is not in the list any more."))
+    return server

@@ -9,22 +9,23 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from panel.activity.log import Actor
-from panel.errors import NotFound
+from panel.errors import Invalid, NotFound
 from panel.i18n import say
 from panel.models.base import PRIMARY_SYNC_ID
-from panel.models.runs import Loop, Peer
+from panel.models.runs import Applicant, Loop, Peer
 from panel.models.settings import Server, Settings
 from panel.operations.sync_requests import ask_to_sync
 from panel.preferences.parameter_fields import parameters_of
 from panel.preferences.parameters import save_parameters
-from panel.preferences.server_fields import fields_of
-from panel.preferences.servers import edit_server
+from panel.preferences.server_fields import ServerFields, fields_of
+from panel.preferences.servers import add_server, edit_server
 from panel.security.vault import Vault
-from panel.status.peer_status import OF_PRIMARY, OF_SATELLITE, Disagreement, disagreements
+from panel.status.history import OF_PRIMARY, OF_SATELLITE, Disagreement, disagreements
+from panel.sync.primary.admission import bind
 
 
 def use_primarys(
@@ -81,3 +82,32 @@ def _edit(session: Session, actor: Actor, server: Server, changes: Mapping[str, 
 
 def _nothing_differs() -> NotFound:
     return NotFound(say("The two servers do not differ any more."))
+
+
+MOST_SHOWN = 50
+
+
+def list_applicants(session: Session) -> list[Applicant]:
+    """Return who waits, at most 50, by Sync ID; whoever was added some other way waits no more."""
+    added = exists().where(Server.sync_id == Applicant.sync_id, Server.removed_at.is_(None))
+    query = select(Applicant).where(~added).order_by(Applicant.sync_id).limit(MOST_SHOWN)
+    return list(session.scalars(query))
+
+
+def add_applicant(session: Session, actor: Actor, sync_id: int, hardware_id: str) -> Server:
+    """Make a row of the list of who waits under ``sync_id``, bound to the machine that asked.
+
+    ``hardware_id`` is that of the machine that was looked at: another may have called since. Raise
+    :class:`NotFound`, :class:`Invalid` (``hardware_id``), or what :func:`add_server` raises.
+    """
+    applicant = session.get(Applicant, sync_id, with_for_update=True)
+    if applicant is None:
+        raise NotFound(say("No server with this Sync ID waits to be added any more."))
+    if applicant.hardware_id != hardware_id:
+        reason = say("Another machine calls under this Sync ID now. Make sure which one is meant.")
+        raise Invalid({"hardware_id": reason})
+    fields = ServerFields(applicant.sync_id, applicant.name, applicant.store)
+    server = add_server(session, actor, fields)
+    bind(session, server, applicant.hardware_id, actor)
+    session.delete(applicant)
+    return server

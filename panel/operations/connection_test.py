@@ -6,11 +6,11 @@ from typing import Any
 
 from panel.activity.log import Actor
 from panel.installation import Installation
-from panel.models.row_locks import lock_settings
-from panel.models.runs import Link, Loop
+from panel.models.runs import InitialiseState, Link, Loop
+from panel.models.settings import lock_settings
 from panel.preferences.parameter_fields import Parameters
 from panel.preferences.parameters import save_parameters
-from panel.status.peer_status import Disagreement, disagreements
+from panel.status.history import Disagreement, disagreements
 from panel.sync.protocol.error_codes import SyncRefusal
 from panel.sync.run import check_connection
 from panel.sync.satellite.sync_settings import SyncSettings, read_sync_settings
@@ -22,7 +22,7 @@ _ALL_ACTS = ("sync_id", "url_http", "url_on_primary")
 
 @dataclass(frozen=True)
 class Trial:
-    """How it went: ``code`` is empty if well, else one of ``panel.sync.protocol.explanations``."""
+    """How it went: ``code`` is empty if well, else one of ``panel.sync.protocol.error_codes``."""
 
     code: str = ""
     values: Mapping[str, Any] = field(default_factory=dict)
@@ -73,7 +73,7 @@ def _is_told_to_initialise(installation: Installation) -> bool:
     """A trial moves nothing, so the primary says this to runs only: the last one was told so."""
     with installation.database.reading() as session:
         told = session.get_one(Loop, 1).refusal == "initialise_needed"
-        return told and session.get_one(Link, 1).initialise == "done"
+        return told and session.get_one(Link, 1).initialise == InitialiseState.DONE
 
 
 def _saved_settings(installation: Installation) -> SyncSettings:

@@ -9,9 +9,9 @@ from panel.activity.kinds import EventKind
 from panel.activity.log import Actor
 from panel.errors import Refusal
 from panel.i18n import say
-from panel.models.runs import Link, Loop, Run
+from panel.models.runs import InitialiseState, Link, Loop, Run
 from panel.models.settings import Settings
-from panel.status.lateness import what_is_missing
+from panel.preferences.readiness import what_is_missing
 
 
 class NotNow(Refusal):
@@ -36,9 +36,9 @@ def ask_to_initialise(session: Session, actor: Actor) -> None:
     """
     _refuse_unless_it_goes(session)
     link = session.get_one(Link, 1, with_for_update=True)
-    if link.initialise == "running" and _runs(session):
+    if link.initialise == InitialiseState.RUNNING and _runs(session):
         return
-    link.initialise = "needed"
+    link.initialise = InitialiseState.NEEDED
     session.get_one(Loop, 1, with_for_update=True).asked_at = clock.now()
     log.record(session, actor, EventKind.INITIALISE_ASKED)
 

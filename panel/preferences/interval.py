@@ -8,8 +8,7 @@ from panel.activity.log import Actor, refuse_stale
 from panel.errors import Invalid
 from panel.i18n import say
 from panel.models.base import LONGEST_INTERVAL_MINUTES
-from panel.models.row_locks import lock_settings
-from panel.models.settings import Settings
+from panel.models.settings import Settings, lock_settings
 
 
 def set_interval(session: Session, actor: Actor, minutes: int, version: int) -> Settings:

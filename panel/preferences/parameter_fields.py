@@ -12,10 +12,10 @@ from panel.models.base import (
     STORE_LENGTH,
     USER_NAME_LENGTH,
 )
-from panel.models.settings import Settings
+from panel.models.settings import Settings, SyncProtocol
 from panel.preferences.fields import Checks
 
-PROTOCOLS = ("ask", "own", "v5")
+PROTOCOLS = (SyncProtocol.ASK, SyncProtocol.OWN, SyncProtocol.V5)
 LONGEST_CA = 20_000
 
 
@@ -34,7 +34,7 @@ class Parameters:
     password: str | None
     url: str
     request_size: int | None
-    protocol: str = "ask"
+    protocol: str = SyncProtocol.ASK
     private_ca: str = ""
     fingerprint: str = ""
 

@@ -6,7 +6,6 @@ from sqlalchemy.orm import Session
 from panel.i18n import Message, say
 from panel.models.base import PRIMARY_SYNC_ID, searchable
 from panel.models.records import Record
-from panel.models.row_locks import label
 from panel.models.runs import Run
 from panel.models.settings import Server, Settings
 from panel.preferences.fields import HTTP_WARNING, PRIMARY_URL_WARNING, Checks, check_url
@@ -40,7 +39,7 @@ def _check_list(session: Session, checks: Checks, wanted: Parameters) -> None:
     live = select(Server).where(Server.removed_at.is_(None)).limit(1)
     same_id = session.scalar(live.where(Server.sync_id == wanted.sync_id))
     if wanted.sync_id is not None and same_id is not None:
-        reason = say("%(server)s in the list has this Sync ID.", server=label(same_id))
+        reason = say("%(server)s in the list has this Sync ID.", server=same_id.label)
         checks.refuse("sync_id", reason)
     elif wanted.is_satellite:
         satellites = live.with_only_columns(func.count()).where(Server.sync_id != PRIMARY_SYNC_ID)
@@ -50,7 +49,7 @@ def _check_list(session: Session, checks: Checks, wanted: Parameters) -> None:
     elif wanted.is_primary and wanted.user_name:
         same_name = live.where(Server.user_name_key == searchable(wanted.user_name))
         if (server := session.scalar(same_name)) is not None:
-            reason = say("%(server)s has this User name of its own.", server=label(server))
+            reason = say("%(server)s has this User name of its own.", server=server.label)
             checks.refuse("user_name", reason)
 
 

@@ -10,9 +10,8 @@ from panel.activity import log
 from panel.activity.kinds import EventKind
 from panel.activity.log import SECRET, Actor, refuse_stale
 from panel.errors import NeedsConfirmation
-from panel.models.row_locks import label, lock_settings
 from panel.models.runs import Link
-from panel.models.settings import Server, Settings
+from panel.models.settings import Server, Settings, lock_settings
 from panel.preferences.fields import Checks
 from panel.preferences.parameter_fields import Parameters, tidy
 from panel.preferences.parameter_rules import check_role, serious_acts
@@ -172,7 +171,7 @@ def tell_row(session: Session, actor: Actor, settings: Settings, was: str) -> No
             EventKind.SERVER_CHANGED,
             subject="server",
             subject_id=server.id,
-            label=label(server),
+            label=server.label,
             version=server.version,
             was={"url": was},
             became={"url": settings.url},

@@ -1,4 +1,4 @@
-"""What disables sync on a primary: URLs, since a primary goes to nobody."""
+"""What keeps a server from synchronising: a URL on a primary, empty parameters on a satellite."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,7 +6,8 @@ from typing import Literal
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from panel.models.row_locks import label
+from panel.i18n import Message, say
+from panel.models.base import PRIMARY_SYNC_ID
 from panel.models.settings import Server, Settings
 
 MOST_SHOWN_URLS = 50
@@ -30,4 +31,18 @@ def blocking_urls(session: Session) -> list[BlockingUrl]:
     # "Not empty", said so that the index of the URLs can answer it.
     query = select(Server).where(Server.url > "", Server.removed_at.is_(None))
     rows = session.scalars(query.order_by(Server.sync_id).limit(MOST_SHOWN_URLS))
-    return own + [BlockingUrl("server", server.id, label(server)) for server in rows]
+    return own + [BlockingUrl("server", server.id, server.label) for server in rows]
+
+
+def what_is_missing(session: Session, settings: Settings) -> Message | None:
+    """Return why this satellite cannot sync as its preferences stand; None if it can."""
+    if not settings.url:
+        return say("Disabled, because the URL of the primary is empty.")
+    if not settings.user_name or not settings.has_password:
+        return say("Disabled, because the User name or the Password is not set.")
+    primary = select(Server.id).where(
+        Server.sync_id == PRIMARY_SYNC_ID, Server.removed_at.is_(None)
+    )
+    if session.scalar(primary) is None:
+        return say("Disabled, because the primary is not in the list of servers.")
+    return None

@@ -9,8 +9,7 @@ from panel.activity import log
 from panel.activity.kinds import EventKind
 from panel.activity.log import SECRET, Actor, refuse_stale
 from panel.models.base import NAME_LENGTH, STORE_LENGTH, USER_NAME_LENGTH, searchable
-from panel.models.row_locks import label, lock_server, lock_settings
-from panel.models.settings import Server, Settings
+from panel.models.settings import Server, Settings, lock_server, lock_settings
 from panel.preferences.parameters import clear_url, set_url
 from panel.preferences.server_fields import ServerFields
 from panel.preferences.shared_password import wire_password
@@ -100,7 +99,7 @@ def record(
         what,
         subject="server",
         subject_id=server.id,
-        label=label(server),
+        label=server.label,
         version=server.version,
         was=was,
         became=became,

@@ -15,7 +15,6 @@ from panel.models.base import (
     USER_NAME_LENGTH,
     searchable,
 )
-from panel.models.row_locks import label
 from panel.models.settings import Server, Settings
 from panel.preferences.fields import HTTP_WARNING, PRIMARY_URL_WARNING, Checks, check_url
 
@@ -82,13 +81,13 @@ def _why_no_place(
         return say("This is the Sync ID of this server itself.")
     same_id = session.scalar(others.where(Server.sync_id == sync_id))
     if same_id is not None:
-        return say("%(server)s has this Sync ID already.", server=label(same_id))
+        return say("%(server)s has this Sync ID already.", server=same_id.label)
     if settings.is_primary:
         return None
     if sync_id != PRIMARY_SYNC_ID:
         return say("A satellite synchronises with the primary only, whose Sync ID is 1.")
     if (present := session.scalar(others)) is not None:
-        return say("A satellite lists one server, and %(server)s is here.", server=label(present))
+        return say("A satellite lists one server, and %(server)s is here.", server=present.label)
     return None
 
 
@@ -116,7 +115,7 @@ def _check_own_pair(
     if server is not None:
         others = others.where(Server.id != server.id)
     if (same_name := session.scalar(others.limit(1))) is not None:
-        reason = say("%(server)s has this User name already.", server=label(same_name))
+        reason = say("%(server)s has this User name already.", server=same_name.label)
         checks.refuse("user_name", reason)
 
 

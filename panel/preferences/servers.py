@@ -11,8 +11,7 @@ from panel.activity.kinds import EventKind
 from panel.activity.log import Actor, refuse_stale
 from panel.errors import Invalid, NotFound
 from panel.i18n import say
-from panel.models.row_locks import label, lock_server, lock_settings
-from panel.models.settings import Server, Settings
+from panel.models.settings import Server, Settings, lock_server, lock_settings
 from panel.preferences.fields import Checks
 from panel.preferences.server_changes import (
     find_changes,
@@ -130,7 +129,7 @@ def _check_place(session: Session, settings: Settings, server: Server) -> None:
     row = ServerFields(server.sync_id, server.name, server.store, user_name=server.user_name)
     check_row(session, checks, settings, row, server)
     for reason in checks.problems.values():
-        whole = say("%(server)s cannot come back. %(reason)s", server=label(server), reason=reason)
+        whole = say("%(server)s cannot come back. %(reason)s", server=server.label, reason=reason)
         raise Invalid({"sync_id": whole})
 
 

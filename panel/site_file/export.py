@@ -16,7 +16,6 @@ from panel.activity.kinds import EventKind
 from panel.activity.log import SECRET, Actor
 from panel.errors import Invalid, Refusal
 from panel.i18n import say
-from panel.models.row_locks import label
 from panel.models.settings import Server, Settings
 from panel.preferences.server_changes import find_changes
 from panel.preferences.server_fields import ServerFields
@@ -103,7 +102,7 @@ def plan_import(session: Session, vault: Vault, site: Site) -> list[Change]:
             changes += _server_changes(
                 settings, present.pop(fields.sync_id or 0, None), fields, site
             )
-        changes += [Change("removed", label(server)) for server in present.values()]
+        changes += [Change("removed", server.label) for server in present.values()]
     return changes
 
 
@@ -135,9 +134,9 @@ def _server_changes(
         yield Change("added", f"{fields.sync_id} {fields.name}")
         return
     for key, value in find_changes(settings, server, fields).items():
-        yield Change("changed", label(server), key, getattr(server, key), value)
+        yield Change("changed", server.label, key, getattr(server, key), value)
     if has_new_hash(server, site):
-        yield Change("changed", label(server), "password", SECRET, SECRET)
+        yield Change("changed", server.label, "password", SECRET, SECRET)
 
 
 def _refuse_half_a_pair(server: Server | None, fields: ServerFields, site: Site) -> None:

@@ -11,8 +11,7 @@ from panel.activity.kinds import EventKind
 from panel.activity.log import SECRET, Actor
 from panel.errors import Invalid
 from panel.i18n import say
-from panel.models.row_locks import lock_settings
-from panel.models.settings import Server, Settings
+from panel.models.settings import Server, Settings, lock_settings
 from panel.preferences.interval import set_interval
 from panel.preferences.parameter_fields import parameters_of
 from panel.preferences.parameters import save_parameters

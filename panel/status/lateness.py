@@ -1,35 +1,57 @@
-"""How sync can stand, and from when on a server is late."""
+"""How late a server is, and the sentence that says how sync stands."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from enum import StrEnum
 
 from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
 from panel.i18n import Message, say
-from panel.models.base import PRIMARY_SYNC_ID
 from panel.models.runs import Link, Loop, Run
 from panel.models.settings import Server, Settings
-from panel.preferences.readiness import blocking_urls
+from panel.preferences.readiness import blocking_urls, what_is_missing
 from panel.sync.protocol.error_codes import PASSING
 
 LATE, VERY_LATE = timedelta(days=1), timedelta(days=3)
 
-Kind = Literal[
-    "standalone", "paused", "disabled", "syncing", "well", "late", "very_late",
-    "unreachable", "refused", "never", "open",
-]  # fmt: skip
-Severity = Literal["well", "late", "very_late", "off", "working"]
-ServerSeverity = Literal["well", "late", "very_late", "not_seen"]
+
+class StateKind(StrEnum):
+    """How sync can stand."""
+
+    STANDALONE = "standalone"
+    PAUSED = "paused"
+    DISABLED = "disabled"
+    SYNCING = "syncing"
+    WELL = "well"
+    LATE = "late"
+    VERY_LATE = "very_late"
+    UNREACHABLE = "unreachable"
+    REFUSED = "refused"
+    NEVER = "never"
+    # A primary, which its satellites come to.
+    OPEN = "open"
 
 
-def server_severity(last_success_at: datetime | None, now: datetime) -> ServerSeverity:
+class Severity(StrEnum):
+    """How bad it is: the shape and the colour of a sentence or of a server in the list."""
+
+    WELL = "well"
+    LATE = "late"
+    VERY_LATE = "very_late"
+    OFF = "off"
+    WORKING = "working"
+    NOT_SEEN = "not_seen"
+
+
+def server_severity(last_success_at: datetime | None, now: datetime) -> Severity:
     """Say how late a server is: late after one day without success, very late after three."""
     if last_success_at is None:
-        return "not_seen"
+        return Severity.NOT_SEEN
     age = now - last_success_at
-    return "very_late" if age >= VERY_LATE else "late" if age >= LATE else "well"
+    return (
+        Severity.VERY_LATE if age >= VERY_LATE else Severity.LATE if age >= LATE else Severity.WELL
+    )
 
 
 @dataclass(frozen=True)
@@ -45,21 +67,29 @@ class Counts:
 
 def primary_says(
     session: Session, settings: Settings, counts: Counts
-) -> tuple[Kind, Severity, Message]:
+) -> tuple[StateKind, Severity, Message]:
     """Return the kind of state, how bad it is, and the sentence."""
     if blocking_urls(session):
-        return "disabled", "off", say("Disabled, because a URL is set on the primary.")
+        return (
+            StateKind.DISABLED,
+            Severity.OFF,
+            say("Disabled, because a URL is set on the primary."),
+        )
     if settings.interval_minutes == 0:
-        return "paused", "off", say("Paused: the interval is 0.")
-    severity: Severity = "very_late" if counts.very_late else "late" if counts.late else "well"
+        return StateKind.PAUSED, Severity.OFF, say("Paused: the interval is 0.")
+    severity = Severity.WELL
+    if counts.late:
+        severity = Severity.LATE
+    if counts.very_late:
+        severity = Severity.VERY_LATE
     if counts.total == 0:
-        return "open", severity, say("Ready for satellites: none is in the list yet.")
+        return StateKind.OPEN, severity, say("Ready for satellites: none is in the list yet.")
     sentence = say(
         "Satellites: %(total)s. Up to date: %(up_to_date)s, late: %(late)s, "
         "very late: %(very_late)s, not yet seen: %(not_seen)s.",
         **vars(counts),
     )
-    return "open", severity, sentence
+    return StateKind.OPEN, severity, sentence
 
 
 def count_servers(
@@ -95,25 +125,29 @@ def satellite_says(
     link: Link,
     run: Run | None,
     now: datetime,
-) -> tuple[Kind, Severity, Message]:
+) -> tuple[StateKind, Severity, Message]:
     """Return the kind of state, how bad it is, and the sentence. What comes first tells most."""
     if run is not None:
-        return "syncing", "working", _syncing(settings.interval_minutes)
+        return StateKind.SYNCING, Severity.WORKING, _syncing(settings.interval_minutes)
     if missing := what_is_missing(session, settings):
-        return "disabled", "off", missing
+        return StateKind.DISABLED, Severity.OFF, missing
     if settings.interval_minutes == 0:
-        return "paused", "off", say("Paused: the interval is 0.")
+        return StateKind.PAUSED, Severity.OFF, say("Paused: the interval is 0.")
     age = server_severity(link.last_success_at, now)
-    severity: Severity = "very_late" if age == "very_late" else "late"
+    severity = Severity.VERY_LATE if age is Severity.VERY_LATE else Severity.LATE
     if loop.refusal in PASSING:
-        return "refused", severity, say("Refused for now: it is tried again by itself.")
+        return StateKind.REFUSED, severity, say("Refused for now: it is tried again by itself.")
     if loop.refusal:
-        return "refused", severity, say("Refused: sync waits until somebody has seen to it.")
+        return (
+            StateKind.REFUSED,
+            severity,
+            say("Refused: sync waits until somebody has seen to it."),
+        )
     if loop.failures:
-        return "unreachable", severity, say("Cannot reach %(url)s.", url=settings.url)
-    if age == "not_seen":
-        return "never", "off", say("Nothing has been synchronised yet.")
-    return age, age, _how_it_goes(age, settings.interval_minutes)
+        return StateKind.UNREACHABLE, severity, say("Cannot reach %(url)s.", url=settings.url)
+    if age is Severity.NOT_SEEN:
+        return StateKind.NEVER, Severity.OFF, say("Nothing has been synchronised yet.")
+    return StateKind(age), age, _how_it_goes(age, settings.interval_minutes)
 
 
 def _syncing(interval_minutes: int) -> Message:
@@ -122,25 +156,11 @@ def _syncing(interval_minutes: int) -> Message:
     return say("Syncing now.")
 
 
-def _how_it_goes(age: str, interval_minutes: int) -> Message:
-    if age == "late":
+def _how_it_goes(age: Severity, interval_minutes: int) -> Message:
+    if age is Severity.LATE:
         return say("Late: the last success is more than a day ago.")
-    if age == "very_late":
+    if age is Severity.VERY_LATE:
         return say("Very late: the last success is more than three days ago.")
     if interval_minutes == 1:
         return say("Syncing every minute.")
     return say("Syncing every %(minutes)s minutes.", minutes=interval_minutes)
-
-
-def what_is_missing(session: Session, settings: Settings) -> Message | None:
-    """Return why this satellite cannot sync as its preferences stand; None if it can."""
-    if not settings.url:
-        return say("Disabled, because the URL of the primary is empty.")
-    if not settings.user_name or not settings.has_password:
-        return say("Disabled, because the User name or the Password is not set.")
-    primary = select(Server.id).where(
-        Server.sync_id == PRIMARY_SYNC_ID, Server.removed_at.is_(None)
-    )
-    if session.scalar(primary) is None:
-        return say("Disabled, because the primary is not in the list of servers.")
-    return None

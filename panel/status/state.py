@@ -9,12 +9,12 @@ from sqlalchemy.orm import Session
 
 from panel.i18n import Message, say
 from panel.models.records import Record
-from panel.models.runs import Link, Loop, Run
+from panel.models.runs import InitialiseState, Link, Loop, Run
 from panel.models.settings import Settings
 from panel.status.lateness import (
     Counts,
-    Kind,
     Severity,
+    StateKind,
     count_servers,
     primary_says,
     satellite_says,
@@ -26,11 +26,11 @@ class State:
     """How sync stands. The sentence names no time: the page puts it beside, in the reader's way.
 
     ``run`` is the one that goes on now; ``waiting`` counts records that have yet to reach the
-    primary; ``reason`` is the code of :mod:`panel.sync.protocol.explanations` behind
-    "refused" and "unreachable", with its values; ``initialise`` is "done", "needed" or "running".
+    primary; ``reason`` is the code of :mod:`panel.sync.protocol.error_codes` behind
+    "refused" and "unreachable", with its values.
     """
 
-    kind: Kind
+    kind: StateKind
     severity: Severity
     sentence: Message
     last_success_at: datetime | None = None
@@ -39,7 +39,7 @@ class State:
     run: Run | None = None
     counts: Counts = field(default_factory=Counts)
     asked: bool = False
-    initialise: str = "done"
+    initialise: InitialiseState = InitialiseState.DONE
     reason: str = ""
     reason_values: dict[str, Any] = field(default_factory=dict)
 
@@ -49,7 +49,7 @@ def read_state(session: Session, now: datetime) -> State:
     settings = session.get_one(Settings, 1)
     if settings.sync_id is None:
         sentence = say("This server is stand-alone: without a Sync ID it does not synchronise.")
-        return State("standalone", "off", sentence)
+        return State(StateKind.STANDALONE, Severity.OFF, sentence)
     if settings.is_primary:
         return _state_of_primary(session, settings, now)
     return _state_of_satellite(session, settings, now)

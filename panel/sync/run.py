@@ -9,7 +9,8 @@ from typing import Protocol
 from sqlalchemy.orm import Session
 
 from panel.installation import Installation
-from panel.models.runs import Link, Run
+from panel.models.runs import Link, Run, RunResult
+from panel.models.settings import SyncProtocol
 from panel.sync.msupply_v5.satellite import MSupplyV5
 from panel.sync.protocol.error_codes import STATUS, SyncRefusal
 from panel.sync.satellite.exchanges import OwnProtocol
@@ -35,7 +36,10 @@ class SpokenProtocol(Protocol):
         """Synchronise until nothing is left to move. Raise SyncRefusal or LinkFault."""
 
 
-PROTOCOLS: dict[str, SpokenProtocol] = {"own": OwnProtocol(), "v5": MSupplyV5()}
+PROTOCOLS: dict[SyncProtocol, SpokenProtocol] = {
+    SyncProtocol.OWN: OwnProtocol(),
+    SyncProtocol.V5: MSupplyV5(),
+}
 # What a server answers that does not know the address of our own protocol.
 _NOT_THERE = "not_a_sync_server"
 
@@ -45,33 +49,33 @@ def check_connection(line: Transport, settings: SyncSettings) -> None:
 
     Raise SyncRefusal or LinkFault if not.
     """
-    if settings.protocol != "ask":
+    if settings.protocol != SyncProtocol.ASK:
         PROTOCOLS[settings.protocol].check(line, settings)
         return
     try:
-        PROTOCOLS["own"].check(line, settings)
+        PROTOCOLS[SyncProtocol.OWN].check(line, settings)
     except LinkFault as fault:
         if fault.code != _NOT_THERE:
             raise
-        PROTOCOLS["v5"].check(line, settings)
+        PROTOCOLS[SyncProtocol.V5].check(line, settings)
 
 
-def find_protocol(line: Transport, settings: SyncSettings) -> str:
+def find_protocol(line: Transport, settings: SyncSettings) -> SyncProtocol:
     """Return which protocol the primary speaks, whether or not it lets us in.
 
     Where it does not, the run that follows is told so, and the primary writes it down. Raise
     LinkFault, or SyncRefusal where the answer is nothing that our own protocol says.
     """
     try:
-        PROTOCOLS["own"].check(line, settings)
+        PROTOCOLS[SyncProtocol.OWN].check(line, settings)
     except SyncRefusal as refusal:
         if refusal.code not in STATUS:
             raise
     except LinkFault as fault:
         if fault.code != _NOT_THERE:
             raise
-        return "v5"
-    return "own"
+        return SyncProtocol.V5
+    return SyncProtocol.OWN
 
 
 class SatelliteRun:
@@ -101,9 +105,9 @@ class SatelliteRun:
             protocol = PROTOCOLS[self._protocol()]
             finish = protocol.run(self._installation, self._line_to, self._progress)
         except SyncRefusal as refusal:
-            finish = Finish("refused", refusal.code, refusal.values)
+            finish = Finish(RunResult.REFUSED, refusal.code, refusal.values)
         except LinkFault as fault:
-            finish = Finish("failed", fault.code, fault.values)
+            finish = Finish(RunResult.FAILED, fault.code, fault.values)
             if fault.code == _NOT_THERE:
                 self._forget_protocol()
         finally:
@@ -111,16 +115,16 @@ class SatelliteRun:
                 self._line.close()
         return self._progress.end(finish, self._line.meter if self._line else Meter())
 
-    def _protocol(self) -> str:
+    def _protocol(self) -> SyncProtocol:
         """Return the protocol that the preferences name, or else the one the primary answers to."""
         with self._installation.database.reading() as session:
             settings = read_sync_settings(session, self._installation)
             link = session.get_one(Link, 1)
-        if settings.protocol != "ask":
+        if settings.protocol != SyncProtocol.ASK:
             return settings.protocol
         if settings.interval_minutes == 0:
             # Nobody is called: our own finds out by itself that it is paused.
-            return "own"
+            return SyncProtocol.OWN
         if link.protocol:
             return link.protocol
         protocol = find_protocol(self._line_to(settings.target), settings)
@@ -131,7 +135,7 @@ class SatelliteRun:
     def _forget_protocol(self) -> None:
         """Another server may stand there by now: the next run asks again."""
         with self._progress.step() as (session, _):
-            session.get_one(Link, 1).protocol = ""
+            session.get_one(Link, 1).protocol = SyncProtocol.UNKNOWN
 
     def _line_to(self, target: Target) -> Transport:
         """Return the line of this run; another one if the preferences lead elsewhere by now."""

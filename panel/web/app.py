@@ -8,8 +8,8 @@ from werkzeug.routing import IntegerConverter, Map
 from panel.config import Config
 from panel.installation import Installation
 from panel.paths import TEMPLATES
-from panel.web.api import health, records
-from panel.web.api.sync_endpoints import init_sync
+from panel.web.api import records
+from panel.web.api.server_endpoints import init_server_endpoints
 from panel.web.auth.access import init_access
 from panel.web.auth.csrf import init_csrf
 from panel.web.auth.lock import init_lock
@@ -28,17 +28,12 @@ from panel.web.page import fragments
 from panel.web.page.kept_pages import KeptPages
 from panel.web.views import (
     activity,
-    applicants,
-    clearing,
-    connection_test,
     interval,
     parameters,
     people,
     quarantine,
-    reader,
     removal,
     runs,
-    server_sync,
     servers,
     set_up,
     sign_in,
@@ -48,21 +43,15 @@ from panel.web.views import (
 
 _VIEWS = (
     activity,
-    records,
-    applicants,
-    clearing,
-    connection_test,
-    health,
-    interval,
     fragments,
+    interval,
     parameters,
     people,
-    reader,
+    quarantine,
+    records,
     removal,
     runs,
-    server_sync,
     servers,
-    quarantine,
     set_up,
     sign_in,
     sync,
@@ -103,7 +92,7 @@ def create_app(installation: Installation) -> Flask:
         init_csrf,
         init_lock,
         init_static,
-        init_sync,
+        init_server_endpoints,
     ):
         initialise(app)
     for module in _VIEWS:

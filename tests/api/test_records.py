@@ -13,8 +13,8 @@ from panel.activity.log import Actor
 from panel.db import Database
 from panel.models.settings import Settings
 from panel.sync.store.records import put_record
-from panel.web.api import bearer
 from panel.web.api import records as api
+from panel.web.api import records as bearer
 from tests.api.conftest import Application
 
 

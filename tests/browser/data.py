@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from panel import clock
 from panel.models.records import Quarantined
-from panel.models.runs import Applicant, Link, Loop, Peer, Run
+from panel.models.runs import Applicant, InitialiseState, Link, Loop, Peer, Run
 from panel.models.settings import Server
 from tests.browser.serving import Panel
 
@@ -79,7 +79,7 @@ def busy_satellite(panel: Panel) -> None:
     now = clock.now()
     with panel.database.writing() as session:
         link = session.get_one(Link, 1)
-        link.initialise = "done"
+        link.initialise = InitialiseState.DONE
         link.last_success_at = link.last_attempt_at = now - timedelta(minutes=3)
     add_runs(panel, other=1)
 

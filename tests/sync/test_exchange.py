@@ -13,9 +13,9 @@ from sqlalchemy.exc import TimeoutError as NoConnection
 from panel import clock
 from panel.activity.log import Actor, search
 from panel.models.records import ChangeSequence, Quarantined
-from panel.models.runs import Link, Loop, Peer
-from panel.models.settings import Server, Settings
-from panel.operations.applicants import add_applicant, list_applicants
+from panel.models.runs import InitialiseState, Link, Loop, Peer
+from panel.models.settings import Server, Settings, SyncProtocol
+from panel.operations.adopt_identity import add_applicant, list_applicants
 from panel.operations.quarantine_acts import Tried, leave_out, try_again
 from panel.preferences.server_changes import clear_hardware
 from panel.preferences.servers import remove_servers
@@ -419,7 +419,7 @@ def test_either_side_restored_from_a_backup_is_told_to_initialise(
     with kadavu.database.reading() as session:
         assert session.get_one(Loop, 1).refusal == "initialise_needed"
     with kadavu.database.writing() as session:
-        session.get_one(Link, 1).initialise = "needed"
+        session.get_one(Link, 1).initialise = InitialiseState.NEEDED
     assert kadavu.sync().result == "well"
     assert is_in_step(primary, kadavu)
 
@@ -437,7 +437,7 @@ def test_a_satellite_that_missed_tombstones_is_told_to_initialise(
         session.get_one(ChangeSequence, 1).purged_seq = 3
     assert kadavu.sync().reason == "initialise_needed"
     with kadavu.database.writing() as session:
-        session.get_one(Link, 1).initialise = "needed"
+        session.get_one(Link, 1).initialise = InitialiseState.NEEDED
     kadavu.sync()
     assert kadavu.contents() == primary.contents()
 
@@ -448,7 +448,7 @@ def test_a_satellite_that_spoke_another_protocol_before_is_told_to_initialise(
     with kadavu.database.writing() as session:
         # As v5 leaves it: neither side has a point.
         link = session.get_one(Link, 1)
-        link.initialise, link.protocol = "done", "own"
+        link.initialise, link.protocol = InitialiseState.DONE, SyncProtocol.OWN
     assert kadavu.sync().reason == "initialise_needed"
 
 

@@ -10,7 +10,6 @@ from panel.db import Database, make_engine
 from panel.errors import Invalid
 from panel.models.records import ChangeSequence
 from panel.sync.store import change_feed, records
-from panel.sync.store import change_feed as app_cursor
 from panel.sync.store.write_checks import Write
 
 OWN = 7
@@ -27,7 +26,7 @@ def put(database: Database, *record_ids: str) -> None:
 
 def follow(database: Database, since: str = "", limit: int = 500) -> tuple[list[str], str, bool]:
     with database.reading() as session:
-        page = app_cursor.changes(session, since, limit)
+        page = change_feed.changes(session, since, limit)
         return [record.record_id for record in page.records], page.cursor, page.more
 
 
@@ -58,7 +57,7 @@ def test_a_cursor_of_another_past_ends(database: Database) -> None:
     _, cursor, _ = follow(database)
     with database.writing() as session:
         session.execute(update(ChangeSequence).values(mark="another"))
-    with pytest.raises(app_cursor.CursorEnded):
+    with pytest.raises(change_feed.CursorEnded):
         follow(database, cursor)
 
 
@@ -69,7 +68,7 @@ def test_a_cursor_from_before_what_was_purged_ends_but_a_first_reading_goes_on(
     _, old, _ = follow(database, "", 1)
     with database.writing() as session:
         session.execute(update(ChangeSequence).values(purged_seq=3))
-    with pytest.raises(app_cursor.CursorEnded):
+    with pytest.raises(change_feed.CursorEnded):
         follow(database, old)
     _, cursor, _ = follow(database, "", 1)
     assert follow(database, cursor)[0] == ["b", "c", "d"]

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, select
 from panel.activity.log import Actor
 from panel.db import Database
 from panel.models.records import Inbox, Quarantined, Record
-from panel.models.runs import Link, Run
+from panel.models.runs import InitialiseState, Link, Run
 from panel.models.settings import Settings
 from panel.operations.connection_test import try_connection
 from panel.preferences.parameter_fields import Parameters
@@ -83,7 +83,7 @@ class Remote:
 
     def initialise_again(self) -> None:
         with self.database.writing() as session:
-            session.get_one(Link, 1).initialise = "needed"
+            session.get_one(Link, 1).initialise = InitialiseState.NEEDED
 
     def has(self) -> dict[str, tuple[int, str | None]]:
         """Return owner and data of every record that is not deleted, by id."""

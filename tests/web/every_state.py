@@ -12,7 +12,7 @@ from panel.accounts import authorisation_code
 from panel.config import Config
 from panel.db import Database
 from panel.models.records import Quarantined
-from panel.models.runs import Applicant, Link, Loop, Peer, Run
+from panel.models.runs import Applicant, InitialiseState, Link, Loop, Peer, Run
 from panel.models.settings import Server
 from panel.preferences.interval import set_interval
 from panel.web.base.context import set_up_link_of
@@ -199,7 +199,7 @@ def how_a_satellite_stands(site: Site) -> None:
     make_satellite(site.database, site.config)
     with site.database.writing() as session:
         link = session.get_one(Link, 1)
-        link.initialise, link.last_success_at = "done", site.time()
+        link.initialise, link.last_success_at = InitialiseState.DONE, site.time()
     for days in (0, 2, 2):
         site.time.pass_by(days=days)
         site.read(("/", None))

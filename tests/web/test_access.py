@@ -16,9 +16,9 @@ from tests.web.conftest import OPERATOR, PASSWORD, VIEWER, Browser, Happened
 
 # Reading the list once more is the checkpoint: who adds to it must mean it.
 FOR_ANYBODY = {
-    "health.check",
-    "reader.choose",
-    "reader.show",
+    "server.health",
+    "people.choose_language",
+    "people.show_languages",
     "set_up.save",
     "set_up.show",
     "sign_in.enter",
@@ -33,8 +33,8 @@ FOR_PROGRAMS = {
     "api.list_",
     "api.put",
     "api.write",
-    "sync.call_v5",
-    "sync.exchange",
+    "server.call_v5",
+    "server.exchange",
 }
 # What a person may send who can only look: both take something away from themselves alone.
 FOR_VIEWERS = {LEAVE, "unlock.close"}

@@ -15,7 +15,7 @@ from panel.config import Config
 from panel.db import Database, make_engine
 from panel.installation import Installation
 from panel.models.activity import Activity
-from panel.models.runs import Applicant, Link, Loop, Peer, Run
+from panel.models.runs import Applicant, InitialiseState, Link, Loop, Peer, Run
 from panel.models.settings import Server, Settings
 from panel.web.app import create_app
 from tests.conftest import NewDatabase
@@ -165,13 +165,13 @@ def test_a_server_that_no_row_has_is_only_tried(
 def test_where_the_last_sync_was_told_to_initialise(manager: Browser, database: Database) -> None:
     with database.writing() as session:
         session.get_one(Loop, 1).refusal = "initialise_needed"
-        session.get_one(Link, 1).initialise = "done"
+        session.get_one(Link, 1).initialise = InitialiseState.DONE
     answer = words(manager.post("/sync/test", htmx=True).text)
     assert "un-lock and press Initialise" in answer
     assert "Well" not in answer
     with database.writing() as session:
         # As that button leaves it.
-        session.get_one(Link, 1).initialise = "needed"
+        session.get_one(Link, 1).initialise = InitialiseState.NEEDED
     assert "Well" in words(manager.post("/sync/test", htmx=True).text)
 
 

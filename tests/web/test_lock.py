@@ -30,7 +30,7 @@ either = pytest.mark.parametrize("htmx", [False, True], ids=["plain", "htmx"])
 # Writes that need no code: each says why by its name.
 UNLOCKED_WRITES = {
     LEAVE,
-    "connection.test",
+    "sync_page.test_connection",
     "interval.save",
     "people.add",
     "people.disable",

@@ -11,7 +11,7 @@ from panel.config import Config
 from panel.db import Database
 from panel.models.activity import Activity
 from panel.models.records import Record
-from panel.models.runs import Link, Loop, Run
+from panel.models.runs import InitialiseState, Link, Loop, Run, RunResult, RunStep
 from panel.models.settings import Server, Settings
 from panel.sync.store.records import put_record
 from tests.web.conftest import CODE, Browser, Clock
@@ -135,7 +135,7 @@ def test_a_browser_that_saves_data_asks_less_often(manager: Browser) -> None:
 def test_the_poll_moves_and_is_light(manager: Browser, run: Run, database: Database) -> None:
     with database.writing() as session:
         row = session.get_one(Run, run.id)
-        row.step, row.pulled, row.to_pull = "pulling_central", 1_500, 4_000
+        row.step, row.pulled, row.to_pull = RunStep.PULLING_CENTRAL, 1_500, 4_000
     answer = manager.get("/sync/run", htmx=True)
     assert words(answer.text) == "Getting central data: 1,500 of 4,000"
     head = "".join(f"{name}: {value}\r\n" for name, value in answer.headers)
@@ -145,7 +145,7 @@ def test_the_poll_moves_and_is_light(manager: Browser, run: Run, database: Datab
 def test_the_poll_ends_with_the_run(manager: Browser, run: Run, database: Database) -> None:
     with database.writing() as session:
         row = session.get_one(Run, run.id)
-        row.ended_at, row.result = row.started_at, "well"
+        row.ended_at, row.result = row.started_at, RunResult.WELL
     answer = manager.get("/sync/run", htmx=True)
     assert answer.headers["HX-Retarget"] == "#status"
     assert "every 5s" not in answer.text
@@ -201,7 +201,7 @@ def initialise_of(database: Database) -> str:
 @pytest.fixture
 def initialised(database: Database) -> None:
     with database.writing() as session:
-        session.get_one(Link, 1).initialise = "done"
+        session.get_one(Link, 1).initialise = InitialiseState.DONE
 
 
 @pytest.mark.usefixtures("initialised")
@@ -233,7 +233,7 @@ class TestInitialise:
         self, unlocked: Browser, database: Database, happened: Callable[..., list[Activity]]
     ) -> None:
         with database.writing() as session:
-            session.get_one(Link, 1).initialise = "running"
+            session.get_one(Link, 1).initialise = InitialiseState.RUNNING
             session.add(Run(other=1, started_at=clock.now()))
         answer = unlocked.post("/sync/initialise", {"confirmed": "1"}, htmx=True)
         assert answer.status_code == 200
@@ -242,7 +242,7 @@ class TestInitialise:
 
     def test_one_that_was_cut_off_begins_anew(self, unlocked: Browser, database: Database) -> None:
         with database.writing() as session:
-            session.get_one(Link, 1).initialise = "running"
+            session.get_one(Link, 1).initialise = InitialiseState.RUNNING
         unlocked.post("/sync/initialise", {"confirmed": "1"}, htmx=True)
         assert initialise_of(database) == "needed"
 

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from panel.models.base import PRIMARY_SYNC_ID
 from panel.models.records import ChangeSequence, Record
+from panel.models.runs import RunStep
 from panel.sync.msupply_v5 import queue, sites
 from panel.sync.msupply_v5.codec import MOST_RECORDS, change_of, read_changes, take_changes
 from panel.sync.msupply_v5.sites import Site
@@ -79,7 +80,7 @@ class Calls:
         newest = self.session.scalar(
             select(func.max(Record.seq)).where(change_feed.central_records())
         )
-        sites.note_pulled(self.session, self.site, "pulling_central", len(page.records))
+        sites.note_pulled(self.session, self.site, RunStep.PULLING_CENTRAL, len(page.records))
         data = [{"ID": record.seq, **change_of(record)} for record in page.records]
         return {"maxCursor": max(cursor, newest or 0), "data": data}
 
@@ -97,7 +98,7 @@ class Calls:
         """POST acknowledged_records."""
         ids = [one for one in self.sent.list("syncIDs") if type(one) is str]
         dropped = queue.acknowledge(self.session, self.site.server, self.site.peer, ids)
-        sites.note_pulled(self.session, self.site, "pulling_addressed", dropped)
+        sites.note_pulled(self.session, self.site, RunStep.PULLING_ADDRESSED, dropped)
 
     def push(self) -> dict[str, Any]:
         """POST queued_records: the batch is stored when it is answered, so that nothing is late."""

@@ -13,8 +13,7 @@ from panel.sync.msupply_v5.codec import read_object, to_bytes
 from panel.sync.primary.authentication import Authenticator
 from panel.sync.primary.run_log import refusals_noted
 from panel.sync.protocol.body_codec import Garbled, TooLarge, UnknownEncoding, unpack
-from panel.sync.protocol.error_codes import SyncRefusal
-from panel.sync.protocol.explanations import explain
+from panel.sync.protocol.error_codes import SyncRefusal, explain
 from panel.sync.protocol.json_reader import BadMessage, JsonObject
 
 # 1 024 records of the largest size would be a gigabyte; of the usual size they are half of one MiB.

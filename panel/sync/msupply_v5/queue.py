@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, and_, delete, exists, or_, select
 from sqlalchemy.orm import Session
 
 from panel.models.records import Record
-from panel.models.runs import Acknowledged, Peer
+from panel.models.runs import Acknowledged, Peer, SiteInitialisation
 from panel.models.settings import Server
 from panel.sync.store import change_feed
 from panel.sync.store.sequence import present_seq
@@ -37,11 +37,15 @@ def begin_restore(session: Session, server: Server, peer: Peer) -> int:
 
     Asked again before anything was acknowledged, the restore that was begun is left as it is.
     """
-    if peer.initialisation != "started" or peer.restore_cursor or _any_acknowledged(session, peer):
+    if (
+        peer.initialisation != SiteInitialisation.STARTED
+        or peer.restore_cursor
+        or _any_acknowledged(session, peer)
+    ):
         _forget_acknowledged(session, peer)
         peer.restore_cursor = peer.addressed_cursor = peer.central_cursor = 0
         peer.restore_until = present_seq(session)
-        peer.initialisation = "started"
+        peer.initialisation = SiteInitialisation.STARTED
     return queue_length(session, server, peer)
 
 
@@ -65,10 +69,10 @@ def move_cursors(session: Session, server: Server, peer: Peer) -> None:
     first = next(iter(queued(session, server, peer, 1)), None)
     passed = newest if first is None else first.seq - 1
     peer.addressed_cursor = max(peer.addressed_cursor, passed)
-    if peer.initialisation == "started":
+    if peer.initialisation == SiteInitialisation.STARTED:
         peer.restore_cursor = min(max(peer.restore_cursor, passed), peer.restore_until)
         if peer.restore_cursor >= peer.restore_until:
-            peer.initialisation = "completed"
+            peer.initialisation = SiteInitialisation.COMPLETED
     session.execute(
         delete(Acknowledged).where(
             Acknowledged.server_id == peer.server_id, Acknowledged.position <= passed
@@ -81,7 +85,7 @@ def _waits(server: Server, peer: Peer) -> ColumnElement[bool]:
     acknowledged = exists().where(
         Acknowledged.server_id == peer.server_id, Acknowledged.position == Record.seq
     )
-    if peer.initialisation != "started":
+    if peer.initialisation != SiteInitialisation.STARTED:
         return and_(addressed, Record.owner != server.sync_id, ~acknowledged)
     own = and_(
         Record.owner == server.sync_id,

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from panel.models.base import PRIMARY_SYNC_ID
 from panel.models.records import Inbox, Record
-from panel.models.runs import Link
+from panel.models.runs import InitialiseState, Link
 from panel.sync.msupply_v5.client import Queued
 from panel.sync.msupply_v5.codec import Change, take_changes
 from panel.sync.protocol.batch_codec import Item
@@ -29,8 +29,8 @@ def begin_initialise(session: Session) -> None:
     What waits to be pushed stays as it is, and what does not is the central server's to tell.
     """
     link = session.get_one(Link, 1)
-    if link.initialise == "needed":
-        link.initialise, link.checkpoint, link.next_checkpoint = "running", "", ""
+    if link.initialise == InitialiseState.NEEDED:
+        link.initialise, link.checkpoint, link.next_checkpoint = InitialiseState.RUNNING, "", ""
         link.central_cursor = 0
         for stream in Stream:
             inbox.clear(session, stream)
@@ -41,7 +41,7 @@ def came_from_central(link: Link) -> bool:
 
     Over our own protocol there is a point, and nothing is known of a central server.
     """
-    if link.initialise == "done":
+    if link.initialise == InitialiseState.DONE:
         return bool(link.site_uuid) and not link.checkpoint
     return link.checkpoint in ("", _ASKED)
 
@@ -100,7 +100,7 @@ def finish_initialise(session: Session, own_sync_id: int) -> int:
     _push_what_it_lacks(session, own_sync_id)
     refused += _apply_queued(session, own_sync_id)
     link = session.get_one(Link, 1)
-    link.initialise, link.checkpoint = "done", ""
+    link.initialise, link.checkpoint = InitialiseState.DONE, ""
     return refused
 
 

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from sqlalchemy.orm import Session
 
 from panel.installation import Installation
-from panel.models.runs import Link, Run
+from panel.models.runs import InitialiseState, Link, Run, RunResult, RunStep
+from panel.models.settings import SyncProtocol
 from panel.sync.msupply_v5 import received
 from panel.sync.msupply_v5.client import About, Central, Queued
 from panel.sync.msupply_v5.codec import change_of
@@ -75,27 +76,27 @@ class _V5Run:
                 self._pull()
                 self._apply(received.apply)
         except _Paused:
-            return Finish("paused")
-        return Finish("well")
+            return Finish(RunResult.PAUSED)
+        return Finish(RunResult.WELL)
 
     def _meet(self) -> None:
         central, sync_settings = self._central()
         about = central.site()
         with self._step() as (session, run):
-            run.protocol = "v5"
+            run.protocol = SyncProtocol.V5
             link = session.get_one(Link, 1)
-            known = "" if link.initialise == "needed" else link.site_uuid
+            known = "" if link.initialise == InitialiseState.NEEDED else link.site_uuid
             _check_site(about, sync_settings, known)
-            if link.initialise != "needed" and not received.came_from_central(link):
+            if link.initialise != InitialiseState.NEEDED and not received.came_from_central(link):
                 raise SyncRefusal("initialise_needed")
-            link.site_uuid, link.protocol = about.uuid, "v5"
+            link.site_uuid, link.protocol = about.uuid, SyncProtocol.V5
         self._met = sync_settings.digest()
 
     def _initialises(self) -> bool:
         with self._step() as (session, run):
-            if session.get_one(Link, 1).initialise == "done":
+            if session.get_one(Link, 1).initialise == InitialiseState.DONE:
                 return False
-            run.step = "initialising"
+            run.step = RunStep.INITIALISING
             received.begin_initialise(session)
             return True
 
@@ -128,7 +129,7 @@ class _V5Run:
             changes = [{"syncOutId": str(one.seq), **change_of(one)} for one in records]
             began = central.push(left, changes)
             with self._step() as (session, run):
-                run.step = "pushing"
+                run.step = RunStep.PUSHING
                 run.pushed += len(records)
                 run.to_push = max(run.to_push, run.pushed + left - len(records))
                 note_pushed(session, [one.seq for one in records])
@@ -159,7 +160,7 @@ class _V5Run:
         with self._step() as (session, run):
             received.keep_central(session, cursor, page)
             run.set_aside += received.note_unusable(session, page)
-            _count_pulled(run, "pulling_central", page, page.length - cursor)
+            _count_pulled(run, RunStep.PULLING_CENTRAL, page, page.length - cursor)
         return bool(page.marks)
 
     def _pull_queued(self) -> bool:
@@ -168,7 +169,7 @@ class _V5Run:
         with self._step() as (session, run):
             received.keep_queued(session, page.changes)
             run.set_aside += received.note_unusable(session, page)
-            _count_pulled(run, "pulling_addressed", page, page.length)
+            _count_pulled(run, RunStep.PULLING_ADDRESSED, page, page.length)
         if page.marks:
             # Only now: what was acknowledged does not come again.
             central.acknowledge(page.marks)
@@ -178,7 +179,7 @@ class _V5Run:
         with self._installation.database.reading() as session:
             own_sync_id = read_sync_settings(session, self._installation).sync_id
         with self._step() as (session, run):
-            run.step = "applying"
+            run.step = RunStep.APPLYING
             run.set_aside += apply(session, own_sync_id)
 
     def _central(self) -> tuple[Central, SyncSettings]:
@@ -202,7 +203,7 @@ def _size(sync_settings: SyncSettings, usual: int) -> int:
     return min(sync_settings.request_size or usual, usual)
 
 
-def _count_pulled(run: Run, step: str, page: Queued, left: int) -> None:
+def _count_pulled(run: Run, step: RunStep, page: Queued, left: int) -> None:
     run.step = step
     run.pulled += len(page.marks)
     run.to_pull = max(run.to_pull, run.pulled, run.pulled - len(page.marks) + left)

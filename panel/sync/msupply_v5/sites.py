@@ -8,8 +8,8 @@ from sqlalchemy.orm import Session
 from panel import clock
 from panel.activity.log import Actor
 from panel.db import Database
-from panel.models.runs import Peer, Run
-from panel.models.settings import Server
+from panel.models.runs import Peer, Run, RunResult, RunStep, SiteInitialisation
+from panel.models.settings import Server, SyncProtocol
 from panel.sync.msupply_v5.codec import NEWEST_VERSION, OLDEST_VERSION
 from panel.sync.primary.admission import bind, check_hardware, check_open, find_peer
 from panel.sync.primary.authentication import Authenticator, read_authorization
@@ -86,9 +86,13 @@ def admit(session: Session, server_id: int, caller: Caller) -> Site:
     if server.hardware_id is None:
         bind(session, server, caller.hardware_id, Actor(server.user_name, caller.address, "sync"))
         # Another machine begins anew, whatever the one before had.
-        peer.initialisation = "new"
+        peer.initialisation = SiteInitialisation.NEW
     server.last_contact_at = clock.now()
-    peer.protocol, peer.app_name, peer.app_version = "v5", caller.app_name, caller.app_version
+    peer.protocol, peer.app_name, peer.app_version = (
+        SyncProtocol.V5,
+        caller.app_name,
+        caller.app_version,
+    )
     peer.refusal, peer.refusal_values = "", None
     return Site(server, peer)
 
@@ -117,7 +121,7 @@ def cut_off(session: Session, site: Site) -> None:
     """The site begins anew: whatever it did not finish was cut off."""
     run = open_run(session, site.server.sync_id)
     if run is not None:
-        run.ended_at, run.result = clock.now(), "cut_off"
+        run.ended_at, run.result = clock.now(), RunResult.CUT_OFF
 
 
 def note_pushed(session: Session, site: Site, outcome: Outcome, left: int) -> None:
@@ -125,13 +129,13 @@ def note_pushed(session: Session, site: Site, outcome: Outcome, left: int) -> No
     count = len(outcome.taken) + len(outcome.refused)
     if count:
         run = _run(session, site)
-        run.step = "pushing"
+        run.step = RunStep.PUSHING
         run.pushed += count
         run.set_aside += len(outcome.refused)
         run.to_push = run.pushed + left
 
 
-def note_pulled(session: Session, site: Site, step: str, count: int, left: int = 0) -> None:
+def note_pulled(session: Session, site: Site, step: RunStep, count: int, left: int = 0) -> None:
     """The site pulled ``count`` records in ``step``, and ``left`` more wait for it."""
     if count:
         run = _run(session, site)
@@ -145,7 +149,7 @@ def note_end(session: Session, site: Site) -> None:
     site.server.last_success_at = clock.now()
     run = open_run(session, site.server.sync_id)
     if run is not None:
-        run.ended_at, run.result = clock.now(), "well"
+        run.ended_at, run.result = clock.now(), RunResult.WELL
 
 
 def count_bytes(session: Session, site: Site, bytes_up: int, bytes_down: int) -> None:
@@ -158,4 +162,4 @@ def count_bytes(session: Session, site: Site, bytes_up: int, bytes_down: int) ->
 
 def _run(session: Session, site: Site) -> Run:
     sync_id = site.server.sync_id
-    return open_run(session, sync_id) or begin_run(session, sync_id, "v5")
+    return open_run(session, sync_id) or begin_run(session, sync_id, SyncProtocol.V5)

@@ -202,7 +202,7 @@ def bind(session: Session, server: Server, hardware_id: str, actor: Actor) -> No
             EventKind.HARDWARE_BOUND,
             subject="server",
             subject_id=server.id,
-            label=f"{server.sync_id} {server.name}",
+            label=server.label,
             became={"hardware_id": hardware_id},
         )
 

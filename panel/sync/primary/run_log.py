@@ -17,8 +17,8 @@ from panel.activity.kinds import EventKind
 from panel.activity.log import Actor
 from panel.db import Database
 from panel.models.activity import Activity
-from panel.models.runs import Peer, Run
-from panel.models.settings import Server
+from panel.models.runs import Peer, Run, RunResult, RunStep, SiteInitialisation
+from panel.models.settings import Server, SyncProtocol
 from panel.sync.primary.admission import UnknownSite, find_peer
 from panel.sync.protocol.error_codes import SyncRefusal
 from panel.sync.protocol.messages import Answer, Request, Stream
@@ -57,14 +57,14 @@ def note_exchange(session: Session, server: Server, peer: Peer, exchanged: Excha
     """Write down an exchange that went well, within its own transaction."""
     now, request = clock.now(), exchanged.request
     server.last_contact_at = now
-    peer.waiting_there, peer.protocol = request.waiting, "own"
+    peer.waiting_there, peer.protocol = request.waiting, SyncProtocol.OWN
     peer.refusal, peer.refusal_values = "", None
     peer.central_cursor = request.cursors.get(Stream.CENTRAL, 0)
     peer.addressed_cursor = request.cursors.get(Stream.ADDRESSED, 0)
     peer.restore_cursor = request.cursors.get(Stream.RESTORE, 0)
     if exchanged.is_last:
         server.last_success_at = now
-        peer.initialisation = "completed"
+        peer.initialisation = SiteInitialisation.COMPLETED
     _note_run(session, server, exchanged)
 
 
@@ -73,14 +73,14 @@ def _note_run(session: Session, server: Server, exchanged: Exchanged) -> None:
     request, answer = exchanged.request, exchanged.answer
     run = open_run(session, server.sync_id)
     if run is not None and request.start:
-        run.ended_at, run.result = clock.now(), "cut_off"
+        run.ended_at, run.result = clock.now(), RunResult.CUT_OFF
         run = None
     delivered = sum(map(len, answer.records.values()))
     if run is None:
         if not request.records and not delivered:
             return
-        run = begin_run(session, server.sync_id, "own")
-    run.step = "pushing" if request.waiting else "pulling_central"
+        run = begin_run(session, server.sync_id, SyncProtocol.OWN)
+    run.step = RunStep.PUSHING if request.waiting else RunStep.PULLING_CENTRAL
     # As the satellite counts: what goes up is pushed, what comes down is pulled.
     run.pushed += len(request.records)
     run.to_push = run.pushed + request.waiting
@@ -90,7 +90,7 @@ def _note_run(session: Session, server: Server, exchanged: Exchanged) -> None:
     run.bytes_up += exchanged.bytes_up
     run.bytes_down += exchanged.bytes_down
     if exchanged.is_last:
-        run.ended_at, run.result = clock.now(), "well"
+        run.ended_at, run.result = clock.now(), RunResult.WELL
 
 
 @contextmanager
@@ -153,7 +153,7 @@ def _note_on_row(session: Session, refusal: SyncRefusal, server_id: int, address
             other=server.sync_id,
             started_at=now,
             ended_at=now,
-            result="refused",
+            result=RunResult.REFUSED,
             reason=refusal.code,
             reason_values=values,
         )
@@ -164,7 +164,7 @@ def _note_on_row(session: Session, refusal: SyncRefusal, server_id: int, address
         EventKind.SYNC_REFUSED,
         subject="server",
         subject_id=server.id,
-        label=f"{server.sync_id} {server.name}",
+        label=server.label,
         became={"code": refusal.code},
     )
 
@@ -172,7 +172,9 @@ def _note_on_row(session: Session, refusal: SyncRefusal, server_id: int, address
 def _refused_lately(session: Session, server: Server, code: str) -> bool:
     """A caller that is refused in turn for this and for that, or now and then, fills no table."""
     runs = select(Run.id).where(Run.other == server.sync_id, Run.reason == code)
-    runs = runs.where(Run.result == "refused", Run.started_at > clock.now() - _NEWS_AGAIN_AFTER)
+    runs = runs.where(
+        Run.result == RunResult.REFUSED, Run.started_at > clock.now() - _NEWS_AGAIN_AFTER
+    )
     return session.scalar(runs.limit(1)) is not None
 
 

@@ -2,10 +2,14 @@
 
 The codes that begin with ``site_``, ``api_`` or ``sync_is`` are those of mSupply Sync v5, the rest
 are our own. What each means to people, and what to do next, is in
-:mod:`panel.sync.protocol.explanations`.
+:mod:`panel.sync.protocol.error_codes`.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
+
+from panel.i18n import Message, say
 
 STATUS = {
     "bad_request": 400,
@@ -57,3 +61,187 @@ class SyncRefusal(Exception):
     def status(self) -> int:
         """Return the HTTP status that goes with the code."""
         return STATUS[self.code]
+
+
+@dataclass(frozen=True)
+class Reason:
+    """What is the matter, and what somebody can do about it."""
+
+    what: Message
+    next: Message
+
+
+# Shown in place of a value that an older or another program did not send.
+_UNKNOWN_VALUE = "?"
+_VALUES = (
+    *("host", "why", "status", "location", "owner", "seconds", "sync_id"),
+    *("what", "oldest", "newest", "code"),
+)
+
+_BY_ITSELF = say("Nothing has to be done: it is tried again by itself.")
+_LINE = say("Check that this machine is on line. It is tried again by itself.")
+_FILL_IN = say("Un-lock and fill it in under Synchronise parameters.")
+
+_REASONS: Mapping[str, Reason] = {
+    # --- the line ---------------------------------------------------------------------------------
+    "name_not_found": Reason(
+        say("The name %(host)s was not found."),
+        say("Check the URL for a slip, then the internet connection of this machine."),
+    ),
+    "timed_out": Reason(
+        say("%(host)s did not answer in time."),
+        say("The line is down or very slow, or the URL is wrong. It is tried again by itself."),
+    ),
+    "connection_refused": Reason(
+        say("%(host)s cannot be reached, or nothing listens there."),
+        say("Check the URL and its port, and that the primary is running."),
+    ),
+    "certificate": Reason(
+        say("The certificate of %(host)s is not to be trusted: %(why)s."),
+        say(
+            "Check the URL and the date of this machine. If the primary has a certificate of its "
+            "own making, give its fingerprint or authority in the parameters."
+        ),
+    ),
+    "cut_off": Reason(say("The line to %(host)s broke."), _LINE),
+    "server_error": Reason(
+        say("The primary had a problem of its own (HTTP %(status)s)."),
+        say("It is tried again by itself. If it lasts, tell whoever looks after the primary."),
+    ),
+    "redirected": Reason(
+        say("The address leads elsewhere, to %(location)s."),
+        say("If that is the primary, make it the URL. It may also be a sign-in page of the line."),
+    ),
+    "not_a_sync_server": Reason(
+        say("Something answers at this address, but it is no sync server."),
+        say("Check the URL, its path too. It may also be a sign-in page of the internet line."),
+    ),
+    "stopped": Reason(
+        say("The program or the machine was stopped while it ran."),
+        say("The next run goes on where this one was."),
+    ),
+    "central_busy": Reason(say("The central server did not finish what it was told."), _BY_ITSELF),
+    "integration_not_started": Reason(
+        say("The central server has the records, but did not begin to take them in."), _BY_ITSELF
+    ),
+    "internal_error": Reason(
+        say("The sync met a problem that nobody thought of."),
+        say("It is tried again by itself. If it lasts, look into the log of this server."),
+    ),
+    # --- what the primary refuses -----------------------------------------------------------------
+    "site_name_not_found": Reason(
+        say("The primary does not know this User name."),
+        say("Compare the User name on both servers."),
+    ),
+    "site_incorrect_password": Reason(
+        say("The Password is wrong."),
+        say("Type it again on the satellite. If it is not known, set a new one on both servers."),
+    ),
+    "site_incorrect_hardware_id": Reason(
+        say("At the primary this Sync ID belongs to another machine."),
+        say(
+            "If the satellite moved to a new machine, un-lock the primary and clear the "
+            "Hardware ID of its row. If not, two machines use one Sync ID: give one another."
+        ),
+    ),
+    "site_has_no_store": Reason(
+        say("The satellite has no Store."), say("Fill in Store on the satellite.")
+    ),
+    "identity_differs": Reason(
+        say("The two servers do not agree on who they are."),
+        say("Find out which is right, and change the other."),
+    ),
+    "waiting_to_be_added": Reason(
+        say(
+            "The primary has no server with Sync ID %(sync_id)s: after a sync it waits there to be "
+            "added."
+        ),
+        say("Ask whoever looks after the primary to add it, or correct the Sync ID."),
+    ),
+    "sync_disabled": Reason(
+        say("Sync is disabled on the primary, because a URL is set there."),
+        say("On the primary, clear the URL that its page names."),
+    ),
+    "sync_paused": Reason(
+        say("Sync is paused on the primary: its interval is 0."),
+        say("On the primary, set an interval above 0."),
+    ),
+    "not_a_primary": Reason(
+        say("The server at this address is not a primary."),
+        say("Check the URL; the primary is the server with Sync ID 1."),
+    ),
+    "api_version_incompatible": Reason(
+        say("The two servers' versions do not understand each other."),
+        say("Bring the older of the two up to date."),
+    ),
+    "initialise_needed": Reason(
+        say("The primary no longer has all that this satellite missed."),
+        say("On the satellite, un-lock and press Initialise. Nothing of its own is lost."),
+    ),
+    "too_many_tries": Reason(
+        say("Too many wrong passwords came from this address."),
+        say("Correct the User name and Password, and wait %(seconds)s seconds."),
+    ),
+    "site_auth_timeout": Reason(say("The primary is too busy at this moment."), _BY_ITSELF),
+    "sync_is_running": Reason(
+        say("The primary still works on an earlier request of this satellite."), _BY_ITSELF
+    ),
+    "device_token_ended": Reason(
+        say("The primary ended this machine's access."),
+        say("Press Sync now: the machine asks again with its User name and Password."),
+    ),
+    "bad_request": Reason(
+        say("The primary did not understand the request (%(what)s)."),
+        say("Bring both servers to the same version."),
+    ),
+    # --- what is missing here ---------------------------------------------------------------------
+    "no_url": Reason(say("The URL of the primary is empty."), _FILL_IN),
+    "no_pair": Reason(say("The User name or the Password is not set."), _FILL_IN),
+    "no_primary": Reason(
+        say("The primary is not in the list of servers."),
+        say("Un-lock and add it with +: Sync ID 1, its Name and its Store."),
+    ),
+    "not_a_satellite": Reason(
+        say("This server is not a satellite, so it goes to no other server."),
+        say("A satellite has a Sync ID above 1."),
+    ),
+    "password_unreadable": Reason(
+        say("The Password cannot be read: this installation's secret key is another one."),
+        say("Un-lock and type the Password again."),
+    ),
+    # --- records set aside ------------------------------------------------------------------------
+    "not_the_owner": Reason(
+        say("It belongs to server %(owner)s, which did not send it."),
+        say("Two servers may use one Sync ID: compare them. If not, leave it out."),
+    ),
+    "owned_by_another": Reason(
+        say("There is a record of this name here that belongs to server %(owner)s."),
+        say("Give one of the two another id in the application that made it, or leave it out."),
+    ),
+    "unreadable": Reason(
+        say("It cannot be kept as it is (%(what)s)."),
+        say("In the application, put it right, or leave it out."),
+    ),
+    "address_fixed": Reason(
+        say("It was addressed to another server before, and cannot change that."),
+        say("In the application, delete it and make a new one, or leave it out."),
+    ),
+}
+
+
+def explain(code: str, values: Mapping[str, Any] | None = None) -> Reason:
+    """Return what ``code`` means with its ``values``; of an unknown one, no more than the code."""
+    reason = _REASONS.get(code)
+    if reason is None:
+        return Reason(
+            say("The reason given is “%(code)s”.", code=code),
+            say("Bring both servers to the same version, and look into the log."),
+        )
+    known = {**dict.fromkeys(_VALUES, _UNKNOWN_VALUE), **(values or {})}
+    return Reason(_filled(reason.what, known), _filled(reason.next, known))
+
+
+def _filled(message: Message, values: Mapping[str, Any]) -> Message:
+    # Only what the sentence names: what else another server sent is not for people.
+    named = {name: values[name] for name in _VALUES if f"%({name})s" in message.text}
+    return Message(message.text, named)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from panel.installation import Installation
 from panel.models.base import PRIMARY_SYNC_ID
-from panel.models.runs import Link
+from panel.models.runs import InitialiseState, Link, RunResult, RunStep
 from panel.sync.protocol.error_codes import SyncRefusal
 from panel.sync.protocol.messages import Answer, Mode, Request
 from panel.sync.satellite import initialise, pull, push
@@ -60,21 +60,21 @@ class _Exchanges:
             with self._installation.database.reading() as session:
                 settings = read_sync_settings(session, self._installation)
             if settings.interval_minutes == 0:
-                return Finish("paused")
+                return Finish(RunResult.PAUSED)
             sent = self._prepare(settings, first)
             answer = self._exchange(sent)
             self._apply(sent, answer)
             if self._is_done(sent, answer):
-                return Finish("well")
+                return Finish(RunResult.WELL)
             first = False
 
     def _prepare(self, settings: SyncSettings, first: bool) -> Sent:
         with self._progress.step() as (session, run):
             link = session.get_one(Link, 1)
-            if link.initialise == "done" and not link.checkpoint:
+            if link.initialise == InitialiseState.DONE and not link.checkpoint:
                 # All that is here came over v5.
                 raise SyncRefusal("initialise_needed")
-            if link.initialise == "needed":
+            if link.initialise == InitialiseState.NEEDED:
                 initialise.begin(session, settings.sync_id)
             if first:
                 retry(session, PRIMARY_SYNC_ID, pulled_by(settings.sync_id))
@@ -107,7 +107,7 @@ class _Exchanges:
             return
         for stream in pull.complete(self._installation.database, answer):
             with self._progress.step() as (session, run):
-                run.step = "applying"
+                run.step = RunStep.APPLYING
                 run.set_aside += pull.apply(session, stream, own_sync_id)
 
     def _is_done(self, sent: Sent, answer: Answer) -> bool:

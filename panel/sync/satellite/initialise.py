@@ -10,7 +10,7 @@ from sqlalchemy import text, update
 from sqlalchemy.orm import Session
 
 from panel.models.records import Record
-from panel.models.runs import Link
+from panel.models.runs import InitialiseState, Link
 from panel.sync.protocol.messages import Stream
 from panel.sync.store import inbox
 from panel.sync.store.apply import renewed_by, restored_to
@@ -22,7 +22,7 @@ _MARK_BYTES = 4
 def begin(session: Session, own_sync_id: int) -> None:
     """Begin anew: nothing was received yet, and nothing is known to have reached the primary."""
     link = session.get_one(Link, 1)
-    link.initialise = "running"
+    link.initialise = InitialiseState.RUNNING
     link.checkpoint = link.next_checkpoint = ""
     link.central_cursor = link.addressed_cursor = link.restore_cursor = 0
     for stream in Stream:
@@ -46,5 +46,5 @@ def finish(session: Session, own_sync_id: int) -> int:
     # Applications that follow changes begin anew: their cursors may be of another past.
     lock_sequence(session).mark = secrets.token_hex(_MARK_BYTES)
     link = session.get_one(Link, 1)
-    link.initialise, link.restore_cursor = "done", 0
+    link.initialise, link.restore_cursor = InitialiseState.DONE, 0
     return refused

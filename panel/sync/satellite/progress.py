@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from panel import clock
 from panel.db import Database
 from panel.models.base import PRIMARY_SYNC_ID
-from panel.models.runs import Link, Run
+from panel.models.runs import Link, Run, RunResult
 from panel.sync.satellite.schedule import note_end
 from panel.sync.transport.link_meter import Meter
 
@@ -21,9 +21,9 @@ Guard = Callable[[Session], None]
 
 @dataclass(frozen=True)
 class Finish:
-    """How a run ended: "well", "paused", "failed" or "refused", with a code of reasons."""
+    """How a run ended, with the code of a refusal or a fault and its values."""
 
-    result: str
+    result: RunResult
     reason: str = ""
     values: Mapping[str, Any] = field(default_factory=dict)
 
@@ -42,7 +42,7 @@ class Progress:
         session.execute(
             update(Run)
             .where(Run.ended_at.is_(None))
-            .values(ended_at=now, result="cut_off", reason="stopped")
+            .values(ended_at=now, result=RunResult.CUT_OFF, reason="stopped")
         )
         session.get_one(Link, 1).last_attempt_at = now
         run = Run(other=PRIMARY_SYNC_ID, started_at=now)
@@ -65,7 +65,7 @@ class Progress:
             run.ended_at = clock.now()
             run.result, run.reason = finish.result, finish.reason
             run.reason_values = dict(finish.values) or None
-            if finish.result == "well":
+            if finish.result == RunResult.WELL:
                 session.get_one(Link, 1).last_success_at = run.ended_at
             # At once, or a page would show for a moment a run that failed, and nothing amiss.
             note_end(session, run)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from sqlalchemy.orm import Session
 
 from panel.db import Database
-from panel.models.runs import Link, Run
+from panel.models.runs import Link, Run, RunStep
+from panel.models.settings import SyncProtocol
 from panel.security.vault import Vault
 from panel.sync.protocol.messages import Answer, Request, Stream
 from panel.sync.satellite.progress import count_bytes
@@ -18,9 +19,9 @@ from panel.sync.transport.http import LinkFault
 from panel.sync.transport.link_meter import Meter
 
 _STEPS = {
-    Stream.RESTORE: "initialising",
-    Stream.CENTRAL: "pulling_central",
-    Stream.ADDRESSED: "pulling_addressed",
+    Stream.RESTORE: RunStep.INITIALISING,
+    Stream.CENTRAL: RunStep.PULLING_CENTRAL,
+    Stream.ADDRESSED: RunStep.PULLING_ADDRESSED,
 }
 
 
@@ -42,7 +43,7 @@ def store(session: Session, run: Run, vault: Vault, sent: Sent, received: Receiv
         link.checkpoint = answer.begun
     link.next_checkpoint = ""
     # What came over v5 is known no longer: its cursors counted something else.
-    link.protocol, link.site_uuid = "own", ""
+    link.protocol, link.site_uuid = SyncProtocol.OWN, ""
     if answer.token:
         link.device_token_sealed = vault.seal(answer.token)
     if answer.cursors:

@@ -8,7 +8,7 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from panel.models.records import Record
-from panel.models.runs import Link, Run
+from panel.models.runs import InitialiseState, Link, Run, RunStep
 from panel.sync.protocol.batch_codec import item_of
 from panel.sync.protocol.messages import CHECKPOINT_BYTES, Cursors, Mode, Request, Stream
 from panel.sync.satellite.sync_settings import SyncSettings
@@ -75,7 +75,7 @@ def note_pushed(session: Session, seqs: Sequence[int]) -> None:
 
 def mode_of(link: Link) -> Mode:
     """Return what the next exchange is for."""
-    if link.initialise == "done":
+    if link.initialise == InitialiseState.DONE:
         return Mode.NORMAL
     # The first answer of an initialise brings the point to start from.
     return Mode.INITIALISE if link.checkpoint else Mode.BEGIN
@@ -87,14 +87,14 @@ def cursors_of(link: Link) -> Cursors:
         Stream.CENTRAL: link.central_cursor,
         Stream.ADDRESSED: link.addressed_cursor,
     }
-    if link.initialise != "done":
+    if link.initialise != InitialiseState.DONE:
         cursors[Stream.RESTORE] = link.restore_cursor
     return cursors
 
 
 def _note(run: Run, mode: Mode, pushing: int, waiting: int) -> None:
     if mode is not Mode.NORMAL:
-        run.step = "initialising"
+        run.step = RunStep.INITIALISING
     elif pushing:
-        run.step = "pushing"
+        run.step = RunStep.PUSHING
     run.to_push = max(run.to_push, run.pushed + waiting)

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from panel import clock
 from panel.installation import Installation
-from panel.models.runs import Loop, Run
+from panel.models.runs import Loop, Run, RunResult
 from panel.models.settings import Settings
 from panel.sync.protocol.error_codes import PASSING, SyncRefusal
 from panel.sync.satellite.lease import is_free
@@ -67,19 +67,19 @@ def note_crash(session: Session) -> None:
     loop, now = session.get_one(Loop, 1), clock.now()
     loop.failures += 1
     loop.due_at = now + _pause(loop.failures)
-    crashed = {"ended_at": now, "result": "failed", "reason": "internal_error"}
+    crashed = {"ended_at": now, "result": RunResult.FAILED, "reason": "internal_error"}
     session.execute(update(Run).where(Run.ended_at.is_(None)).values(crashed))
 
 
 def note_end(session: Session, run: Run) -> None:
     """Note how a run ended: when it is tried again, and whether at all."""
     loop = session.get_one(Loop, 1)
-    if run.result == "refused":
+    if run.result == RunResult.REFUSED:
         loop.failures = 0
         loop.refusal, loop.refusal_values = run.reason, run.reason_values
         loop.refused_at = clock.now()
         return
-    if run.result == "failed":
+    if run.result == RunResult.FAILED:
         loop.failures += 1
         loop.due_at = clock.now() + _pause(loop.failures)
         return

@@ -10,7 +10,7 @@ from panel import __version__
 from panel.installation import Installation
 from panel.models.base import PRIMARY_SYNC_ID
 from panel.models.runs import Link
-from panel.models.settings import Server, Settings
+from panel.models.settings import Server, Settings, SyncProtocol
 from panel.preferences.shared_password import read_password, wire_password
 from panel.security.vault import Unreadable, Vault
 from panel.sync.protocol.error_codes import SyncRefusal
@@ -25,8 +25,7 @@ class SyncSettings:
     interval_minutes: int
     # None: automatic.
     request_size: int | None
-    # "ask", "own" or "v5".
-    protocol: str
+    protocol: SyncProtocol
     target: Target
     about: About
     pair: Pair

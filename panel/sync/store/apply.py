@@ -22,7 +22,7 @@ _KEYS_AT_ONCE = 500
 
 @dataclass(frozen=True)
 class Problem:
-    """Why a record cannot be taken: a code of ``panel.sync.protocol.explanations``, its values."""
+    """Why a record cannot be taken: a code of ``panel.sync.protocol.error_codes``, its values."""
 
     reason: str
     values: Mapping[str, Any]

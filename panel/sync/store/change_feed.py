@@ -16,7 +16,6 @@ from sqlalchemy.orm import Session
 from panel.errors import Invalid, Refusal
 from panel.i18n import say
 from panel.models.records import ChangeSequence, Record
-from panel.sync.store import change_feed
 from panel.sync.store.sequence import present_seq
 
 # What one answer may carry, whatever the number of records: half of what a receiver takes.
@@ -131,7 +130,7 @@ def changes(session: Session, since: str = "", limit: int = 500) -> Changes:
     """
     clock = session.get_one(ChangeSequence, 1, populate_existing=True)
     seq = _position(since, clock) if since else 0
-    page = change_feed.everything(session, seq, limit)
+    page = everything(session, seq, limit)
     return Changes(page.records, _cursor(page.cursor, clock), page.more)
 
 

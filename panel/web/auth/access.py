@@ -23,9 +23,9 @@ P = ParamSpec("P")
 # Endpoints for those who are not signed in. Who comes here proves otherwise who they are, or
 # learns nothing.
 PUBLIC = (
-    "health.check",
-    "reader.choose",
-    "reader.show",
+    "server.health",
+    "people.choose_language",
+    "people.show_languages",
     "set_up.save",
     "set_up.show",
     "sign_in.enter",
@@ -39,8 +39,8 @@ PUBLIC = (
     "api.put",
     "api.write",
     # Other servers, with the pair or a device token.
-    "sync.call_v5",
-    "sync.exchange",
+    "server.call_v5",
+    "server.exchange",
 )
 # For the signed-in, whatever their permissions.
 LEAVE = "sign_in.leave"

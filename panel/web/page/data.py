@@ -17,15 +17,13 @@ from panel import clock
 from panel.errors import NotFound
 from panel.i18n import say
 from panel.models.records import Record
-from panel.models.row_locks import label
 from panel.models.runs import Applicant, Loop, Run
-from panel.models.settings import Server, Settings
-from panel.operations.applicants import list_applicants
+from panel.models.settings import Server, Settings, SyncProtocol
+from panel.operations.adopt_identity import list_applicants
 from panel.preferences.readiness import BlockingUrl, blocking_urls
 from panel.preferences.server_list import Listing, list_servers
-from panel.status.history import count_set_aside
-from panel.status.lateness import server_severity
-from panel.status.peer_status import Disagreement, disagreements, refused_among
+from panel.status.history import Disagreement, count_set_aside, disagreements, refused_among
+from panel.status.lateness import StateKind, server_severity
 from panel.status.state import State, read_state, recent_runs
 from panel.web.auth.lock import open_unlock
 from panel.web.auth.session import CSRF, current_person
@@ -43,7 +41,7 @@ HEARD_WITHIN = timedelta(seconds=30)
 
 
 # The loop hears nothing then, and need not: the sentence says why.
-_OFF = ("paused", "disabled")
+_OFF = (StateKind.PAUSED, StateKind.DISABLED)
 
 
 class SyncData:
@@ -233,12 +231,16 @@ class PageData:
 
 def protocols() -> dict[str, str]:
     """Return what people call the protocols."""
-    return {"ask": _("ask, ours first"), "own": _("ours"), "v5": _("mSupply Sync v5")}
+    return {
+        SyncProtocol.ASK: _("ask, ours first"),
+        SyncProtocol.OWN: _("ours"),
+        SyncProtocol.V5: _("mSupply Sync v5"),
+    }
 
 
 def named(servers: Iterable[Server]) -> str:
     """Return the servers as people call them, in one line."""
-    return str(_(", ")).join(label(server) for server in servers)
+    return str(_(", ")).join(server.label for server in servers)
 
 
 def read_ids(texts: Iterable[str]) -> list[int]:

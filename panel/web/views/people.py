@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from flask import Blueprint, make_response, render_template, request, url_for
+from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from sqlalchemy.orm import Session
@@ -12,16 +12,18 @@ from wtforms import SelectMultipleField, StringField
 from panel.accounts import people
 from panel.accounts.people import Permission
 from panel.errors import NotFound, Refusal
+from panel.i18n import say
 from panel.models.people import Person
 from panel.web.auth.access import permitted
-from panel.web.auth.session import actor, renew
+from panel.web.auth.session import actor, current_person, give_cookie, renew
 from panel.web.base.context import installation
 from panel.web.base.errors import wants_json
 from panel.web.base.htmx import back_to_page, is_fragment, leave_for
 from panel.web.base.labels import names
+from panel.web.base.language import COOKIE, LANGUAGES
 from panel.web.page.forms import PasswordForm
 
-blueprint = Blueprint("people", __name__, url_prefix="/people")
+blueprint = Blueprint("people", __name__)
 managers_only = permitted(Permission.MANAGE)
 
 
@@ -54,14 +56,14 @@ class Act:
         return PersonForm(version=person.version, permission=people.permissions(person))
 
 
-@blueprint.get("")
+@blueprint.get("/people")
 @managers_only
 def show() -> ResponseReturnValue:
     """Show everybody, and the form that adds a person."""
     return _page(Act())
 
 
-@blueprint.post("")
+@blueprint.post("/people")
 @managers_only
 def add() -> ResponseReturnValue:
     """Add a person. Whom the intranet's proxy signs in needs no password."""
@@ -73,7 +75,7 @@ def add() -> ResponseReturnValue:
     )
 
 
-@blueprint.post("/<int:person_id>/permissions")
+@blueprint.post("/people/<int:person_id>/permissions")
 @managers_only
 def permit(person_id: int) -> ResponseReturnValue:
     """Let a person do what is ticked, and nothing else."""
@@ -85,7 +87,7 @@ def permit(person_id: int) -> ResponseReturnValue:
     )
 
 
-@blueprint.post("/<int:person_id>/password")
+@blueprint.post("/people/<int:person_id>/password")
 @managers_only
 def set_password(person_id: int) -> ResponseReturnValue:
     """Give a person a new password, which ends their sessions."""
@@ -94,7 +96,7 @@ def set_password(person_id: int) -> ResponseReturnValue:
     return _attempt(act, lambda session: people.set_password(session, actor(), person_id, password))
 
 
-@blueprint.post("/<int:person_id>/disable")
+@blueprint.post("/people/<int:person_id>/disable")
 @managers_only
 def disable(person_id: int) -> ResponseReturnValue:
     """Shut a person out, at once."""
@@ -102,7 +104,7 @@ def disable(person_id: int) -> ResponseReturnValue:
     return _attempt(act, lambda session: people.disable(session, actor(), person_id))
 
 
-@blueprint.post("/<int:person_id>/enable")
+@blueprint.post("/people/<int:person_id>/enable")
 @managers_only
 def enable(person_id: int) -> ResponseReturnValue:
     """Let a disabled person in again."""
@@ -148,3 +150,30 @@ def _granted(person: Person) -> str:
 
 def _no_password() -> str | None:
     return None if installation().config.remote_user_header else ""
+
+
+YEAR_SECONDS = 365 * 24 * 3600
+
+
+@blueprint.get("/language")
+def show_languages() -> ResponseReturnValue:
+    """Show the languages to choose from."""
+    current_person()
+    return render_template("language.html")
+
+
+@blueprint.post("/language")
+def choose_language() -> ResponseReturnValue:
+    """Remember the language, of the person who is signed in and of the browser."""
+    language, person = request.form.get("language", ""), current_person()
+    if language not in LANGUAGES:
+        raise NotFound(say("The panel does not speak that language."))
+    if person is not None:
+        with installation().database.writing() as session:
+            people.choose_language(session, person.id, language)
+    # The sign-in page speaks it too, once the person has left.
+    next_path = request.form.get("next") or None
+    address = url_for("page.show") if person else url_for("sign_in.show", next=next_path)
+    response = redirect(address, 303, Response)
+    give_cookie(response, COOKIE, language, YEAR_SECONDS)
+    return response

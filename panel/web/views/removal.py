@@ -1,32 +1,47 @@
 """Removing servers: one question that names them, then the deed, then the way to undo it."""
 
+from collections.abc import Callable
+from typing import Any
+
 from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
+from sqlalchemy.orm import Session
 
+from panel.activity.log import Actor
 from panel.errors import Invalid
 from panel.i18n import say
-from panel.models.settings import Server
+from panel.models.settings import Server, Settings
+from panel.preferences import parameters, server_changes
 from panel.preferences.servers import remove_servers, restore_servers
 from panel.web.auth.lock import locked
 from panel.web.auth.session import actor
 from panel.web.base.context import installation
 from panel.web.base.errors import wants_json
 from panel.web.base.htmx import back_to_page, is_fragment
-from panel.web.page.data import find_servers, read_ids
-from panel.web.page.fragments import about_count, after_change, full_page, show_part
+from panel.web.page.data import find_server, find_servers, read_ids
+from panel.web.page.forms import PanelForm, attempt
+from panel.web.page.fragments import (
+    about_count,
+    after_change,
+    full_page,
+    parameters_are_open,
+    show_part,
+)
 from panel.web.page.list_place import current_place
+from panel.web.views.parameters import saved_parameters
+from panel.web.views.servers import opened_row
 
-blueprint = Blueprint("removal", __name__, url_prefix="/servers")
+blueprint = Blueprint("removal", __name__)
 
 
-@blueprint.get("/remove")
+@blueprint.get("/servers/remove")
 def keep() -> ResponseReturnValue:
     """Take the question back."""
     return show_part("question.html") if is_fragment() else _back()
 
 
-@blueprint.post("/remove")
+@blueprint.post("/servers/remove")
 @locked(lambda: full_page(removing=_sent()))
 def remove() -> ResponseReturnValue:
     """Ask before the selected servers are removed; remove them once that is confirmed."""
@@ -54,7 +69,7 @@ def remove() -> ResponseReturnValue:
     )
 
 
-@blueprint.post("/undo")
+@blueprint.post("/servers/undo")
 @locked(lambda: full_page(removed=_sent(removed=True)))
 def undo() -> ResponseReturnValue:
     """Put servers back that were removed, all or none of them; those that are back stay so."""
@@ -83,3 +98,105 @@ def _sent(removed: bool = False) -> list[Server]:
 
 def _back(**query: str) -> ResponseReturnValue:
     return back_to_page(_anchor="servers", **query, **current_place().query())
+
+
+@blueprint.post("/parameters/url/clear")
+@locked(lambda: full_page(asked="settings"))
+def clear_url() -> ResponseReturnValue:
+    """Empty this server's URL, whatever it is by now: any of them disables sync on a primary."""
+    with installation().database.writing() as session:
+        version = session.get_one(Settings, 1).parameters_version
+        parameters.clear_url(session, actor(), version)
+    # Where the parameters stand as text they are sent as a whole.
+    beside = ("url_field.html", "parameters_version.html") if parameters_are_open() else ()
+    return _url_cleared(*beside)
+
+
+@blueprint.post("/servers/<int:server_id>/url/clear")
+@locked(lambda server_id: full_page(asked=server_id))
+def clear_server_url(server_id: int) -> ResponseReturnValue:
+    """Empty the URL of a row, whatever it is by now."""
+    version = find_server(server_id).version
+    with installation().database.writing() as session:
+        server_changes.clear_server_url(session, actor(), server_id, version)
+    return _url_cleared()
+
+
+def _url_cleared(*others: str) -> ResponseReturnValue:
+    return after_change(*("state.html", "undo.html", *others), anchor="status", said=_("Cleared."))
+
+
+@blueprint.get("/parameters/password/remove")
+def keep_password() -> ResponseReturnValue:
+    """Take the question back."""
+    if is_fragment():
+        return show_part("shared_password.html")
+    return back_to_page(_anchor="parameters")
+
+
+@blueprint.post("/parameters/password/remove")
+@locked(lambda: full_page(**_parameters_asking()))
+def remove_password() -> ResponseReturnValue:
+    """Ask first, then remove the shared password."""
+    if "confirmed" not in request.form:
+        return show_part("shared_password.html", **_parameters_asking())
+    form = PanelForm(request.form)
+    version = form.version.data or 0
+    saved = attempt(form, lambda session: parameters.remove_password(session, actor(), version))
+    if saved is None:
+        return show_part("shared_password.html", form.status, shared_form=form)
+    return after_change(
+        *("shared_password.html", "parameters_version.html", "status.html", "undo.html"),
+        anchor="parameters",
+        said=_("Removed."),
+    )
+
+
+def _parameters_asking() -> dict[str, Any]:
+    return {"parameters_form": saved_parameters(), "asking": "shared"}
+
+
+@blueprint.get("/servers/<int:server_id>/hardware/clear")
+@blueprint.get("/servers/<int:server_id>/password/remove")
+def keep_value(server_id: int) -> ResponseReturnValue:
+    """Take the question back."""
+    return _acts(server_id)
+
+
+@blueprint.post("/servers/<int:server_id>/hardware/clear")
+@locked(lambda server_id: full_page(**_asking(server_id, "hardware")))
+def clear_hardware(server_id: int) -> ResponseReturnValue:
+    """Ask first, then free a row from its machine and end the machine's token."""
+    return _act(server_id, "hardware", server_changes.clear_hardware, _("Cleared."))
+
+
+@blueprint.post("/servers/<int:server_id>/password/remove")
+@locked(lambda server_id: full_page(**_asking(server_id, "password")))
+def remove_own_pair(server_id: int) -> ResponseReturnValue:
+    """Ask first, then take away a row's own User name and Password."""
+    return _act(server_id, "password", server_changes.clear_server_password, _("Removed."))
+
+
+def _act(
+    server_id: int, name: str, verb: Callable[[Session, Actor, int, int], Server], said: str
+) -> ResponseReturnValue:
+    if "confirmed" not in request.form:
+        return _acts(server_id, asking=name)
+    form = PanelForm(request.form)
+    version = form.version.data or 0
+    server = attempt(form, lambda session: verb(session, actor(), server_id, version))
+    if server is None:
+        return _acts(server_id, form.status, act_form=form)
+    if not is_fragment():
+        return back_to_page("servers.edit", server_id=server_id, **current_place().query())
+    return after_change(
+        *("row_acts.html", "row_version.html", "undo.html"), anchor="", said=said, server=server
+    )
+
+
+def _acts(server_id: int, status: int = 200, **shown: Any) -> ResponseReturnValue:
+    return show_part("row_acts.html", status, **opened_row(find_server(server_id)), **shown)
+
+
+def _asking(server_id: int, name: str) -> dict[str, Any]:
+    return {**opened_row(find_server(server_id)), "asking": name}

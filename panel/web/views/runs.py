@@ -1,14 +1,21 @@
 """The runs of the sync: when, what moved, and how each ended."""
 
-from flask import Blueprint, render_template
+from typing import Any
+
+from flask import Blueprint, make_response, render_template, request
 from flask.typing import ResponseReturnValue
 
 from panel import clock
 from panel.models.settings import Settings
-from panel.status.history import PAGE_SIZE, list_runs, names_of
+from panel.operations.adopt_identity import use_satellites
+from panel.status.history import PAGE_SIZE, list_runs, names_of, read_peer_status
+from panel.status.lateness import server_severity
 from panel.status.state import read_state
+from panel.web.auth.lock import locked
+from panel.web.auth.session import actor
 from panel.web.base.context import installation
-from panel.web.base.htmx import is_fragment, number_in_address
+from panel.web.base.htmx import back_to_page, is_fragment, number_in_address
+from panel.web.page.forms import PanelForm, attempt
 
 blueprint = Blueprint("runs", __name__)
 
@@ -29,4 +36,34 @@ def show() -> ResponseReturnValue:
             names=names_of(session, known),
             settings=session.get_one(Settings, 1),
             present=read_state(session, clock.now()).run,
+        )
+
+
+@blueprint.get("/servers/<int:server_id>/sync")
+def show_server(server_id: int) -> ResponseReturnValue:
+    """Show one satellite."""
+    return _server_page(server_id)
+
+
+@blueprint.post("/servers/<int:server_id>/theirs")
+@locked(lambda server_id: _server_page(server_id))
+def use_theirs(server_id: int) -> ResponseReturnValue:
+    """Take the satellite's word for what it is called."""
+    form = PanelForm(request.form)
+    saved = attempt(form, lambda session: use_satellites(session, actor(), server_id))
+    if saved is None:
+        return make_response(_server_page(server_id, theirs_form=form), form.status)
+    if not is_fragment():
+        return back_to_page("runs.show_server", server_id=server_id)
+    return _server_page(server_id, saved=True)
+
+
+def _server_page(server_id: int, **shown: Any) -> str:
+    with installation().database.reading() as session:
+        standing = read_peer_status(session, server_id)
+        return render_template(
+            "server_sync_facts.html" if is_fragment() else "server_sync.html",
+            standing=standing,
+            severity=server_severity(standing.server.last_success_at, clock.now()),
+            **shown,
         )

@@ -10,6 +10,7 @@ from flask_babel import gettext as _
 from panel.accounts.people import Permission
 from panel.models.base import PRIMARY_SYNC_ID
 from panel.models.settings import Server, Settings
+from panel.operations import adopt_identity
 from panel.preferences import servers as verbs
 from panel.web.auth.access import permitted
 from panel.web.auth.lock import locked, open_unlock
@@ -17,7 +18,7 @@ from panel.web.auth.session import actor
 from panel.web.base.context import installation
 from panel.web.base.htmx import WHOLE, back_to_page, is_fragment, retarget
 from panel.web.page.data import find_server
-from panel.web.page.forms import ServerForm, attempt
+from panel.web.page.forms import PanelForm, ServerForm, attempt
 from panel.web.page.fragments import (
     about_count,
     after_change,
@@ -27,10 +28,10 @@ from panel.web.page.fragments import (
 )
 from panel.web.page.list_place import current_place
 
-blueprint = Blueprint("servers", __name__, url_prefix="/servers")
+blueprint = Blueprint("servers", __name__)
 
 
-@blueprint.get("/new")
+@blueprint.get("/servers/new")
 @permitted(Permission.EDIT)
 def new() -> ResponseReturnValue:
     """Open a row of fields in the list."""
@@ -46,13 +47,13 @@ def new() -> ResponseReturnValue:
     return show_part("new.html", new_form=form)
 
 
-@blueprint.get("/none")
+@blueprint.get("/servers/none")
 def cancel() -> ResponseReturnValue:
     """Close the row of fields."""
     return show_part("new.html") if is_fragment() else _back()
 
 
-@blueprint.post("")
+@blueprint.post("/servers")
 @locked(lambda: full_page(new_form=_sent()))
 def add() -> ResponseReturnValue:
     """Add a server; sent again with the same key, the form finds the row that it made."""
@@ -73,14 +74,14 @@ def add() -> ResponseReturnValue:
     )
 
 
-@blueprint.get("/<int:server_id>")
+@blueprint.get("/servers/<int:server_id>")
 def show(server_id: int) -> ResponseReturnValue:
     """Show a row as it is saved, dropping what was typed."""
     server = find_server(server_id)
     return show_part("row.html", server=server) if is_fragment() else _back(f"s{server.id}")
 
 
-@blueprint.get("/<int:server_id>/edit")
+@blueprint.get("/servers/<int:server_id>/edit")
 @permitted(Permission.EDIT)
 def edit(server_id: int) -> ResponseReturnValue:
     """Turn a row into fields."""
@@ -90,7 +91,7 @@ def edit(server_id: int) -> ResponseReturnValue:
     return _fields(server)
 
 
-@blueprint.post("/<int:server_id>")
+@blueprint.post("/servers/<int:server_id>")
 @locked(lambda server_id: full_page(**opened_row(find_server(server_id), _sent())))
 def save(server_id: int) -> ResponseReturnValue:
     """Change a row."""
@@ -156,3 +157,26 @@ def _ask_to_unlock() -> Response:
 
 def _back(anchor: str = "servers") -> ResponseReturnValue:
     return back_to_page(_anchor=anchor, **current_place().query())
+
+
+@blueprint.post("/applicants/<int:sync_id>/add")
+@locked(lambda sync_id: full_page(asked_applicant=sync_id, asked_machine=_machine()))
+def add_applicant(sync_id: int) -> ResponseReturnValue:
+    """Make a row of one that waits."""
+    form = PanelForm()
+    server = attempt(
+        form, lambda session: adopt_identity.add_applicant(session, actor(), sync_id, _machine())
+    )
+    if server is None:
+        opened = {"asked_applicant": sync_id, "applicant_form": form}
+        return show_part("applicants.html", form.status, **opened)
+    return after_change(
+        *("applicants.html", "rows.html", "count.html", "pager.html", "state.html", "undo.html"),
+        anchor="servers",
+        said=_("Added."),
+    )
+
+
+def _machine() -> str:
+    """Return the Hardware ID that the reader saw: another machine may have called since."""
+    return request.form.get("hardware_id", "")

@@ -2,21 +2,25 @@
 
 from typing import Any
 
-from flask import Blueprint, Response, render_template, request
+from flask import Blueprint, Response, make_response, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
 from panel.accounts.people import Permission
+from panel.errors import Invalid
+from panel.i18n import Message
+from panel.models.settings import Settings
 from panel.operations.adopt_identity import use_primarys
+from panel.operations.connection_test import Trial, try_connection
 from panel.operations.sync_requests import ask_to_initialise, ask_to_sync
-from panel.sync.protocol.explanations import explain
+from panel.sync.protocol.error_codes import explain
 from panel.web.auth.access import permitted
-from panel.web.auth.lock import locked
+from panel.web.auth.lock import locked, open_unlock
 from panel.web.auth.session import actor
 from panel.web.base.context import installation
 from panel.web.base.htmx import WHOLE, back_to_page, is_fragment, retarget
 from panel.web.page.data import PageData
-from panel.web.page.forms import PanelForm, attempt
+from panel.web.page.forms import PanelForm, ParametersForm, attempt
 from panel.web.page.fragments import after_change, full_page, show_part, whole_page
 from panel.web.views.parameters import saved_parameters
 
@@ -89,3 +93,38 @@ def use_theirs() -> ResponseReturnValue:
     if saved is None:
         return show_part("state.html", form.status, theirs_form=form)
     return whole_page("status", said=_("Saved. The sync begins."))
+
+
+@blueprint.post("/test")
+@permitted(Permission.EDIT)
+def test_connection() -> ResponseReturnValue:
+    """Try the connection: with what is typed while the lock is open, else with what is saved."""
+    if open_unlock() is None or "sync_id" not in request.form:
+        return _show_trial(try_connection(installation()))
+    form = _sent_parameters()
+    try:
+        if not form.validate():
+            raise Invalid({field.name: Message(field.errors[0]) for field in form if field.errors})
+        return _show_trial(try_connection(installation(), form.parameters()), form)
+    except Invalid as refusal:
+        return _show_refused(form, refusal)
+
+
+def _show_trial(trial: Trial, form: ParametersForm | None = None) -> Response:
+    if is_fragment():
+        return make_response(render_template("tested.html", trial=trial, as_typed=form is not None))
+    return make_response(full_page(trial=trial, as_typed=form is not None, parameters_form=form))
+
+
+def _sent_parameters() -> ParametersForm:
+    with installation().database.reading() as session:
+        return ParametersForm(request.form, session.get_one(Settings, 1))
+
+
+def _show_refused(form: ParametersForm, refusal: Invalid) -> Response:
+    """Show in the form what could not be saved either."""
+    form.refuse(refusal)
+    shown = show_part("parameters.html", form.status, parameters_form=form)
+    if not is_fragment():
+        return shown
+    return retarget(shown.get_data(as_text=True), "#parameters", WHOLE, form.status)

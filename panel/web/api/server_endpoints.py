@@ -1,29 +1,33 @@
-"""The addresses that other servers call: bytes in, bytes out. panel.sync checks who calls."""
+"""The addresses that other servers and supervisors call; ``panel.sync`` checks who calls."""
 
 from typing import cast
 
-from flask import Blueprint, Flask, Response, abort, current_app, request
+from flask import Blueprint, Flask, Response, abort, current_app, jsonify, request
+from sqlalchemy.exc import SQLAlchemyError
 
+from panel.i18n import say
+from panel.migrate import newest_revision, present_revision
 from panel.sync.msupply_v5 import primary as v5
 from panel.sync.msupply_v5.calls import Request
 from panel.sync.primary.exchange import Primary
 from panel.sync.protocol import body_codec
 from panel.web.auth.csrf import protect
-from panel.web.base.context import installation_of
+from panel.web.base.context import installation, installation_of
+from panel.web.base.errors import answer_program
 
-NAME = "primary"
+_PRIMARY = "panel.primary"
 
-blueprint = Blueprint("sync", __name__, url_prefix="/sync")
+blueprint = Blueprint("server", __name__)
 protect.exempt(blueprint)
 
 
-def init_sync(app: Flask) -> None:
-    """Let other servers call ``app``."""
-    app.extensions[NAME] = Primary(installation_of(app).database)
+def init_server_endpoints(app: Flask) -> None:
+    """Let other servers and supervisors call ``app``."""
+    app.extensions[_PRIMARY] = Primary(installation_of(app).database)
     app.register_blueprint(blueprint)
 
 
-@blueprint.post("/exchange")
+@blueprint.post("/sync/exchange")
 def exchange() -> Response:
     """Take part in one exchange of our own protocol."""
     request.max_content_length = body_codec.LARGEST_BODY_BYTES
@@ -34,7 +38,7 @@ def exchange() -> Response:
     return response
 
 
-@blueprint.route("/v5/<name>", methods=["GET", "POST"])
+@blueprint.route("/sync/v5/<name>", methods=["GET", "POST"])
 def call_v5(name: str) -> Response:
     """Answer one call of mSupply Sync v5, whose client sends JSON without saying so."""
     if not v5.is_call(request.method, name):
@@ -59,4 +63,18 @@ def _read_content() -> bytes:
 
 
 def _primary() -> Primary:
-    return cast(Primary, current_app.extensions[NAME])
+    return cast(Primary, current_app.extensions[_PRIMARY])
+
+
+@blueprint.get("/healthz")
+def health() -> Response:
+    """Answer 200 when the database answers and is migrated, else 503 with the reason."""
+    try:
+        revision = present_revision(installation().database.engine)
+    except SQLAlchemyError:
+        return answer_program(503, "database_unreachable", say("The database does not answer."))
+    if revision != newest_revision():
+        return answer_program(
+            503, "not_migrated", say("The database is not at this version's tables.")
+        )
+    return jsonify(status="ok")

@@ -1,1 +1,0 @@
-"""The process that serves: its listening socket, waitress, and memory."""
