@@ -22,9 +22,11 @@ print((psutil.Process().memory_info().rss - before) // 2**20)
 """
 
 _LOADED = """
-import sys
+import os, sys
+from panel.config import load
+from panel.installation import open_installation
 from panel.web.app import create_app
-create_app()
+create_app(open_installation(load(os.environ)))
 print(*sorted(name for name in ("alembic", "cryptography") if name in sys.modules))
 """
 

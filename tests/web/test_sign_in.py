@@ -1,5 +1,6 @@
 """Signing in and out, and what ends a session."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -11,6 +12,7 @@ from panel.accounts import people
 from panel.accounts.sign_in import find_person
 from panel.config import Config
 from panel.db import Database
+from panel.installation import open_installation
 from panel.models.people import Person
 from panel.models.settings import Settings
 from panel.preferences.shared_password import read_password
@@ -150,11 +152,11 @@ def test_a_new_signing_key_locks_nobody_out(make_app: MakeApp, manager: Browser)
 
 
 def test_one_start_with_a_new_key_seals_the_password_under_it(
-    make_app: MakeApp, database: Database, config: Config
+    database: Database, config: Config
 ) -> None:
     make_satellite(database, config)
     new = "a newer key of thirty-two letters or so"
-    make_app(secret_keys=(new, *config.secret_keys))
+    open_installation(replace(config, secret_keys=(new, *config.secret_keys))).close()
     with database.reading() as session:
         assert read_password(session.get_one(Settings, 1), Vault([new])) == "coral letters"
 
