@@ -1,4 +1,4 @@
-"""Indexes for the one look at whether anything changed, which large records must not slow down."""
+"""Indexes of the records set aside and of the refused, so that counting reads no large record."""
 
 import sqlalchemy as sa
 from alembic import op

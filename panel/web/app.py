@@ -25,7 +25,6 @@ from panel.web.base.labels import init_labels
 from panel.web.base.language import init_formats, init_language
 from panel.web.base.proxy import TrustedProxies
 from panel.web.page import fragments
-from panel.web.page.kept_pages import KeptPages
 from panel.web.views import (
     activity,
     interval,
@@ -97,9 +96,8 @@ def create_app(installation: Installation) -> Flask:
         initialise(app)
     for module in _VIEWS:
         app.register_blueprint(module.blueprint)
-    pages = KeptPages(app.wsgi_app, installation.database, path="/")
     app.wsgi_app = TrustedProxies(  # type: ignore[method-assign]
-        pages, config.trusted_proxies, config.path_prefix
+        app.wsgi_app, config.trusted_proxies, config.path_prefix
     )
     return app
 

@@ -7,12 +7,10 @@ once. A session that a reverse proxy began is good only while that proxy names t
 import hashlib
 import hmac
 from collections.abc import Sequence
-from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
-from flask import Flask, Response, current_app, g, request, session
+from flask import Flask, Response, g, request, session
 from flask.sessions import SecureCookieSessionInterface, SessionMixin
-from itsdangerous import BadData
 from werkzeug.http import dump_cookie
 from werkzeug.wrappers import Response as AnyResponse
 
@@ -131,20 +129,6 @@ def renew(person: Person) -> bool:
         return False
     sign_in(person, by_proxy=BY_PROXY in session)
     return True
-
-
-def session_ends_at() -> datetime | None:
-    """Return when the session that this request came with ends by itself."""
-    sessions = cast(Sessions, current_app.session_interface)
-    signer = sessions.get_signing_serializer(current_app)
-    cookie = request.cookies.get(sessions.get_cookie_name(current_app))
-    if signer is None or cookie is None:
-        return None
-    try:
-        begun_at: datetime = signer.loads(cookie, return_timestamp=True)[1]
-    except BadData:
-        return None
-    return begun_at + current_app.permanent_session_lifetime
 
 
 def ended_by_password() -> bool:

@@ -15,12 +15,10 @@ from flask import (
 from flask.typing import ResponseReturnValue
 
 from panel.models.settings import Settings
-from panel.web.auth.lock import open_unlock, unlocked_now
-from panel.web.auth.session import session_ends_at
+from panel.web.auth.lock import unlocked_now
 from panel.web.base.context import installation
 from panel.web.base.htmx import INSIDE, back_to_page, is_fragment, retarget
 from panel.web.page.data import PageData, named, protocols
-from panel.web.page.kept_pages import keep_until
 from panel.web.page.list_place import current_place
 
 blueprint = Blueprint("page", __name__)
@@ -61,9 +59,6 @@ def show() -> ResponseReturnValue:
         else:
             page = make_response(render_template("page.html", screen=screen))
     page.set_etag(version, weak=True)
-    if not screen.sync.goes_on:
-        unlock = open_unlock()
-        keep_until(session_ends_at(), unlock.expires_at if unlock else None)
     return page
 
 

@@ -1,81 +1,35 @@
-"""A page that is asked for again: the same bytes while nothing changed, and nobody's but one's own.
-
-The clock stands still in these tests, so that every page that may be kept is.
-"""
+"""A page that is asked for again: what changed meanwhile, and nothing for who was shut out."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from ipaddress import ip_network
 
 import pytest
 from flask import Flask
-from sqlalchemy import event, select
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
+from panel import clock
 from panel.accounts import authorisation_code, people
 from panel.accounts.people import Permission
 from panel.config import Config
 from panel.db import Database
 from panel.models.people import Person
+from panel.models.records import Quarantined
+from panel.models.runs import Applicant, Peer, Run
+from panel.models.settings import Server
 from panel.preferences.interval import set_interval
-from panel.web.page import kept_pages
+from panel.preferences.server_fields import ServerFields
+from panel.preferences.servers import add_server, remove_servers
 from tests.web.conftest import MANAGER, OPERATOR, VIEWER, Browser, Clock, MakeApp, signed_in
 from tests.web.sites import make_primary
+
+Act = Callable[[Session], object]
 
 
 @pytest.fixture(autouse=True)
 def primary(database: Database, config: Config) -> None:
     make_primary(database, config)
-
-
-@pytest.fixture
-def queries(database: Database) -> list[str]:
-    """What the database was asked, since the list was last emptied."""
-    asked: list[str] = []
-
-    def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
-        if not statement.startswith("BEGIN"):
-            asked.append(statement)
-
-    event.listen(database.engine, "before_cursor_execute", note)
-    return asked
-
-
-def test_the_same_request_gets_the_same_bytes_for_one_query(
-    manager: Browser, queries: list[str]
-) -> None:
-    page = manager.get("/")
-    queries.clear()
-    again = manager.get("/")
-    assert (again.data, again.headers) == (page.data, page.headers)
-    assert len(queries) == 1
-
-
-def test_the_next_minute_draws_it_anew(manager: Browser, time: Clock, queries: list[str]) -> None:
-    manager.get("/")
-    time.pass_by(seconds=59)
-    queries.clear()
-    manager.get("/")
-    assert len(queries) == 1
-    time.pass_by(seconds=1)
-    manager.get("/")
-    assert len(queries) > 2
-
-
-def test_a_clock_that_was_set_back_draws_it_anew(
-    manager: Browser, time: Clock, queries: list[str]
-) -> None:
-    manager.get("/")
-    time.pass_by(hours=-1)
-    queries.clear()
-    manager.get("/")
-    assert len(queries) > 1
-
-
-def test_another_request_gets_a_page_of_its_own(manager: Browser, queries: list[str]) -> None:
-    manager.get("/")
-    queries.clear()
-    assert "Intervalle" in manager.get("/", Accept_Language="fr").text
-    assert len(queries) > 1
 
 
 def test_everybody_gets_their_own(app: Flask, manager: Browser, viewer: Browser) -> None:
@@ -92,6 +46,71 @@ def test_what_another_process_changes_is_shown_at_once(
     with database.writing() as session:
         set_interval(session, OPERATOR, 37, 1)
     assert 'value="37"' in manager.get("/").text
+
+
+def _aside(session: Session) -> None:
+    now = clock.now()
+    session.add(
+        Quarantined(
+            **{"source": 1, "table_name": "item", "record_id": "a", "owner": 1, "version": 1},
+            **{"deleted": False, "tries": 1, "reason": "not_the_owner"},
+            **{"first_at": now, "last_at": now},
+        )
+    )
+
+
+def _applicant(session: Session) -> None:
+    now = clock.now()
+    session.add(
+        Applicant(
+            **{"sync_id": 9, "name": "Lau", "store": "LAU", "hardware_id": "h"},
+            **{"address": "192.0.2.9", "first_at": now, "last_at": now},
+        )
+    )
+
+
+ACTS: dict[str, Act] = {
+    "interval": lambda session: set_interval(session, OPERATOR, 20, 1),
+    "server added": lambda session: add_server(session, OPERATOR, ServerFields(9, "Lau", "LAU")),
+    "server removed": lambda session: remove_servers(session, OPERATOR, [1]),
+    "permissions": lambda session: people.set_permissions(
+        session, OPERATOR, 2, [Permission.VIEW, Permission.EDIT]
+    ),
+    "language": lambda session: people.choose_language(session, 2, "fr"),
+    "run": lambda session: session.add(Run(other=7, started_at=clock.now())),
+    "contact": lambda session: setattr(session.get_one(Server, 1), "last_success_at", clock.now()),
+    "refused": lambda session: session.add(
+        Peer(server_id=1, site_uuid="u", refusal="site_no_store")
+    ),
+    "set aside": _aside,
+    "applicant": _applicant,
+}
+
+
+@pytest.mark.parametrize("act", ACTS.values(), ids=ACTS.keys())
+def test_a_browser_that_has_the_page_gets_it_again_once_it_changed(
+    viewer: Browser, database: Database, act: Act
+) -> None:
+    known = viewer.get("/").headers["ETag"]
+    again = viewer.get("/", If_None_Match=known)
+    assert (again.status_code, again.data) == (304, b"")
+    with database.writing() as session:
+        act(session)
+    changed = viewer.get("/", If_None_Match=known)
+    assert changed.status_code == 200
+    assert changed.headers["ETag"] != known
+
+
+def test_how_late_a_server_is_changes_the_page_too(
+    manager: Browser, database: Database, time: Clock
+) -> None:
+    with database.writing() as session:
+        session.get_one(Server, 1).last_success_at = time() - timedelta(hours=23)
+    known = manager.get("/").headers["ETag"]
+    time.pass_by(minutes=59)
+    assert manager.get("/", If_None_Match=known).status_code == 304
+    time.pass_by(minutes=2)
+    assert manager.get("/", If_None_Match=known).status_code == 200
 
 
 def _disable(database: Database, person_id: int) -> None:
@@ -157,64 +176,14 @@ def test_a_cookie_that_is_none_of_ours_is_a_strangers(nobody: Browser) -> None:
     assert nobody.get("/").status_code == 303
 
 
-def test_strangers_cost_no_query(nobody: Browser, queries: list[str]) -> None:
-    assert nobody.get("/").status_code == 303
-    assert queries == []
-
-
-def test_an_error_is_not_kept(
-    app: Flask, manager: Browser, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    app.testing = False
-    with monkeypatch.context() as broken:
-        broken.setattr("panel.web.base.headers._policy", _fail)
-        assert manager.get("/").status_code == 500
-    assert manager.get("/").status_code == 200
-
-
-def test_a_very_large_page_is_not_kept(
-    manager: Browser, queries: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(kept_pages, "LARGEST_PAGE_BYTES", 1_000)
-    manager.get("/")
-    queries.clear()
-    manager.get("/")
-    assert len(queries) > 1
-
-
 def test_what_is_looked_for_is_as_long_as_a_name(manager: Browser) -> None:
     assert len(manager.get("/?find=" + "x" * 10_000).text) < 40_000
-
-
-def test_only_the_last_are_kept(
-    manager: Browser, queries: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(kept_pages, "MOST_PAGES", 1)
-    manager.get("/")
-    manager.get("/", X_Whatever="1")
-    queries.clear()
-    manager.get("/")
-    assert len(queries) > 1
 
 
 def test_its_head_alone_may_be_asked_for(manager: Browser) -> None:
     answer = manager.client.head("/")
     assert answer.status_code == 200
     assert not answer.data
-
-
-def test_without_the_mark_a_page_is_drawn_as_ever(
-    manager: Browser, queries: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    manager.get("/")
-    monkeypatch.setattr(kept_pages, "data_mark", _fail)
-    queries.clear()
-    assert manager.get("/").status_code == 200
-    assert queries
-
-
-def _fail(*_arguments: object) -> None:
-    raise OperationalError("SELECT", {}, Exception("database is locked"))
 
 
 def _id_of(database: Database, name: str) -> int:
