@@ -1,6 +1,7 @@
 """``make bench``: prints what the README's tables say, measured now, on this machine.
 
-``python -m tests.bench pages`` (or ``peers``, ``line``, ``crowd``) measures one part alone.
+``python -m tests.bench pages`` (or ``peers``, ``line``, ``crowd``) measures one part alone, and
+``rates`` the requests a second of the panel and its peers, with nothing else.
 """
 
 import sys
@@ -13,7 +14,7 @@ from playwright.sync_api import sync_playwright
 from tests.bench import table
 from tests.bench.crowd import Borne, measure_crowd
 from tests.bench.exchange import measure_exchanges, memory_of, sizes_of_whole
-from tests.bench.pages import PEERS, measure_panel, measure_peer
+from tests.bench.pages import PEERS, measure_panel, measure_peer, measure_rates
 from tests.browser import chromium
 from tests.browser.conftest import ARGUMENTS
 
@@ -27,6 +28,8 @@ def main(parts: list[str]) -> None:
         folder = Path(name)
         if "pages" in wanted or "peers" in wanted:
             _pages(folder, wanted)
+        if "rates" in wanted:
+            _rates(folder)
         if "line" in wanted:
             _line(folder)
         if "crowd" in wanted:
@@ -51,6 +54,15 @@ def _pages(folder: Path, wanted: list[str]) -> None:
     for line in table.lines(measured):
         print(line)
     print(flush=True)
+
+
+def _rates(folder: Path) -> None:
+    path = chromium.find()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
+        for title, rate in measure_rates(browser, folder / "rates"):
+            busy = f"each client busy {rate.client_share:.0%} of the time"
+            print(f"{title:24} {rate.per_second:6.0f} requests/s, {busy}", flush=True)
 
 
 def _line(folder: Path) -> None:

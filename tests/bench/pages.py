@@ -15,7 +15,15 @@ from panel import clock
 from panel.db import Database, make_engine
 from panel.models.runs import Loop, Run
 from tests.bench import peers
-from tests.bench.rate import requests_per_second, resident_mebibytes, wait_for
+from tests.bench.rate import (
+    Always,
+    AnotherEachTime,
+    Rate,
+    drawn_per_second,
+    resident_mebibytes,
+    unchanged_per_second,
+    wait_for,
+)
 from tests.bench.visits import Cost, Visitor
 from tests.processes import CODE, PASSWORD, USER, PanelProcess, free_port
 
@@ -28,30 +36,62 @@ IDLE_SECONDS, RUN_SECONDS = 60, 22
 
 @dataclass(frozen=True)
 class Measured:
-    """What each visit and act costs, and what the server bears and takes (MiB resident)."""
+    """What each visit and act costs, and what the server bears and takes (MiB resident).
+
+    ``drawn`` are pages that differ each time; ``unchanged`` are 304s, where a page has an ETag.
+    """
 
     costs: dict[str, Cost]
-    requests_per_second: float
+    drawn: Rate
+    unchanged: Rate | None
     mebibytes: float
 
 
 def measure_panel(browser: Browser, folder: Path) -> Measured:
     """Measure the page of a primary with 20 servers, and that of a satellite during a run."""
     costs = _poll(browser, folder / "satellite")
-    panel = PanelProcess(folder / "primary")
+    with _primary(folder / "primary") as panel:
+        state = _sign_in_to_panel(browser, panel)
+        with closing(Visitor(browser, panel.port, "/", state)) as visitor:
+            costs |= dict(_visits(visitor, lambda: _change_panel(panel)))
+            costs |= dict(_panel_acts(visitor))
+            costs["idle tab, 60 s"] = visitor.watch(IDLE_SECONDS)
+        cookies = _cookies(state)
+        return Measured(
+            costs,
+            drawn_per_second(panel.port, AnotherEachTime("/"), cookies),
+            unchanged_per_second(panel.port, "/", cookies),
+            resident_mebibytes(panel.pid),
+        )
+
+
+def measure_rates(browser: Browser, folder: Path) -> Iterator[tuple[str, Rate]]:
+    """Measure the panel's page and its peers' one after the other, and the panel's once more.
+
+    The rounds tell whether the machine did something else meanwhile; what counts is the ratio.
+    """
+    with _primary(folder / "primary") as panel:
+        cookies = _cookies(_sign_in_to_panel(browser, panel))
+        for again in (False, True):
+            drawn = drawn_per_second(panel.port, AnotherEachTime("/"), cookies)
+            yield "Sync Panel, drawn", drawn
+            yield "Sync Panel, 304", unchanged_per_second(panel.port, "/", cookies)
+            for name in PEERS if not again else ():
+                with _peer_process(folder / name, name, tuned=True) as (_, port):
+                    path, state = _sign_in_to_peer(browser, name, port)
+                    yield f"{name}, drawn", drawn_per_second(port, Always(path), _cookies(state))
+
+
+@contextmanager
+def _primary(folder: Path) -> Iterator[PanelProcess]:
+    panel = PanelProcess(folder)
     panel.init()
     panel.shell("settings", "set", "sync_id=1", "name=National Store", "store=NAT-01")
     for sync_id, name, store in peers.SERVERS:
         panel.shell("servers", "add", f"--sync-id={sync_id}", f"--name={name}", f"--store={store}")
     panel.start()
     try:
-        state = _sign_in_to_panel(browser, panel)
-        with closing(Visitor(browser, panel.port, "/", state)) as visitor:
-            costs |= dict(_visits(visitor, lambda: _change_panel(panel)))
-            costs |= dict(_panel_acts(visitor))
-            costs["idle tab, 60 s"] = visitor.watch(IDLE_SECONDS)
-        rate = requests_per_second(panel.port, "/", _cookies(state))
-        return Measured(costs, rate, resident_mebibytes(panel.pid))
+        yield panel
     finally:
         panel.stop()
 
@@ -82,22 +122,24 @@ def _poll(browser: Browser, folder: Path) -> dict[str, Cost]:
 def measure_peer(browser: Browser, folder: Path, name: str, *, tuned: bool) -> Measured:
     """Measure the same list and form of a peer: each visit, and adding a row."""
     with _peer_process(folder, name, tuned=tuned) as (process, port):
-        fields = {"username": peers.USER, "password": peers.PASSWORD}
-        here = f"http://127.0.0.1:{port}"
-        if name == "Django admin":
-            path = "/admin/bench/server/"
-            state = _sign_in(browser, f"{here}/admin/login/", fields)
-        else:
-            path = "/admin/server/"
-            state = _sign_in_flask_admin(browser, here, fields)
+        path, state = _sign_in_to_peer(browser, name, port)
         with closing(Visitor(browser, port, path, state)) as visitor:
             costs = dict(_visits(visitor, lambda: None))
             costs["add"] = visitor.act(
                 _add_in_django if name == "Django admin" else _add_in_flask_admin,
                 lambda page: page.get_by_text("successfully").first.wait_for(),
             )
-        rate = requests_per_second(port, path, _cookies(state))
-        return Measured(costs, rate, resident_mebibytes(process.pid))
+        rate = drawn_per_second(port, Always(path), _cookies(state))
+        return Measured(costs, rate, None, resident_mebibytes(process.pid))
+
+
+def _sign_in_to_peer(browser: Browser, name: str, port: int) -> tuple[str, StorageState]:
+    """Return the path of a peer's list, and the cookies that open it."""
+    fields = {"username": peers.USER, "password": peers.PASSWORD}
+    here = f"http://127.0.0.1:{port}"
+    if name == "Django admin":
+        return "/admin/bench/server/", _sign_in(browser, f"{here}/admin/login/", fields)
+    return "/admin/server/", _sign_in_flask_admin(browser, here, fields)
 
 
 def _visits(visitor: Visitor, change: Callable[[], None]) -> Iterator[tuple[str, Cost]]:

@@ -1,8 +1,14 @@
-"""How many requests a second one server answers, and how much memory it has."""
+"""How many requests a second one server answers, and how much memory it has.
+
+The clients speak HTTP by themselves, in few instructions, but run on the cores of the server that
+they ask. :attr:`Rate.client_share` says what part of the time they were busy and did not wait.
+"""
 
 import re
 import socket
 import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from http.client import HTTPConnection
 from multiprocessing import get_context
 
@@ -19,36 +25,97 @@ POLL_SECONDS = 0.1
 ACCEPTED = "gzip, deflate, br"
 
 
-def requests_per_second(port: int, path: str, cookies: str) -> float:
-    """Ask for ``path`` over kept connections for a few seconds, from processes of their own."""
+@dataclass(frozen=True)
+class Rate:
+    """Answers a second; ``client_share`` is the part of the time that a client was busy itself."""
+
+    per_second: float
+    client_share: float
+
+
+# Makes the path of a client's n-th request.
+PathOf = Callable[[int, int], str]
+
+
+def drawn_per_second(port: int, path_of: PathOf, cookies: str) -> Rate:
+    """Ask for pages that were never asked for before, so that each has to be drawn."""
+    return _measure(port, path_of, {"Cookie": cookies})
+
+
+def unchanged_per_second(port: int, path: str, cookies: str) -> Rate:
+    """Ask whether the page at ``path`` changed since it was last sent: 304 each time."""
     headers = {"Cookie": cookies, "Accept-Encoding": ACCEPTED}
+    connection = HTTPConnection("127.0.0.1", port)
+    connection.request("GET", path, headers=headers)
+    answer = connection.getresponse()
+    answer.read()
+    connection.close()
+    known = {"If-None-Match": answer.headers["ETag"]}
+    return _measure(port, Always(path), {"Cookie": cookies, **known}, b"304")
+
+
+@dataclass(frozen=True)
+class Always:
+    """The same path each time: for peers, which keep no page, and for 304s."""
+
+    path: str
+
+    def __call__(self, client: int, n: int) -> str:
+        """Return the path of the ``n``-th request of ``client``."""
+        return self.path
+
+
+@dataclass(frozen=True)
+class AnotherEachTime:
+    """All rows of the list in another order, and an address that nobody asked for yet."""
+
+    path: str
+
+    def __call__(self, client: int, n: int) -> str:
+        """Return the path of the ``n``-th request of ``client``."""
+        order, direction = ORDERS[n % len(ORDERS)], ("", "down")[n // len(ORDERS) % 2]
+        return f"{self.path}?sort={order}&dir={direction}&n={client}.{n}"
+
+
+ORDERS = ("sync_id", "name", "store", "hardware_id", "last_success_at")
+
+
+def _measure(
+    port: int, path_of: PathOf, headers: Mapping[str, str], status: bytes = b"200"
+) -> Rate:
+    sent = {"Host": "127.0.0.1", "Accept-Encoding": ACCEPTED, **headers}
     with get_context("spawn").Pool(CLIENTS) as pool:
-        answered = pool.starmap(_ask, [(port, path, headers)] * CLIENTS)
-    return sum(answered) / SECONDS
+        arguments = [(port, client, path_of, sent, status) for client in range(CLIENTS)]
+        answered = pool.starmap(_ask, arguments)
+    busy = sum(busy for _, busy in answered) / (CLIENTS * SECONDS)
+    return Rate(sum(count for count, _ in answered) / SECONDS, busy)
 
 
-def _ask(port: int, path: str, headers: dict[str, str]) -> int:
+def _ask(
+    port: int, client: int, path_of: PathOf, headers: Mapping[str, str], status: bytes
+) -> tuple[int, float]:
+    """Return how many answers came over one kept connection, and the client's own CPU seconds."""
     # No client of the library: it would take as much of the two cores as the server that it asks.
-    lines = [f"GET {path} HTTP/1.1", "Host: 127.0.0.1", *(f"{k}: {v}" for k, v in headers.items())]
-    request = ("\r\n".join(lines) + "\r\n\r\n").encode()
-    answered = 0
+    rest = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    answered, begun = 0, time.process_time()
     with socket.create_connection(("127.0.0.1", port)) as connection:
         end = time.monotonic() + SECONDS
         while time.monotonic() < end:
-            connection.sendall(request)
-            _read_answer(connection)
+            path = path_of(client, answered)
+            connection.sendall(f"GET {path} HTTP/1.1\r\n{rest}\r\n".encode())
+            _read_answer(connection, status)
             answered += 1
-    return answered
+    return answered, time.process_time() - begun
 
 
-def _read_answer(connection: socket.socket) -> None:
+def _read_answer(connection: socket.socket, status: bytes) -> None:
     received = b""
     while b"\r\n\r\n" not in received:
         piece = connection.recv(65_536)
         assert piece, "the server hung up"
         received += piece
     head, _, body = received.partition(b"\r\n\r\n")
-    assert head.startswith((b"HTTP/1.1 200", b"HTTP/1.1 304")), head
+    assert head.startswith(b"HTTP/1.1 " + status), head
     length = re.search(rb"(?i)content-length: (\d+)", head)
     left = (int(length[1]) if length else 0) - len(body)
     while left > 0:

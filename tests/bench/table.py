@@ -40,7 +40,7 @@ LIMITS = {
     "idle tab, 60 s": Limit(down=0, up=0, requests=0),
     "one poll of a run": Limit(down=300, requests=1),
 }
-FEWEST_REQUESTS_PER_SECOND, MOST_MEBIBYTES = 500, 90
+FEWEST_REQUESTS_PER_SECOND, MOST_MEBIBYTES = 300, 90
 
 
 def lines(measured: Mapping[str, Measured]) -> Iterable[str]:
@@ -53,8 +53,13 @@ def lines(measured: Mapping[str, Measured]) -> Iterable[str]:
     for what, limit in LIMITS.items():
         costs = [one.costs.get(what) for one in measured.values()]
         yield _row(what, _limit(limit), *(_cost(cost, limit) for cost in costs))
-    rates = [f"{one.requests_per_second:.0f}" for one in measured.values()]
-    yield _row("requests/s of the page", f"at least {FEWEST_REQUESTS_PER_SECOND}", *rates)
+    fewest = f"at least {FEWEST_REQUESTS_PER_SECOND}"
+    drawn = [f"{one.drawn.per_second:.0f}" for one in measured.values()]
+    yield _row("requests/s, another page each time", fewest, *drawn)
+    unchanged = [
+        f"{one.unchanged.per_second:.0f}" if one.unchanged else "" for one in measured.values()
+    ]
+    yield _row("requests/s, 304", fewest, *unchanged)
     memories = [f"{one.mebibytes:.0f}" for one in measured.values()]
     yield _row("MiB resident after it", str(MOST_MEBIBYTES), *memories)
 
