@@ -229,7 +229,7 @@ class TestWeight:
             assert len(answer.data) < 2000
 
     def test_the_page_is_light(self, manager: Browser) -> None:
-        assert len(manager.get("/", Accept_Encoding="br").data) < 5200
+        assert len(manager.get("/", Accept_Encoding="br").data) < 5500
 
 
 class TestNotChanged:

@@ -1,15 +1,16 @@
-"""No other site may make a browser act here: Flask-WTF's token, masked, and a second look.
+"""Guards every post against other sites: Flask-WTF's check, on a short token, and a second look.
 
-The token's payload stays the same for a session, so each page masks it anew: what a page reflects
+A page holds the session's secret masked by as many random bytes, as Django does: it need not be
+signed, since the session that it is compared with is. Each page masks it anew: what a page reflects
 and what it hides are compressed together (BREACH).
 """
 
 import base64
 import secrets
-from itertools import cycle
 
-from flask import Flask, g, request, session
-from flask_wtf.csrf import CSRFError, CSRFProtect, generate_csrf
+from flask import Flask, current_app, g, request, session
+from flask_wtf.csrf import CSRFError, CSRFProtect
+from itsdangerous import URLSafeTimedSerializer
 from markupsafe import Markup
 
 from panel.web.auth.session import CSRF
@@ -17,7 +18,7 @@ from panel.web.base.context import installation_of
 from panel.web.base.htmx import is_fragment
 
 HEADER = "X-CSRF"
-MASK_LENGTH = 6
+SECRET_BYTES = 8
 
 
 class MaskedProtect(CSRFProtect):  # type: ignore[misc]
@@ -25,7 +26,7 @@ class MaskedProtect(CSRFProtect):  # type: ignore[misc]
 
     def _get_csrf_token(self) -> str | None:
         token = request.form.get(CSRF) or request.headers.get(HEADER)
-        return _unmasked(token) if token else None
+        return _signed(_unmasked(token)) if token else None
 
     def protect(self, apply_exemptions: bool = False) -> None:
         """Refuse with ``CSRFError`` a post that does not come from one of our pages."""
@@ -70,9 +71,9 @@ def masked_token() -> str:
 
 def _masked() -> str:
     # Flask-WTF would put one of 40 letters in the cookie that every request carries.
-    session.setdefault(CSRF, secrets.token_hex(8))
-    mask = secrets.token_bytes(MASK_LENGTH)
-    return base64.urlsafe_b64encode(mask + _crossed(mask, generate_csrf().encode())).decode()
+    secret = bytes.fromhex(session.setdefault(CSRF, secrets.token_hex(SECRET_BYTES)))
+    mask = secrets.token_bytes(SECRET_BYTES)
+    return base64.urlsafe_b64encode(mask + _crossed(mask, secret)).decode().rstrip("=")
 
 
 def hidden_field() -> Markup:
@@ -84,11 +85,18 @@ def hidden_field() -> Markup:
 
 def _unmasked(token: str) -> str:
     try:
-        masked = base64.urlsafe_b64decode(token.encode())
-        return _crossed(masked[:MASK_LENGTH], masked[MASK_LENGTH:]).decode()
+        masked = base64.urlsafe_b64decode(token.encode() + b"==")
+        return _crossed(masked[:SECRET_BYTES], masked[SECRET_BYTES:]).hex()
     except ValueError:
         return ""
 
 
-def _crossed(mask: bytes, text: bytes) -> bytes:
-    return bytes(one ^ other for one, other in zip(cycle(mask), text, strict=False))
+def _signed(secret: str) -> str:
+    """Return ``secret`` as Flask-WTF wants it, which then compares it with the session's."""
+    keys = current_app.config["WTF_CSRF_SECRET_KEY"]
+    return str(URLSafeTimedSerializer(keys, salt="wtf-csrf-token").dumps(secret))
+
+
+def _crossed(mask: bytes, other: bytes) -> bytes:
+    """Raise ValueError unless both are equally long."""
+    return bytes(one ^ another for one, another in zip(mask, other, strict=True))

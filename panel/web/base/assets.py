@@ -61,3 +61,4 @@ def _add_headers(headers: Headers, _path: str, _url: str) -> None:
         # In the fewest bytes: it is read as the page is, in UTF-8, and its name is another one
         # whenever its content is.
         headers["Content-Type"], headers["ETag"] = "text/javascript", '"1"'
+        del headers["Last-Modified"]

@@ -51,8 +51,8 @@ def _tell_caches(response: Response) -> Response:
     if "Cache-Control" not in response.headers:
         # A page may be kept by its browser, which asks each time whether it is still good.
         response.headers["Cache-Control"] = "no-store" if is_fragment() else "private, no-cache"
-    if is_fragment() and response.mimetype == "text/html":
-        # UTF-8 is what a script takes a text for that says nothing else.
+    if response.mimetype == "text/html":
+        # UTF-8 is what a script takes a text for that says nothing else, and what a page says.
         response.headers["Content-Type"] = "text/html"
     return response
 
