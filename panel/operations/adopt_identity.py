@@ -89,9 +89,11 @@ MOST_SHOWN = 50
 
 def list_applicants(session: Session) -> list[Applicant]:
     """Return who waits, at most 50, by Sync ID; whoever was added some other way waits no more."""
-    added = exists().where(Server.sync_id == Applicant.sync_id, Server.removed_at.is_(None))
-    query = select(Applicant).where(~added).order_by(Applicant.sync_id).limit(MOST_SHOWN)
-    return list(session.scalars(query))
+    return list(session.scalars(_WAITING))
+
+
+_added = exists().where(Server.sync_id == Applicant.sync_id, Server.removed_at.is_(None))
+_WAITING = select(Applicant).where(~_added).order_by(Applicant.sync_id).limit(MOST_SHOWN)
 
 
 def add_applicant(session: Session, actor: Actor, sync_id: int, hardware_id: str) -> Server:

@@ -28,10 +28,17 @@ def blocking_urls(session: Session) -> list[BlockingUrl]:
     if not settings.is_primary:
         return []
     own = [BlockingUrl("settings", None, settings.name)] if settings.url else []
-    # "Not empty", said so that the index of the URLs can answer it.
-    query = select(Server).where(Server.url > "", Server.removed_at.is_(None))
-    rows = session.scalars(query.order_by(Server.sync_id).limit(MOST_SHOWN_URLS))
+    rows = session.scalars(_WITH_URL)
     return own + [BlockingUrl("server", server.id, server.label) for server in rows]
+
+
+# "Not empty", said so that the index of the URLs can answer it.
+_WITH_URL = (
+    select(Server)
+    .where(Server.url > "", Server.removed_at.is_(None))
+    .order_by(Server.sync_id)
+    .limit(MOST_SHOWN_URLS)
+)
 
 
 def what_is_missing(session: Session, settings: Settings) -> Message | None:
@@ -40,9 +47,9 @@ def what_is_missing(session: Session, settings: Settings) -> Message | None:
         return say("Disabled, because the URL of the primary is empty.")
     if not settings.user_name or not settings.has_password:
         return say("Disabled, because the User name or the Password is not set.")
-    primary = select(Server.id).where(
-        Server.sync_id == PRIMARY_SYNC_ID, Server.removed_at.is_(None)
-    )
-    if session.scalar(primary) is None:
+    if session.scalar(_PRIMARY) is None:
         return say("Disabled, because the primary is not in the list of servers.")
     return None
+
+
+_PRIMARY = select(Server.id).where(Server.sync_id == PRIMARY_SYNC_ID, Server.removed_at.is_(None))

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
 from panel.errors import NotFound
@@ -49,10 +49,11 @@ def list_set_aside(
 
 def count_set_aside(session: Session, source: int | None = None) -> int:
     """Return how many records are set aside and not left out (from one server: ``source``)."""
-    query = select(func.count()).select_from(Quarantined).where(Quarantined.left_out_at.is_(None))
-    if source is not None:
-        query = query.where(Quarantined.source == source)
+    query = _SET_ASIDE if source is None else _SET_ASIDE.where(Quarantined.source == source)
     return session.scalar(query) or 0
+
+
+_SET_ASIDE = select(func.count()).select_from(Quarantined).where(Quarantined.left_out_at.is_(None))
 
 
 def names_of(session: Session, sync_ids: Iterable[int]) -> dict[int, str]:
@@ -133,8 +134,12 @@ def read_peer_status(session: Session, server_id: int) -> PeerStatus:
 
 def refused_among(session: Session, ids: Sequence[int]) -> set[int]:
     """Return which of the rows with these ids were refused when they last called."""
-    query = select(Peer.server_id).where(Peer.server_id.in_(ids), Peer.refusal != "")
-    return set(session.scalars(query))
+    return set(session.scalars(_REFUSED, {"ids": ids}))
+
+
+_REFUSED = select(Peer.server_id).where(
+    Peer.server_id.in_(bindparam("ids", expanding=True)), Peer.refusal != ""
+)
 
 
 def _waiting_for(session: Session, server: Server, peer: Peer | None) -> int:

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from sqlalchemy import case, func, select
+from sqlalchemy import bindparam, case, func, select
 from sqlalchemy.orm import Session
 
 from panel.i18n import Message, say
 from panel.models.runs import Link, Loop, Run
 from panel.models.settings import Server, Settings
-from panel.preferences.readiness import blocking_urls, what_is_missing
+from panel.preferences.readiness import what_is_missing
 from panel.sync.protocol.error_codes import PASSING
 
 LATE, VERY_LATE = timedelta(days=1), timedelta(days=3)
@@ -66,10 +66,13 @@ class Counts:
 
 
 def primary_says(
-    session: Session, settings: Settings, counts: Counts
+    settings: Settings, counts: Counts, *, is_blocked: bool
 ) -> tuple[StateKind, Severity, Message]:
-    """Return the kind of state, how bad it is, and the sentence."""
-    if blocking_urls(session):
+    """Return the kind of state, how bad it is, and the sentence.
+
+    ``is_blocked`` says whether a URL disables sync.
+    """
+    if is_blocked:
         return (
             StateKind.DISABLED,
             Severity.OFF,
@@ -92,21 +95,23 @@ def primary_says(
     return StateKind.OPEN, severity, sentence
 
 
+_success = Server.last_success_at
+# Statements that every page runs are made once: making one takes longer than running it.
+_COUNTS = select(
+    func.count(),
+    func.count(case((_success > bindparam("late"), 1))),
+    func.count(case((_success > bindparam("very_late"), 1))),
+    func.count(_success),
+    func.max(_success),
+    func.max(Server.last_contact_at),
+).where(Server.removed_at.is_(None))
+
+
 def count_servers(
     session: Session, now: datetime
 ) -> tuple[Counts, datetime | None, datetime | None]:
     """Return how many servers are how late, the last success of any, and the last contact."""
-    success = Server.last_success_at
-    row = session.execute(
-        select(
-            func.count(),
-            func.count(case((success > now - LATE, 1))),
-            func.count(case((success > now - VERY_LATE, 1))),
-            func.count(success),
-            func.max(success),
-            func.max(Server.last_contact_at),
-        ).where(Server.removed_at.is_(None))
-    ).one()
+    row = session.execute(_COUNTS, {"late": now - LATE, "very_late": now - VERY_LATE}).one()
     total, within_late, within_very_late, seen, last_success_at, last_contact_at = row
     counts = Counts(
         total=total,

@@ -1,16 +1,18 @@
 """How sync stands, in one sentence: read from what the sync service wrote, not its process."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select, text
+from sqlalchemy import bindparam, func, select, text
 from sqlalchemy.orm import Session
 
 from panel.i18n import Message, say
 from panel.models.records import Record
 from panel.models.runs import InitialiseState, Link, Loop, Run
 from panel.models.settings import Settings
+from panel.preferences.readiness import BlockingUrl, blocking_urls
 from panel.status.lateness import (
     Counts,
     Severity,
@@ -27,7 +29,8 @@ class State:
 
     ``run`` is the one that goes on now; ``waiting`` counts records that have yet to reach the
     primary; ``reason`` is the code of :mod:`panel.sync.protocol.error_codes` behind
-    "refused" and "unreachable", with its values.
+    "refused" and "unreachable", with its values; ``culprits`` are the URLs
+    that disable sync on a primary.
     """
 
     kind: StateKind
@@ -42,6 +45,7 @@ class State:
     initialise: InitialiseState = InitialiseState.DONE
     reason: str = ""
     reason_values: dict[str, Any] = field(default_factory=dict)
+    culprits: Sequence[BlockingUrl] = ()
 
 
 def read_state(session: Session, now: datetime) -> State:
@@ -92,14 +96,17 @@ def _reason(session: Session, loop: Loop) -> tuple[str, dict[str, Any] | None]:
 
 
 def _count_waiting(session: Session) -> int:
-    # In these very words, as the partial index has them: a planner compares them literally.
-    waiting = select(func.count()).select_from(Record).where(text("records.waiting"))
-    return session.scalar(waiting) or 0
+    return session.scalar(_WAITING) or 0
+
+
+# In these very words, as the partial index has them: a planner compares them literally.
+_WAITING = select(func.count()).select_from(Record).where(text("records.waiting"))
 
 
 def _state_of_primary(session: Session, settings: Settings, now: datetime) -> State:
     counts, last_success_at, last_contact_at = count_servers(session, now)
-    kind, severity, sentence = primary_says(session, settings, counts)
+    culprits = blocking_urls(session)
+    kind, severity, sentence = primary_says(settings, counts, is_blocked=bool(culprits))
     return State(
         kind,
         severity,
@@ -107,10 +114,13 @@ def _state_of_primary(session: Session, settings: Settings, now: datetime) -> St
         last_success_at=last_success_at,
         last_attempt_at=last_contact_at,
         counts=counts,
+        culprits=culprits,
     )
 
 
 def recent_runs(session: Session, n: int = 24) -> list[Run]:
     """Return the last ``n`` runs as a plot shows them, the oldest first."""
-    newest = select(Run).order_by(Run.started_at.desc(), Run.id.desc()).limit(n)
-    return list(session.scalars(newest))[::-1]
+    return list(session.scalars(_NEWEST_RUNS, {"most": n}))[::-1]
+
+
+_NEWEST_RUNS = select(Run).order_by(Run.started_at.desc(), Run.id.desc()).limit(bindparam("most"))

@@ -24,6 +24,7 @@ from panel.web.base.htmx import init_htmx
 from panel.web.base.labels import init_labels
 from panel.web.base.language import init_formats, init_language
 from panel.web.base.proxy import TrustedProxies
+from panel.web.base.templates import init_templates
 from panel.web.page import fragments
 from panel.web.views import (
     activity,
@@ -71,8 +72,7 @@ def create_app(installation: Installation) -> Flask:
     config = installation.config
     app = Flask("panel", template_folder=str(TEMPLATES), static_folder=None)
     app.config.update(_flask_settings(config))
-    # What only indents a template, and ends its lines of control, is not sent.
-    app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True}
+    init_templates(app)
     app.url_map.converters["int"] = RowId
     app.session_interface = Sessions()
     init_context(app, installation)

@@ -1,5 +1,6 @@
 """What the templates of the page show, and where in its list the reader is."""
 
+import base64
 import hashlib
 import math
 from collections.abc import Iterable
@@ -20,7 +21,6 @@ from panel.models.records import Record
 from panel.models.runs import Applicant, Loop, Run
 from panel.models.settings import Server, Settings, SyncProtocol
 from panel.operations.adopt_identity import list_applicants
-from panel.preferences.readiness import BlockingUrl, blocking_urls
 from panel.preferences.server_list import Listing, list_servers
 from panel.status.history import Disagreement, count_set_aside, disagreements, refused_among
 from panel.status.lateness import StateKind, server_severity
@@ -34,6 +34,8 @@ from panel.web.page.forms import IntervalForm, ParametersForm
 from panel.web.page.list_place import HIGHEST_ID, current_place
 
 HIGHEST_BAR = 9
+# Enough to tell the versions of a page apart that one browser may hold, and short in its header.
+_MARK_BYTES = 6
 
 
 # A loop hears "Sync now" within seconds. Where none does, the page says so and stops asking.
@@ -73,6 +75,9 @@ class SyncData:
     @cached_property
     def is_unheard(self) -> bool:
         """Say whether "Sync now" was pressed and nothing has begun: no loop runs, it seems."""
+        if not self._settings.is_satellite:
+            # Nobody can ask a primary to sync: its satellites come to it.
+            return False
         asked_at = self._session.get_one(Loop, 1).asked_at
         if asked_at is None or self._state.kind in _OFF:
             return False
@@ -135,11 +140,6 @@ class PageData:
         return SyncData(self._session, self.settings, self.state, self._now)
 
     @cached_property
-    def culprits(self) -> list[BlockingUrl]:
-        """Whose URL disables sync on a primary."""
-        return blocking_urls(self._session)
-
-    @cached_property
     def runs(self) -> list[Run]:
         """The last runs, the oldest first."""
         return recent_runs(self._session)
@@ -147,7 +147,8 @@ class PageData:
     @cached_property
     def listing(self) -> Listing:
         """The page of the list that the address names."""
-        return list_servers(self._session, **asdict(self.place))
+        total = self.state.counts.total if self.settings.is_primary else None
+        return list_servers(self._session, **asdict(self.place), total=total)
 
     @cached_property
     def refused(self) -> set[int]:
@@ -218,7 +219,7 @@ class PageData:
         assets: Assets = current_app.extensions["assets"]
         shown = (
             *(settings.interval_version, settings.parameters_version, self.own_hardware_id),
-            *(replace(self.state, run=None), self.sync.version(), self.culprits, runs),
+            *(replace(self.state, run=None), self.sync.version(), runs),
             *(listing.count, listing.total, rows, sorted(self.refused)),
             [row.id for row in self.removed],
             *(request.full_path, kept(), str(get_locale()), open_unlock(), assets),
@@ -226,7 +227,8 @@ class PageData:
             session.get(CSRF),
             person and (person.name, person.version, person.language),
         )
-        return hashlib.sha256(repr(shown).encode()).hexdigest()[:16]
+        mark = hashlib.sha256(repr(shown).encode()).digest()[:_MARK_BYTES]
+        return base64.urlsafe_b64encode(mark).decode()
 
 
 def protocols() -> dict[str, str]:

@@ -4,7 +4,6 @@ from typing import Any
 
 from flask import (
     Blueprint,
-    Flask,
     Response,
     current_app,
     make_response,
@@ -19,7 +18,7 @@ from panel.web.auth.lock import unlocked_now
 from panel.web.base.context import installation
 from panel.web.base.htmx import INSIDE, back_to_page, is_fragment, retarget
 from panel.web.page.data import PageData, named, protocols
-from panel.web.page.list_place import current_place
+from panel.web.page.list_place import current_place, url_pattern
 
 blueprint = Blueprint("page", __name__)
 
@@ -30,18 +29,13 @@ LOCKABLE = ("bar.html", "parameters.html", "toolbar.html")
 
 blueprint.add_app_template_global(named)
 blueprint.add_app_template_global(protocols)
+blueprint.add_app_template_global(url_pattern)
 
 
 @blueprint.app_template_global()
 def has_endpoint(name: str) -> bool:
     """Say whether some module of this installation answers as ``name``."""
     return name in current_app.view_functions
-
-
-def compile_templates(app: Flask) -> None:
-    """Have every template ready before somebody asks for it."""
-    for name in app.jinja_env.list_templates(extensions=["html"]):
-        app.jinja_env.get_template(name)
 
 
 @blueprint.get("/")
