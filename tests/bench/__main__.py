@@ -61,8 +61,12 @@ def _rates(folder: Path) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
         for title, rate in measure_rates(browser, folder / "rates"):
-            busy = f"each client busy {rate.client_share:.0%} of the time"
-            print(f"{title:24} {rate.per_second:6.0f} requests/s, {busy}", flush=True)
+            print(
+                f"{title:20} {rate.per_second:5.0f} requests/s,"
+                f" {rate.server_ms:.1f} ms of CPU each,"
+                f" clients busy {rate.client_share:.0%} of the time",
+                flush=True,
+            )
 
 
 def _line(folder: Path) -> None:

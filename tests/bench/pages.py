@@ -19,6 +19,7 @@ from tests.bench.rate import (
     Always,
     AnotherEachTime,
     Rate,
+    Subject,
     drawn_per_second,
     resident_mebibytes,
     unchanged_per_second,
@@ -56,11 +57,11 @@ def measure_panel(browser: Browser, folder: Path) -> Measured:
             costs |= dict(_visits(visitor, lambda: _change_panel(panel)))
             costs |= dict(_panel_acts(visitor))
             costs["idle tab, 60 s"] = visitor.watch(IDLE_SECONDS)
-        cookies = _cookies(state)
+        server = Subject(panel.pid, panel.port, _cookies(state))
         return Measured(
             costs,
-            drawn_per_second(panel.port, AnotherEachTime("/"), cookies),
-            unchanged_per_second(panel.port, "/", cookies),
+            drawn_per_second(server, AnotherEachTime("/")),
+            unchanged_per_second(server, "/"),
             resident_mebibytes(panel.pid),
         )
 
@@ -71,15 +72,15 @@ def measure_rates(browser: Browser, folder: Path) -> Iterator[tuple[str, Rate]]:
     The rounds tell whether the machine did something else meanwhile; what counts is the ratio.
     """
     with _primary(folder / "primary") as panel:
-        cookies = _cookies(_sign_in_to_panel(browser, panel))
+        server = Subject(panel.pid, panel.port, _cookies(_sign_in_to_panel(browser, panel)))
         for again in (False, True):
-            drawn = drawn_per_second(panel.port, AnotherEachTime("/"), cookies)
-            yield "Sync Panel, drawn", drawn
-            yield "Sync Panel, 304", unchanged_per_second(panel.port, "/", cookies)
+            yield "Sync Panel, drawn", drawn_per_second(server, AnotherEachTime("/"))
+            yield "Sync Panel, 304", unchanged_per_second(server, "/")
             for name in PEERS if not again else ():
-                with _peer_process(folder / name, name, tuned=True) as (_, port):
+                with _peer_process(folder / name, name, tuned=True) as (process, port):
                     path, state = _sign_in_to_peer(browser, name, port)
-                    yield f"{name}, drawn", drawn_per_second(port, Always(path), _cookies(state))
+                    peer = Subject(process.pid, port, _cookies(state))
+                    yield f"{name}, drawn", drawn_per_second(peer, Always(path))
 
 
 @contextmanager
@@ -129,7 +130,7 @@ def measure_peer(browser: Browser, folder: Path, name: str, *, tuned: bool) -> M
                 _add_in_django if name == "Django admin" else _add_in_flask_admin,
                 lambda page: page.get_by_text("successfully").first.wait_for(),
             )
-        rate = drawn_per_second(port, Always(path), _cookies(state))
+        rate = drawn_per_second(Subject(process.pid, port, _cookies(state)), Always(path))
         return Measured(costs, rate, None, resident_mebibytes(process.pid))
 
 

@@ -1,7 +1,8 @@
 """How many requests a second one server answers, and how much memory it has.
 
 The clients speak HTTP by themselves, in few instructions, but run on the cores of the server that
-they ask. :attr:`Rate.client_share` says what part of the time they were busy and did not wait.
+they ask. :attr:`Rate.client_share` says what part of the time they were busy and did not wait. What
+a busy machine changes least is :attr:`Rate.server_ms`, the time that the server's own process took.
 """
 
 import re
@@ -27,31 +28,46 @@ ACCEPTED = "gzip, deflate, br"
 
 @dataclass(frozen=True)
 class Rate:
-    """Answers a second; ``client_share`` is the part of the time that a client was busy itself."""
+    """Answers a second, the server's CPU time for one, and the part of it a client was busy."""
 
     per_second: float
+    server_ms: float
     client_share: float
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A server to ask: its process, its port, and the cookies of somebody signed in."""
+
+    pid: int
+    port: int
+    cookies: str
+
+    def cpu_seconds(self) -> float:
+        """Return the CPU time that the server's processes took so far."""
+        times = [process.cpu_times() for process in _family(self.pid)]
+        return float(sum(time.user + time.system for time in times))
 
 
 # Makes the path of a client's n-th request.
 PathOf = Callable[[int, int], str]
 
 
-def drawn_per_second(port: int, path_of: PathOf, cookies: str) -> Rate:
+def drawn_per_second(server: Subject, path_of: PathOf) -> Rate:
     """Ask for pages that were never asked for before, so that each has to be drawn."""
-    return _measure(port, path_of, {"Cookie": cookies})
+    return _measure(server, path_of, {})
 
 
-def unchanged_per_second(port: int, path: str, cookies: str) -> Rate:
+def unchanged_per_second(server: Subject, path: str) -> Rate:
     """Ask whether the page at ``path`` changed since it was last sent: 304 each time."""
-    headers = {"Cookie": cookies, "Accept-Encoding": ACCEPTED}
-    connection = HTTPConnection("127.0.0.1", port)
+    headers = {"Cookie": server.cookies, "Accept-Encoding": ACCEPTED}
+    connection = HTTPConnection("127.0.0.1", server.port)
     connection.request("GET", path, headers=headers)
     answer = connection.getresponse()
     answer.read()
     connection.close()
     known = {"If-None-Match": answer.headers["ETag"]}
-    return _measure(port, Always(path), {"Cookie": cookies, **known}, b"304")
+    return _measure(server, Always(path), known, b"304")
 
 
 @dataclass(frozen=True)
@@ -81,14 +97,16 @@ ORDERS = ("sync_id", "name", "store", "hardware_id", "last_success_at")
 
 
 def _measure(
-    port: int, path_of: PathOf, headers: Mapping[str, str], status: bytes = b"200"
+    server: Subject, path_of: PathOf, headers: Mapping[str, str], status: bytes = b"200"
 ) -> Rate:
-    sent = {"Host": "127.0.0.1", "Accept-Encoding": ACCEPTED, **headers}
+    sent = {"Host": "127.0.0.1", "Cookie": server.cookies, "Accept-Encoding": ACCEPTED, **headers}
+    begun = server.cpu_seconds()
     with get_context("spawn").Pool(CLIENTS) as pool:
-        arguments = [(port, client, path_of, sent, status) for client in range(CLIENTS)]
+        arguments = [(server.port, client, path_of, sent, status) for client in range(CLIENTS)]
         answered = pool.starmap(_ask, arguments)
+    count = sum(count for count, _ in answered)
     busy = sum(busy for _, busy in answered) / (CLIENTS * SECONDS)
-    return Rate(sum(count for count, _ in answered) / SECONDS, busy)
+    return Rate(count / SECONDS, (server.cpu_seconds() - begun) / count * 1000, busy)
 
 
 def _ask(
@@ -124,9 +142,12 @@ def _read_answer(connection: socket.socket, status: bytes) -> None:
 
 def resident_mebibytes(pid: int) -> float:
     """Return the resident memory of a process, its children included."""
+    return float(sum(member.memory_info().rss for member in _family(pid))) / MEBIBYTE
+
+
+def _family(pid: int) -> list[psutil.Process]:
     process = psutil.Process(pid)
-    family = [process, *process.children(recursive=True)]
-    return float(sum(member.memory_info().rss for member in family)) / MEBIBYTE
+    return [process, *process.children(recursive=True)]
 
 
 def wait_for(port: int) -> None:
