@@ -52,7 +52,7 @@ ROOMS = (
 )
 MOST_MODULES = 12
 MOST_MODULES_IN_ALL = 130
-WEB_PACKAGES = {"flask", "flask_babel", "flask_compress", "flask_wtf", "htmx_flask", "werkzeug"}
+WEB_PACKAGES = {"flask", "flask_babel", "flask_wtf", "htmx_flask", "werkzeug"}
 WEB_PACKAGES |= {"jinja2", "whitenoise", "wtforms"}
 # The one module that may know mSupply Sync v5 beside its own room and the web's address of it.
 KNOWS_V5 = {"panel.sync.run", "panel.web.api.server_endpoints"}
