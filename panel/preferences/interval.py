@@ -1,5 +1,7 @@
 """The sync time interval: the one preference that is changed without unlocking."""
 
+from dataclasses import dataclass
+
 from sqlalchemy.orm import Session
 
 from panel.activity import log
@@ -11,7 +13,15 @@ from panel.models.base import LONGEST_INTERVAL_MINUTES
 from panel.models.settings import Settings, lock_settings
 
 
-def set_interval(session: Session, actor: Actor, minutes: int, version: int) -> Settings:
+@dataclass(frozen=True)
+class IntervalSet:
+    """The settings as they are now, and the minutes of before."""
+
+    settings: Settings
+    before: int
+
+
+def set_interval(session: Session, actor: Actor, minutes: int, version: int) -> IntervalSet:
     """Sync every ``minutes`` from now on; 0 pauses once the current batch has finished.
 
     ``version`` is the ``interval_version`` that the form was opened on. Raise :class:`Invalid`
@@ -25,7 +35,7 @@ def set_interval(session: Session, actor: Actor, minutes: int, version: int) -> 
         raise Invalid({"interval_minutes": reason})
     before = settings.interval_minutes
     if minutes == before:
-        return settings
+        return IntervalSet(settings, before)
     if version != settings.interval_version:
         refuse_stale(session, "interval", None, version, settings.interval_version)
     settings.interval_minutes = minutes
@@ -39,4 +49,4 @@ def set_interval(session: Session, actor: Actor, minutes: int, version: int) -> 
         was={"interval_minutes": before},
         became={"interval_minutes": minutes},
     )
-    return settings
+    return IntervalSet(settings, before)

@@ -4,6 +4,7 @@ from collections.abc import MutableMapping
 from typing import Any
 
 from flask import Flask, templating
+from jinja2 import StrictUndefined
 from markupsafe import Markup, escape
 
 _FOCUS, _OOB, _NONE = Markup(" autofocus"), Markup(' hx-swap-oob="true"'), Markup()
@@ -25,7 +26,11 @@ def init_templates(app: Flask) -> None:
     """Set how templates are read. Before anything else asks ``app`` for its environment."""
     app.jinja_environment = Environment
     # What only indents a template, and ends its lines of control, is not sent.
-    app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True}
+    app.jinja_options = {
+        "trim_blocks": True,
+        "lstrip_blocks": True,
+        "undefined": StrictUndefined,
+    }
     app.jinja_env.globals.update(
         post_to=post_to, get_from=get_from, oob_if=oob_if, focus_if=focus_if
     )

@@ -5,13 +5,11 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
 from panel.accounts.people import Permission
-from panel.models.settings import Settings
 from panel.preferences.interval import set_interval
 from panel.web.auth.access import permitted
 from panel.web.auth.session import actor
-from panel.web.base.context import installation
 from panel.web.page.forms import IntervalForm, attempt
-from panel.web.page.fragments import after_change, show_part
+from panel.web.page.fragments import Changed, after_change, show_part
 
 blueprint = Blueprint("interval", __name__)
 
@@ -28,11 +26,8 @@ def save() -> ResponseReturnValue:
     """Sync every so many minutes from now on."""
     form = IntervalForm(request.form)
     minutes, version = form.interval_minutes.data or 0, form.version.data or 0
-    with installation().database.reading() as session:
-        was_paused = session.get_one(Settings, 1).interval_minutes == 0
     saved = attempt(form, lambda session: set_interval(session, actor(), minutes, version))
     if saved is None:
         return show_part("interval.html", form.status, interval_form=form)
-    # Sync now can be pressed no more, or again.
-    state = "status.html" if was_paused or not minutes else "state.html"
-    return after_change("interval.html", state, "undo.html", anchor="interval", said=_("Saved."))
+    pause = (Changed.PAUSE,) if 0 in (saved.before, minutes) else ()
+    return after_change(Changed.INTERVAL, *pause, anchor="interval", said=_("Saved."))

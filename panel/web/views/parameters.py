@@ -11,7 +11,7 @@ from panel.web.auth.session import actor
 from panel.web.base.context import installation
 from panel.web.page.data import PageData
 from panel.web.page.forms import ParametersForm, attempt
-from panel.web.page.fragments import after_change, full_page, show_part, whole_page
+from panel.web.page.fragments import Changed, after_change, full_page, show_part, whole_page
 
 blueprint = Blueprint("parameters", __name__)
 
@@ -39,13 +39,7 @@ def save() -> ResponseReturnValue:
     if saved.sync_id != sync_id:
         # What this server is for has changed, and with it every part of the page.
         return whole_page("parameters", said=_("Saved."))
-    # On a satellite they may be what Sync now waited for, too.
-    beside = ("state.html", "self.html") if saved.is_primary else ("status.html", "rows.html")
-    return after_change(
-        *("parameters.html", "who.html", "undo.html", *beside),
-        anchor="parameters",
-        said=_("Saved."),
-    )
+    return after_change(Changed.PARAMETERS, anchor="parameters", said=_("Saved."))
 
 
 def saved_parameters() -> ParametersForm:

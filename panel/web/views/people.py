@@ -159,7 +159,7 @@ YEAR_SECONDS = 365 * 24 * 3600
 def show_languages() -> ResponseReturnValue:
     """Show the languages to choose from."""
     current_person()
-    return render_template("language.html")
+    return render_template("language.html", next="")
 
 
 @blueprint.post("/language")

@@ -31,6 +31,7 @@ def show() -> ResponseReturnValue:
             older=shown[-1].id if len(rows) > PAGE_SIZE else None,
             source=source,
             names=names_of(session, {row.source for row in shown}),
+            said="",
             settings=session.get_one(Settings, 1),
         )
 

@@ -21,13 +21,7 @@ from panel.web.base.errors import wants_json
 from panel.web.base.htmx import back_to_page, is_fragment
 from panel.web.page.data import find_server, find_servers, read_ids
 from panel.web.page.forms import PanelForm, attempt
-from panel.web.page.fragments import (
-    about_count,
-    after_change,
-    full_page,
-    parameters_are_open,
-    show_part,
-)
+from panel.web.page.fragments import Changed, after_change, full_page, show_part
 from panel.web.page.list_place import current_place
 from panel.web.views.parameters import saved_parameters
 from panel.web.views.servers import opened_row
@@ -62,7 +56,7 @@ def remove() -> ResponseReturnValue:
     if not is_fragment():
         return _back(removed=",".join(map(str, ids)))
     return after_change(
-        *("question.html", "undo.html", "gone.html", *about_count()),
+        Changed.ROWS_REMOVED,
         anchor="undo",
         focus="undo",
         removed=servers,
@@ -82,7 +76,7 @@ def undo() -> ResponseReturnValue:
             raise
         return show_part("undo.html", refusal.status, removed=servers, problem=refusal.message)
     return after_change(
-        *("undo.html", "restored.html", *about_count()),
+        Changed.ROWS_RESTORED,
         anchor="servers",
         said=_("Put back."),
         restored=servers,
@@ -107,9 +101,7 @@ def clear_url() -> ResponseReturnValue:
     with installation().database.writing() as session:
         version = session.get_one(Settings, 1).parameters_version
         parameters.clear_url(session, actor(), version)
-    # Where the parameters stand as text they are sent as a whole.
-    beside = ("url_field.html", "parameters_version.html") if parameters_are_open() else ()
-    return _url_cleared(*beside)
+    return after_change(Changed.OWN_URL, anchor="status", said=_("Cleared."))
 
 
 @blueprint.post("/servers/<int:server_id>/url/clear")
@@ -119,11 +111,7 @@ def clear_server_url(server_id: int) -> ResponseReturnValue:
     version = find_server(server_id).version
     with installation().database.writing() as session:
         server_changes.clear_server_url(session, actor(), server_id, version)
-    return _url_cleared()
-
-
-def _url_cleared(*others: str) -> ResponseReturnValue:
-    return after_change(*("state.html", "undo.html", *others), anchor="status", said=_("Cleared."))
+    return after_change(Changed.ROW_URL, anchor="status", said=_("Cleared."))
 
 
 @blueprint.get("/parameters/password/remove")
@@ -145,11 +133,7 @@ def remove_password() -> ResponseReturnValue:
     saved = attempt(form, lambda session: parameters.remove_password(session, actor(), version))
     if saved is None:
         return show_part("shared_password.html", form.status, shared_form=form)
-    return after_change(
-        *("shared_password.html", "parameters_version.html", "status.html", "undo.html"),
-        anchor="parameters",
-        said=_("Removed."),
-    )
+    return after_change(Changed.PASSWORD, anchor="parameters", said=_("Removed."))
 
 
 def _parameters_asking() -> dict[str, Any]:
@@ -189,9 +173,7 @@ def _act(
         return _acts(server_id, form.status, act_form=form)
     if not is_fragment():
         return back_to_page("servers.edit", server_id=server_id, **current_place().query())
-    return after_change(
-        *("row_acts.html", "row_version.html", "undo.html"), anchor="", said=said, server=server
-    )
+    return after_change(Changed.ROW_CLEARED, anchor="", said=said, server=server)
 
 
 def _acts(server_id: int, status: int = 200, **shown: Any) -> ResponseReturnValue:

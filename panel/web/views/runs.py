@@ -1,7 +1,5 @@
 """The runs of the sync: when, what moved, and how each ended."""
 
-from typing import Any
-
 from flask import Blueprint, make_response, render_template, request
 from flask.typing import ResponseReturnValue
 
@@ -58,12 +56,15 @@ def use_theirs(server_id: int) -> ResponseReturnValue:
     return _server_page(server_id, saved=True)
 
 
-def _server_page(server_id: int, **shown: Any) -> str:
+def _server_page(
+    server_id: int, theirs_form: PanelForm | None = None, *, saved: bool = False
+) -> str:
     with installation().database.reading() as session:
         standing = read_peer_status(session, server_id)
         return render_template(
             "server_sync_facts.html" if is_fragment() else "server_sync.html",
             standing=standing,
             severity=server_severity(standing.server.last_success_at, clock.now()),
-            **shown,
+            theirs_form=theirs_form,
+            saved=saved,
         )

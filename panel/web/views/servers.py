@@ -3,7 +3,7 @@
 import secrets
 from typing import Any
 
-from flask import Blueprint, Response, render_template, request
+from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
@@ -19,13 +19,7 @@ from panel.web.base.context import installation
 from panel.web.base.htmx import WHOLE, back_to_page, is_fragment, retarget
 from panel.web.page.data import find_server
 from panel.web.page.forms import PanelForm, ServerForm, attempt
-from panel.web.page.fragments import (
-    about_count,
-    after_change,
-    full_page,
-    parameters_are_open,
-    show_part,
-)
+from panel.web.page.fragments import Changed, after_change, full_page, show_part
 from panel.web.page.list_place import current_place
 
 blueprint = Blueprint("servers", __name__)
@@ -66,7 +60,7 @@ def add() -> ResponseReturnValue:
     if server is None:
         return show_part("new.html", form.status, new_form=form)
     return after_change(
-        *("new.html", "added.html", *about_count(), *_beside()),
+        Changed.ROW_ADDED,
         anchor=f"s{server.id}",
         said=_("Added."),
         focus="row",
@@ -105,12 +99,7 @@ def save(server_id: int) -> ResponseReturnValue:
     )
     if server is None:
         return _fields(find_server(server_id), form)
-    return after_change(
-        *("row.html", *_beside()),
-        anchor=f"s{server.id}",
-        said=_("Saved."),
-        server=server,
-    )
+    return after_change(Changed.ROW, anchor=f"s{server.id}", said=_("Saved."), server=server)
 
 
 def opened_row(server: Server, form: ServerForm | None = None) -> dict[str, Any]:
@@ -137,22 +126,10 @@ def _fields(server: Server, form: ServerForm | None = None) -> Response:
     return show_part("row_form.html", form.status if form else 200, **opened)
 
 
-def _beside() -> tuple[str, ...]:
-    """Name what else looks different once a row has changed."""
-    with installation().database.reading() as session:
-        is_satellite = session.get_one(Settings, 1).is_satellite
-    if not is_satellite:
-        return ("state.html", "undo.html")
-    # A satellite's row shows the URL of the parameters, whose form stands open beside it, and which
-    # Sync now may have waited for.
-    of_url = ("url_field.html", "parameters_version.html") if parameters_are_open() else ()
-    return ("status.html", "undo.html", *of_url)
-
-
 def _ask_to_unlock() -> Response:
     if not is_fragment():
         return show_part("bar.html", dialog=True)
-    return retarget(render_template("bar.html", dialog=True, focus="bar"), "#bar", WHOLE)
+    return retarget(show_part("bar.html", dialog=True).get_data(as_text=True), "#bar", WHOLE)
 
 
 def _back(anchor: str = "servers") -> ResponseReturnValue:
@@ -170,11 +147,7 @@ def add_applicant(sync_id: int) -> ResponseReturnValue:
     if server is None:
         opened = {"asked_applicant": sync_id, "applicant_form": form}
         return show_part("applicants.html", form.status, **opened)
-    return after_change(
-        *("applicants.html", "rows.html", "count.html", "pager.html", "state.html", "undo.html"),
-        anchor="servers",
-        said=_("Added."),
-    )
+    return after_change(Changed.APPLICANT_ADDED, anchor="servers", said=_("Added."))
 
 
 def _machine() -> str:

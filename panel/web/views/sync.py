@@ -21,7 +21,15 @@ from panel.web.base.context import installation
 from panel.web.base.htmx import WHOLE, back_to_page, is_fragment, retarget
 from panel.web.page.data import PageData
 from panel.web.page.forms import PanelForm, ParametersForm, attempt
-from panel.web.page.fragments import after_change, full_page, show_part, whole_page
+from panel.web.page.fragments import (
+    Changed,
+    Shown,
+    after_change,
+    draw,
+    full_page,
+    show_part,
+    whole_page,
+)
 from panel.web.views.parameters import saved_parameters
 
 blueprint = Blueprint("sync_page", __name__, url_prefix="/sync")
@@ -37,8 +45,8 @@ def progress() -> ResponseReturnValue:
         screen = PageData(session)
         if screen.sync.goes_on:
             return Response(render_template("run.html", run=screen.state.run))
-        status = render_template("status.html", screen=screen)
-        said = render_template("said.html", said=_("The sync has ended."))
+        shown = Shown(said=_("The sync has ended."))
+        status, said = draw(screen, "status.html", shown), draw(screen, "said.html", shown)
     return retarget(f"{status}<template>{said}</template>", "#status", WHOLE)
 
 
@@ -48,7 +56,7 @@ def now() -> ResponseReturnValue:
     """Let a run begin at once."""
     with installation().database.writing() as session:
         ask_to_sync(session, actor())
-    return after_change("status.html", anchor="status", said=_("The sync begins."))
+    return after_change(Changed.SYNC_ASKED, anchor="status", said=_("The sync begins."))
 
 
 @blueprint.get("/initialise")
@@ -63,24 +71,24 @@ def initialise() -> ResponseReturnValue:
     """Get everything from the primary: at once into an empty server, else unlocked, confirmed."""
     with installation().database.reading() as session:
         is_empty = PageData(session).sync.is_empty
-    return _ask_to_initialise("status.html") if is_empty else _initialise_again()
+    return _ask_to_initialise(Changed.SYNC_ASKED) if is_empty else _initialise_again()
 
 
 @locked(lambda: full_page(**_asking_to_initialise()))
 def _initialise_again() -> ResponseReturnValue:
     if "confirmed" not in request.form:
         return show_part("initialise.html", **_asking_to_initialise())
-    return _ask_to_initialise("initialise.html", "status.html")
+    return _ask_to_initialise(Changed.INITIALISE_ASKED)
 
 
 def _asking_to_initialise() -> dict[str, Any]:
     return {"parameters_form": saved_parameters(), "asking": "initialise"}
 
 
-def _ask_to_initialise(*parts: str) -> ResponseReturnValue:
+def _ask_to_initialise(changed: Changed) -> ResponseReturnValue:
     with installation().database.writing() as session:
         ask_to_initialise(session, actor())
-    return after_change(*parts, anchor="status", said=_("The initialise begins."))
+    return after_change(changed, anchor="status", said=_("The initialise begins."))
 
 
 @blueprint.post("/theirs")

@@ -13,7 +13,7 @@ from panel.web.auth.session import actor, current_person
 from panel.web.base.context import installation
 from panel.web.base.errors import wants_json, with_retry_after
 from panel.web.base.htmx import back_to_page, is_fragment
-from panel.web.page.fragments import after_change, show_part, unlocked_parts
+from panel.web.page.fragments import Changed, after_change, show_part
 
 blueprint = Blueprint("unlock", __name__)
 
@@ -23,7 +23,7 @@ blueprint = Blueprint("unlock", __name__)
 def ask() -> ResponseReturnValue:
     """Open the dialog for the code, where the bar was."""
     if open_unlock() is not None:
-        return after_change(*unlocked_parts(), anchor="bar")
+        return after_change(Changed.UNLOCKED, anchor="bar")
     return show_part("bar.html", dialog=True)
 
 
@@ -41,7 +41,7 @@ def enter() -> ResponseReturnValue:
             raise
         return _refused(refusal)
     begin_unlock(found)
-    return after_change(*unlocked_parts(), anchor="bar", said=_("Unlocked."))
+    return after_change(Changed.UNLOCKED, anchor="bar", said=_("Unlocked."))
 
 
 @blueprint.post("/lock")
@@ -52,8 +52,7 @@ def close() -> ResponseReturnValue:
         with installation().database.writing() as session:
             authorisation_code.lock_now(session, actor(), person.id)
     end_unlock()
-    # The toolbar sees it by the bar, as the rows do (panel.js).
-    return after_change("bar.html", "parameters.html", anchor="bar", said=_("Locked."))
+    return after_change(Changed.LOCKED, anchor="bar", said=_("Locked."))
 
 
 @blueprint.get("/bar")
