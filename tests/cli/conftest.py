@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from panel.security.vault import read_or_make_key
-from tests.cli.shell import Shell
 from tests.conftest import NewDatabase
+from tests.support.shell import Shell
 
 SYSTEM_USER = "technician"
 

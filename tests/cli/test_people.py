@@ -9,7 +9,7 @@ from panel.accounts.sign_in import check_sign_in, find_person
 from panel.activity.log import Actor
 from panel.errors import Refusal
 from tests.cli.conftest import SYSTEM_USER
-from tests.cli.shell import CODE, PASSWORD, Shell
+from tests.support.shell import CODE, PASSWORD, Shell
 
 
 def set_up(shell: Shell) -> None:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.cli.shell import Shell
+from tests.support.shell import Shell
 
 
 def item(record_id: str, **data: Any) -> str:

@@ -9,7 +9,7 @@ from sqlalchemy import text
 from panel.activity.log import Actor
 from panel.preferences.server_fields import ServerFields
 from panel.preferences.servers import add_server
-from tests.cli.shell import Shell
+from tests.support.shell import Shell
 
 
 @pytest.fixture

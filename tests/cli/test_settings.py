@@ -9,7 +9,7 @@ from panel.models.settings import Settings
 from panel.preferences.shared_password import read_password
 from panel.security.vault import Vault
 from tests.cli.conftest import SYSTEM_USER
-from tests.cli.shell import Shell
+from tests.support.shell import Shell
 
 
 def shown(shell: Shell) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from panel import clock
 from panel.models.runs import Link, Loop, Run
 from panel.models.settings import Server
-from tests.cli.shell import Shell
+from tests.support.shell import Shell
 
 LATE, NEEDS_SOMEBODY = 3, 4
 

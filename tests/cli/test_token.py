@@ -2,7 +2,7 @@
 
 import json
 
-from tests.cli.shell import Shell
+from tests.support.shell import Shell
 
 
 def test_a_token_is_shown_once_and_never_listed(any_shell: Shell) -> None:

@@ -9,7 +9,7 @@ from panel.errors import Conflict, Invalid
 from panel.models.settings import Settings
 from panel.preferences.interval import set_interval
 from panel.security.vault import Vault
-from tests.preferences.steps import (
+from tests.support.steps import (
     SATELLITE,
     at_once,
     become,

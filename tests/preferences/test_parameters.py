@@ -17,8 +17,8 @@ from panel.preferences.parameter_fields import Parameters
 from panel.preferences.parameters import clear_url, save_parameters
 from panel.preferences.servers import remove_servers
 from panel.security.vault import Vault
-from tests.preferences.conftest import MovedClock
-from tests.preferences.steps import (
+from tests.support.clock import Clock
+from tests.support.steps import (
     KADAVU,
     LEVUKA,
     NATIONAL,
@@ -183,7 +183,7 @@ def test_the_first_sync_id_and_a_change_before_any_sync_ask_nothing(site: Site) 
     site.save(replace(SATELLITE, sync_id=9))
 
 
-def test_another_sync_id_after_a_run_is_confirmed_first(site: Site, time: MovedClock) -> None:
+def test_another_sync_id_after_a_run_is_confirmed_first(site: Site, time: Clock) -> None:
     site.save(SATELLITE)
     site.synchronised(time.now)
     wanted = replace(SATELLITE, sync_id=9)
@@ -192,7 +192,7 @@ def test_another_sync_id_after_a_run_is_confirmed_first(site: Site, time: MovedC
     assert site.save(wanted, {"sync_id"}).sync_id == 9
 
 
-def test_another_sync_id_with_records_is_confirmed_first(site: Site, time: MovedClock) -> None:
+def test_another_sync_id_with_records_is_confirmed_first(site: Site, time: Clock) -> None:
     site.save(SATELLITE)
     with site.database.writing() as session:
         session.add(
@@ -232,7 +232,7 @@ def test_an_http_url_left_from_the_primary_is_confirmed_on_the_satellite(site: S
     assert site.acts(replace(SATELLITE, url=url)) == ["url_http"]
 
 
-def test_all_that_is_serious_is_asked_at_once(site: Site, time: MovedClock) -> None:
+def test_all_that_is_serious_is_asked_at_once(site: Site, time: Clock) -> None:
     site.save(SATELLITE)
     site.synchronised(time.now)
     wanted = replace(SATELLITE, sync_id=9, url="http://central.example")

@@ -17,7 +17,7 @@ from panel.preferences.servers import add_server, edit_server, remove_servers, r
 from panel.preferences.shared_password import wire_password
 from panel.security.hashes import verify_secret
 from panel.security.vault import Vault
-from tests.preferences.steps import (
+from tests.support.steps import (
     KADAVU,
     LEVUKA,
     NATIONAL,

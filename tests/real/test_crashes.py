@@ -10,8 +10,8 @@ from sqlalchemy import select
 from panel.models.records import Record
 from tests.conftest import NewDatabase
 from tests.real.conftest import NewSite
-from tests.real.site import KADAVU, NATIONAL, ROTUMA
 from tests.soak.storm import Storm
+from tests.support.real_site import KADAVU, NATIONAL, ROTUMA
 
 # Of both kinds of database together; `make soak KILLS=n` asks for more.
 KILLS = int(os.environ.get("KILLS", "40"))

@@ -7,12 +7,12 @@ from secrets import token_hex
 
 import pytest
 
-from tests.bench.line import CLINIC, OPEN
 from tests.conftest import NewDatabase
-from tests.faults import Answer, Cut, Fault, FaultyLine, Stall, page
 from tests.real.conftest import NewSite
-from tests.real.screen import Screen
-from tests.real.site import KADAVU, NATIONAL, Site
+from tests.support.faulty_line import Answer, Cut, Fault, FaultyLine, Stall, page
+from tests.support.line import CLINIC, OPEN
+from tests.support.real_site import KADAVU, NATIONAL, Site
+from tests.support.screen import Screen
 
 RECORDS = 25
 

@@ -7,9 +7,9 @@ import pytest
 
 from panel.models.records import Inbox, Quarantined
 from tests.conftest import NewDatabase
-from tests.real.api import Api, Line
 from tests.real.conftest import NewSite
-from tests.real.site import KADAVU, NATIONAL, ROTUMA, Site
+from tests.support.real_site import KADAVU, NATIONAL, ROTUMA, Site
+from tests.support.records_api import Api, Line
 
 BATCH = 3
 NOT_YOURS = 403

@@ -31,7 +31,7 @@ from panel.sync.transport.exchange_client import basic, read_error
 from panel.sync.transport.http import Response
 from tests.conftest import NewDatabase
 from tests.support.installations import installation_on
-from tests.sync.together import (
+from tests.support.two_sides import (
     PASSWORD,
     PRIMARY_NAME,
     PRIMARY_STORE,

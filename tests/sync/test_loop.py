@@ -5,7 +5,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from datetime import datetime, timedelta
 from secrets import token_hex
 
 import pytest
@@ -30,20 +29,10 @@ from panel.sync.store.records import write_records
 from panel.sync.store.write_checks import Write
 from panel.sync.transport.http import LinkFault, Target
 from tests.conftest import NewDatabase
-from tests.sync.together import Line, PrimarySide, SatelliteSide, Tamper
+from tests.support.clock import Clock
+from tests.support.two_sides import Line, PrimarySide, SatelliteSide, Tamper
 
 ASHA = Actor("asha")
-
-
-class Time:
-    """A clock that a test turns."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now = datetime.fromisoformat("2026-11-23T08:00:00+00:00")
-        monkeypatch.setattr(clock, "now", lambda: self.now)
-
-    def pass_by(self, **delta: float) -> None:
-        self.now += timedelta(**delta)
 
 
 class Broken(Tamper):
@@ -53,15 +42,10 @@ class Broken(Tamper):
 
 
 @pytest.fixture
-def time(monkeypatch: pytest.MonkeyPatch) -> Time:
-    return Time(monkeypatch)
-
-
-@pytest.fixture
 def kadavu(
     new_sqlite: NewDatabase,
     new_database: NewDatabase,
-    time: Time,  # noqa: ARG001 - it stands still
+    time: Clock,  # noqa: ARG001 - it stands still
 ) -> Iterator[SatelliteSide]:
     """A satellite on either kind of database, and its primary; the time stands still."""
     primary = PrimarySide(new_sqlite(True))
@@ -91,7 +75,7 @@ def row(kadavu: SatelliteSide) -> Loop:
         return session.get_one(Loop, 1)
 
 
-def looks_until_due(kadavu: SatelliteSide, time: Time, tamper: Tamper | None = None) -> float:
+def looks_until_due(kadavu: SatelliteSide, time: Clock, tamper: Tamper | None = None) -> float:
     """Return the seconds that pass until a run begins."""
     loop, seconds = loop_of(kadavu, tamper), 0
     while loop.look() is None:
@@ -103,7 +87,7 @@ def looks_until_due(kadavu: SatelliteSide, time: Time, tamper: Tamper | None = N
 
 
 def test_it_runs_at_once_and_then_at_the_interval_with_some_jitter(
-    kadavu: SatelliteSide, time: Time
+    kadavu: SatelliteSide, time: Clock
 ) -> None:
     assert loop_of(kadavu).look() is not None
     waits = {looks_until_due(kadavu, time) for _ in range(5)}
@@ -111,13 +95,13 @@ def test_it_runs_at_once_and_then_at_the_interval_with_some_jitter(
     assert len(waits) > 1
 
 
-def test_a_change_of_the_interval_counts_at_once(kadavu: SatelliteSide, time: Time) -> None:
+def test_a_change_of_the_interval_counts_at_once(kadavu: SatelliteSide, time: Clock) -> None:
     loop_of(kadavu).look()
     kadavu.set_interval(1)
     assert looks_until_due(kadavu, time) <= 70
 
 
-def test_interval_0_runs_nothing_though_asked(kadavu: SatelliteSide, time: Time) -> None:
+def test_interval_0_runs_nothing_though_asked(kadavu: SatelliteSide, time: Clock) -> None:
     ask(kadavu)
     kadavu.set_interval(0)
     time.pass_by(days=1)
@@ -134,7 +118,7 @@ def test_asked_it_runs_at_once(kadavu: SatelliteSide) -> None:
     assert loop.look() is None
 
 
-def test_faults_back_off_up_to_the_interval(kadavu: SatelliteSide, time: Time) -> None:
+def test_faults_back_off_up_to_the_interval(kadavu: SatelliteSide, time: Clock) -> None:
     broken = Broken()
     loop_of(kadavu, broken).look()
     waits = [looks_until_due(kadavu, time, broken) for _ in range(8)]
@@ -146,7 +130,7 @@ def test_faults_back_off_up_to_the_interval(kadavu: SatelliteSide, time: Time) -
     assert row(kadavu).failures == 0
 
 
-def test_a_refusal_waits_for_a_person(kadavu: SatelliteSide, time: Time) -> None:
+def test_a_refusal_waits_for_a_person(kadavu: SatelliteSide, time: Clock) -> None:
     with kadavu.database.writing() as session:
         session.get_one(Settings, 1).store = "KDV-10"
     loop = loop_of(kadavu)
@@ -166,7 +150,7 @@ def test_a_refusal_waits_for_a_person(kadavu: SatelliteSide, time: Time) -> None
 
 
 def test_after_a_refusal_a_fault_of_the_line_is_tried_again(
-    kadavu: SatelliteSide, time: Time
+    kadavu: SatelliteSide, time: Clock
 ) -> None:
     with kadavu.database.writing() as session:
         session.get_one(Settings, 1).store = "KDV-10"
@@ -184,7 +168,7 @@ def test_after_a_refusal_a_fault_of_the_line_is_tried_again(
 @pytest.mark.parametrize("dying_in", [(Progress, "begin"), (SatelliteRun, "run")])
 def test_a_kill_as_a_run_begins_forgets_no_request(
     kadavu: SatelliteSide,
-    time: Time,
+    time: Clock,
     monkeypatch: pytest.MonkeyPatch,
     dying_in: tuple[type, str],
 ) -> None:
@@ -208,7 +192,7 @@ def test_a_kill_as_a_run_begins_forgets_no_request(
 
 
 def test_what_the_primary_has_to_put_right_is_asked_again(
-    kadavu: SatelliteSide, time: Time
+    kadavu: SatelliteSide, time: Clock
 ) -> None:
     with kadavu.primary.database.writing() as session:
         session.get_one(Settings, 1).url = "https://elsewhere.example.org"
@@ -229,7 +213,7 @@ def test_nothing_runs_while_something_is_not_filled_in(kadavu: SatelliteSide) ->
 
 
 def test_one_at_a_time_and_a_dead_holder_is_replaced_within_a_minute(
-    kadavu: SatelliteSide, time: Time
+    kadavu: SatelliteSide, time: Clock
 ) -> None:
     with kadavu.database.writing() as session:
         loop = session.get_one(Loop, 1)
@@ -259,7 +243,7 @@ def test_a_process_of_this_machine_that_died_is_replaced_at_once(kadavu: Satelli
     assert loop_of(kadavu).look() is not None
 
 
-def test_a_clock_that_was_set_back_holds_up_nothing(kadavu: SatelliteSide, time: Time) -> None:
+def test_a_clock_that_was_set_back_holds_up_nothing(kadavu: SatelliteSide, time: Clock) -> None:
     time.pass_by(days=3_650)
     loop_of(kadavu).look()
     with kadavu.database.writing() as session:
@@ -271,7 +255,7 @@ def test_a_clock_that_was_set_back_holds_up_nothing(kadavu: SatelliteSide, time:
 
 
 def test_a_busy_database_does_not_end_the_renewals(
-    kadavu: SatelliteSide, time: Time, monkeypatch: pytest.MonkeyPatch
+    kadavu: SatelliteSide, time: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lease_module, "_RENEW_SECONDS", 0.0)
     lease, over, guard = Lease(kadavu.database), threading.Event(), Lease.guard
@@ -293,7 +277,7 @@ def test_a_busy_database_does_not_end_the_renewals(
     assert row(kadavu).held_until == time.now + LEASE
 
 
-def test_batches_that_the_line_breaks_become_smaller(kadavu: SatelliteSide, time: Time) -> None:
+def test_batches_that_the_line_breaks_become_smaller(kadavu: SatelliteSide, time: Clock) -> None:
     """A line that carries so many bytes and not more: fewer records get through in the end."""
     loop_of(kadavu).look()
     photos = [Write("item", str(n), {"photo": token_hex(50)}) for n in range(150)]
@@ -350,7 +334,7 @@ def test_a_stopped_loop_leaves_a_run_that_goes_on_later(kadavu: SatelliteSide) -
     assert kadavu.primary.get("a") == {"n": 1}
 
 
-def test_a_crash_is_told_and_tried_again_later(kadavu: SatelliteSide, time: Time) -> None:
+def test_a_crash_is_told_and_tried_again_later(kadavu: SatelliteSide, time: Clock) -> None:
     class Bug(Tamper):
         def before(self, content: bytes) -> None:
             raise RuntimeError
@@ -364,7 +348,7 @@ def test_a_crash_is_told_and_tried_again_later(kadavu: SatelliteSide, time: Time
 
 
 def test_a_purge_that_fails_holds_up_nothing(
-    kadavu: SatelliteSide, time: Time, monkeypatch: pytest.MonkeyPatch
+    kadavu: SatelliteSide, time: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tries = 0
 
@@ -386,7 +370,7 @@ def test_a_purge_that_fails_holds_up_nothing(
 
 
 def test_a_large_purge_goes_in_portions_between_which_others_write(
-    kadavu: SatelliteSide, time: Time, monkeypatch: pytest.MonkeyPatch
+    kadavu: SatelliteSide, time: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(purge_module, "_TOMBSTONES_AT_ONCE", 2)
     loop = loop_of(kadavu)

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ from argon2 import PasswordHasher
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from panel import clock
 from panel.accounts import authorisation_code, people
 from panel.accounts.people import Permission
 from panel.activity import log
@@ -23,6 +21,7 @@ from panel.installation import Installation
 from panel.models.activity import Activity
 from panel.security import hashes
 from panel.web.app import create_app
+from tests.support.clock import Clock
 
 PASSWORD, CODE = "correct horse", "battery staple"
 MANAGER, VIEWER = "asha", "vito"
@@ -30,19 +29,6 @@ OPERATOR = Actor("operator")
 
 MakeApp = Callable[..., Flask]
 Happened = Callable[..., list[Activity]]
-
-
-class Clock:
-    """The time the panel sees: it stands still until a test moves it."""
-
-    def __init__(self) -> None:
-        self.time = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        return self.time
-
-    def pass_by(self, **duration: float) -> None:
-        self.time += timedelta(**duration)
 
 
 class Browser:
@@ -102,11 +88,8 @@ class Browser:
 
 
 @pytest.fixture(autouse=True)
-def time(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The panel's clock; ``time.pass_by(minutes=15)`` moves it."""
-    standing = Clock()
-    monkeypatch.setattr(clock, "now", standing)
-    return standing
+def standing_clock(time: Clock) -> None:
+    """Pages say what time it is: in these tests it stands still."""
 
 
 @pytest.fixture(autouse=True)
