@@ -28,7 +28,7 @@ from panel.status.history import OF_PRIMARY, OF_SATELLITE, Disagreement, disagre
 from panel.sync.primary.admission import bind
 
 
-def use_primarys(
+def adopt_from_primary(
     session: Session, actor: Actor, vault: Vault, confirmed: Collection[str] = ()
 ) -> Settings:
     """On a satellite: save what the primary says of both, and sync at once. Return the settings.
@@ -53,10 +53,10 @@ def use_primarys(
     return settings
 
 
-def use_satellites(session: Session, actor: Actor, server_id: int) -> Server:
+def adopt_from_satellite(session: Session, actor: Actor, server_id: int) -> Server:
     """On a primary: save in the row what the satellite says of itself.
 
-    What it says of the primary is the satellite's to change. Raise as :func:`use_primarys` does.
+    Raise what :func:`adopt_from_primary` raises.
     """
     server, peer = session.get(Server, server_id), session.get(Peer, server_id)
     if server is None or peer is None:

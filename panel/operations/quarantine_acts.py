@@ -18,7 +18,7 @@ from panel.sync.store.quarantine import UNREADABLE, apply_or_quarantine, item_of
 from panel.sync.store.sequence import lock_sequence
 
 
-class Tried(Enum):
+class RetryResult(Enum):
     """What came of trying a record again."""
 
     TAKEN = "taken"
@@ -27,11 +27,11 @@ class Tried(Enum):
     QUEUED = "queued"
 
 
-def try_again(session: Session, actor: Actor, aside_id: int) -> Tried:
+def retry_record(session: Session, actor: Actor, quarantined_id: int) -> RetryResult:
     """Try one record at once, as often as asked, and return what came of it. Raise NotFound."""
     # The clock before the row, as every run locks them: else each could wait for the other.
     lock_sequence(session)
-    row = _row(session, aside_id)
+    row = _row(session, quarantined_id)
     _record(session, actor, EventKind.SET_ASIDE_RETRIED, row)
     row.left_out_at = None
     settings = session.get_one(Settings, 1)
@@ -39,21 +39,21 @@ def try_again(session: Session, actor: Actor, aside_id: int) -> Tried:
     if row.source == own_sync_id:
         return _send_again(session, row)
     if row.reason == UNREADABLE:
-        return Tried.REFUSED
+        return RetryResult.REFUSED
     rule = pushed_by(row.source) if settings.is_primary else pulled_by(own_sync_id)
     refused = apply_or_quarantine(session, row.source, [item_of(row)], rule).refused
-    return Tried.REFUSED if refused else Tried.TAKEN
+    return RetryResult.REFUSED if refused else RetryResult.TAKEN
 
 
-def leave_out(session: Session, actor: Actor, aside_id: int) -> None:
+def leave_out(session: Session, actor: Actor, quarantined_id: int) -> None:
     """Stop trying one record; it stays in the list. Raise NotFound."""
-    row = _row(session, aside_id)
+    row = _row(session, quarantined_id)
     if row.left_out_at is None:
         row.left_out_at = clock.now()
         _record(session, actor, EventKind.SET_ASIDE_LEFT_OUT, row)
 
 
-def _send_again(session: Session, row: Quarantined) -> Tried:
+def _send_again(session: Session, row: Quarantined) -> RetryResult:
     """A record of our own goes up with the next push; once the primary took it, the note goes."""
     session.execute(
         update(Record)
@@ -61,11 +61,11 @@ def _send_again(session: Session, row: Quarantined) -> Tried:
         .where(Record.owner == row.owner)
         .values(waiting=True)
     )
-    return Tried.QUEUED
+    return RetryResult.QUEUED
 
 
-def _row(session: Session, aside_id: int) -> Quarantined:
-    row = session.get(Quarantined, aside_id)
+def _row(session: Session, quarantined_id: int) -> Quarantined:
+    row = session.get(Quarantined, quarantined_id)
     if row is None:
         raise NotFound(say("This record is no longer set aside."))
     return row

@@ -23,7 +23,7 @@ class NotNow(Refusal):
 
 def ask_to_sync(session: Session, actor: Actor) -> None:
     """Let the next run begin at once, whatever it waits for. Raise :class:`NotNow`."""
-    _refuse_unless_it_goes(session)
+    _require_ready_satellite(session)
     session.get_one(Loop, 1, with_for_update=True).asked_at = clock.now()
     log.record(session, actor, EventKind.SYNC_ASKED)
 
@@ -34,20 +34,20 @@ def ask_to_initialise(session: Session, actor: Actor) -> None:
     One that is going on just now goes on: begun anew, all that came so far would come again. Raise
     :class:`NotNow`.
     """
-    _refuse_unless_it_goes(session)
+    _require_ready_satellite(session)
     link = session.get_one(Link, 1, with_for_update=True)
-    if link.initialise == InitialiseState.RUNNING and _runs(session):
+    if link.initialise == InitialiseState.RUNNING and _is_running(session):
         return
     link.initialise = InitialiseState.NEEDED
     session.get_one(Loop, 1, with_for_update=True).asked_at = clock.now()
     log.record(session, actor, EventKind.INITIALISE_ASKED)
 
 
-def _runs(session: Session) -> bool:
+def _is_running(session: Session) -> bool:
     return session.scalar(select(Run.id).where(Run.ended_at.is_(None)).limit(1)) is not None
 
 
-def _refuse_unless_it_goes(session: Session) -> None:
+def _require_ready_satellite(session: Session) -> None:
     settings = session.get_one(Settings, 1)
     if not settings.is_satellite:
         raise NotNow(say("Only a satellite goes to another server to synchronise."))

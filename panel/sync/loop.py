@@ -112,14 +112,16 @@ def run_once(
     with installation.database.writing() as session:
         # Locked first: another process may have run since this one looked.
         session.get_one(Loop, 1, with_for_update=True)
-        if not (at_once or is_due(session, installation)) or not lease.take(session):
+        if not (at_once or is_due(session, installation)) or not lease.acquire(session):
             return None
         note_start(session, installation)
         # At once: a page drawn in between would see nothing going on, and ask no more.
         run = SatelliteRun(installation, open_line, lease.guard)
         run.begin(session)
     over = threading.Event()
-    heart = threading.Thread(target=lease.keep, args=(over,), name="sync lease", daemon=True)
+    heart = threading.Thread(
+        target=lease.keep_renewing, args=(over,), name="sync lease", daemon=True
+    )
     heart.start()
     try:
         return run.run()
@@ -132,4 +134,4 @@ def run_once(
     finally:
         over.set()
         heart.join()
-        lease.give_back()
+        lease.release()

@@ -17,7 +17,7 @@ from panel.sync.protocol.error_codes import SyncRefusal
 from panel.sync.protocol.json_reader import LARGEST_RECORD_BYTES, BadMessage, JsonObject
 from panel.sync.store import change_feed
 from panel.sync.store.apply import pushed_by
-from panel.sync.store.quarantine import note_unreadable, retry
+from panel.sync.store.quarantine import note_unreadable, retry_quarantined
 
 USUAL_LIMIT = 500
 _HIGHEST = 2**63 - 1
@@ -48,7 +48,7 @@ class Calls:
     query: Mapping[str, str]
     sent: JsonObject
 
-    def who_am_i(self) -> dict[str, Any]:
+    def describe_site(self) -> dict[str, Any]:
         """GET site, with which a site begins its cycle."""
         sites.cut_off(self.session, self.site)
         server, peer = self.site.server, self.site.peer
@@ -115,7 +115,7 @@ class Calls:
         sites.note_pushed(self.session, self.site, outcome, left)
         self.site.peer.waiting_there = left
         if not entries:
-            retry(self.session, sync_id, pushed_by(sync_id))
+            retry_quarantined(self.session, sync_id, pushed_by(sync_id))
         return {"integrationStarted": left == 0}
 
     def _check_cursor(self, cursor: int) -> None:
@@ -140,7 +140,7 @@ class Calls:
 
 
 CALLS: dict[tuple[str, str], Callable[[Calls], dict[str, Any] | None]] = {
-    ("GET", "site"): Calls.who_am_i,
+    ("GET", "site"): Calls.describe_site,
     ("POST", "initialise"): Calls.initialise,
     ("GET", "central_records"): Calls.central_records,
     ("GET", "queued_records"): Calls.queued_records,

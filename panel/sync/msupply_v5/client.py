@@ -23,7 +23,7 @@ _HIGHEST = 2**62
 
 
 @dataclass(frozen=True)
-class About:
+class SiteIdentity:
     """What a central server says of a site: ``uuid`` never changes for it."""
 
     uuid: str
@@ -53,17 +53,17 @@ class Central:
         self._line = line
         self._headers = {
             "Authorization": basic(sync_settings.pair),
-            "msupply-site-uuid": sync_settings.about.hardware_id,
+            "msupply-site-uuid": sync_settings.identity.hardware_id,
             "version": str(NEWEST_VERSION),
             "app-name": "Sync Panel",
             "app-version": __version__,
             "Accept-Encoding": "gzip",
         }
 
-    def site(self) -> About:
+    def site(self) -> SiteIdentity:
         """Return who the central server takes us for."""
         answer = self._get("site")
-        return About(answer.text("id", 64), answer.whole("siteId", 1, _HIGHEST))
+        return SiteIdentity(answer.text("id", 64), answer.whole("siteId", 1, _HIGHEST))
 
     def is_idle(self) -> bool:
         """Say whether it has finished what it was told before."""

@@ -13,7 +13,7 @@ from panel.sync.protocol.batch_codec import Item
 from panel.sync.protocol.json_reader import DEEPEST, BadMessage, JsonObject, is_plain, is_too_deep
 from panel.sync.store.apply import Outcome, pushed_by
 from panel.sync.store.quarantine import apply_or_quarantine
-from panel.sync.store.records import Present, find_records
+from panel.sync.store.records import StoredRecord, find_records
 from panel.sync.store.sequence import lock_sequence
 
 # The records are opaque here, so an older client whose calls are the same is welcome; a newer one
@@ -177,7 +177,7 @@ def take_changes(
     return apply_or_quarantine(session, source, items, pushed_by(owner))
 
 
-def _items(changes: Sequence[Change], newest: dict[Key, Present], owner: int) -> list[Item]:
+def _items(changes: Sequence[Change], newest: dict[Key, StoredRecord], owner: int) -> list[Item]:
     """Give each change a version; what changes nothing is left out.
 
     The order in which they come is the order in which they were written: each is newer than the
@@ -186,13 +186,13 @@ def _items(changes: Sequence[Change], newest: dict[Key, Present], owner: int) ->
     items = []
     for change in changes:
         key = change.key
-        present = newest.get(key)
-        if present is None and change.data is None:
+        stored = newest.get(key)
+        if stored is None and change.data is None:
             continue
-        if present is not None and present.owner == owner and present.data == change.data:
+        if stored is not None and stored.owner == owner and stored.data == change.data:
             continue
-        to = present.to if present is not None and present.owner == owner else None
-        version = present.version + 1 if present is not None else 1
+        to = stored.to if stored is not None and stored.owner == owner else None
+        version = stored.version + 1 if stored is not None else 1
         items.append(Item(0, *key, owner, to, version, change.data))
-        newest[key] = Present(owner, to, version, change.data)
+        newest[key] = StoredRecord(owner, to, version, change.data)
     return items

@@ -35,11 +35,11 @@ def is_call(method: str, name: str) -> bool:
     return (method, name) == STATUS or (method, name) in CALLS
 
 
-def answer(database: Database, doorkeeper: Authenticator, request: Request) -> Answer:
+def answer(database: Database, authenticator: Authenticator, request: Request) -> Answer:
     """Return the answer to one call of a site; an error is an answer too."""
     try:
         with refusals_noted(database, request.address):
-            return _answer(database, doorkeeper, request)
+            return _answer(database, authenticator, request)
     except SyncRefusal as refusal:
         return _error_answer(refusal)
     except BadMessage as error:
@@ -53,9 +53,9 @@ def _error_answer(refusal: SyncRefusal) -> Answer:
     return Answer(refusal.status, to_bytes({"error": error}))
 
 
-def _answer(database: Database, doorkeeper: Authenticator, request: Request) -> Answer:
+def _answer(database: Database, authenticator: Authenticator, request: Request) -> Answer:
     caller = sites.caller_of(request.headers, request.address)
-    server_id = sites.recognise(database, doorkeeper, caller)
+    server_id = sites.recognise(database, authenticator, caller)
     if (request.method, request.name) == STATUS:
         return Answer(200, to_bytes(_status_of(server_id)))
     call = CALLS[request.method, request.name]

@@ -20,7 +20,7 @@ from panel.sync.store.sequence import lock_sequence
 
 _AT_ONCE = 500
 # In the place of a point, which v5 has none of: the queue of an initialise was asked for.
-_ASKED = "v5 asked"
+_QUEUE_REQUESTED = "v5 asked"
 
 
 def begin_initialise(session: Session) -> None:
@@ -33,7 +33,7 @@ def begin_initialise(session: Session) -> None:
         link.initialise, link.checkpoint, link.next_checkpoint = InitialiseState.RUNNING, "", ""
         link.central_cursor = 0
         for stream in Stream:
-            inbox.clear(session, stream)
+            inbox.clear_stream(session, stream)
 
 
 def came_from_central(link: Link) -> bool:
@@ -43,17 +43,17 @@ def came_from_central(link: Link) -> bool:
     """
     if link.initialise == InitialiseState.DONE:
         return bool(link.site_uuid) and not link.checkpoint
-    return link.checkpoint in ("", _ASKED)
+    return link.checkpoint in ("", _QUEUE_REQUESTED)
 
 
-def was_asked(session: Session) -> bool:
+def is_queue_requested(session: Session) -> bool:
     """Say whether the central server has queued everything for this initialise."""
-    return session.get_one(Link, 1).checkpoint == _ASKED
+    return session.get_one(Link, 1).checkpoint == _QUEUE_REQUESTED
 
 
-def note_asked(session: Session) -> None:
+def note_queue_requested(session: Session) -> None:
     """Remember that it has."""
-    session.get_one(Link, 1).checkpoint = _ASKED
+    session.get_one(Link, 1).checkpoint = _QUEUE_REQUESTED
 
 
 def keep_central(session: Session, cursor: int, page: Queued) -> None:
@@ -87,24 +87,24 @@ def keep_queued(session: Session, changes: Sequence[Change]) -> None:
     inbox.receive(session, Stream.ADDRESSED, items)
 
 
-def apply(session: Session, own_sync_id: int) -> int:
+def apply_received(session: Session, own_sync_id: int) -> int:
     """Apply a complete pull; return how many records were set aside."""
-    refused = inbox.apply(session, Stream.CENTRAL, pulled_by(own_sync_id))
+    refused = inbox.apply_stream(session, Stream.CENTRAL, pulled_by(own_sync_id))
     return refused + _apply_queued(session, own_sync_id)
 
 
 def finish_initialise(session: Session, own_sync_id: int) -> int:
     """Apply all that an initialise received; return how many records were set aside."""
-    refused = inbox.apply(session, Stream.CENTRAL, renewed_by(own_sync_id))
-    inbox.sweep(session, Stream.CENTRAL, own_sync_id)
-    _push_what_it_lacks(session, own_sync_id)
+    refused = inbox.apply_stream(session, Stream.CENTRAL, renewed_by(own_sync_id))
+    inbox.delete_missing(session, Stream.CENTRAL, own_sync_id)
+    _mark_lacking_as_waiting(session, own_sync_id)
     refused += _apply_queued(session, own_sync_id)
     link = session.get_one(Link, 1)
     link.initialise, link.checkpoint = InitialiseState.DONE, ""
     return refused
 
 
-def _push_what_it_lacks(session: Session, own_sync_id: int) -> None:
+def _mark_lacking_as_waiting(session: Session, own_sync_id: int) -> None:
     """Let this site's records go up that a restored central server did not hand back."""
     handed_back = exists().where(
         Inbox.stream == Stream.ADDRESSED,
@@ -125,7 +125,7 @@ def _apply_queued(session: Session, own_sync_id: int) -> int:
         outcome = take_changes(session, PRIMARY_SYNC_ID, own_sync_id, changes, spare_waiting=True)
         refused += len(outcome.refused)
     for stream in Stream:
-        inbox.clear(session, stream)
+        inbox.clear_stream(session, stream)
     return refused
 
 

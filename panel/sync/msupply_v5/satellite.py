@@ -14,7 +14,7 @@ from panel.installation import Installation
 from panel.models.runs import InitialiseState, Link, Run, RunResult, RunStep
 from panel.models.settings import SyncProtocol
 from panel.sync.msupply_v5 import received
-from panel.sync.msupply_v5.client import About, Central, Queued
+from panel.sync.msupply_v5.client import Central, Queued, SiteIdentity
 from panel.sync.msupply_v5.codec import change_of
 from panel.sync.protocol.error_codes import SyncRefusal
 from panel.sync.protocol.json_reader import BadMessage
@@ -61,36 +61,36 @@ class _V5Run:
         self._line_to = line_to
         self._progress = progress
         # A digest of the preferences with which the central server was met.
-        self._met = ""
+        self._settings_digest = ""
 
     def run(self) -> Finish:
         """Synchronise until nothing is left to move. Raise SyncRefusal or LinkFault."""
         try:
             with _faults_named():
-                self._meet()
+                self._identify_central()
                 if self._initialises():
-                    self._ask_for_everything()
+                    self._request_queue()
                     self._pull()
                     self._apply(received.finish_initialise)
                 self._push()
                 self._pull()
-                self._apply(received.apply)
+                self._apply(received.apply_received)
         except _Paused:
             return Finish(RunResult.PAUSED)
         return Finish(RunResult.WELL)
 
-    def _meet(self) -> None:
+    def _identify_central(self) -> None:
         central, sync_settings = self._central()
-        about = central.site()
+        site = central.site()
         with self._step() as (session, run):
             run.protocol = SyncProtocol.V5
             link = session.get_one(Link, 1)
             known = "" if link.initialise == InitialiseState.NEEDED else link.site_uuid
-            _check_site(about, sync_settings, known)
+            _check_site(site, sync_settings, known)
             if link.initialise != InitialiseState.NEEDED and not received.came_from_central(link):
                 raise SyncRefusal("initialise_needed")
-            link.site_uuid, link.protocol = about.uuid, SyncProtocol.V5
-        self._met = sync_settings.digest()
+            link.site_uuid, link.protocol = site.uuid, SyncProtocol.V5
+        self._settings_digest = sync_settings.digest()
 
     def _initialises(self) -> bool:
         with self._step() as (session, run):
@@ -100,17 +100,17 @@ class _V5Run:
             received.begin_initialise(session)
             return True
 
-    def _ask_for_everything(self) -> None:
+    def _request_queue(self) -> None:
         with self._installation.database.reading() as session:
-            was_asked = received.was_asked(session)
-        if not was_asked:
-            length = self._have_all_queued()
+            is_requested = received.is_queue_requested(session)
+        if not is_requested:
+            length = self._call_initialise()
             with self._step() as (session, run):
-                received.note_asked(session)
+                received.note_queue_requested(session)
                 run.to_pull += length
         self._wait_until_idle()
 
-    def _have_all_queued(self) -> int:
+    def _call_initialise(self) -> int:
         try:
             return self._central()[0].initialise()
         except LinkFault as fault:
@@ -187,7 +187,10 @@ class _V5Run:
         with self._installation.database.reading() as session:
             sync_settings = read_sync_settings(session, self._installation)
         # Another server is to be met first, by the next run, which begins at once.
-        if sync_settings.interval_minutes == 0 or self._met not in ("", sync_settings.digest()):
+        if sync_settings.interval_minutes == 0 or self._settings_digest not in (
+            "",
+            sync_settings.digest(),
+        ):
             raise _Paused
         self._line = self._line_to(sync_settings.target)
         return Central(self._line, sync_settings), sync_settings
@@ -209,13 +212,13 @@ def _count_pulled(run: Run, step: RunStep, page: Queued, left: int) -> None:
     run.to_pull = max(run.to_pull, run.pulled, run.pulled - len(page.marks) + left)
 
 
-def _check_site(about: About, settings: SyncSettings, known_uuid: str = "") -> None:
+def _check_site(site: SiteIdentity, settings: SyncSettings, known_uuid: str = "") -> None:
     """Raise SyncRefusal if the central server takes us for another site, or is another one."""
-    if about.sync_id != settings.sync_id:
+    if site.sync_id != settings.sync_id:
         raise SyncRefusal(
-            "identity_differs", differences=[["sync_id", about.sync_id, settings.sync_id]]
+            "identity_differs", differences=[["sync_id", site.sync_id, settings.sync_id]]
         )
-    if known_uuid and about.uuid != known_uuid:
+    if known_uuid and site.uuid != known_uuid:
         raise SyncRefusal("initialise_needed")
 
 

@@ -53,7 +53,7 @@ def caller_of(headers: Mapping[str, str], address: str) -> Caller:
     )
 
 
-def recognise(database: Database, doorkeeper: Authenticator, caller: Caller) -> int:
+def recognise(database: Database, authenticator: Authenticator, caller: Caller) -> int:
     """Return the id of the row whose own pair and machine the caller has. Raise SyncRefusal.
 
     The password is checked before any transaction that writes: nobody waits for it.
@@ -64,7 +64,7 @@ def recognise(database: Database, doorkeeper: Authenticator, caller: Caller) -> 
         pair = read_authorization(caller.authorization)
         if not isinstance(pair, Pair):
             raise SyncRefusal("site_name_not_found")
-        server = doorkeeper.check_pair(session, pair, caller.address)
+        server = authenticator.check_pair(session, pair, caller.address)
     if server is None:
         # The shared pair: v5 has no place for a Sync ID, so nobody knows whose call this is.
         raise SyncRefusal("site_name_not_found")

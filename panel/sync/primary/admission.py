@@ -19,7 +19,7 @@ from panel.preferences.readiness import blocking_urls
 from panel.security.hashes import hash_token
 from panel.sync.primary.authentication import Authenticator, DeviceToken, find_device, find_server
 from panel.sync.protocol.error_codes import SyncRefusal
-from panel.sync.protocol.messages import About, Pair
+from panel.sync.protocol.messages import Identity, Pair
 
 # 128 random bits: nobody guesses them, and every exchange carries them.
 _TOKEN_BYTES = 16
@@ -40,7 +40,7 @@ class Caller:
     """A satellite that proved who it is. ``about`` is None where its digest said all is known."""
 
     server_id: int
-    about: About | None
+    identity: Identity | None
     by_password: bool
 
 
@@ -56,46 +56,46 @@ def prove(
     return Proof(authenticator.check_pair(session, credentials, address), by_password=True)
 
 
-def identify(session: Session, proof: Proof, about: About | str, address: str) -> Caller:
+def identify(session: Session, proof: Proof, identity: Identity | str, address: str) -> Caller:
     """Return who calls, without changing anything. Raise SyncRefusal."""
-    if isinstance(about, str):
+    if isinstance(identity, str):
         if proof.by_password or proof.row is None:
             raise SyncRefusal("identity_wanted")
-        _check_digest(session, proof.row, about)
+        _check_digest(session, proof.row, identity)
         return Caller(proof.row.id, None, False)
-    row = proof.row or find_server(session, about.sync_id)
+    row = proof.row or find_server(session, identity.sync_id)
     if row is None:
-        raise UnknownSite(about, address)
+        raise UnknownSite(identity, address)
     if proof.row is None and row.password_hash is not None:
         # It has a pair of its own, and the shared one does not stand for it.
         raise SyncRefusal("site_name_not_found")
-    return Caller(row.id, about, proof.by_password)
+    return Caller(row.id, identity, proof.by_password)
 
 
 class UnknownSite(SyncRefusal):
     """A caller with the right shared pair, whose Sync ID no row has."""
 
-    def __init__(self, about: About, address: str) -> None:
-        if about.sync_id == PRIMARY_SYNC_ID:
+    def __init__(self, identity: Identity, address: str) -> None:
+        if identity.sync_id == PRIMARY_SYNC_ID:
             super().__init__("identity_differs", differences=[["sync_id", None, PRIMARY_SYNC_ID]])
         else:
-            super().__init__("waiting_to_be_added", sync_id=about.sync_id)
-        self.about = about
+            super().__init__("waiting_to_be_added", sync_id=identity.sync_id)
+        self.identity = identity
         self.address = address
 
-    def note(self, session: Session) -> None:
+    def record_applicant(self, session: Session) -> None:
         """Put the caller on the list of those who wait to be added."""
-        if self.about.sync_id == PRIMARY_SYNC_ID:
+        if self.identity.sync_id == PRIMARY_SYNC_ID:
             return
         # One at a time: two calls at once under a new Sync ID are one applicant.
         session.get_one(Settings, 1, with_for_update=True)
-        applicant = session.get(Applicant, self.about.sync_id)
+        applicant = session.get(Applicant, self.identity.sync_id)
         if applicant is None:
             _make_room(session)
-            applicant = Applicant(sync_id=self.about.sync_id, first_at=clock.now())
+            applicant = Applicant(sync_id=self.identity.sync_id, first_at=clock.now())
             session.add(applicant)
-        applicant.name, applicant.store = self.about.name, self.about.store
-        applicant.hardware_id, applicant.address = self.about.hardware_id, self.address[:64]
+        applicant.name, applicant.store = self.identity.name, self.identity.store
+        applicant.hardware_id, applicant.address = self.identity.hardware_id, self.address[:64]
         applicant.last_at = clock.now()
 
 
@@ -119,10 +119,10 @@ def admit(session: Session, caller: Caller, actor: Actor) -> tuple[Server, Peer,
     peer = find_peer(session, server)
     try:
         settings = check_open(session)
-        if caller.about is not None:
-            _check_about(settings, server, caller.about)
-            bind(session, server, caller.about.hardware_id, actor)
-            peer.app_name, peer.app_version = "Sync Panel", caller.about.app_version
+        if caller.identity is not None:
+            _check_identity(settings, server, caller.identity)
+            bind(session, server, caller.identity.hardware_id, actor)
+            peer.app_name, peer.app_version = "Sync Panel", caller.identity.app_version
     except SyncRefusal as refusal:
         refusal.server_id = server.id
         raise
@@ -157,29 +157,29 @@ def check_hardware(server: Server, hardware_id: str) -> None:
         raise SyncRefusal("site_incorrect_hardware_id")
 
 
-def differences(settings: Settings, server: Server, about: About) -> list[list[Any]]:
+def differences(settings: Settings, server: Server, identity: Identity) -> list[list[Any]]:
     """Return the fields that the two sides do not agree on: name, value at the primary, theirs."""
     pairs = [
-        ("sync_id", server.sync_id, about.sync_id),
-        ("name", server.name, about.name),
-        ("store", server.store, about.store),
-        ("primary_name", settings.name, about.primary_name),
-        ("primary_store", settings.store, about.primary_store),
+        ("sync_id", server.sync_id, identity.sync_id),
+        ("name", server.name, identity.name),
+        ("store", server.store, identity.store),
+        ("primary_name", settings.name, identity.primary_name),
+        ("primary_store", settings.store, identity.primary_store),
     ]
     return [[field, here, there] for field, here, there in pairs if here != there]
 
 
-def _check_about(settings: Settings, server: Server, about: About) -> None:
-    check_hardware(server, about.hardware_id)
-    if not about.store:
+def _check_identity(settings: Settings, server: Server, identity: Identity) -> None:
+    check_hardware(server, identity.hardware_id)
+    if not identity.store:
         raise SyncRefusal("site_has_no_store")
-    if found := differences(settings, server, about):
+    if found := differences(settings, server, identity):
         raise SyncRefusal("identity_differs", differences=found)
 
 
 def _check_digest(session: Session, server: Server, digest: str) -> None:
     settings, peer = session.get_one(Settings, 1), session.get(Peer, server.id)
-    known = About(
+    known = Identity(
         server.sync_id,
         server.name,
         server.store,

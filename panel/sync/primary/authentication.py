@@ -66,7 +66,7 @@ def find_server(session: Session, sync_id: int) -> Server | None:
     return session.scalar(query)
 
 
-class _Tries:
+class _WrongPairs:
     """When the last wrong pairs came, by whatever they are counted by."""
 
     def __init__(self) -> None:
@@ -77,7 +77,7 @@ class _Tries:
         self._wrong.move_to_end(key)
         _trim(self._wrong, _MOST_ADDRESSES)
 
-    def seconds_closed(self, key: str) -> int:
+    def seconds_blocked(self, key: str) -> int:
         """Return for how long nothing more is heard; 0 if it is."""
         now, wrong = clock.now(), self._wrong.get(key)
         if wrong and len(wrong) == MOST_WRONG and now - wrong[0] < WINDOW:
@@ -96,7 +96,7 @@ class Authenticator:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._by_address, self._by_name = _Tries(), _Tries()
+        self._by_address, self._by_name = _WrongPairs(), _WrongPairs()
         self._right: OrderedDict[str, None] = OrderedDict()
 
     def check_pair(self, session: Session, pair: Pair, address: str) -> Server | None:
@@ -108,9 +108,9 @@ class Authenticator:
         digest = hashlib.sha256(f"{password_hash} {pair.wire_password}".encode()).hexdigest()
         name = f"{address} {searchable(pair.user_name)[:NAME_LENGTH]}"
         with self._lock:
-            if password_hash and digest in self._right and not self._by_name.seconds_closed(name):
+            if password_hash and digest in self._right and not self._by_name.seconds_blocked(name):
                 return owner
-            if seconds := self._by_address.seconds_closed(address):
+            if seconds := self._by_address.seconds_blocked(address):
                 if password_hash:
                     # Made-up names guard nothing, and would only push out those that count.
                     self._by_name.count(name)

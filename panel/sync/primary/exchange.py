@@ -33,7 +33,7 @@ from panel.sync.protocol.messages import (
 )
 from panel.sync.store import change_feed
 from panel.sync.store.apply import Outcome, pushed_by
-from panel.sync.store.quarantine import apply_or_quarantine, retry
+from panel.sync.store.quarantine import apply_or_quarantine, retry_quarantined
 
 ReadContent = Callable[[], bytes]
 Records = dict[Stream, list[Record]]
@@ -83,9 +83,9 @@ class Primary:
             proof = admission.prove(session, self.authenticator, credentials, address)
             sent = Body(read_content(), headers.get("Content-Encoding", ""))
             request = _read_request(sent)
-            with _marked(request):
-                caller = admission.identify(session, proof, request.about, address)
-        with _marked(request), self.database.writing() as session:
+            with _trials_marked(request):
+                caller = admission.identify(session, proof, request.identity, address)
+        with _trials_marked(request), self.database.writing() as session:
             server, peer, token = admission.admit(session, caller, Actor("", address, "sync"))
             if request.mode is Mode.TEST:
                 session.rollback()
@@ -99,7 +99,7 @@ class Primary:
 
 
 @contextmanager
-def _marked(request: Request) -> Iterator[None]:
+def _trials_marked(request: Request) -> Iterator[None]:
     try:
         yield
     except SyncRefusal as refusal:
@@ -177,7 +177,7 @@ def _check_checkpoint(session: Session, server: Server, peer: Peer, request: Req
 def _push(session: Session, server: Server, request: Request) -> Outcome:
     rule = pushed_by(server.sync_id)
     if request.start:
-        retry(session, server.sync_id, rule)
+        retry_quarantined(session, server.sync_id, rule)
     if not request.records:
         return Outcome()
     return apply_or_quarantine(session, server.sync_id, request.records, rule)

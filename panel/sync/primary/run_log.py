@@ -118,10 +118,10 @@ def _note_refusal(database: Database, refusal: SyncRefusal, address: str) -> Non
         return
     with database.writing() as session:
         if isinstance(refusal, UnknownSite):
-            refusal.note(session)
+            refusal.record_applicant(session)
         elif refusal.server_id is not None:
             _note_on_row(session, refusal, refusal.server_id, address)
-        elif not _noted_lately(session, refusal, address):
+        elif not _is_in_activity_lately(session, refusal, address):
             activity.record(
                 session,
                 Actor("", address, "sync"),
@@ -130,7 +130,7 @@ def _note_refusal(database: Database, refusal: SyncRefusal, address: str) -> Non
             )
 
 
-def _noted_lately(session: Session, refusal: SyncRefusal, address: str) -> bool:
+def _is_in_activity_lately(session: Session, refusal: SyncRefusal, address: str) -> bool:
     """Anybody may call, as often as they like: from one address a reason is news once an hour."""
     rows = select(Activity.became).where(Activity.what == EventKind.SYNC_REFUSED)
     rows = rows.where(Activity.at > clock.now() - _NEWS_AGAIN_AFTER, Activity.address == address)
@@ -145,7 +145,7 @@ def _note_on_row(session: Session, refusal: SyncRefusal, server_id: int, address
     if (peer.refusal, peer.refusal_values) == (refusal.code, values):
         return
     peer.refusal, peer.refusal_values = refusal.code, values
-    if _refused_lately(session, server, refusal.code):
+    if _is_in_runs_lately(session, server, refusal.code):
         return
     now = clock.now()
     session.add(
@@ -169,7 +169,7 @@ def _note_on_row(session: Session, refusal: SyncRefusal, server_id: int, address
     )
 
 
-def _refused_lately(session: Session, server: Server, code: str) -> bool:
+def _is_in_runs_lately(session: Session, server: Server, code: str) -> bool:
     """A caller that is refused in turn for this and for that, or now and then, fills no table."""
     runs = select(Run.id).where(Run.other == server.sync_id, Run.reason == code)
     runs = runs.where(

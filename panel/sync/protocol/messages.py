@@ -47,7 +47,7 @@ Cursors = dict[Stream, int]
 
 
 @dataclass(frozen=True)
-class About:
+class Identity:
     """Who a satellite is, and who it takes its primary for."""
 
     sync_id: int
@@ -69,7 +69,7 @@ class About:
         return dict(vars(self))
 
     @classmethod
-    def from_json(cls, value: Any) -> "About":
+    def from_json(cls, value: Any) -> "Identity":
         """Read what :meth:`to_json` made. Raise BadMessage."""
         fields = JsonObject(value)
         return cls(
@@ -88,7 +88,7 @@ class Request:
     """What a satellite sends. ``cursors`` acknowledge all that came before them."""
 
     # In full, or its digest.
-    about: About | str
+    identity: Identity | str
     mode: Mode = Mode.NORMAL
     # The first of a run: the primary counts what there is to pull.
     start: bool = False
@@ -103,9 +103,9 @@ class Request:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as it is sent: what is empty is left out."""
-        about = self.about if isinstance(self.about, str) else self.about.to_json()
+        identity = self.identity if isinstance(self.identity, str) else self.identity.to_json()
         message = {
-            "about": about,
+            "about": identity,
             "mode": "" if self.mode is Mode.NORMAL else str(self.mode),
             "start": self.start,
             "point": self.checkpoint,
@@ -121,12 +121,12 @@ class Request:
     def from_json(cls, value: Any) -> "Request":
         """Read what :meth:`to_json` made. Raise BadMessage."""
         fields = JsonObject(value)
-        about = fields.get("about")
+        identity = fields.get("about")
         mode = fields.text("mode", 20, "") or Mode.NORMAL
         if mode not in set(Mode):
             raise BadMessage("mode: not one of those specified")
         return cls(
-            about if isinstance(about, str) else About.from_json(about),
+            identity if isinstance(identity, str) else Identity.from_json(identity),
             Mode(mode),
             fields.flag("start"),
             fields.text("point", CHECKPOINT_LENGTH, ""),

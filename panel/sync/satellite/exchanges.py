@@ -17,7 +17,7 @@ from panel.sync.satellite.push import Sent
 from panel.sync.satellite.sync_settings import SyncSettings, read_sync_settings
 from panel.sync.store import change_feed
 from panel.sync.store.apply import pulled_by
-from panel.sync.store.quarantine import retry
+from panel.sync.store.quarantine import retry_quarantined
 from panel.sync.transport import exchange_client
 from panel.sync.transport.http import LinkFault, Target, Transport
 
@@ -30,8 +30,8 @@ class OwnProtocol:
 
         With the password and not the token, since it is the password that somebody typed.
         """
-        request = Request(settings.about, mode=Mode.TEST)
-        exchange_client.exchange(line, settings.pair, "", settings.about, request)
+        request = Request(settings.identity, mode=Mode.TEST)
+        exchange_client.exchange(line, settings.pair, "", settings.identity, request)
 
     def run(
         self,
@@ -77,8 +77,8 @@ class _Exchanges:
             if link.initialise == InitialiseState.NEEDED:
                 initialise.begin(session, settings.sync_id)
             if first:
-                retry(session, PRIMARY_SYNC_ID, pulled_by(settings.sync_id))
-            return push.prepare(session, run, settings, first)
+                retry_quarantined(session, PRIMARY_SYNC_ID, pulled_by(settings.sync_id))
+            return push.prepare_request(session, run, settings, first)
 
     def _exchange(self, sent: Sent) -> Answer:
         """Send, and store what the answer brings in one transaction."""
@@ -86,7 +86,7 @@ class _Exchanges:
         line = self._line_to(settings.target)
         try:
             answer, response = exchange_client.exchange(
-                line, settings.pair, settings.token, settings.about, sent.request
+                line, settings.pair, settings.token, settings.identity, sent.request
             )
         except LinkFault as fault:
             with self._progress.step() as (session, _):
@@ -94,7 +94,7 @@ class _Exchanges:
             raise
         received = Received(answer, response.seconds, line.meter)
         with self._progress.step() as (session, run):
-            pull.store(session, run, self._installation.vault, sent, received)
+            pull.store_answer(session, run, self._installation.vault, sent, received)
         return answer
 
     def _apply(self, sent: Sent, answer: Answer) -> None:
@@ -105,10 +105,10 @@ class _Exchanges:
                 with self._progress.step() as (session, run):
                     run.set_aside += initialise.finish(session, own_sync_id)
             return
-        for stream in pull.complete(self._installation.database, answer):
+        for stream in pull.complete_streams(self._installation.database, answer):
             with self._progress.step() as (session, run):
                 run.step = RunStep.APPLYING
-                run.set_aside += pull.apply(session, stream, own_sync_id)
+                run.set_aside += pull.apply_stream(session, stream, own_sync_id)
 
     def _is_done(self, sent: Sent, answer: Answer) -> bool:
         if answer.more is not None or sent.request.waiting:

@@ -26,7 +26,7 @@ def begin(session: Session, own_sync_id: int) -> None:
     link.checkpoint = link.next_checkpoint = ""
     link.central_cursor = link.addressed_cursor = link.restore_cursor = 0
     for stream in Stream:
-        inbox.clear(session, stream)
+        inbox.clear_stream(session, stream)
     lock_sequence(session)
     session.execute(
         update(Record).where(Record.owner == own_sync_id, text("NOT waiting")).values(waiting=True),
@@ -36,13 +36,13 @@ def begin(session: Session, own_sync_id: int) -> None:
 
 def finish(session: Session, own_sync_id: int) -> int:
     """Apply all that was received; return how many records were set aside."""
-    inbox.raise_count(session)
-    refused = inbox.apply(session, Stream.RESTORE, restored_to(own_sync_id))
+    inbox.raise_sequence(session)
+    refused = inbox.apply_stream(session, Stream.RESTORE, restored_to(own_sync_id))
     for stream in (Stream.CENTRAL, Stream.ADDRESSED):
-        refused += inbox.apply(session, stream, renewed_by(own_sync_id))
-        inbox.sweep(session, stream, own_sync_id)
+        refused += inbox.apply_stream(session, stream, renewed_by(own_sync_id))
+        inbox.delete_missing(session, stream, own_sync_id)
     for stream in Stream:
-        inbox.clear(session, stream)
+        inbox.clear_stream(session, stream)
     # Applications that follow changes begin anew: their cursors may be of another past.
     lock_sequence(session).mark = secrets.token_hex(_MARK_BYTES)
     link = session.get_one(Link, 1)

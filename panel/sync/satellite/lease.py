@@ -49,7 +49,7 @@ class Lease:
         self._holder = f"{_HOST}:{os.getpid()}:{secrets.token_hex(4)}"
         self._ended = threading.Event()
 
-    def take(self, session: Session) -> bool:
+    def acquire(self, session: Session) -> bool:
         """Take the lease if nobody else has it; say whether it is ours when this commits."""
         loop = session.get_one(Loop, 1, with_for_update=True, populate_existing=True)
         if loop.holder != self._holder and not is_free(loop):
@@ -69,13 +69,13 @@ class Lease:
         """Let the run that holds it end before it stores anything more."""
         self._ended.set()
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         """Let the next one run."""
         with self._database.writing() as session:
             held = update(Loop).where(Loop.holder == self._holder)
             session.execute(held.values(holder=None, held_until=None))
 
-    def keep(self, until: threading.Event) -> None:
+    def keep_renewing(self, until: threading.Event) -> None:
         """Renew the lease while ``until`` is not set: a batch may take longer than it lasts."""
         while not until.wait(_RENEW_SECONDS):
             try:
@@ -91,7 +91,7 @@ class Lease:
 def _has_died(holder: str) -> bool:
     host, _, rest = holder.partition(":")
     number = rest.partition(":")[0]
-    # On Windows this signal would end the process that it asks about.
+    # On Windows this signal would end the process that it asks identity.
     if os.name != "posix" or host != _HOST or not number.isdigit():
         return False
     try:

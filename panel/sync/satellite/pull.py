@@ -13,7 +13,7 @@ from panel.sync.satellite.progress import count_bytes
 from panel.sync.satellite.push import Sent, note_pushed
 from panel.sync.store import inbox
 from panel.sync.store.apply import Problem, pulled_by
-from panel.sync.store.quarantine import forget, quarantine
+from panel.sync.store.quarantine import quarantine, release
 from panel.sync.transport.batch_size import batch_size, measure, measure_broken
 from panel.sync.transport.http import LinkFault
 from panel.sync.transport.link_meter import Meter
@@ -34,7 +34,7 @@ class Received:
     meter: Meter
 
 
-def store(session: Session, run: Run, vault: Vault, sent: Sent, received: Received) -> None:
+def store_answer(session: Session, run: Run, vault: Vault, sent: Sent, received: Received) -> None:
     """Store everything that an answer brought or proved."""
     answer, link = received.answer, session.get_one(Link, 1)
     if answer.rolled:
@@ -67,7 +67,7 @@ def note_fault(session: Session, request: Request, fault: LinkFault) -> None:
         link.seconds_per_record_down = measure_broken(link.seconds_per_record_down)
 
 
-def complete(database: Database, answer: Answer) -> list[Stream]:
+def complete_streams(database: Database, answer: Answer) -> list[Stream]:
     """Return the streams that are complete with ``answer`` and have something to apply."""
     streams = [Stream.CENTRAL, Stream.ADDRESSED]
     if answer.more is not None:
@@ -76,10 +76,10 @@ def complete(database: Database, answer: Answer) -> list[Stream]:
         return [stream for stream in streams if not inbox.is_empty(session, stream)]
 
 
-def apply(session: Session, stream: Stream, own_sync_id: int) -> int:
+def apply_stream(session: Session, stream: Stream, own_sync_id: int) -> int:
     """Apply a complete pull; return how many records were set aside."""
-    refused = inbox.apply(session, stream, pulled_by(own_sync_id))
-    inbox.clear(session, stream)
+    refused = inbox.apply_stream(session, stream, pulled_by(own_sync_id))
+    inbox.clear_stream(session, stream)
     return refused
 
 
@@ -91,7 +91,7 @@ def _store_pushed(session: Session, sent: Sent, answer: Answer) -> None:
     for one in answer.refused:
         if item := items.pop(one.position, None):
             quarantine(session, own_sync_id, item, Problem(one.reason, one.values))
-    forget(session, own_sync_id, list(items.values()))
+    release(session, own_sync_id, list(items.values()))
 
 
 def _count(run: Run, request: Request, received: Received, pulled: int) -> None:

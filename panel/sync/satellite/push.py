@@ -27,7 +27,7 @@ class Sent:
     settings: SyncSettings
 
 
-def prepare(session: Session, run: Run, sync_settings: SyncSettings, first: bool) -> Sent:
+def prepare_request(session: Session, run: Run, sync_settings: SyncSettings, first: bool) -> Sent:
     """Return the next exchange. What it proposes is remembered before it is sent."""
     link = session.get_one(Link, 1)
     if not link.next_checkpoint:
@@ -40,10 +40,10 @@ def prepare(session: Session, run: Run, sync_settings: SyncSettings, first: bool
         size = batch_size(sync_settings.request_size, link.seconds_per_record_up)
         records = [item_of(record) for record in change_feed.waiting(session, size).records]
     left = waiting - len(records)
-    _note(run, mode, len(records), waiting)
+    _note_step(run, mode, len(records), waiting)
     return Sent(
         Request(
-            about=sync_settings.about,
+            identity=sync_settings.identity,
             mode=mode,
             start=first,
             checkpoint=link.checkpoint,
@@ -92,7 +92,7 @@ def cursors_of(link: Link) -> Cursors:
     return cursors
 
 
-def _note(run: Run, mode: Mode, pushing: int, waiting: int) -> None:
+def _note_step(run: Run, mode: Mode, pushing: int, waiting: int) -> None:
     if mode is not Mode.NORMAL:
         run.step = RunStep.INITIALISING
     elif pushing:

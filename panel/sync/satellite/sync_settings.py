@@ -14,7 +14,7 @@ from panel.models.settings import Server, Settings, SyncProtocol
 from panel.preferences.shared_password import read_password, wire_password
 from panel.security.vault import Unreadable, Vault
 from panel.sync.protocol.error_codes import SyncRefusal
-from panel.sync.protocol.messages import About, Pair
+from panel.sync.protocol.messages import Identity, Pair
 from panel.sync.transport.http import Target
 
 
@@ -27,7 +27,7 @@ class SyncSettings:
     request_size: int | None
     protocol: SyncProtocol
     target: Target
-    about: About
+    identity: Identity
     pair: Pair
     # What the primary gave to this device, "" if nothing yet.
     token: str
@@ -35,11 +35,11 @@ class SyncSettings:
     @property
     def sync_id(self) -> int:
         """Return the Sync ID of this server."""
-        return self.about.sync_id
+        return self.identity.sync_id
 
     def digest(self) -> str:
-        """Return 16 characters that change with what a refusal may be about."""
-        told = f"{self.target} {self.about} {self.pair} {self.protocol}"
+        """Return 16 characters that change with what a refusal may be identity."""
+        told = f"{self.target} {self.identity} {self.pair} {self.protocol}"
         return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
@@ -59,15 +59,15 @@ def read_sync_settings(session: Session, installation: Installation) -> SyncSett
         settings.request_size,
         settings.protocol,
         Target(settings.url, settings.private_ca, settings.fingerprint),
-        about(settings, primary, installation.hardware_id),
+        own_identity(settings, primary, installation.hardware_id),
         _pair(settings, installation.vault),
         _token(session, installation.vault),
     )
 
 
-def about(settings: Settings, primary: Server, hardware_id: str) -> About:
+def own_identity(settings: Settings, primary: Server, hardware_id: str) -> Identity:
     """Return how this satellite introduces itself."""
-    return About(
+    return Identity(
         settings.sync_id or 0,
         settings.name,
         settings.store,

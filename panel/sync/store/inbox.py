@@ -37,7 +37,7 @@ def receive(session: Session, stream: Stream, items: Sequence[Item]) -> int:
     return len(new)
 
 
-def apply(session: Session, stream: Stream, rule: Rule) -> int:
+def apply_stream(session: Session, stream: Stream, rule: Rule) -> int:
     """Apply all that was received of ``stream``, in order; return how many were set aside."""
     refused = 0
     for items in _batches(session, stream):
@@ -50,12 +50,12 @@ def is_empty(session: Session, stream: Stream) -> bool:
     return session.scalar(select(Inbox.id).where(Inbox.stream == stream).limit(1)) is None
 
 
-def clear(session: Session, stream: Stream) -> None:
+def clear_stream(session: Session, stream: Stream) -> None:
     """Forget what was received of ``stream``."""
     session.execute(delete(Inbox).where(Inbox.stream == stream))
 
 
-def raise_count(session: Session) -> None:
+def raise_sequence(session: Session) -> None:
     """Count on from beyond every version that the primary hands back: new ones are newer."""
     query = select(func.max(Inbox.version)).where(Inbox.stream == Stream.RESTORE)
     highest = session.scalar(query) or 0
@@ -63,7 +63,7 @@ def raise_count(session: Session) -> None:
     own_count.seq = max(own_count.seq, highest)
 
 
-def sweep(session: Session, stream: Stream, own_sync_id: int) -> None:
+def delete_missing(session: Session, stream: Stream, own_sync_id: int) -> None:
     """After an initialise: make tombstones of what the primary no longer has in ``stream``."""
     delivered = exists().where(
         Inbox.stream == stream,

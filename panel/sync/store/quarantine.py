@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from panel import clock
 from panel.models.records import Key, Quarantined
 from panel.sync.protocol.batch_codec import Item
-from panel.sync.store.apply import Outcome, Problem, Rule, take
+from panel.sync.store.apply import Outcome, Problem, Rule, apply_items
 from panel.sync.store.change_feed import LARGEST_BATCH_BYTES
 
 # A record that did not fit so often waits for a person, or for its next version.
@@ -26,8 +26,8 @@ def apply_or_quarantine(
 
     A record that fits by now, or that the owner made fit, is no longer set aside.
     """
-    outcome = take(session, items, rule)
-    forget(session, source, outcome.taken + outcome.known)
+    outcome = apply_items(session, items, rule)
+    release(session, source, outcome.taken + outcome.known)
     for item, problem in outcome.refused:
         quarantine(session, source, item, problem)
     return outcome
@@ -67,7 +67,7 @@ def note_unreadable(session: Session, source: int, key: Key, what: str) -> tuple
     return item, problem
 
 
-def retry(session: Session, source: int, rule: Rule) -> int:
+def retry_quarantined(session: Session, source: int, rule: Rule) -> int:
     """Try again what came from ``source``, oldest first, a bounded number; return how many fit."""
     query = select(Quarantined).where(
         Quarantined.source == source, Quarantined.left_out_at.is_(None)
@@ -84,7 +84,7 @@ def retry(session: Session, source: int, rule: Rule) -> int:
     return len(apply_or_quarantine(session, source, items, rule).taken)
 
 
-def forget(session: Session, source: int, items: Sequence[Item]) -> None:
+def release(session: Session, source: int, items: Sequence[Item]) -> None:
     """No longer keep aside what came from ``source`` and is in its place by now."""
     if (
         not items

@@ -28,7 +28,7 @@ _AS_IT_IS = {"populate_existing": True}
 
 
 # In the place of a text that is not loaded, since its size says that it is another one.
-ANOTHER = ""
+DIFFERENT_TEXT = ""
 _COLUMNS = (
     *(Record.id, Record.table_name, Record.record_id, Record.owner, Record.to, Record.version),
     *(Record.deleted, Record.size, Record.waiting),
@@ -36,10 +36,10 @@ _COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Present:
+class StoredRecord:
     """What is here under a key: of a record, what decides about the one that arrived.
 
-    ``data`` is None for a tombstone, and :data:`ANOTHER` where it is not what arrived.
+    ``data`` is None for a tombstone, and :data:`DIFFERENT_TEXT` where it is not what arrived.
     """
 
     owner: int
@@ -120,12 +120,14 @@ def write_records(session: Session, own_sync_id: int, writes: Sequence[Write]) -
     wanted = [(write.key, text) for write, text in zip(writes, texts, strict=True)]
     draft = _Draft(find_records(session, wanted), own_sync_id)
     for write, text in zip(writes, texts, strict=True):
-        draft.take(write, text)
+        draft.add(write, text)
     draft.save(session)
     return len(draft.changed)
 
 
-def find_records(session: Session, arrived: Sequence[tuple[Key, str | None]]) -> dict[Key, Present]:
+def find_records(
+    session: Session, arrived: Sequence[tuple[Key, str | None]]
+) -> dict[Key, StoredRecord]:
     """Return what is here, tombstones too, under the keys of what ``arrived``: keys and texts.
 
     Only as much of it comes into memory as what arrived has itself.
@@ -133,7 +135,7 @@ def find_records(session: Session, arrived: Sequence[tuple[Key, str | None]]) ->
     sizes: dict[Key, set[int]] = {}
     for key, text in arrived:
         sizes.setdefault(key, set()).add(size_of(text))
-    found: dict[Key, Present] = {}
+    found: dict[Key, StoredRecord] = {}
     keys = list(sizes)
     for start in range(0, len(keys), _KEYS_AT_ONCE):
         found |= _find(session, keys[start : start + _KEYS_AT_ONCE], sizes)
@@ -142,18 +144,18 @@ def find_records(session: Session, arrived: Sequence[tuple[Key, str | None]]) ->
 
 def _find(
     session: Session, keys: Sequence[Key], sizes: Mapping[Key, set[int]]
-) -> dict[Key, Present]:
+) -> dict[Key, StoredRecord]:
     columns = select(*_COLUMNS).where(tuple_(Record.table_name, Record.record_id).in_(keys))
     rows = {(row.table_name, row.record_id): row for row in session.execute(columns)}
     alike = [row.id for key, row in rows.items() if not row.deleted and row.size in sizes[key]]
     query = select(Record.id, Record.data).where(Record.id.in_(alike))
     texts = {row.id: row.data for row in session.execute(query)} if alike else {}
     return {
-        key: Present(
+        key: StoredRecord(
             row.owner,
             row.to,
             row.version,
-            None if row.deleted else texts.get(row.id, ANOTHER),
+            None if row.deleted else texts.get(row.id, DIFFERENT_TEXT),
             row.id,
             row.waiting,
         )
@@ -169,20 +171,20 @@ def size_of(text: str | None) -> int:
 class _Draft:
     """The rows as they will be, in the order in which they change."""
 
-    def __init__(self, found: dict[Key, Present], own_sync_id: int) -> None:
+    def __init__(self, found: dict[Key, StoredRecord], own_sync_id: int) -> None:
         self._found = found
         self._own_sync_id = own_sync_id
         # By key, since a later write of the same record replaces the earlier one.
         self.changed: dict[Key, dict[str, Any]] = {}
 
-    def take(self, write: Write, text: str | None) -> None:
+    def add(self, write: Write, text: str | None) -> None:
         record = self._found.get(write.key)
-        present = self.changed.get(write.key) or (_values(record) if record else None)
-        if present is None and text is None:
+        stored = self.changed.get(write.key) or (_values(record) if record else None)
+        if stored is None and text is None:
             raise _not_found(write.table, write.record_id)
-        if present is not None:
-            self._check(write, present)
-            if present["data"] == text:
+        if stored is not None:
+            self._check(write, stored)
+            if stored["data"] == text:
                 return
         self.changed.pop(write.key, None)
         self.changed[write.key] = {
@@ -190,7 +192,7 @@ class _Draft:
             "table_name": write.table,
             "record_id": write.record_id,
             "owner": self._own_sync_id,
-            "to": present["to"] if present else write.to,
+            "to": stored["to"] if stored else write.to,
             "deleted": text is None,
             "data": text,
             "size": size_of(text),
@@ -199,17 +201,17 @@ class _Draft:
             "changed_at": clock.now(),
         }
 
-    def _check(self, write: Write, present: Mapping[str, Any]) -> None:
-        if present["owner"] != self._own_sync_id:
+    def _check(self, write: Write, stored: Mapping[str, Any]) -> None:
+        if stored["owner"] != self._own_sync_id:
             raise OwnedByAnother(
                 say(
                     "%(table)s/%(record_id)s belongs to server %(owner)s: only that one writes it.",
                     table=write.table,
                     record_id=write.record_id,
-                    owner=present["owner"],
+                    owner=stored["owner"],
                 )
             )
-        if write.to is not None and write.to != present["to"]:
+        if write.to is not None and write.to != stored["to"]:
             raise AddressFixed(
                 say(
                     "%(table)s/%(record_id)s cannot be addressed to another server than before.",
@@ -235,7 +237,7 @@ def save_rows(session: Session, rows: Sequence[dict[str, Any]]) -> None:
         session.execute(update(Record), old)
 
 
-def _values(record: Present) -> dict[str, Any]:
+def _values(record: StoredRecord) -> dict[str, Any]:
     return {"owner": record.owner, "to": record.to, "data": record.data}
 
 

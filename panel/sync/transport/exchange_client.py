@@ -7,7 +7,7 @@ from typing import Any
 from panel.sync.protocol.body_codec import ACCEPTED, Body, read_body, write_body
 from panel.sync.protocol.error_codes import STATUS, SyncRefusal
 from panel.sync.protocol.json_reader import BadMessage, JsonObject, presentable
-from panel.sync.protocol.messages import About, Answer, Pair, Request
+from panel.sync.protocol.messages import Answer, Identity, Pair, Request
 from panel.sync.transport.http import LinkFault, Response, Transport
 
 PATH = "/sync/exchange"
@@ -17,7 +17,7 @@ _NOT_THERE = (404, 405)
 
 
 def exchange(
-    transport: Transport, pair: Pair, token: str, about: About, request: Request
+    transport: Transport, pair: Pair, token: str, identity: Identity, request: Request
 ) -> tuple[Answer, Response]:
     """Send ``request`` and return its answer. Raise SyncRefusal or LinkFault.
 
@@ -26,7 +26,7 @@ def exchange(
     """
     in_full = not token
     while True:
-        asked = replace(request, about=about if in_full else about.digest())
+        asked = replace(request, identity=identity if in_full else identity.digest())
         try:
             return _send(transport, _authorization(pair, token), asked)
         except SyncRefusal as refusal:
