@@ -1,8 +1,7 @@
-"""Where two servers do not agree on who they are: what each says, and taking the other's word.
+"""Adopting the other server's values where identities differ, and adding applicants.
 
-A primary finds the differences and names them in its refusal, so that both sides keep the same
-list: field, the primary's value, the satellite's
-(:func:`panel.sync.primary.admission.differences`).
+A primary names the differences in its refusal, so that both sides have the same list: the field,
+the primary's value, the satellite's (:func:`panel.sync.primary.admission.differences`).
 """
 
 from collections.abc import Collection, Mapping
@@ -31,12 +30,13 @@ from panel.sync.primary.admission import bind
 def adopt_from_primary(
     session: Session, actor: Actor, vault: Vault, confirmed: Collection[str] = ()
 ) -> Settings:
-    """On a satellite: save what the primary says of both, and sync at once. Return the settings.
+    """On a satellite: save the primary's values of both identities, and sync at once.
 
-    Raise :class:`NotFound` where nothing differs any more, or what the preferences' verbs raise:
-    another Sync ID has to be confirmed.
+    ``confirmed`` names the changes that the person confirmed. Return the settings. Raise
+    :class:`NotFound` where nothing differs any more, or what :func:`save_parameters`,
+    :func:`edit_server` and :func:`ask_to_sync` raise.
     """
-    # Not locked: a run locks Link before Loop, and so do the changes that follow here.
+    # Not locked: a run locks Link before Loop, and so do the changes below.
     loop = session.get_one(Loop, 1)
     wanted = _wanted(disagreements(loop.refusal, loop.refusal_values, at_primary=False))
     own = {field: value for field, value in wanted.items() if field in OF_SATELLITE}
@@ -54,9 +54,10 @@ def adopt_from_primary(
 
 
 def adopt_from_satellite(session: Session, actor: Actor, server_id: int) -> Server:
-    """On a primary: save in the row what the satellite says of itself.
+    """On a primary: save the satellite's values of its own identity in its row, and return it.
 
-    Raise what :func:`adopt_from_primary` raises.
+    Where it describes the primary differently, the satellite has to change that. Raise what
+    :func:`adopt_from_primary` raises.
     """
     server, peer = session.get(Server, server_id), session.get(Peer, server_id)
     if server is None or peer is None:
@@ -64,7 +65,7 @@ def adopt_from_satellite(session: Session, actor: Actor, server_id: int) -> Serv
     wanted = _wanted(disagreements(peer.refusal, peer.refusal_values, at_primary=True))
     own = {field: value for field, value in wanted.items() if field in OF_SATELLITE}
     _edit(session, actor, server, own)
-    # Its next contact says how it stands; until then nothing is known to differ.
+    # The next call compares again.
     peer.refusal, peer.refusal_values = "", None
     return server
 
@@ -88,17 +89,17 @@ MOST_SHOWN = 50
 
 
 def list_applicants(session: Session) -> list[Applicant]:
-    """Return who waits, at most 50, by Sync ID; whoever was added some other way waits no more."""
+    """Return at most :data:`MOST_SHOWN` applicants by Sync ID, without those added meanwhile."""
     added = exists().where(Server.sync_id == Applicant.sync_id, Server.removed_at.is_(None))
     query = select(Applicant).where(~added).order_by(Applicant.sync_id).limit(MOST_SHOWN)
     return list(session.scalars(query))
 
 
 def add_applicant(session: Session, actor: Actor, sync_id: int, hardware_id: str) -> Server:
-    """Make a row of the list of who waits under ``sync_id``, bound to the machine that asked.
+    """Add the applicant ``sync_id`` to the list, bound to its machine, and return the row.
 
-    ``hardware_id`` is that of the machine that was looked at: another may have called since. Raise
-    :class:`NotFound`, :class:`Invalid` (``hardware_id``), or what :func:`add_server` raises.
+    ``hardware_id`` is the one that the page showed: another machine may have called meanwhile.
+    Raise :class:`NotFound`, :class:`Invalid` (``hardware_id``), or what :func:`add_server` raises.
     """
     applicant = session.get(Applicant, sync_id, with_for_update=True)
     if applicant is None:

@@ -1,4 +1,4 @@
-"""What a person does with a quarantined record: try it again, or leave it out."""
+"""A person's acts on a quarantined record: retry it, or leave it out."""
 
 from enum import Enum
 
@@ -19,17 +19,20 @@ from panel.sync.store.sequence import lock_sequence
 
 
 class RetryResult(Enum):
-    """What came of trying a record again."""
+    """What a retry of a record led to."""
 
     TAKEN = "taken"
     REFUSED = "refused"
-    # One of our own, that the primary has to take.
+    # A record of this server: the next push sends it again.
     QUEUED = "queued"
 
 
 def retry_record(session: Session, actor: Actor, quarantined_id: int) -> RetryResult:
-    """Try one record at once, as often as asked, and return what came of it. Raise NotFound."""
-    # The clock before the row, as every run locks them: else each could wait for the other.
+    """Apply one quarantined record again, however often it was tried, and return the result.
+
+    Raise NotFound if it is no longer quarantined.
+    """
+    # The sequence before the row, in the order of every run: another order could deadlock.
     lock_sequence(session)
     row = _row(session, quarantined_id)
     _record(session, actor, EventKind.SET_ASIDE_RETRIED, row)
@@ -46,7 +49,10 @@ def retry_record(session: Session, actor: Actor, quarantined_id: int) -> RetryRe
 
 
 def leave_out(session: Session, actor: Actor, quarantined_id: int) -> None:
-    """Stop trying one record; it stays in the list. Raise NotFound."""
+    """Stop retrying one record, which stays in the list.
+
+    Raise NotFound if it is no longer quarantined.
+    """
     row = _row(session, quarantined_id)
     if row.left_out_at is None:
         row.left_out_at = clock.now()
@@ -54,7 +60,7 @@ def leave_out(session: Session, actor: Actor, quarantined_id: int) -> None:
 
 
 def _send_again(session: Session, row: Quarantined) -> RetryResult:
-    """A record of our own goes up with the next push; once the primary took it, the note goes."""
+    """Let the next push send a record of this server; its answer releases the quarantine."""
     session.execute(
         update(Record)
         .where(Record.table_name == row.table_name, Record.record_id == row.record_id)

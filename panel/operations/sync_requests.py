@@ -1,4 +1,4 @@
-"""What a person may ask of a satellite's loop, which hears it within a second or two."""
+"""A person's requests to a satellite's loop, which sees them within about a second."""
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -15,23 +15,23 @@ from panel.preferences.readiness import what_is_missing
 
 
 class NotNow(Refusal):
-    """This server goes to no other one: it is no satellite, or its sync is paused or disabled."""
+    """This server calls no primary: it is no satellite, or its sync is paused or disabled."""
 
     status = 409
     code = "not_now"
 
 
 def ask_to_sync(session: Session, actor: Actor) -> None:
-    """Let the next run begin at once, whatever it waits for. Raise :class:`NotNow`."""
+    """Make the next run due at once. Raise :class:`NotNow`."""
     _require_ready_satellite(session)
     session.get_one(Loop, 1, with_for_update=True).asked_at = clock.now()
     log.record(session, actor, EventKind.SYNC_ASKED)
 
 
 def ask_to_initialise(session: Session, actor: Actor) -> None:
-    """Let the next run, at once, get again all that this satellite owns and all central data.
+    """Make an initialise due at once: it receives this satellite's own records and central data.
 
-    One that is going on just now goes on: begun anew, all that came so far would come again. Raise
+    An initialise under way goes on, since a new one would receive everything again. Raise
     :class:`NotNow`.
     """
     _require_ready_satellite(session)
