@@ -1,4 +1,4 @@
-"""A central server of mSupply as our satellite sees it: one method a call."""
+"""The client of an mSupply central server, one method a call (PROTOCOL.md, *mSupply Sync v5*)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ _HIGHEST = 2**62
 
 @dataclass(frozen=True)
 class SiteIdentity:
-    """What a central server says of a site: ``uuid`` never changes for it."""
+    """The answer to ``site``: who the central server takes us for; ``uuid`` is constant."""
 
     uuid: str
     sync_id: int
@@ -32,9 +32,11 @@ class SiteIdentity:
 
 @dataclass(frozen=True)
 class Queued:
-    """Some records of a queue or of central data, and how many wait in all (or the last cursor).
+    """A page of queued records or of central data.
 
-    ``marks`` names all of them, in order: what can be taken and what no record here can be.
+    ``marks`` are the ``syncOutId`` or ``ID`` of all its entries, in order; ``changes`` are those
+    that can be stored, ``unusable`` those that cannot. ``length`` is the ``queueLength`` or
+    ``maxCursor``.
     """
 
     marks: list[str]
@@ -44,7 +46,7 @@ class Queued:
 
 
 class Central:
-    """The calls of v5, made over a line that stays open.
+    """The calls of v5 over one open connection.
 
     Each raises SyncRefusal, LinkFault, or BadMessage for an answer that is not v5's.
     """
@@ -61,33 +63,33 @@ class Central:
         }
 
     def site(self) -> SiteIdentity:
-        """Return who the central server takes us for."""
+        """Call ``GET site``, and return who the central server takes us for."""
         answer = self._get("site")
         return SiteIdentity(answer.text("id", 64), answer.whole("siteId", 1, _HIGHEST))
 
     def is_idle(self) -> bool:
-        """Say whether it has finished what it was told before."""
+        """Call ``GET site_status``, and say whether no call of ours is still under way."""
         return self._get("site_status").text("code", 40) == "idle"
 
     def initialise(self) -> int:
-        """Have all that this site owns queued; return how many records that is."""
+        """Call ``POST initialise``, which queues this site's records; return how many."""
         return self._post("initialise", {}).whole("queueLength", 0, _HIGHEST)
 
     def central_records(self, cursor: int, limit: int) -> Queued:
-        """Return central data from beyond ``cursor``."""
+        """Return at most ``limit`` central records after ``cursor``."""
         answer = self._get(f"central_records?cursor={cursor}&limit={limit}")
         return _queued(answer, "maxCursor")
 
     def queued_records(self, limit: int) -> Queued:
-        """Return the oldest records that wait for this site."""
+        """Return the ``limit`` oldest records that are queued for this site."""
         return _queued(self._get(f"queued_records?limit={limit}"), "queueLength")
 
     def acknowledge(self, marks: Sequence[str]) -> None:
-        """Say that these were stored."""
+        """Call ``POST acknowledged_records`` with the ``syncOutId`` of stored records."""
         self._send("POST", "acknowledged_records", to_bytes({"syncIDs": list(marks)}))
 
     def push(self, left: int, changes: Sequence[Mapping[str, Any]]) -> bool:
-        """Send a batch; ``left`` counts it too. Return whether the integration began."""
+        """Send a batch; ``left`` counts it too. Return whether the integration has started."""
         answer = self._post("queued_records", {"queueLength": left, "data": list(changes)})
         return answer.flag("integrationStarted")
 

@@ -1,4 +1,4 @@
-"""What our satellite received over v5: kept first, applied in order when the pull is complete."""
+"""The inbox of a satellite over v5: stored first, applied in order once the pull is complete."""
 
 from collections.abc import Iterator, Sequence
 
@@ -19,14 +19,14 @@ from panel.sync.store.quarantine import note_unreadable
 from panel.sync.store.sequence import lock_sequence
 
 _AT_ONCE = 500
-# In the place of a point, which v5 has none of: the queue of an initialise was asked for.
+# In the place of a checkpoint, which v5 lacks: the central server has queued the initialise.
 _QUEUE_REQUESTED = "v5 asked"
 
 
 def begin_initialise(session: Session) -> None:
-    """Forget what was received before, unless this initialise was begun already.
+    """Start an initialise, unless one is under way: clear the cursor and the inbox.
 
-    What waits to be pushed stays as it is, and what does not is the central server's to tell.
+    Unlike in our own protocol, no record is marked as waiting to be pushed.
     """
     link = session.get_one(Link, 1)
     if link.initialise == InitialiseState.NEEDED:
@@ -37,9 +37,9 @@ def begin_initialise(session: Session) -> None:
 
 
 def came_from_central(link: Link) -> bool:
-    """Say whether what was received so far came over v5, so that its cursors mean something here.
+    """Say whether what was received came over v5, so that its cursors are valid.
 
-    Over our own protocol there is a point, and nothing is known of a central server.
+    Over our own protocol there is a checkpoint, and no ``site_uuid``.
     """
     if link.initialise == InitialiseState.DONE:
         return bool(link.site_uuid) and not link.checkpoint
@@ -47,25 +47,28 @@ def came_from_central(link: Link) -> bool:
 
 
 def is_queue_requested(session: Session) -> bool:
-    """Say whether the central server has queued everything for this initialise."""
+    """Say whether the central server was asked to queue this initialise."""
     return session.get_one(Link, 1).checkpoint == _QUEUE_REQUESTED
 
 
 def note_queue_requested(session: Session) -> None:
-    """Remember that it has."""
+    """Record that the central server was asked to queue this initialise."""
     session.get_one(Link, 1).checkpoint = _QUEUE_REQUESTED
 
 
 def keep_central(session: Session, cursor: int, page: Queued) -> None:
-    """Keep central data; its cursor is its version too, since it only ever rises."""
+    """Store a page of central data in the inbox; its ``ID``, which only rises, is its version.
+
+    ``cursor`` is the one that was asked for. Raise BadMessage for cursors that do not rise.
+    """
     if not all(mark.isdecimal() for mark in page.marks):
         raise BadMessage("a central record without its cursor")
     positions = [int(mark) for mark in page.marks]
     if positions != sorted(positions) or (positions and positions[0] <= cursor):
         raise BadMessage("central records out of order")
     items = [
-        Item(int(one.mark), *one.key, PRIMARY_SYNC_ID, None, int(one.mark), one.data)
-        for one in page.changes
+        Item(int(change.mark), *change.key, PRIMARY_SYNC_ID, None, int(change.mark), change.data)
+        for change in page.changes
     ]
     inbox.receive(session, Stream.CENTRAL, items)
     if positions:
@@ -73,28 +76,29 @@ def keep_central(session: Session, cursor: int, page: Queued) -> None:
 
 
 def note_unusable(session: Session, page: Queued) -> int:
-    """Set aside what no record here can be, so that it holds up nothing; return how many."""
-    for one in page.unusable:
-        note_unreadable(session, PRIMARY_SYNC_ID, one.key, str(one))
+    """Quarantine the names of the changes that cannot be stored; return how many."""
+    for change in page.unusable:
+        note_unreadable(session, PRIMARY_SYNC_ID, change.key, str(change))
     return len(page.unusable)
 
 
 def keep_queued(session: Session, changes: Sequence[Change]) -> None:
-    """Keep what was queued for this site, in the order in which it came."""
+    """Store queued changes in the inbox, in the order of their arrival."""
     query = select(func.max(Inbox.position)).where(Inbox.stream == Stream.ADDRESSED)
     first = (session.scalar(query) or 0) + 1
-    items = [Item(at, *one.key, 0, None, 0, one.data) for at, one in enumerate(changes, first)]
+    numbered = enumerate(changes, first)
+    items = [Item(number, *change.key, 0, None, 0, change.data) for number, change in numbered]
     inbox.receive(session, Stream.ADDRESSED, items)
 
 
 def apply_received(session: Session, own_sync_id: int) -> int:
-    """Apply a complete pull; return how many records were set aside."""
+    """Apply a complete pull, and return how many records were quarantined."""
     refused = inbox.apply_stream(session, Stream.CENTRAL, pulled_by(own_sync_id))
     return refused + _apply_queued(session, own_sync_id)
 
 
 def finish_initialise(session: Session, own_sync_id: int) -> int:
-    """Apply all that an initialise received; return how many records were set aside."""
+    """Apply what an initialise received, and return how many records were quarantined."""
     refused = inbox.apply_stream(session, Stream.CENTRAL, renewed_by(own_sync_id))
     inbox.delete_missing(session, Stream.CENTRAL, own_sync_id)
     _mark_lacking_as_waiting(session, own_sync_id)
@@ -105,7 +109,7 @@ def finish_initialise(session: Session, own_sync_id: int) -> int:
 
 
 def _mark_lacking_as_waiting(session: Session, own_sync_id: int) -> None:
-    """Let this site's records go up that a restored central server did not hand back."""
+    """Mark the own records as waiting that a restored central server did not hand back."""
     handed_back = exists().where(
         Inbox.stream == Stream.ADDRESSED,
         Inbox.table_name == Record.table_name,

@@ -1,4 +1,4 @@
-"""What a run obeys: the preferences, as they are at the moment of each batch."""
+"""The settings of a run, read from the preferences before each batch."""
 
 import hashlib
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from panel.sync.transport.http import Target
 
 @dataclass(frozen=True)
 class SyncSettings:
-    """What the preferences of a satellite say."""
+    """The settings of a satellite's run."""
 
     interval_minutes: int
     # None: automatic.
@@ -29,7 +29,7 @@ class SyncSettings:
     target: Target
     identity: Identity
     pair: Pair
-    # What the primary gave to this device, "" if nothing yet.
+    # The device token, "" before the primary has issued one.
     token: str
 
     @property
@@ -38,13 +38,13 @@ class SyncSettings:
         return self.identity.sync_id
 
     def digest(self) -> str:
-        """Return 16 characters that change with what a refusal may be identity."""
-        told = f"{self.target} {self.identity} {self.pair} {self.protocol}"
-        return hashlib.sha256(told.encode()).hexdigest()[:16]
+        """Return 16 characters that change with every setting that may cause a refusal."""
+        settings = f"{self.target} {self.identity} {self.pair} {self.protocol}"
+        return hashlib.sha256(settings.encode()).hexdigest()[:16]
 
 
 def read_sync_settings(session: Session, installation: Installation) -> SyncSettings:
-    """Return what the preferences say now. Raise SyncRefusal where they do not suffice to sync."""
+    """Return the settings that the preferences give now. Raise SyncRefusal if one is missing."""
     settings = session.get_one(Settings, 1, populate_existing=True)
     if not settings.is_satellite or not settings.url:
         raise SyncRefusal("not_a_satellite" if not settings.is_satellite else "no_url")
@@ -66,7 +66,7 @@ def read_sync_settings(session: Session, installation: Installation) -> SyncSett
 
 
 def own_identity(settings: Settings, primary: Server, hardware_id: str) -> Identity:
-    """Return how this satellite introduces itself."""
+    """Return the identity that this satellite states."""
     return Identity(
         settings.sync_id or 0,
         settings.name,
@@ -93,5 +93,5 @@ def _token(session: Session, vault: Vault) -> str:
     try:
         return vault.open(sealed) if sealed else ""
     except Unreadable:
-        # The password gets another one.
+        # The next exchange with the password brings a new token.
         return ""

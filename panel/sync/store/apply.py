@@ -1,7 +1,7 @@
-"""Records that arrived from another server, put in their places in the order in which they came.
+"""The application of received records to the store, in the order in which they arrived.
 
-What is here already is left alone, so that whatever arrives twice changes nothing; what cannot be
-taken is told apart, with the reason, and holds up nothing.
+A record that is here already is left alone, so receiving it twice changes nothing. A record that
+cannot be applied is returned with the reason, and does not hold up the others.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,25 +22,26 @@ _KEYS_AT_ONCE = 500
 
 @dataclass(frozen=True)
 class Problem:
-    """Why a record cannot be taken: a code of ``panel.sync.protocol.error_codes``, its values."""
+    """Why a record cannot be applied: a code of :mod:`panel.sync.protocol.error_codes`."""
 
     reason: str
     values: Mapping[str, Any]
 
 
 class _Known:
-    """The record is here already."""
+    """A verdict to leave the stored record as it is."""
 
 
 TAKE, KNOWN, KEEP = None, _Known(), _Known()
-# None to take it, KNOWN if just this is here, KEEP if something newer is, or the Problem.
+# TAKE to apply the item, KNOWN if it is stored as it is, KEEP if a newer version is stored, or why
+# it cannot be applied.
 Verdict = Problem | _Known | None
 Rule = Callable[[Item, StoredRecord | None], Verdict]
 
 
 @dataclass
 class Outcome:
-    """What became of the records that arrived."""
+    """The items that were applied, those stored already, and those refused with the reason."""
 
     taken: list[Item] = field(default_factory=list)
     known: list[Item] = field(default_factory=list)
@@ -48,7 +49,7 @@ class Outcome:
 
 
 def pushed_by(sync_id: int) -> Rule:
-    """Return the rule of a primary for what satellite ``sync_id`` pushes."""
+    """Return the rule of a primary for the records that satellite ``sync_id`` pushes."""
 
     def rule(item: Item, stored: StoredRecord | None) -> Verdict:
         if item.owner != sync_id:
@@ -65,7 +66,7 @@ def pushed_by(sync_id: int) -> Rule:
 
 
 def pulled_by(own_sync_id: int) -> Rule:
-    """Return the rule of a satellite for central data and what is addressed to it."""
+    """Return the rule of a satellite for central data and for records addressed to it."""
 
     def rule(item: Item, stored: StoredRecord | None) -> Verdict:
         problem = _foreign_problem(item, stored, own_sync_id)
@@ -77,7 +78,10 @@ def pulled_by(own_sync_id: int) -> Rule:
 
 
 def renewed_by(own_sync_id: int) -> Rule:
-    """Return the same for an initialise: the primary is right, even if it went back in time."""
+    """Return the rule of an initialise for central data and for addressed records.
+
+    The primary's version is applied even if it is lower, as after a restored backup.
+    """
 
     def rule(item: Item, stored: StoredRecord | None) -> Verdict:
         problem = _foreign_problem(item, stored, own_sync_id)
@@ -87,10 +91,11 @@ def renewed_by(own_sync_id: int) -> Rule:
 
 
 def restored_to(own_sync_id: int) -> Rule:
-    """Return the rule of a satellite for its own records that its primary hands back.
+    """Return the rule of an initialise for this satellite's own records, which it gets back.
 
-    What this satellite wrote since stays, and waits to be pushed. Where both have the same version
-    and not the same data, two pasts wrote it: the primary's is the one that others have seen.
+    What this satellite wrote since stays, and waits to be pushed. Where one version has different
+    data on the two sides, the primary's is applied, since others may have received it
+    (PROTOCOL.md, *States of a satellite*).
     """
 
     def rule(item: Item, stored: StoredRecord | None) -> Verdict:
@@ -118,7 +123,10 @@ def _is_stored(item: Item, stored: StoredRecord | None) -> bool:
 
 
 def apply_items(session: Session, items: Sequence[Item], rule: Rule) -> Outcome:
-    """Put ``items`` in their places in order, as ``rule`` says, and tell what became of each."""
+    """Apply ``items`` in order as ``rule`` decides, and return the outcome of each.
+
+    The sequence stays locked until the caller's commit.
+    """
     outcome = Outcome()
     lock_sequence(session)
     for start in range(0, len(items), _KEYS_AT_ONCE):
@@ -127,7 +135,7 @@ def apply_items(session: Session, items: Sequence[Item], rule: Rule) -> Outcome:
 
 
 def mark_as_pushed(session: Session, ids: Sequence[int]) -> None:
-    """Note that these own records are known to have reached the primary as they are."""
+    """Mark the records with these row ids as known to the primary."""
     for start in range(0, len(ids), _KEYS_AT_ONCE):
         some = ids[start : start + _KEYS_AT_ONCE]
         session.execute(
@@ -148,7 +156,7 @@ def _apply_chunk(session: Session, items: Sequence[Item], rule: Rule, outcome: O
             outcome.known.append(item)
         elif verdict is TAKE:
             stored[item.key] = StoredRecord(item.owner, item.to, item.version, item.data)
-            # Taken out first: a record that changes again goes to the end of the order.
+            # Removed first: a record that changes again moves to the end of the order.
             rows.pop(item.key, None)
             rows[item.key] = _row(item, found.get(item.key))
             outcome.taken.append(item)

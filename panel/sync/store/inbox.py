@@ -1,4 +1,4 @@
-"""What a satellite received: kept first, applied when its pull is complete."""
+"""The inbox of a satellite: received records, stored until their pull is complete."""
 
 from collections.abc import Iterator, Sequence
 
@@ -15,7 +15,7 @@ from panel.sync.store.quarantine import apply_or_quarantine
 from panel.sync.store.sequence import lock_sequence, next_seqs
 
 _AT_ONCE = 500
-# As Item has them.
+# In the order of the fields of Item.
 _COLUMNS = (
     *(Inbox.position, Inbox.table_name, Inbox.record_id, Inbox.owner, Inbox.to),
     *(Inbox.version, Inbox.data),
@@ -23,7 +23,7 @@ _COLUMNS = (
 
 
 def receive(session: Session, stream: Stream, items: Sequence[Item]) -> int:
-    """Keep ``items`` of ``stream``; return how many of them were not here already."""
+    """Store ``items`` of ``stream``; return how many were not in the inbox before."""
     positions = [item.position for item in items]
     known: set[int] = set()
     for start in range(0, len(items), _AT_ONCE):
@@ -38,7 +38,7 @@ def receive(session: Session, stream: Stream, items: Sequence[Item]) -> int:
 
 
 def apply_stream(session: Session, stream: Stream, rule: Rule) -> int:
-    """Apply all that was received of ``stream``, in order; return how many were set aside."""
+    """Apply what was received of ``stream``, in order; return how many were quarantined."""
     refused = 0
     for items in _batches(session, stream):
         refused += len(apply_or_quarantine(session, PRIMARY_SYNC_ID, items, rule).refused)
@@ -46,25 +46,31 @@ def apply_stream(session: Session, stream: Stream, rule: Rule) -> int:
 
 
 def is_empty(session: Session, stream: Stream) -> bool:
-    """Say whether nothing of ``stream`` waits to be applied."""
+    """Say whether no record of ``stream`` waits to be applied."""
     return session.scalar(select(Inbox.id).where(Inbox.stream == stream).limit(1)) is None
 
 
 def clear_stream(session: Session, stream: Stream) -> None:
-    """Forget what was received of ``stream``."""
+    """Delete what was received of ``stream``."""
     session.execute(delete(Inbox).where(Inbox.stream == stream))
 
 
 def raise_sequence(session: Session) -> None:
-    """Count on from beyond every version that the primary hands back: new ones are newer."""
+    """Raise the sequence to the highest version that the primary handed back.
+
+    Records that are written from now on then have a higher version than those.
+    """
     query = select(func.max(Inbox.version)).where(Inbox.stream == Stream.RESTORE)
     highest = session.scalar(query) or 0
-    own_count = lock_sequence(session)
-    own_count.seq = max(own_count.seq, highest)
+    sequence = lock_sequence(session)
+    sequence.seq = max(sequence.seq, highest)
 
 
 def delete_missing(session: Session, stream: Stream, own_sync_id: int) -> None:
-    """After an initialise: make tombstones of what the primary no longer has in ``stream``."""
+    """Replace by tombstones the records of ``stream`` that an initialise did not deliver.
+
+    The primary does not have them any more.
+    """
     delivered = exists().where(
         Inbox.stream == stream,
         Inbox.table_name == Record.table_name,
@@ -73,7 +79,7 @@ def delete_missing(session: Session, stream: Stream, own_sync_id: int) -> None:
     lock_sequence(session)
     query = select(Record.id).where(_foreign(stream, own_sync_id), ~Record.deleted, ~delivered)
     ids = session.scalars(query.order_by(Record.seq)).all()
-    # Of version 0: should it come back after all, whatever version it has is newer.
+    # Version 0: if the primary delivers it again, every version of it is higher.
     gone = {"deleted": True, "data": None, "size": 0, "version": 0, "changed_at": clock.now()}
     rows = [
         {"id": record_id, "seq": seq, **gone}

@@ -1,7 +1,8 @@
-"""What applications do with records: put, delete, get, list, and follow what changed.
+"""The records of applications: put, delete, get and list.
 
-A record is (table name, record id, one JSON object). The server that first writes it owns it, and
-nobody else may write it; an owner may address it to one other server, for as long as it lives.
+A record is (table name, record id, one JSON object). The server that writes it first owns it and
+alone may write it. The owner may address it to one other server, for the life of the record
+(PROTOCOL.md, *What is exchanged*).
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,13 +22,11 @@ from panel.sync.store.change_feed import LARGEST_BATCH_BYTES
 from panel.sync.store.sequence import lock_sequence, next_seqs
 from panel.sync.store.write_checks import Write, check_write
 
-# Two values a key: well below what SQLite (32 766) and PostgreSQL (65 535) take in a statement.
+# Two values a key: well below the limits of a statement, 32 766 in SQLite, 65 535 in PostgreSQL.
 _KEYS_AT_ONCE = 500
-# Rows are written in bulk, which the session's own objects do not notice.
+# Rows are written in bulk, past the objects of the session.
 _AS_IT_IS = {"populate_existing": True}
-
-
-# In the place of a text that is not loaded, since its size says that it is another one.
+# In the place of a text that is not loaded: its size shows that it is another one.
 DIFFERENT_TEXT = ""
 _COLUMNS = (
     *(Record.id, Record.table_name, Record.record_id, Record.owner, Record.to, Record.version),
@@ -37,9 +36,9 @@ _COLUMNS = (
 
 @dataclass(frozen=True)
 class StoredRecord:
-    """What is here under a key: of a record, what decides about the one that arrived.
+    """The stored record of a key, as far as it decides about a received one.
 
-    ``data`` is None for a tombstone, and :data:`DIFFERENT_TEXT` where it is not what arrived.
+    ``data`` is None for a tombstone, and :data:`DIFFERENT_TEXT` where it is not the received text.
     """
 
     owner: int
@@ -58,7 +57,7 @@ class OwnedByAnother(Refusal):
 
 
 class AddressFixed(Refusal):
-    """A record stays addressed as it was first written, until its tombstone is purged."""
+    """The address of a record is fixed until its tombstone is purged."""
 
     status = 409
     code = "address_fixed"
@@ -72,21 +71,25 @@ def put_record(
     data: Mapping[str, Any],
     to: int | None = None,
 ) -> Record:
-    """Write one record and return it. What is the same as before changes nothing and sends nothing.
+    """Write one record and return it; data that is the same as before changes nothing.
 
-    Raise Invalid, :class:`OwnedByAnother` or :class:`AddressFixed`.
+    ``to`` is the Sync ID of the server to address it to. Raise Invalid, :class:`OwnedByAnother` or
+    :class:`AddressFixed`.
     """
     write_records(session, own_sync_id, [Write(table, record_id, data, to)])
     return get_record(session, table, record_id)
 
 
 def delete_record(session: Session, own_sync_id: int, table: str, record_id: str) -> None:
-    """Make a tombstone of a record; one that is deleted already stays as it is. Raise NotFound."""
+    """Replace a record by its tombstone; one that is deleted already stays as it is.
+
+    Raise NotFound or :class:`OwnedByAnother`.
+    """
     write_records(session, own_sync_id, [Write(table, record_id, None)])
 
 
 def get_record(session: Session, table: str, record_id: str) -> Record:
-    """Return a record that is not deleted. Raise NotFound."""
+    """Return a record. Raise NotFound if there is none or it is deleted."""
     query = select(Record).where(Record.table_name == table, Record.record_id == record_id)
     record = session.scalar(query.where(~Record.deleted), execution_options=_AS_IT_IS)
     if record is None:
@@ -97,9 +100,10 @@ def get_record(session: Session, table: str, record_id: str) -> Record:
 def list_records(
     session: Session, table: str, after: str = "", limit: int = 500
 ) -> tuple[Sequence[Record], bool]:
-    """Return records of ``table`` that are not deleted, by id, from beyond ``after``.
+    """Return records of ``table`` with an id above ``after``, by id, and whether there are more.
 
-    At most ``limit`` of them, and not more than an answer may carry; and whether there are more.
+    Deleted ones are left out. It has at most ``limit`` records and ``LARGEST_BATCH_BYTES`` of data,
+    but at least one record if there is any.
     """
     query = select(Record).where(Record.table_name == table, ~Record.deleted)
     query = query.where(Record.record_id > after).order_by(Record.record_id)
@@ -112,8 +116,8 @@ def list_records(
 def write_records(session: Session, own_sync_id: int, writes: Sequence[Write]) -> int:
     """Write all of ``writes`` in order, or none; return how many changed something.
 
-    Every value is checked before the clock is locked, and the lock is held until the caller's
-    commit: commit soon. Raise what :func:`put_record` raises, or NotFound for a delete.
+    Every value is checked before the sequence is locked. The lock is held until the caller's
+    commit, so commit soon. Raise what :func:`put_record` raises, or NotFound for a delete.
     """
     texts = [check_write(write, own_sync_id) for write in writes]
     lock_sequence(session)
@@ -128,9 +132,9 @@ def write_records(session: Session, own_sync_id: int, writes: Sequence[Write]) -
 def find_records(
     session: Session, arrived: Sequence[tuple[Key, str | None]]
 ) -> dict[Key, StoredRecord]:
-    """Return what is here, tombstones too, under the keys of what ``arrived``: keys and texts.
+    """Return the stored records, tombstones too, with the keys of the ``arrived`` keys and texts.
 
-    Only as much of it comes into memory as what arrived has itself.
+    Only texts of the same size are loaded: memory is bounded by what arrived.
     """
     sizes: dict[Key, set[int]] = {}
     for key, text in arrived:
@@ -164,17 +168,17 @@ def _find(
 
 
 def size_of(text: str | None) -> int:
-    """Return the ``size`` of a record with this text."""
+    """Return the bytes of a record's text in UTF-8; 0 for a tombstone."""
     return 0 if text is None else len(text.encode())
 
 
 class _Draft:
-    """The rows as they will be, in the order in which they change."""
+    """The rows to write, in the order of their changes."""
 
     def __init__(self, found: dict[Key, StoredRecord], own_sync_id: int) -> None:
         self._found = found
         self._own_sync_id = own_sync_id
-        # By key, since a later write of the same record replaces the earlier one.
+        # By key: a later write of the same record replaces the earlier one.
         self.changed: dict[Key, dict[str, Any]] = {}
 
     def add(self, write: Write, text: str | None) -> None:
@@ -196,7 +200,7 @@ class _Draft:
             "deleted": text is None,
             "data": text,
             "size": size_of(text),
-            # The primary has nobody above it to send to.
+            # A primary pushes to nobody.
             "waiting": self._own_sync_id != PRIMARY_SYNC_ID,
             "changed_at": clock.now(),
         }
@@ -228,7 +232,7 @@ class _Draft:
 
 
 def save_rows(session: Session, rows: Sequence[dict[str, Any]]) -> None:
-    """Write rows of records: those without an ``id`` are new."""
+    """Insert the rows whose ``id`` is None, and update the others."""
     new = [{k: v for k, v in row.items() if k != "id"} for row in rows if row["id"] is None]
     old = [row for row in rows if row["id"] is not None]
     if new:

@@ -1,4 +1,4 @@
-"""Sending an exchange and reading its answer: by token or password, short or in full."""
+"""The client of ``POST /sync/exchange``: credentials, identity, and the answer or its error."""
 
 import base64
 from dataclasses import replace
@@ -12,17 +12,18 @@ from panel.sync.transport.http import LinkFault, Response, Transport
 
 PATH = "/sync/exchange"
 _CODE_LENGTH = 40
-# What a web server says of an address that it does not know, in whatever words.
+# The statuses of an unknown address, whatever the body says.
 _NOT_THERE = (404, 405)
 
 
 def exchange(
     transport: Transport, pair: Pair, token: str, identity: Identity, request: Request
 ) -> tuple[Answer, Response]:
-    """Send ``request`` and return its answer. Raise SyncRefusal or LinkFault.
+    """Send ``request`` and return its answer with the HTTP response.
 
-    With a token the identity goes as a digest. Where the primary no longer knows the token it is
-    asked again with the password; where it knows another identity, with the whole of it.
+    With a token the identity is sent as its digest. If the primary does not know the token, the
+    request is repeated with the password; if it knows another digest, with the identity in full.
+    Raise SyncRefusal or LinkFault.
     """
     in_full = not token
     while True:
@@ -39,16 +40,16 @@ def exchange(
 
 
 def basic(pair: Pair) -> str:
-    """Return the value of an Authorization header for a pair."""
+    """Return the value of an ``Authorization`` header for a pair (HTTP Basic, RFC 7617)."""
     text = f"{pair.user_name}:{pair.wire_password}"
     return f"Basic {base64.b64encode(text.encode()).decode()}"
 
 
 def read_error(response: Response) -> Exception:
-    """Return what an answer that is no success means: a SyncRefusal, or a LinkFault.
+    """Return the SyncRefusal or the LinkFault that an answer without success stands for.
 
-    A code that no refusal of ours has is one of a newer primary, unless the status says that it
-    comes from a server in trouble, or from one that knows nothing of a sync.
+    An unknown code is a refusal of a newer primary, unless the status is 404, 405, or 500 and above
+    (PROTOCOL.md, *Answer*).
     """
     if 300 <= response.status < 400:
         return LinkFault("redirected", location=response.headers.get("Location", "")[:200])
