@@ -4,11 +4,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select, text
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from panel.i18n import Message, say
-from panel.models.records import Record
 from panel.models.runs import InitialiseState, Link, Loop, Run
 from panel.models.settings import Settings
 from panel.status.lateness import (
@@ -19,6 +18,7 @@ from panel.status.lateness import (
     primary_says,
     satellite_says,
 )
+from panel.sync.store.change_feed import count_waiting
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def _state_of_satellite(session: Session, settings: Settings, now: datetime) -> 
         sentence,
         last_success_at=link.last_success_at,
         last_attempt_at=link.last_attempt_at,
-        waiting=_count_waiting(session),
+        waiting=count_waiting(session),
         run=run,
         asked=loop.asked_at is not None,
         initialise=link.initialise,
@@ -89,12 +89,6 @@ def _reason(session: Session, loop: Loop) -> tuple[str, dict[str, Any] | None]:
         return loop.refusal, loop.refusal_values
     run = session.scalar(select(Run).where(Run.reason != "").order_by(Run.id.desc()).limit(1))
     return (run.reason, run.reason_values) if run else ("", None)
-
-
-def _count_waiting(session: Session) -> int:
-    # In these very words, as the partial index has them: a planner compares them literally.
-    waiting = select(func.count()).select_from(Record).where(text("records.waiting"))
-    return session.scalar(waiting) or 0
 
 
 def _state_of_primary(session: Session, settings: Settings, now: datetime) -> State:

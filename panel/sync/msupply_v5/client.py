@@ -13,10 +13,9 @@ from panel.sync.msupply_v5.codec import (
     read_mark,
     to_bytes,
 )
-from panel.sync.protocol.body_codec import Body, read_body
 from panel.sync.protocol.json_reader import JsonObject
 from panel.sync.satellite.sync_settings import SyncSettings
-from panel.sync.transport.exchange_client import basic, read_error
+from panel.sync.transport.exchange_client import basic, read_error, read_json
 from panel.sync.transport.http import Response, Transport
 
 _HIGHEST = 2**62
@@ -94,20 +93,16 @@ class Central:
         return answer.flag("integrationStarted")
 
     def _get(self, path: str) -> JsonObject:
-        return self._read(self._send("GET", path))
+        return JsonObject(read_json(self._send("GET", path)))
 
     def _post(self, path: str, body: Mapping[str, Any]) -> JsonObject:
-        return self._read(self._send("POST", path, to_bytes(body)))
+        return JsonObject(read_json(self._send("POST", path, to_bytes(body))))
 
     def _send(self, method: str, path: str, content: bytes = b"") -> Response:
         response = self._line.send(method, f"/sync/v5/{path}", self._headers, content)
         if not 200 <= response.status < 300:
             raise read_error(response)
         return response
-
-    def _read(self, response: Response) -> JsonObject:
-        encoding = response.headers.get("Content-Encoding", "")
-        return JsonObject(read_body(Body(response.content, encoding)))
 
 
 def _queued(answer: JsonObject, length: str) -> Queued:

@@ -1,8 +1,8 @@
 """The inbox of a satellite over v5: stored first, applied in order once the pull is complete."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from sqlalchemy import exists, func, select, text, update
+from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session
 
 from panel.models.base import PRIMARY_SYNC_ID
@@ -18,7 +18,6 @@ from panel.sync.store.apply import pulled_by, renewed_by
 from panel.sync.store.quarantine import note_unreadable
 from panel.sync.store.sequence import lock_sequence
 
-_AT_ONCE = 500
 # In the place of a checkpoint, which v5 lacks: the central server has queued the initialise.
 _QUEUE_REQUESTED = "v5 asked"
 
@@ -110,12 +109,8 @@ def finish_initialise(session: Session, own_sync_id: int) -> int:
 
 def _mark_lacking_as_waiting(session: Session, own_sync_id: int) -> None:
     """Mark the own records as waiting that a restored central server did not hand back."""
-    handed_back = exists().where(
-        Inbox.stream == Stream.ADDRESSED,
-        Inbox.table_name == Record.table_name,
-        Inbox.record_id == Record.record_id,
-    )
     lock_sequence(session)
+    handed_back = inbox.is_delivered(Stream.ADDRESSED)
     lacking = Record.owner == own_sync_id, ~Record.deleted, text("NOT waiting"), ~handed_back
     session.execute(
         update(Record).where(*lacking).values(waiting=True),
@@ -125,20 +120,10 @@ def _mark_lacking_as_waiting(session: Session, own_sync_id: int) -> None:
 
 def _apply_queued(session: Session, own_sync_id: int) -> int:
     refused = 0
-    for changes in _queued(session):
+    for items in inbox.read_batches(session, Stream.ADDRESSED):
+        changes = [Change("", item.table, item.record_id, item.data) for item in items]
         outcome = take_changes(session, PRIMARY_SYNC_ID, own_sync_id, changes, spare_waiting=True)
         refused += len(outcome.refused)
     for stream in Stream:
         inbox.clear_stream(session, stream)
     return refused
-
-
-def _queued(session: Session) -> Iterator[list[Change]]:
-    last = 0
-    while True:
-        query = select(Inbox).where(Inbox.stream == Stream.ADDRESSED, Inbox.position > last)
-        rows = session.scalars(query.order_by(Inbox.position).limit(_AT_ONCE)).all()
-        if not rows:
-            return
-        yield [Change("", row.table_name, row.record_id, row.data) for row in rows]
-        last = rows[-1].position

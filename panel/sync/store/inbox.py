@@ -40,7 +40,7 @@ def receive(session: Session, stream: Stream, items: Sequence[Item]) -> int:
 def apply_stream(session: Session, stream: Stream, rule: Rule) -> int:
     """Apply what was received of ``stream``, in order; return how many were quarantined."""
     refused = 0
-    for items in _batches(session, stream):
+    for items in read_batches(session, stream):
         refused += len(apply_or_quarantine(session, PRIMARY_SYNC_ID, items, rule).refused)
     return refused
 
@@ -71,13 +71,9 @@ def delete_missing(session: Session, stream: Stream, own_sync_id: int) -> None:
 
     The primary does not have them any more.
     """
-    delivered = exists().where(
-        Inbox.stream == stream,
-        Inbox.table_name == Record.table_name,
-        Inbox.record_id == Record.record_id,
-    )
     lock_sequence(session)
-    query = select(Record.id).where(_foreign(stream, own_sync_id), ~Record.deleted, ~delivered)
+    query = select(Record.id).where(_foreign(stream, own_sync_id), ~Record.deleted)
+    query = query.where(~is_delivered(stream))
     ids = session.scalars(query.order_by(Record.seq)).all()
     # Version 0: if the primary delivers it again, every version of it is higher.
     gone = {"deleted": True, "data": None, "size": 0, "version": 0, "changed_at": clock.now()}
@@ -89,13 +85,23 @@ def delete_missing(session: Session, stream: Stream, own_sync_id: int) -> None:
         session.execute(update(Record), rows)
 
 
+def is_delivered(stream: Stream) -> ColumnElement[bool]:
+    """Return the condition of the stored records that are in the inbox of ``stream`` too."""
+    return exists().where(
+        Inbox.stream == stream,
+        Inbox.table_name == Record.table_name,
+        Inbox.record_id == Record.record_id,
+    )
+
+
 def _foreign(stream: Stream, own_sync_id: int) -> ColumnElement[bool]:
     if stream is Stream.CENTRAL:
         return and_(Record.owner == PRIMARY_SYNC_ID, Record.to.is_(None))
     return and_(Record.owner != own_sync_id, Record.to == own_sync_id)
 
 
-def _batches(session: Session, stream: Stream) -> Iterator[list[Item]]:
+def read_batches(session: Session, stream: Stream) -> Iterator[list[Item]]:
+    """Yield what was received of ``stream``, in order, in lists that fit into memory."""
     last = 0
     while True:
         query = select(*_COLUMNS).where(Inbox.stream == stream, Inbox.position > last)

@@ -45,6 +45,11 @@ def basic(pair: Pair) -> str:
     return f"Basic {base64.b64encode(text.encode()).decode()}"
 
 
+def read_json(response: Response) -> Any:
+    """Return the JSON value of a response's body. Raise :class:`BadMessage`."""
+    return read_body(Body(response.content, response.headers.get("Content-Encoding", "")))
+
+
 def read_error(response: Response) -> Exception:
     """Return the SyncRefusal or the LinkFault that an answer without success stands for.
 
@@ -54,10 +59,10 @@ def read_error(response: Response) -> Exception:
     if 300 <= response.status < 400:
         return LinkFault("redirected", location=response.headers.get("Location", "")[:200])
     try:
-        error = JsonObject(JsonObject(_json(response)).get("error"))
+        error = JsonObject(JsonObject(read_json(response)).get("error"))
         code = error.text("code", _CODE_LENGTH)
         values = presentable(error.get("data"))
-    except (BadMessage, LinkFault):
+    except BadMessage:
         code, values = "", {}
     if code in STATUS or (code and response.status not in _NOT_THERE and response.status < 500):
         return SyncRefusal(code, **values)
@@ -75,14 +80,10 @@ def _send(transport: Transport, authorization: str, request: Request) -> tuple[A
     if response.status != 200:
         raise read_error(response)
     try:
-        return Answer.from_json(_json(response)), response
+        return Answer.from_json(read_json(response)), response
     except BadMessage as error:
         raise LinkFault("not_a_sync_server") from error
 
 
 def _authorization(pair: Pair, token: str) -> str:
     return f"Bearer {token}" if token else basic(pair)
-
-
-def _json(response: Response) -> Any:
-    return read_body(Body(response.content, response.headers.get("Content-Encoding", "")))
