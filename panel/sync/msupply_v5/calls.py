@@ -21,6 +21,7 @@ from panel.sync.store.quarantine import note_unreadable, retry_quarantined
 
 USUAL_LIMIT = 500
 _HIGHEST = 2**63 - 1
+_HIGHEST_DIGITS = len(str(_HIGHEST))
 _MOST_WAITING = 2**31 - 1
 
 
@@ -132,7 +133,8 @@ class Calls:
 
     def _number(self, name: str, usual: int, lowest: int) -> int:
         text = self.query.get(name, str(usual))
-        number = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else -1
+        is_number = text.isascii() and text.isdigit() and len(text) <= _HIGHEST_DIGITS
+        number = int(text) if is_number else -1
         if not lowest <= number <= _HIGHEST:
             raise BadMessage(f"{name}: not a whole number from {lowest} up")
         return number

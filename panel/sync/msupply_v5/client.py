@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from panel import __version__
@@ -100,7 +101,7 @@ class Central:
 
     def _send(self, method: str, path: str, content: bytes = b"") -> Response:
         response = self._line.send(method, f"/sync/v5/{path}", self._headers, content)
-        if not 200 <= response.status < 300:
+        if not HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
             raise read_error(response)
         return response
 

@@ -19,6 +19,8 @@ from panel.sync.protocol.messages import HARDWARE_ID_LENGTH, Pair
 from panel.sync.store.apply import Outcome
 
 APP_NAME_LENGTH, APP_VERSION_LENGTH = 60, 40
+# A longer version is taken for 0, which is refused.
+_VERSION_DIGITS = 8
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def admit(session: Session, server_id: int, caller: Caller) -> Site:
 
 def _check_version(caller: Caller) -> None:
     text = caller.version
-    version = int(text) if text.isascii() and text.isdigit() and len(text) < 9 else 0
+    version = int(text) if text.isascii() and text.isdigit() and len(text) <= _VERSION_DIGITS else 0
     if not OLDEST_VERSION <= version <= NEWEST_VERSION:
         window = {"oldest": OLDEST_VERSION, "newest": NEWEST_VERSION, "theirs": version}
         raise SyncRefusal("api_version_incompatible", **window)

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from panel import clock
-from panel.models.base import NAME_LENGTH, searchable
+from panel.models.base import HIGHEST_SYNC_ID, NAME_LENGTH, searchable
 from panel.models.settings import Server, Settings
 from panel.security.hashes import hash_token, same, verify_secret
 from panel.sync.protocol.error_codes import SyncRefusal
@@ -23,6 +23,7 @@ from panel.sync.protocol.messages import Pair
 # may share an address.
 MOST_WRONG, WINDOW = 20, timedelta(minutes=15)
 _MOST_ADDRESSES, _MOST_KNOWN = 10_000, 2_000
+_SYNC_ID_DIGITS = len(str(HIGHEST_SYNC_ID))
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ def read_authorization(header: str) -> Pair | DeviceToken:
     scheme, _, value = header.strip().partition(" ")
     if scheme.lower() == "bearer":
         sync_id, _, secret = value.partition(".")
-        if sync_id.isascii() and sync_id.isdigit() and len(sync_id) <= 10 and secret:
+        is_number = sync_id.isascii() and sync_id.isdigit() and len(sync_id) <= _SYNC_ID_DIGITS
+        if is_number and secret:
             return DeviceToken(int(sync_id), value)
         raise SyncRefusal("device_token_ended")
     if scheme.lower() == "basic":

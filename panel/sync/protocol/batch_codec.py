@@ -180,9 +180,11 @@ def _text(data: dict[str, Any]) -> str:
 def _order(runs: list[Any]) -> list[int]:
     order: list[int] = []
     for run in runs:
-        if not isinstance(run, list) or len(run) != 2:
-            raise BadMessage("the order is no list of shapes and their numbers")
-        order += [whole(run[0], 0, MOST_RECORDS)] * whole(run[1], 1, MOST_RECORDS)
+        match run:
+            case [shape, count]:
+                order += [whole(shape, 0, MOST_RECORDS)] * whole(count, 1, MOST_RECORDS)
+            case _:
+                raise BadMessage("the order is no list of shapes and their numbers")
         if len(order) > MOST_RECORDS:
             raise BadMessage("a batch has too many records")
     return order

@@ -57,13 +57,15 @@ def unpack_numbers(column: list[Any], count: int) -> list[int]:
     """Return the ``count`` numbers that ``column`` encodes. Raise :class:`BadMessage`."""
     if not count:
         return []
-    if len(column) != 2:
-        raise BadMessage("numbers are the first one and the steps")
-    steps = unpack_column(column[1], count - 1)
+    match column:
+        case [first, packed_steps]:
+            steps = unpack_column(packed_steps, count - 1)
+        case _:
+            raise BadMessage("numbers are the first one and the steps")
     for step in steps:
         whole(step, -HIGHEST_NUMBER, HIGHEST_NUMBER)
-    first = whole(column[0], 0, HIGHEST_NUMBER)
-    return [whole(number, 0, HIGHEST_NUMBER) for number in accumulate([first, *steps])]
+    numbers = accumulate([whole(first, 0, HIGHEST_NUMBER), *steps])
+    return [whole(number, 0, HIGHEST_NUMBER) for number in numbers]
 
 
 def _values(column: Any, ids: list[Any] | None) -> list[Any]:

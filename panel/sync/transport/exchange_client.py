@@ -2,6 +2,7 @@
 
 import base64
 from dataclasses import replace
+from http import HTTPStatus
 from typing import Any
 
 from panel.sync.protocol.body_codec import ACCEPTED, Body, read_body, write_body
@@ -13,7 +14,7 @@ from panel.sync.transport.http import LinkFault, Response, Transport
 PATH = "/sync/exchange"
 _CODE_LENGTH = 40
 # The statuses of an unknown address, whatever the body says.
-_NOT_THERE = (404, 405)
+_NOT_THERE = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
 
 
 def exchange(
@@ -56,7 +57,7 @@ def read_error(response: Response) -> Exception:
     An unknown code is a refusal of a newer primary, unless the status is 404, 405, or 500 and above
     (PROTOCOL.md, *Answer*).
     """
-    if 300 <= response.status < 400:
+    if HTTPStatus.MULTIPLE_CHOICES <= response.status < HTTPStatus.BAD_REQUEST:
         return LinkFault("redirected", location=response.headers.get("Location", "")[:200])
     try:
         error = JsonObject(JsonObject(read_json(response)).get("error"))
@@ -64,9 +65,10 @@ def read_error(response: Response) -> Exception:
         values = presentable(error.get("data"))
     except BadMessage:
         code, values = "", {}
-    if code in STATUS or (code and response.status not in _NOT_THERE and response.status < 500):
+    is_server_error = response.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    if code in STATUS or (code and response.status not in _NOT_THERE and not is_server_error):
         return SyncRefusal(code, **values)
-    if response.status >= 500:
+    if is_server_error:
         return LinkFault("server_error", status=response.status)
     return LinkFault("not_a_sync_server")
 
@@ -77,7 +79,7 @@ def _send(transport: Transport, authorization: str, request: Request) -> tuple[A
     if body.encoding:
         headers["Content-Encoding"] = body.encoding
     response = transport.send("POST", PATH, headers, body.content)
-    if response.status != 200:
+    if response.status != HTTPStatus.OK:
         raise read_error(response)
     try:
         return Answer.from_json(read_json(response)), response

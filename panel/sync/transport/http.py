@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from http.client import BadStatusLine, LineTooLong
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -121,7 +122,7 @@ class HttpTransport:
         finally:
             # The bytes sent count even if the transfer fails.
             self.meter.bytes_up += body.tell()
-        if response.status == 200 and not received and _has_no_length(response):
+        if response.status == HTTPStatus.OK and not received and _has_no_length(response):
             # http.client returns this if the line broke in the headers of the answer.
             raise LinkFault("cut_off", host=self._host)
         self.meter.bytes_up += _size(f"{method} {target}", {"Host": self._netloc, **headers})
