@@ -26,6 +26,8 @@ from panel.security.vault import Vault
 from panel.status.history import OF_PRIMARY, OF_SATELLITE, Disagreement, disagreements
 from panel.sync.primary.admission import bind
 
+MOST_SHOWN = 50
+
 
 def adopt_from_primary(
     session: Session, actor: Actor, vault: Vault, confirmed: Collection[str] = ()
@@ -70,24 +72,6 @@ def adopt_from_satellite(session: Session, actor: Actor, server_id: int) -> Serv
     return server
 
 
-def _wanted(found: list[Disagreement]) -> dict[str, Any]:
-    if not found:
-        raise _nothing_differs()
-    return {one.field: one.there for one in found}
-
-
-def _edit(session: Session, actor: Actor, server: Server, changes: Mapping[str, Any]) -> None:
-    fields = replace(fields_of(server), **changes)
-    edit_server(session, actor, server.id, fields, server.version)
-
-
-def _nothing_differs() -> NotFound:
-    return NotFound(say("The two servers do not differ any more."))
-
-
-MOST_SHOWN = 50
-
-
 def list_applicants(session: Session) -> list[Applicant]:
     """Return at most :data:`MOST_SHOWN` applicants by Sync ID, without those added meanwhile."""
     added = exists().where(Server.sync_id == Applicant.sync_id, Server.removed_at.is_(None))
@@ -112,3 +96,18 @@ def add_applicant(session: Session, actor: Actor, sync_id: int, hardware_id: str
     bind(session, server, applicant.hardware_id, actor)
     session.delete(applicant)
     return server
+
+
+def _wanted(found: list[Disagreement]) -> dict[str, Any]:
+    if not found:
+        raise _nothing_differs()
+    return {one.field: one.there for one in found}
+
+
+def _edit(session: Session, actor: Actor, server: Server, changes: Mapping[str, Any]) -> None:
+    fields = replace(fields_of(server), **changes)
+    edit_server(session, actor, server.id, fields, server.version)
+
+
+def _nothing_differs() -> NotFound:
+    return NotFound(say("The two servers do not differ any more."))

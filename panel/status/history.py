@@ -15,6 +15,12 @@ from panel.models.settings import Server
 from panel.sync.store.change_feed import central_records, count
 
 PAGE_SIZE = 50
+# The code of a refusal that names the fields in which two identities differ.
+CODE = "identity_differs"
+# The fields in which a satellite describes its primary, and the field of the list for each.
+OF_PRIMARY = {"primary_name": "name", "primary_store": "store"}
+OF_SATELLITE = {"sync_id", "name", "store"}
+_TEXTS = {"name", "store", *OF_PRIMARY}
 
 
 def list_runs(
@@ -66,13 +72,6 @@ def names_of(session: Session, sync_ids: Iterable[int]) -> dict[int, str]:
     return {row.sync_id: row.name for row in session.execute(query)}
 
 
-CODE = "identity_differs"
-# The fields in which a satellite describes its primary, and the field of the list for each.
-OF_PRIMARY = {"primary_name": "name", "primary_store": "store"}
-OF_SATELLITE = {"sync_id", "name", "store"}
-_TEXTS = {"name", "store", *OF_PRIMARY}
-
-
 @dataclass(frozen=True)
 class Disagreement:
     """A field of an identity: its value here, and its value at the other server."""
@@ -97,16 +96,6 @@ def disagreements(
     if at_primary:
         return [Disagreement(field, ours, theirs) for field, ours, theirs in found]
     return [Disagreement(field, theirs, ours) for field, ours, theirs in found]
-
-
-def _is_difference(value: object) -> bool:
-    # The other server sent it: what is malformed is left out.
-    match value:
-        case ["sync_id", int() | None, int() | None]:
-            return True
-        case [str(field), str(), str()]:
-            return field in _TEXTS
-    return False
 
 
 @dataclass(frozen=True)
@@ -146,6 +135,16 @@ def refused_among(session: Session, ids: Sequence[int]) -> set[int]:
     """Return those of the row ``ids`` whose last call was refused."""
     query = select(Peer.server_id).where(Peer.server_id.in_(ids), Peer.refusal != "")
     return set(session.scalars(query))
+
+
+def _is_difference(value: object) -> bool:
+    # The other server sent it: what is malformed is left out.
+    match value:
+        case ["sync_id", int() | None, int() | None]:
+            return True
+        case [str(field), str(), str()]:
+            return field in _TEXTS
+    return False
 
 
 def _waiting_for(session: Session, server: Server, peer: Peer | None) -> int:

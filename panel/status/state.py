@@ -55,6 +55,12 @@ def read_state(session: Session, now: datetime) -> State:
     return _state_of_satellite(session, settings, now)
 
 
+def recent_runs(session: Session, n: int = 24) -> list[Run]:
+    """Return the last ``n`` runs, the oldest first, as the plot shows them."""
+    newest = select(Run).order_by(Run.started_at.desc(), Run.id.desc()).limit(n)
+    return list(session.scalars(newest))[::-1]
+
+
 def _state_of_satellite(session: Session, settings: Settings, now: datetime) -> State:
     loop, link = session.get_one(Loop, 1), session.get_one(Link, 1)
     run = _present_run(session, loop, now)
@@ -102,9 +108,3 @@ def _state_of_primary(session: Session, settings: Settings, now: datetime) -> St
         last_attempt_at=last_contact_at,
         counts=counts,
     )
-
-
-def recent_runs(session: Session, n: int = 24) -> list[Run]:
-    """Return the last ``n`` runs, the oldest first, as the plot shows them."""
-    newest = select(Run).order_by(Run.started_at.desc(), Run.id.desc()).limit(n)
-    return list(session.scalars(newest))[::-1]

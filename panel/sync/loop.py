@@ -93,11 +93,6 @@ class SyncLoop:
             log.warning("What is older than the kept days could not be purged: %s", error)
 
 
-def _has_passed(span: timedelta, since: datetime | None, now: datetime) -> bool:
-    # A moment in the future comes from a clock that was set back since.
-    return since is None or not timedelta(0) <= now - since <= span
-
-
 def run_once(
     installation: Installation,
     lease: Lease,
@@ -135,3 +130,8 @@ def run_once(
         over.set()
         renewal.join()
         lease.release()
+
+
+def _has_passed(span: timedelta, since: datetime | None, now: datetime) -> bool:
+    # A moment in the future comes from a clock that was set back since.
+    return since is None or not timedelta(0) <= now - since <= span

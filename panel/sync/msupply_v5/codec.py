@@ -116,6 +116,36 @@ def change_of(record: Record) -> dict[str, Any]:
     return {**change, "action": "update", "recordData": json.loads(record.data)}
 
 
+def read_mark(fields: JsonObject) -> str:
+    """Return the ``syncOutId`` of a queued entry or the ``ID`` of central data, as a text.
+
+    Raise :class:`BadMessage`.
+    """
+    if fields.get("syncOutId") is not None:
+        return fields.text("syncOutId", MARK_LENGTH)
+    return str(fields.whole("ID", 0, 2**63 - 1, default=0))
+
+
+def take_changes(
+    session: Session, source: int, owner: int, changes: Sequence[Change], spare_waiting: bool
+) -> Outcome:
+    """Apply ``changes`` that server ``source`` sent, in order, as records of ``owner``.
+
+    Those that cannot be applied are quarantined. With ``spare_waiting``, records that wait here to
+    be pushed are left as they are: v5 has no versions to tell which is newer. Return the outcome.
+    """
+    # Locked before the stored records are read, since versions continue from theirs.
+    sequence = lock_sequence(session)
+    arrived = [(change.key, change.data) for change in changes]
+    found = find_records(session, arrived)
+    spared = {key for key, record in found.items() if spare_waiting and record.waiting}
+    wanted = [change for change in changes if change.key not in spared]
+    items = _items(wanted, dict(found), owner)
+    # Records that are written here later get higher versions than these.
+    sequence.seq = max([sequence.seq, *(item.version for item in items if spare_waiting)])
+    return apply_or_quarantine(session, source, items, pushed_by(owner))
+
+
 def _change(fields: JsonObject, action: str) -> Change:
     data = fields.get("recordData")
     record_id = _name(fields, "recordId", RECORD_ID_LENGTH)
@@ -151,36 +181,6 @@ def _data(data: Any) -> str:
     except ValueError as error:
         raise BadMessage("recordData: NaN or half a character in it") from error
     return text
-
-
-def read_mark(fields: JsonObject) -> str:
-    """Return the ``syncOutId`` of a queued entry or the ``ID`` of central data, as a text.
-
-    Raise :class:`BadMessage`.
-    """
-    if fields.get("syncOutId") is not None:
-        return fields.text("syncOutId", MARK_LENGTH)
-    return str(fields.whole("ID", 0, 2**63 - 1, default=0))
-
-
-def take_changes(
-    session: Session, source: int, owner: int, changes: Sequence[Change], spare_waiting: bool
-) -> Outcome:
-    """Apply ``changes`` that server ``source`` sent, in order, as records of ``owner``.
-
-    Those that cannot be applied are quarantined. With ``spare_waiting``, records that wait here to
-    be pushed are left as they are: v5 has no versions to tell which is newer. Return the outcome.
-    """
-    # Locked before the stored records are read, since versions continue from theirs.
-    sequence = lock_sequence(session)
-    arrived = [(change.key, change.data) for change in changes]
-    found = find_records(session, arrived)
-    spared = {key for key, record in found.items() if spare_waiting and record.waiting}
-    wanted = [change for change in changes if change.key not in spared]
-    items = _items(wanted, dict(found), owner)
-    # Records that are written here later get higher versions than these.
-    sequence.seq = max([sequence.seq, *(item.version for item in items if spare_waiting)])
-    return apply_or_quarantine(session, source, items, pushed_by(owner))
 
 
 def _items(changes: Sequence[Change], newest: dict[Key, StoredRecord], owner: int) -> list[Item]:

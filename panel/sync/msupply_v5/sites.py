@@ -100,26 +100,6 @@ def admit(session: Session, server_id: int, caller: Caller) -> Site:
     return Site(server, peer)
 
 
-def _check_version(caller: Caller) -> None:
-    text = caller.version
-    version = int(text) if text.isascii() and text.isdigit() and len(text) <= _VERSION_DIGITS else 0
-    if not OLDEST_VERSION <= version <= NEWEST_VERSION:
-        window = {"oldest": OLDEST_VERSION, "newest": NEWEST_VERSION, "theirs": version}
-        raise SyncRefusal("api_version_incompatible", **window)
-
-
-def _check_machine(server: Server, caller: Caller) -> None:
-    try:
-        if not server.store.strip():
-            raise SyncRefusal("site_has_no_store")
-        if not 1 <= len(caller.hardware_id) <= HARDWARE_ID_LENGTH:
-            raise SyncRefusal("site_incorrect_hardware_id")
-        check_hardware(server, caller.hardware_id)
-    except SyncRefusal as refusal:
-        refusal.server_id = server.id
-        raise
-
-
 def cut_off(session: Session, site: Site) -> None:
     """End the open run of the site as cut off: it starts a new cycle."""
     run = open_run(session, site.server.sync_id)
@@ -161,6 +141,26 @@ def count_bytes(session: Session, site: Site, bytes_up: int, bytes_down: int) ->
     if run is not None:
         run.bytes_up += bytes_up
         run.bytes_down += bytes_down
+
+
+def _check_version(caller: Caller) -> None:
+    text = caller.version
+    version = int(text) if text.isascii() and text.isdigit() and len(text) <= _VERSION_DIGITS else 0
+    if not OLDEST_VERSION <= version <= NEWEST_VERSION:
+        window = {"oldest": OLDEST_VERSION, "newest": NEWEST_VERSION, "theirs": version}
+        raise SyncRefusal("api_version_incompatible", **window)
+
+
+def _check_machine(server: Server, caller: Caller) -> None:
+    try:
+        if not server.store.strip():
+            raise SyncRefusal("site_has_no_store")
+        if not 1 <= len(caller.hardware_id) <= HARDWARE_ID_LENGTH:
+            raise SyncRefusal("site_incorrect_hardware_id")
+        check_hardware(server, caller.hardware_id)
+    except SyncRefusal as refusal:
+        refusal.server_id = server.id
+        raise
 
 
 def _run(session: Session, site: Site) -> Run:

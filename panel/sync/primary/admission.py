@@ -105,13 +105,6 @@ class UnknownSite(SyncRefusal):
         applicant.last_at = clock.now()
 
 
-def _make_room(session: Session) -> None:
-    """Delete the applicants of longest ago, since one satellite can call under every Sync ID."""
-    newest_first = select(Applicant.sync_id).order_by(Applicant.last_at.desc())
-    too_many = newest_first.offset(MOST_APPLICANTS - 1)
-    session.execute(delete(Applicant).where(Applicant.sync_id.in_(too_many)))
-
-
 def admit(session: Session, caller: Caller, actor: Actor) -> tuple[Server, Peer, str]:
     """Return the caller's row, locked, its peer, and a new device token ("" if it has one).
 
@@ -175,6 +168,28 @@ def differences(settings: Settings, server: Server, identity: Identity) -> list[
     return [[field, here, there] for field, here, there in pairs if here != there]
 
 
+def bind(session: Session, server: Server, hardware_id: str, actor: Actor) -> None:
+    """Bind the row to a machine, and record that, unless it is bound already."""
+    if server.hardware_id is None:
+        server.hardware_id = hardware_id
+        log.record(
+            session,
+            actor,
+            EventKind.HARDWARE_BOUND,
+            subject="server",
+            subject_id=server.id,
+            label=server.label,
+            became={"hardware_id": hardware_id},
+        )
+
+
+def _make_room(session: Session) -> None:
+    """Delete the applicants of longest ago, since one satellite can call under every Sync ID."""
+    newest_first = select(Applicant.sync_id).order_by(Applicant.last_at.desc())
+    too_many = newest_first.offset(MOST_APPLICANTS - 1)
+    session.execute(delete(Applicant).where(Applicant.sync_id.in_(too_many)))
+
+
 def _check_identity(settings: Settings, server: Server, identity: Identity) -> None:
     check_hardware(server, identity.hardware_id)
     if not identity.store:
@@ -196,21 +211,6 @@ def _check_digest(session: Session, server: Server, digest: str) -> None:
     )
     if known.digest() != digest:
         raise SyncRefusal("identity_wanted")
-
-
-def bind(session: Session, server: Server, hardware_id: str, actor: Actor) -> None:
-    """Bind the row to a machine, and record that, unless it is bound already."""
-    if server.hardware_id is None:
-        server.hardware_id = hardware_id
-        log.record(
-            session,
-            actor,
-            EventKind.HARDWARE_BOUND,
-            subject="server",
-            subject_id=server.id,
-            label=server.label,
-            became={"hardware_id": hardware_id},
-        )
 
 
 def _new_token(server: Server) -> str:

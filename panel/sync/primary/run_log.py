@@ -68,6 +68,41 @@ def note_exchange(session: Session, server: Server, peer: Peer, exchanged: Excha
     _note_run(session, server, exchanged)
 
 
+@contextmanager
+def refusals_noted(database: Database, address: str) -> Iterator[None]:
+    """Record the SyncRefusal that the block raises, for a call from ``address``.
+
+    If the database is busy for too long, in the block or while the refusal is recorded, raise the
+    refusal ``site_auth_timeout``.
+    """
+    try:
+        try:
+            yield
+        except SyncRefusal as refusal:
+            _note_refusal(database, refusal, address)
+            raise
+    except _BUSY as error:
+        # A full disk raises the same error; the caller is not told the difference.
+        log.warning("The database did not answer a call from %s: %s", address, error)
+        raise SyncRefusal("site_auth_timeout") from error
+
+
+def begin_run(session: Session, sync_id: int, protocol: str) -> Run:
+    """Add and return a new run of a satellite, with all counts 0."""
+    run = Run(other=sync_id, started_at=clock.now(), protocol=protocol)
+    # Column defaults come with the INSERT, and the counts are raised before it.
+    run.pushed = run.pulled = run.to_push = run.to_pull = run.set_aside = 0
+    run.bytes_up = run.bytes_down = 0
+    session.add(run)
+    return run
+
+
+def open_run(session: Session, sync_id: int) -> Run | None:
+    """Return the run of a satellite that has not ended, None if there is none."""
+    query = select(Run).where(Run.other == sync_id, Run.ended_at.is_(None))
+    return session.scalar(query.order_by(Run.id.desc()).limit(1))
+
+
 def _note_run(session: Session, server: Server, exchanged: Exchanged) -> None:
     """Record the exchange in its run; a run that moves nothing is not kept."""
     request, answer = exchanged.request, exchanged.answer
@@ -91,25 +126,6 @@ def _note_run(session: Session, server: Server, exchanged: Exchanged) -> None:
     run.bytes_down += exchanged.bytes_down
     if exchanged.is_last:
         run.ended_at, run.result = clock.now(), RunResult.WELL
-
-
-@contextmanager
-def refusals_noted(database: Database, address: str) -> Iterator[None]:
-    """Record the SyncRefusal that the block raises, for a call from ``address``.
-
-    If the database is busy for too long, in the block or while the refusal is recorded, raise the
-    refusal ``site_auth_timeout``.
-    """
-    try:
-        try:
-            yield
-        except SyncRefusal as refusal:
-            _note_refusal(database, refusal, address)
-            raise
-    except _BUSY as error:
-        # A full disk raises the same error; the caller is not told the difference.
-        log.warning("The database did not answer a call from %s: %s", address, error)
-        raise SyncRefusal("site_auth_timeout") from error
 
 
 def _note_refusal(database: Database, refusal: SyncRefusal, address: str) -> None:
@@ -176,19 +192,3 @@ def _is_in_runs_lately(session: Session, server: Server, code: str) -> bool:
         Run.result == RunResult.REFUSED, Run.started_at > clock.now() - _NEWS_AGAIN_AFTER
     )
     return session.scalar(runs.limit(1)) is not None
-
-
-def begin_run(session: Session, sync_id: int, protocol: str) -> Run:
-    """Add and return a new run of a satellite, with all counts 0."""
-    run = Run(other=sync_id, started_at=clock.now(), protocol=protocol)
-    # Column defaults come with the INSERT, and the counts are raised before it.
-    run.pushed = run.pulled = run.to_push = run.to_pull = run.set_aside = 0
-    run.bytes_up = run.bytes_down = 0
-    session.add(run)
-    return run
-
-
-def open_run(session: Session, sync_id: int) -> Run | None:
-    """Return the run of a satellite that has not ended, None if there is none."""
-    query = select(Run).where(Run.other == sync_id, Run.ended_at.is_(None))
-    return session.scalar(query.order_by(Run.id.desc()).limit(1))

@@ -60,10 +60,6 @@ def read_body(body: Body, limit: int = LARGEST_BODY_BYTES) -> Any:
         raise BadMessage(f"not JSON: {error}") from error
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
-
-
 class TooLarge(Exception):
     """A body is larger than the limit once it is decompressed."""
 
@@ -126,6 +122,10 @@ def unpack(body: bytes, encoding: str, limit: int) -> bytes:
         return _unpack(decoder, body, limit)
     except (zlib.error, brotli.error) as error:
         raise Garbled(str(error)) from error
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
 
 
 def _unpack(decoder: _Decoder, body: bytes, limit: int) -> bytes:

@@ -202,6 +202,14 @@ class Answer:
         )
 
 
+@dataclass(frozen=True)
+class Pair:
+    """A user name, and the lower-case hex SHA-256 of the password, which the wire carries."""
+
+    user_name: str
+    wire_password: str
+
+
 def _pack_cursors(cursors: Cursors) -> list[int]:
     # RESTORE is last, and left out outside an initialise.
     names = (Stream.CENTRAL, Stream.ADDRESSED, Stream.RESTORE)
@@ -227,11 +235,3 @@ def _refused(value: Any) -> Refused:
         case [int(position), str(reason), dict(values)] if is_plain(reason):
             return Refused(position, reason[:40], presentable(values))
     raise BadMessage("refused: a position, a code and its values")
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A user name, and the lower-case hex SHA-256 of the password, which the wire carries."""
-
-    user_name: str
-    wire_password: str

@@ -1,7 +1,8 @@
-"""The initialise of a new or restored satellite in our own protocol (PROTOCOL.md, *States*).
+"""The initialise of a new or restored satellite in our own protocol.
 
 Everything is received first and applied at the end in one transaction: until then applications go
-on with the records that they have, and a run after one that was cut off continues it.
+on with the records that they have, and a run after one that was cut off continues it (PROTOCOL.md,
+*States of a satellite*).
 """
 
 import secrets

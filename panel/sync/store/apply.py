@@ -110,18 +110,6 @@ def restored_to(own_sync_id: int) -> Rule:
     return rule
 
 
-def _foreign_problem(item: Item, stored: StoredRecord | None, own_sync_id: int) -> Problem | None:
-    if item.owner == own_sync_id:
-        return Problem("not_the_owner", {"owner": item.owner})
-    if stored is not None and stored.owner != item.owner:
-        return Problem("owned_by_another", {"owner": stored.owner})
-    return None
-
-
-def _is_stored(item: Item, stored: StoredRecord | None) -> bool:
-    return stored == StoredRecord(item.owner, item.to, item.version, item.data)
-
-
 def apply_items(session: Session, items: Sequence[Item], rule: Rule) -> Outcome:
     """Apply ``items`` in order as ``rule`` decides, and return the outcome of each.
 
@@ -142,6 +130,18 @@ def mark_as_pushed(session: Session, ids: Sequence[int]) -> None:
             update(Record).where(Record.id.in_(some)).values(waiting=False),
             execution_options={"synchronize_session": False},
         )
+
+
+def _foreign_problem(item: Item, stored: StoredRecord | None, own_sync_id: int) -> Problem | None:
+    if item.owner == own_sync_id:
+        return Problem("not_the_owner", {"owner": item.owner})
+    if stored is not None and stored.owner != item.owner:
+        return Problem("owned_by_another", {"owner": stored.owner})
+    return None
+
+
+def _is_stored(item: Item, stored: StoredRecord | None) -> bool:
+    return stored == StoredRecord(item.owner, item.to, item.version, item.data)
 
 
 def _apply_chunk(session: Session, items: Sequence[Item], rule: Rule, outcome: Outcome) -> None:

@@ -91,20 +91,6 @@ def read(session: Session, which: ColumnElement[bool], cursor: int, limit: int) 
     return Page(records, last if more else until, more)
 
 
-def _cut(session: Session, query: Select[Record], limit: int) -> tuple[int | None, bool]:
-    """Return the ``seq`` of the last record of a batch, and whether more follow."""
-    if limit < 1:
-        raise ValueError("a batch has at least one record")
-    sizes = query.with_only_columns(Record.seq, Record.size).order_by(Record.seq).limit(limit + 1)
-    last, total = None, 0
-    for number, (seq, size) in enumerate(session.execute(sizes)):
-        total += size
-        if number == limit or (number and total > LARGEST_BATCH_BYTES):
-            return last, True
-        last = seq
-    return last, False
-
-
 class CursorEnded(Refusal):
     """The changes after the cursor are not known in full any more: read again without one."""
 
@@ -136,6 +122,20 @@ def changes(session: Session, since: str = "", limit: int = 500) -> Changes:
     seq = _position(since, sequence) if since else 0
     page = everything(session, seq, limit)
     return Changes(page.records, _cursor(page.cursor, sequence), page.more)
+
+
+def _cut(session: Session, query: Select[Record], limit: int) -> tuple[int | None, bool]:
+    """Return the ``seq`` of the last record of a batch, and whether more follow."""
+    if limit < 1:
+        raise ValueError("a batch has at least one record")
+    sizes = query.with_only_columns(Record.seq, Record.size).order_by(Record.seq).limit(limit + 1)
+    last, total = None, 0
+    for number, (seq, size) in enumerate(session.execute(sizes)):
+        total += size
+        if number == limit or (number and total > LARGEST_BATCH_BYTES):
+            return last, True
+        last = seq
+    return last, False
 
 
 def _cursor(seq: int, sequence: ChangeSequence) -> str:

@@ -94,12 +94,6 @@ def is_delivered(stream: Stream) -> ColumnElement[bool]:
     )
 
 
-def _foreign(stream: Stream, own_sync_id: int) -> ColumnElement[bool]:
-    if stream is Stream.CENTRAL:
-        return and_(Record.owner == PRIMARY_SYNC_ID, Record.to.is_(None))
-    return and_(Record.owner != own_sync_id, Record.to == own_sync_id)
-
-
 def read_batches(session: Session, stream: Stream) -> Iterator[list[Item]]:
     """Yield what was received of ``stream``, in order, in lists that fit into memory."""
     last = 0
@@ -110,6 +104,12 @@ def read_batches(session: Session, stream: Stream) -> Iterator[list[Item]]:
             return
         yield [Item(*row) for row in rows]
         last = rows[-1].position
+
+
+def _foreign(stream: Stream, own_sync_id: int) -> ColumnElement[bool]:
+    if stream is Stream.CENTRAL:
+        return and_(Record.owner == PRIMARY_SYNC_ID, Record.to.is_(None))
+    return and_(Record.owner != own_sync_id, Record.to == own_sync_id)
 
 
 def _row(stream: Stream, item: Item) -> dict[str, object]:

@@ -146,27 +146,6 @@ def find_records(
     return found
 
 
-def _find(
-    session: Session, keys: Sequence[Key], sizes: Mapping[Key, set[int]]
-) -> dict[Key, StoredRecord]:
-    columns = select(*_COLUMNS).where(tuple_(Record.table_name, Record.record_id).in_(keys))
-    rows = {(row.table_name, row.record_id): row for row in session.execute(columns)}
-    alike = [row.id for key, row in rows.items() if not row.deleted and row.size in sizes[key]]
-    query = select(Record.id, Record.data).where(Record.id.in_(alike))
-    texts = {row.id: row.data for row in session.execute(query)} if alike else {}
-    return {
-        key: StoredRecord(
-            row.owner,
-            row.to,
-            row.version,
-            None if row.deleted else texts.get(row.id, DIFFERENT_TEXT),
-            row.id,
-            row.waiting,
-        )
-        for key, row in rows.items()
-    }
-
-
 def size_of(text: str | None) -> int:
     """Return the bytes of a record's text in UTF-8; 0 for a tombstone."""
     return 0 if text is None else len(text.encode())
@@ -239,6 +218,27 @@ def save_rows(session: Session, rows: Sequence[dict[str, Any]]) -> None:
         session.execute(insert(Record), new)
     if old:
         session.execute(update(Record), old)
+
+
+def _find(
+    session: Session, keys: Sequence[Key], sizes: Mapping[Key, set[int]]
+) -> dict[Key, StoredRecord]:
+    columns = select(*_COLUMNS).where(tuple_(Record.table_name, Record.record_id).in_(keys))
+    rows = {(row.table_name, row.record_id): row for row in session.execute(columns)}
+    alike = [row.id for key, row in rows.items() if not row.deleted and row.size in sizes[key]]
+    query = select(Record.id, Record.data).where(Record.id.in_(alike))
+    texts = {row.id: row.data for row in session.execute(query)} if alike else {}
+    return {
+        key: StoredRecord(
+            row.owner,
+            row.to,
+            row.version,
+            None if row.deleted else texts.get(row.id, DIFFERENT_TEXT),
+            row.id,
+            row.waiting,
+        )
+        for key, row in rows.items()
+    }
 
 
 def _values(record: StoredRecord) -> dict[str, Any]:
