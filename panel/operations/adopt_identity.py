@@ -42,15 +42,15 @@ def adopt_from_primary(
     loop = session.get_one(Loop, 1)
     wanted = _wanted(disagreements(loop.refusal, loop.refusal_values, at_primary=False))
     own = {field: value for field, value in wanted.items() if field in OF_SATELLITE}
-    primarys = {OF_PRIMARY[field]: wanted[field] for field in wanted if field in OF_PRIMARY}
+    of_primary = {OF_PRIMARY[field]: wanted[field] for field in wanted if field in OF_PRIMARY}
     settings = session.get_one(Settings, 1)
     if own:
         parameters = replace(parameters_of(settings), **own)
         version = settings.parameters_version
         save_parameters(session, actor, vault, parameters, version, confirmed)
-    if primarys:
+    if of_primary:
         here = Server.sync_id == PRIMARY_SYNC_ID, Server.removed_at.is_(None)
-        _edit(session, actor, session.scalars(select(Server).where(*here)).one(), primarys)
+        _edit(session, actor, session.scalars(select(Server).where(*here)).one(), of_primary)
     ask_to_sync(session, actor)
     return settings
 
@@ -101,7 +101,7 @@ def add_applicant(session: Session, actor: Actor, sync_id: int, hardware_id: str
 def _wanted(found: list[Disagreement]) -> dict[str, Any]:
     if not found:
         raise _nothing_differs()
-    return {one.field: one.there for one in found}
+    return {difference.field: difference.there for difference in found}
 
 
 def _edit(session: Session, actor: Actor, server: Server, changes: Mapping[str, Any]) -> None:

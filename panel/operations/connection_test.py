@@ -76,8 +76,8 @@ def try_connection(
 def _is_told_to_initialise(installation: Installation) -> bool:
     """Say whether the last run got ``initialise_needed``, which a primary tells only to runs."""
     with installation.database.reading() as session:
-        told = session.get_one(Loop, 1).refusal == "initialise_needed"
-        return told and session.get_one(Link, 1).initialise == InitialiseState.DONE
+        is_refused = session.get_one(Loop, 1).refusal == "initialise_needed"
+        return is_refused and session.get_one(Link, 1).initialise == InitialiseState.DONE
 
 
 def _saved_settings(installation: Installation) -> SyncSettings:

@@ -128,13 +128,13 @@ class _V5Run:
             with self._installation.database.reading() as session:
                 left = change_feed.count_waiting(session)
                 records = change_feed.waiting(session, _size(sync_settings, PUSH_RECORDS)).records
-            changes = [{"syncOutId": str(one.seq), **change_of(one)} for one in records]
+            changes = [{"syncOutId": str(r.seq), **change_of(r)} for r in records]
             began = central.push(left, changes)
             with self._step() as (session, run):
                 run.step = RunStep.PUSHING
                 run.pushed += len(records)
                 run.to_push = max(run.to_push, run.pushed + left - len(records))
-                note_pushed(session, [one.seq for one in records])
+                note_pushed(session, [record.seq for record in records])
             if not records:
                 # The empty batch ends the push, and starts the integration.
                 if not began:

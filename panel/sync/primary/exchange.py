@@ -146,7 +146,9 @@ def _exchange(session: Session, server: Server, peer: Peer, request: Request, to
     return Answer(
         rolled=rolled,
         cursors=cursors if moved else {},
-        records={stream: [item_of(one) for one in found] for stream, found in records.items()},
+        records={
+            stream: [item_of(record) for record in found] for stream, found in records.items()
+        },
         more=more,
         to_pull=_to_pull(session, server, request, records, more) if request.start else 0,
         refused=[Refused(item.position, p.reason, p.values) for item, p in outcome.refused],

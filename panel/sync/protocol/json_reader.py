@@ -113,6 +113,6 @@ def is_too_deep(data: Mapping[str, Any]) -> bool:
     for _ in range(DEEPEST):
         if not level:
             return False
-        insides = (one.values() if isinstance(one, dict) else one for one in level)
+        insides = (value.values() if isinstance(value, dict) else value for value in level)
         level = [value for inside in insides for value in inside if isinstance(value, dict | list)]
     return bool(level)

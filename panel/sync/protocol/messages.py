@@ -176,7 +176,7 @@ class Answer:
             },
             "more": self.more,
             "to_pull": self.to_pull,
-            "refused": [[one.position, one.reason, dict(one.values)] for one in self.refused],
+            "refused": [[r.position, r.reason, dict(r.values)] for r in self.refused],
             "token": self.token,
             "begun": self.begun,
         }
@@ -196,7 +196,7 @@ class Answer:
             {stream: _unpack_batch(fields.get(stream)) for stream in Stream if fields.get(stream)},
             Stream(more) if more else None,
             fields.whole("to_pull", 0, HIGHEST_NUMBER, 0),
-            [_refused(one) for one in fields.list("refused")],
+            [_refused(value) for value in fields.list("refused")],
             fields.text("token", TOKEN_LENGTH, ""),
             fields.text("begun", CHECKPOINT_LENGTH, ""),
         )

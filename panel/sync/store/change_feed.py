@@ -82,11 +82,11 @@ def read(session: Session, which: ColumnElement[bool], cursor: int, limit: int) 
     record if there is any. Raise ValueError for a limit below 1.
     """
     until = present_seq(session)
-    beyond = select(Record).where(which, Record.seq > cursor, Record.seq <= until)
-    last, more = _cut(session, beyond, limit)
+    newer = select(Record).where(which, Record.seq > cursor, Record.seq <= until)
+    last, more = _cut(session, newer, limit)
     if last is None:
         return Page([], max(cursor, until), False)
-    query = beyond.where(Record.seq <= last).order_by(Record.seq)
+    query = newer.where(Record.seq <= last).order_by(Record.seq)
     records = session.scalars(query, execution_options={"populate_existing": True}).all()
     return Page(records, last if more else until, more)
 

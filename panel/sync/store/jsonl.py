@@ -82,11 +82,11 @@ def as_sync_id(value: Any) -> Any:
 
 
 def put_lines(
-    database: Database, own_sync_id: int, file: BinaryIO, told: Callable[[int], None]
+    database: Database, own_sync_id: int, file: BinaryIO, on_commit: Callable[[int], None]
 ) -> tuple[int, int]:
     """Write every line of ``file``; return the number of lines and of changed records.
 
-    A batch of lines is a transaction, after which ``told`` is called with the number of lines
+    A batch of lines is a transaction, after which ``on_commit`` is called with the number of lines
     committed so far. Raise :class:`LineRefused`.
     """
     lines = changed = 0
@@ -97,7 +97,7 @@ def put_lines(
         except Refusal as refusal:
             _refuse(batch.first, batch.last, refusal)
         lines = batch.last
-        told(lines)
+        on_commit(lines)
     return lines, changed
 
 
