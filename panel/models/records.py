@@ -1,8 +1,8 @@
-"""Records of applications, the sequence that counts their changes, and what arrived.
+"""The tables of records, their change sequence, the inbox and the quarantine.
 
-A record lives in one row, its newest version. ``seq`` is this server's own count of changes: it is
-given out under the lock of the one :class:`ChangeSequence` row, held until the commit, so that what
-a reader sees is always a beginning of the sequence and a cursor never skips (PROTOCOL.md, *Order*).
+A record is one row with its newest version. ``seq`` counts the changes on this server. It is
+allocated under the lock of the one :class:`ChangeSequence` row, which is held until the commit: a
+reader sees a prefix of the sequence, and its cursor skips no change (PROTOCOL.md, *Order*).
 """
 
 from datetime import datetime
@@ -34,10 +34,10 @@ class ChangeSequence(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True, default=1)
     seq: Mapped[int] = mapped_column(BigInteger, default=0)
-    # Tombstones up to here were purged: whoever stopped reading before it must initialise.
+    # Tombstones up to here were purged: a reader whose cursor is lower has to initialise.
     purged_seq: Mapped[int] = mapped_column(BigInteger, default=0)
-    # Names this count: it changes when the count starts from another past (initialise), so that an
-    # application's cursor of the old one is not taken for one of the new.
+    # Identifies this sequence. An initialise replaces it, so that an application's cursor from
+    # before is refused.
     mark: Mapped[str] = mapped_column(String(12), default="")
 
 
@@ -60,13 +60,13 @@ class Record(Base):
     # Sync ID of the one server that may write it, and of the one it is addressed to, if any.
     owner: Mapped[int]
     to: Mapped[int | None]
-    # The owner's own count when it wrote this: a lower one never overwrites a higher one.
+    # The owner's seq when it wrote this: a lower version never overwrites a higher one.
     version: Mapped[int] = mapped_column(BigInteger)
     seq: Mapped[int] = mapped_column(BigInteger, unique=True)
     deleted: Mapped[bool] = mapped_column(default=False)
-    # JSON text of one object, kept as text: it is passed on more often than it is read.
+    # One object as JSON text, since it is passed on more often than it is read.
     data: Mapped[str | None]
-    # Bytes of ``data`` in UTF-8, so that a batch can be cut to size without reading it.
+    # Bytes of ``data`` in UTF-8: a batch is cut to size without loading the data.
     size: Mapped[int] = mapped_column(default=0)
     # Written here and not yet known to have reached the primary.
     waiting: Mapped[bool] = mapped_column(default=False)
@@ -74,7 +74,7 @@ class Record(Base):
 
 
 class Inbox(Base):
-    """What arrived and waits for its pull to be complete, in the order of ``id``."""
+    """A received record that waits for its pull to be complete."""
 
     __tablename__ = "inbox"
     __table_args__ = (
@@ -85,7 +85,7 @@ class Inbox(Base):
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     # "restore", "central" or "addressed".
     stream: Mapped[str] = mapped_column(String(10))
-    # The primary's seq of it: the same record arriving twice is one row.
+    # The primary's seq of the record: received twice, it is one row.
     position: Mapped[int] = mapped_column(BigInteger)
     table_name: Mapped[str] = mapped_column(String(TABLE_NAME_LENGTH))
     record_id: Mapped[str] = mapped_column(String(RECORD_ID_LENGTH))
@@ -97,7 +97,7 @@ class Inbox(Base):
 
 
 class Quarantined(Base):
-    """A record that could not be applied, and why. It holds up nothing and is not forgotten."""
+    """A record that could not be applied, with the reason; the pages call it "set aside"."""
 
     __tablename__ = "set_aside"
     __table_args__ = (
@@ -106,7 +106,7 @@ class Quarantined(Base):
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    # Sync ID of the server that it came from.
+    # Sync ID of the server that sent it.
     source: Mapped[int]
     table_name: Mapped[str] = mapped_column(String(TABLE_NAME_LENGTH))
     record_id: Mapped[str] = mapped_column(String(RECORD_ID_LENGTH))

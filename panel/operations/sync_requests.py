@@ -1,4 +1,4 @@
-"""What a person may ask of a satellite's loop, which hears it within a second or two."""
+"""A person's requests to a satellite's loop, which sees them within about a second."""
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -15,39 +15,39 @@ from panel.preferences.readiness import what_is_missing
 
 
 class NotNow(Refusal):
-    """This server goes to no other one: it is no satellite, or its sync is paused or disabled."""
+    """This server calls no primary: it is no satellite, or its sync is paused or disabled."""
 
     status = 409
     code = "not_now"
 
 
 def ask_to_sync(session: Session, actor: Actor) -> None:
-    """Let the next run begin at once, whatever it waits for. Raise :class:`NotNow`."""
-    _refuse_unless_it_goes(session)
+    """Make the next run due at once. Raise :class:`NotNow`."""
+    _require_ready_satellite(session)
     session.get_one(Loop, 1, with_for_update=True).asked_at = clock.now()
     log.record(session, actor, EventKind.SYNC_ASKED)
 
 
 def ask_to_initialise(session: Session, actor: Actor) -> None:
-    """Let the next run, at once, get again all that this satellite owns and all central data.
+    """Make an initialise due at once: it receives this satellite's own records and central data.
 
-    One that is going on just now goes on: begun anew, all that came so far would come again. Raise
+    An initialise under way goes on, since a new one would receive everything again. Raise
     :class:`NotNow`.
     """
-    _refuse_unless_it_goes(session)
+    _require_ready_satellite(session)
     link = session.get_one(Link, 1, with_for_update=True)
-    if link.initialise == InitialiseState.RUNNING and _runs(session):
+    if link.initialise == InitialiseState.RUNNING and _is_running(session):
         return
     link.initialise = InitialiseState.NEEDED
     session.get_one(Loop, 1, with_for_update=True).asked_at = clock.now()
     log.record(session, actor, EventKind.INITIALISE_ASKED)
 
 
-def _runs(session: Session) -> bool:
+def _is_running(session: Session) -> bool:
     return session.scalar(select(Run.id).where(Run.ended_at.is_(None)).limit(1)) is not None
 
 
-def _refuse_unless_it_goes(session: Session) -> None:
+def _require_ready_satellite(session: Session) -> None:
     settings = session.get_one(Settings, 1)
     if not settings.is_satellite:
         raise NotNow(say("Only a satellite goes to another server to synchronise."))

@@ -1,14 +1,13 @@
-"""How sync stands, in one sentence: read from what the sync service wrote, not its process."""
+"""The state of the sync in one sentence, read from the tables that the sync service writes."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select, text
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from panel.i18n import Message, say
-from panel.models.records import Record
 from panel.models.runs import InitialiseState, Link, Loop, Run
 from panel.models.settings import Settings
 from panel.status.lateness import (
@@ -19,15 +18,16 @@ from panel.status.lateness import (
     primary_says,
     satellite_says,
 )
+from panel.sync.store.change_feed import count_waiting
 
 
 @dataclass(frozen=True)
 class State:
-    """How sync stands. The sentence names no time: the page puts it beside, in the reader's way.
+    """The state of the sync.
 
-    ``run`` is the one that goes on now; ``waiting`` counts records that have yet to reach the
-    primary; ``reason`` is the code of :mod:`panel.sync.protocol.error_codes` behind
-    "refused" and "unreachable", with its values.
+    The sentence names no time, since the page shows times in the reader's locale. ``run`` is the
+    run under way; ``waiting`` counts the records that wait to be pushed; ``reason`` is the code of
+    :mod:`panel.sync.protocol.error_codes` of a refusal or a fault, with its values.
     """
 
     kind: StateKind
@@ -45,7 +45,7 @@ class State:
 
 
 def read_state(session: Session, now: datetime) -> State:
-    """Return how sync stands at ``now``, in a handful of queries however much there is."""
+    """Return the state at ``now``; the number of queries does not grow with the data."""
     settings = session.get_one(Settings, 1)
     if settings.sync_id is None:
         sentence = say("This server is stand-alone: without a Sync ID it does not synchronise.")
@@ -53,6 +53,12 @@ def read_state(session: Session, now: datetime) -> State:
     if settings.is_primary:
         return _state_of_primary(session, settings, now)
     return _state_of_satellite(session, settings, now)
+
+
+def recent_runs(session: Session, n: int = 24) -> list[Run]:
+    """Return the last ``n`` runs, the oldest first, as the plot shows them."""
+    newest = select(Run).order_by(Run.started_at.desc(), Run.id.desc()).limit(n)
+    return list(session.scalars(newest))[::-1]
 
 
 def _state_of_satellite(session: Session, settings: Settings, now: datetime) -> State:
@@ -66,7 +72,7 @@ def _state_of_satellite(session: Session, settings: Settings, now: datetime) -> 
         sentence,
         last_success_at=link.last_success_at,
         last_attempt_at=link.last_attempt_at,
-        waiting=_count_waiting(session),
+        waiting=count_waiting(session),
         run=run,
         asked=loop.asked_at is not None,
         initialise=link.initialise,
@@ -76,7 +82,7 @@ def _state_of_satellite(session: Session, settings: Settings, now: datetime) -> 
 
 
 def _present_run(session: Session, loop: Loop, now: datetime) -> Run | None:
-    """Return the run that goes on; one whose loop holds no lease any more was cut off."""
+    """Return the run under way; without a lease, an open run was cut off."""
     if loop.held_until is None or loop.held_until <= now:
         return None
     run = session.scalar(select(Run).order_by(Run.started_at.desc(), Run.id.desc()).limit(1))
@@ -84,17 +90,11 @@ def _present_run(session: Session, loop: Loop, now: datetime) -> Run | None:
 
 
 def _reason(session: Session, loop: Loop) -> tuple[str, dict[str, Any] | None]:
-    """Return what stands in the way: the refusal that waits for somebody, or the line's fault."""
+    """Return the code and values of the present refusal, or of the last line fault."""
     if loop.refusal or not loop.failures:
         return loop.refusal, loop.refusal_values
     run = session.scalar(select(Run).where(Run.reason != "").order_by(Run.id.desc()).limit(1))
     return (run.reason, run.reason_values) if run else ("", None)
-
-
-def _count_waiting(session: Session) -> int:
-    # In these very words, as the partial index has them: a planner compares them literally.
-    waiting = select(func.count()).select_from(Record).where(text("records.waiting"))
-    return session.scalar(waiting) or 0
 
 
 def _state_of_primary(session: Session, settings: Settings, now: datetime) -> State:
@@ -108,9 +108,3 @@ def _state_of_primary(session: Session, settings: Settings, now: datetime) -> St
         last_attempt_at=last_contact_at,
         counts=counts,
     )
-
-
-def recent_runs(session: Session, n: int = 24) -> list[Run]:
-    """Return the last ``n`` runs as a plot shows them, the oldest first."""
-    newest = select(Run).order_by(Run.started_at.desc(), Run.id.desc()).limit(n)
-    return list(session.scalars(newest))[::-1]

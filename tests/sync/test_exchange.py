@@ -16,14 +16,14 @@ from panel.models.records import ChangeSequence, Quarantined
 from panel.models.runs import InitialiseState, Link, Loop, Peer
 from panel.models.settings import Server, Settings, SyncProtocol
 from panel.operations.adopt_identity import add_applicant, list_applicants
-from panel.operations.quarantine_acts import Tried, leave_out, try_again
+from panel.operations.quarantine_acts import RetryResult, leave_out, retry_record
 from panel.preferences.server_changes import clear_hardware
 from panel.preferences.servers import remove_servers
 from panel.preferences.shared_password import wire_password
 from panel.sync.primary import admission, run_log
 from panel.sync.protocol.body_codec import write_body
 from panel.sync.protocol.error_codes import PASSING, SyncRefusal
-from panel.sync.protocol.messages import About, Mode, Pair, Request
+from panel.sync.protocol.messages import Identity, Mode, Pair, Request
 from panel.sync.satellite import initialise
 from panel.sync.store import quarantine
 from panel.sync.store.sequence import lock_sequence
@@ -267,10 +267,10 @@ def test_a_record_set_aside_fits_once_its_key_is_free(
     assert kadavu.sync().set_aside == 1
     (aside,) = primary.asides()
     with primary.database.writing() as session:
-        assert try_again(session, ASHA, aside.id) is Tried.REFUSED
+        assert retry_record(session, ASHA, aside.id) is RetryResult.REFUSED
     _forget(primary, "taken")
     with primary.database.writing() as session:
-        assert try_again(session, ASHA, aside.id) is Tried.TAKEN
+        assert retry_record(session, ASHA, aside.id) is RetryResult.TAKEN
     assert primary.get("taken") == {"whose": "kadavu's"}
     assert primary.asides() == []
 
@@ -283,13 +283,13 @@ def test_one_of_our_own_is_sent_again_and_its_note_goes_once_the_primary_took_it
     kadavu.sync()
     (own,) = [one for one in kadavu.asides() if one.source == 7]
     with kadavu.database.writing() as session:
-        assert try_again(session, ASHA, own.id) is Tried.QUEUED
+        assert retry_record(session, ASHA, own.id) is RetryResult.QUEUED
     assert own.id in [one.id for one in kadavu.asides()]
     assert kadavu.sync().pushed == 1
     assert own.id in [one.id for one in kadavu.asides()]
     _forget(primary, "taken")
     with kadavu.database.writing() as session:
-        try_again(session, ASHA, own.id)
+        retry_record(session, ASHA, own.id)
     kadavu.sync()
     assert primary.get("taken") == {"whose": "kadavu's"}
     assert own.id not in [one.id for one in kadavu.asides()]
@@ -310,7 +310,7 @@ def test_a_person_who_tries_again_waits_for_a_run_and_holds_up_none(
         lock_sequence(run)
         person.execute(text("SET LOCAL lock_timeout = 50"))
         with pytest.raises(OperationalError):
-            try_again(person, ASHA, aside.id)
+            retry_record(person, ASHA, aside.id)
         # What the run does next: the person has nothing locked that it would wait for.
         run.get_one(Quarantined, aside.id, with_for_update={"nowait": True})
         person.rollback()
@@ -464,7 +464,7 @@ def refusal_of(primary: PrimarySide, body: bytes, headers: dict[str, str]) -> tu
     return reply.status, error.code
 
 
-def request_of(about: About, mode: Mode = Mode.BEGIN) -> bytes:
+def request_of(about: Identity, mode: Mode = Mode.BEGIN) -> bytes:
     return write_body(Request(about, mode=mode).to_json(), "").content
 
 
@@ -505,7 +505,10 @@ def test_a_busy_database_is_asked_again_and_nothing_stops(
             session.get_one(Server, 1).store = "KDV-10"
     with monkeypatch.context() as patch:
         patch.setattr(module, name, busy)
-        assert refusal_of(primary, request_of(kadavu_about()), SHARED) == (503, "site_auth_timeout")
+        assert refusal_of(primary, request_of(kadavu_about()), SHARED) == (
+            503,
+            "site_auth_timeout",
+        )
         assert kadavu.sync().reason in PASSING
 
 
@@ -522,8 +525,8 @@ def test_a_server_that_is_no_primary_says_so_and_counts_no_wrong_try(
 
 
 def test_what_is_only_tried_is_not_written_down(primary: PrimarySide) -> None:
-    rotuma = About(9, "Rotuma", "ROT-01", "machine-9", "1", PRIMARY_NAME, PRIMARY_STORE)
-    other = About(7, "Kadavu", "KDV-01", "machine-7", "1", PRIMARY_NAME, PRIMARY_STORE)
+    rotuma = Identity(9, "Rotuma", "ROT-01", "machine-9", "1", PRIMARY_NAME, PRIMARY_STORE)
+    other = Identity(7, "Kadavu", "KDV-01", "machine-7", "1", PRIMARY_NAME, PRIMARY_STORE)
     for about, code in ((rotuma, "waiting_to_be_added"), (other, "identity_differs")):
         assert refusal_of(primary, request_of(about, Mode.TEST), SHARED)[1] == code
     with primary.database.reading() as session:
@@ -707,9 +710,9 @@ def test_who_waits_to_be_added_is_bounded(
 ) -> None:
     monkeypatch.setattr(admission, "MOST_APPLICANTS", 3)
     for sync_id in range(20, 26):
-        about = About(sync_id, f"Clinic {sync_id}", "S", "machine", "1", PRIMARY_NAME, "")
+        identity = Identity(sync_id, f"Clinic {sync_id}", "S", "machine", "1", PRIMARY_NAME, "")
         with primary.database.writing() as session:
-            admission.UnknownSite(about, "192.0.2.7").note(session)
+            admission.UnknownSite(identity, "192.0.2.7").record_applicant(session)
     with primary.database.reading() as session:
         assert [one.sync_id for one in list_applicants(session)] == [23, 24, 25]
 
@@ -727,5 +730,7 @@ def test_a_machine_cleared_while_it_calls_is_not_bound_again(
     assert primary.row(7).hardware_id is None
 
 
-def kadavu_about() -> About:
-    return About(7, "Kadavu Health Centre", "KDV-01", "machine-7", "1", PRIMARY_NAME, PRIMARY_STORE)
+def kadavu_about() -> Identity:
+    return Identity(
+        7, "Kadavu Health Centre", "KDV-01", "machine-7", "1", PRIMARY_NAME, PRIMARY_STORE
+    )

@@ -183,7 +183,7 @@ def test_a_kill_as_a_run_begins_forgets_no_request(
 
     with monkeypatch.context() as dying:
         dying.setattr(*dying_in, die)
-        dying.setattr(Lease, "give_back", lambda _self: None)
+        dying.setattr(Lease, "release", lambda _self: None)
         with pytest.raises(Killed):
             loop_of(kadavu).look()
     # Where nothing of it was written down, nobody holds the lease either.
@@ -233,7 +233,7 @@ def test_a_process_of_this_machine_that_died_is_replaced_at_once(kadavu: Satelli
     gone.wait()
     lease = Lease(kadavu.database)
     with kadavu.database.writing() as session:
-        assert lease.take(session)
+        assert lease.acquire(session)
         loop = session.get_one(Loop, 1)
         assert loop.holder is not None
         host, number, word = loop.holder.split(":")
@@ -260,7 +260,7 @@ def test_a_busy_database_does_not_end_the_renewals(
     monkeypatch.setattr(lease_module, "_RENEW_SECONDS", 0.0)
     lease, over, guard = Lease(kadavu.database), threading.Event(), Lease.guard
     with kadavu.database.writing() as session:
-        lease.take(session)
+        lease.acquire(session)
     tries = 0
 
     def busy_once(self: Lease, session: Session) -> None:
@@ -273,7 +273,7 @@ def test_a_busy_database_does_not_end_the_renewals(
 
     monkeypatch.setattr(Lease, "guard", busy_once)
     time.pass_by(seconds=40)
-    lease.keep(over)
+    lease.keep_renewing(over)
     assert row(kadavu).held_until == time.now + LEASE
 
 

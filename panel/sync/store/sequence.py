@@ -1,8 +1,8 @@
-"""The count of changes on this server, given out so that a reader's cursor never skips one.
+"""The gap-free sequence of changes on this server.
 
-Numbers are given out under the lock of the one Clock row, which is held until the commit. So they
-become visible in their own order: whoever sees the count at N sees every change up to N. Readers
-take no lock, and hold up no writer.
+Numbers are allocated under the lock of the one ChangeSequence row, which is held until the commit.
+So they become visible in their own order: a reader that sees the sequence at N sees every change up
+to N, and its cursor skips none. Readers take no lock (PROTOCOL.md, *Order*).
 """
 
 from sqlalchemy import select
@@ -12,23 +12,23 @@ from panel.models.records import ChangeSequence
 
 
 def lock_sequence(session: Session) -> ChangeSequence:
-    """Return the clock; until the caller's commit nobody else changes records.
+    """Return the row of the sequence, locked until the caller's commit.
 
-    Every writer of records comes here first, then reads what is there: what it reads stays true,
-    and two writers cannot wait for each other.
+    Every writer of records calls this before it reads them: what it reads does not change until it
+    commits, and two writers cannot deadlock.
     """
     session.flush()
     return session.get_one(ChangeSequence, 1, with_for_update=True, populate_existing=True)
 
 
 def next_seqs(session: Session, count: int) -> range:
-    """Return the next ``count`` numbers of the sequence, to be written before the commit."""
-    clock = lock_sequence(session)
-    first = clock.seq + 1
-    clock.seq += count
+    """Allocate the next ``count`` numbers of the sequence, for rows of this transaction."""
+    sequence = lock_sequence(session)
+    first = sequence.seq + 1
+    sequence.seq += count
     return range(first, first + count)
 
 
 def present_seq(session: Session) -> int:
-    """Return the number up to which every change is visible to ``session`` from here on."""
+    """Return the number up to which ``session`` sees every change."""
     return session.scalars(select(ChangeSequence.seq)).one()

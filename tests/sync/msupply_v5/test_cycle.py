@@ -12,7 +12,7 @@ from panel.models.base import PRIMARY_SYNC_ID
 from panel.models.records import Quarantined, Record
 from panel.models.runs import Acknowledged, Peer, Run
 from panel.models.settings import Server
-from panel.operations.quarantine_acts import Tried, try_again
+from panel.operations.quarantine_acts import RetryResult, retry_record
 from panel.sync.store.records import delete_record, get_record, put_record
 from tests.support.remote_site import SITE_ID, Json, RemoteSite, change_of
 
@@ -260,7 +260,7 @@ def test_a_record_that_nobody_could_keep_holds_up_nothing(
         aside = session.query(Quarantined).one()
         assert (aside.record_id, aside.reason, aside.tries) == (shown, "unreadable", 1)
         assert (aside.data, aside.deleted) == (None, False)
-        assert try_again(session, Actor("asha"), aside.id) is Tried.REFUSED
+        assert retry_record(session, Actor("asha"), aside.id) is RetryResult.REFUSED
         assert session.query(Run).one().set_aside == 1
 
 

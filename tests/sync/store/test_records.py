@@ -51,7 +51,7 @@ def test_of_what_is_here_only_what_may_be_the_same_comes_into_memory(database: D
     long, a = ("item", "long"), ("item", "a")
     with database.reading() as session:
         found = records.find_records(session, [(long, None), (a, '{"stock":7}')])
-        assert (found[long].data, found[a].data) == (records.ANOTHER, '{"stock":1}')
+        assert (found[long].data, found[a].data) == (records.DIFFERENT_TEXT, '{"stock":1}')
 
 
 def test_a_delete_again_is_no_error_and_of_nothing_is(database: Database) -> None:
