@@ -48,7 +48,7 @@ def set_code(session: Session, actor: Actor, code: str) -> None:
     checks.finish()
     row.code_hash = hash_secret(code)
     row.generation += 1
-    log.record(session, actor, EventKind.CODE_SET, subject="code", version=row.generation)
+    log.add_entry(session, actor, EventKind.CODE_SET, subject="code", version=row.generation)
 
 
 def try_code(database: Database, actor: Actor, code: str, unlock_minutes: int) -> Unlock:
@@ -75,18 +75,18 @@ def _answer(session: Session, actor: Actor, typed: Typed, lasting: timedelta) ->
     row = lock_code(session)
     person = None if actor.person_id is None else session.get(Person, actor.person_id)
     if person is None or not _may_unlock(person):
-        log.record(session, actor, EventKind.REFUSED_PERMISSION, subject="code")
+        log.add_entry(session, actor, EventKind.REFUSED_PERMISSION, subject="code")
         return NotPermitted(say("You may not change the parameters."))
     if closed := refuse_if_closed(session, actor, EventKind.WRONG_CODE):
         return closed
     if row.code_hash is None:
-        log.record(session, actor, EventKind.REFUSED_LOCKED, subject="code")
+        log.add_entry(session, actor, EventKind.REFUSED_LOCKED, subject="code")
         return Invalid({"code": say("No authorisation code is set yet.")})
     if not typed.is_secret_of(row.code_hash):
-        log.record(session, actor, EventKind.WRONG_CODE, subject="code")
+        log.add_entry(session, actor, EventKind.WRONG_CODE, subject="code")
         reason = say("This authorisation code is invalid. Everything stays read-only.")
         return Invalid({"code": reason})
-    log.record(session, actor, EventKind.UNLOCKED, subject="code")
+    log.add_entry(session, actor, EventKind.UNLOCKED, subject="code")
     return Unlock(person.id, clock.now() + lasting, row.generation, person.unlock_generation)
 
 
@@ -107,4 +107,4 @@ def lock_now(session: Session, actor: Actor, person_id: int) -> None:
     """End every unlock of this person at once, in whatever browser it was given."""
     person = session.get_one(Person, person_id, with_for_update=True, populate_existing=True)
     person.unlock_generation += 1
-    log.record(session, actor, EventKind.LOCKED_NOW, subject="code")
+    log.add_entry(session, actor, EventKind.LOCKED_NOW, subject="code")

@@ -226,7 +226,7 @@ def _record(
 ) -> None:
     person.version += 1
     session.flush()
-    log.record(
+    log.add_entry(
         session,
         actor,
         what,

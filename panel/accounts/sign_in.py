@@ -63,9 +63,9 @@ def _answer(session: Session, name: str, typed: Typed, address: str) -> Person |
     if closed := refuse_if_closed(session, actor, EventKind.SIGN_IN_FAILED, by_all=None):
         return closed
     if not _is_password(person, typed) or person is None or person.disabled_at is not None:
-        log.record(session, actor, EventKind.SIGN_IN_FAILED)
+        log.add_entry(session, actor, EventKind.SIGN_IN_FAILED)
         return Invalid({"password": say("Name and password do not go together.")})
-    log.record(session, actor, EventKind.SIGNED_IN)
+    log.add_entry(session, actor, EventKind.SIGNED_IN)
     return person
 
 

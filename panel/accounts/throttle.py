@@ -30,7 +30,7 @@ def refuse_if_closed(
     if until is None:
         return None
     if not _refused_lately(session, actor):
-        log.record(session, actor, EventKind.REFUSED_TOO_MANY)
+        log.add_entry(session, actor, EventKind.REFUSED_TOO_MANY)
     minutes = -(-(until - clock.now()) // timedelta(minutes=1))
     if minutes <= 1:
         return Throttled(say("Too many wrong tries. Try again in one minute."), until)

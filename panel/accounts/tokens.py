@@ -92,4 +92,4 @@ def _checked_name(name: str) -> str:
 
 
 def _record(session: Session, actor: Actor, what: EventKind, token: Token) -> None:
-    log.record(session, actor, what, subject="token", subject_id=token.id, label=token.name)
+    log.add_entry(session, actor, what, subject="token", subject_id=token.id, label=token.name)

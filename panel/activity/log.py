@@ -34,7 +34,7 @@ SECRET = "changed"  # noqa: S105 - the word that stands for a secret
 ADDRESS_LENGTH, LABEL_LENGTH = 64, 120
 
 
-def record(
+def add_entry(
     session: Session,
     actor: Actor,
     what: EventKind,

@@ -25,7 +25,7 @@ def ask_to_sync(session: Session, actor: Actor) -> None:
     """Let the next run begin at once, whatever it waits for. Raise :class:`NotNow`."""
     _refuse_unless_it_goes(session)
     session.get_one(Loop, 1, with_for_update=True).asked_at = clock.now()
-    log.record(session, actor, EventKind.SYNC_ASKED)
+    log.add_entry(session, actor, EventKind.SYNC_ASKED)
 
 
 def ask_to_initialise(session: Session, actor: Actor) -> None:
@@ -40,7 +40,7 @@ def ask_to_initialise(session: Session, actor: Actor) -> None:
         return
     link.initialise = InitialiseState.NEEDED
     session.get_one(Loop, 1, with_for_update=True).asked_at = clock.now()
-    log.record(session, actor, EventKind.INITIALISE_ASKED)
+    log.add_entry(session, actor, EventKind.INITIALISE_ASKED)
 
 
 def _runs(session: Session) -> bool:

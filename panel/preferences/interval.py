@@ -30,7 +30,7 @@ def set_interval(session: Session, actor: Actor, minutes: int, version: int) -> 
         refuse_stale(session, "interval", None, version, settings.interval_version)
     settings.interval_minutes = minutes
     settings.interval_version += 1
-    log.record(
+    log.add_entry(
         session,
         actor,
         EventKind.INTERVAL_CHANGED,

@@ -67,7 +67,7 @@ def write_changes(
     server.store_key = searchable(server.store)[:STORE_LENGTH]
     server.user_name_key = searchable(server.user_name)[:USER_NAME_LENGTH]
     session.add(server)
-    record(session, actor, what, server, was, became)
+    log_change(session, actor, what, server, was, became)
 
 
 def _write(
@@ -82,7 +82,7 @@ def _write(
         setattr(server, field, value)
 
 
-def record(
+def log_change(
     session: Session,
     actor: Actor,
     what: EventKind,
@@ -93,7 +93,7 @@ def record(
     """Count one more version of ``server`` and write its row of Activity."""
     server.version = (server.version or 0) + 1
     session.flush()
-    log.record(
+    log.add_entry(
         session,
         actor,
         what,
@@ -118,7 +118,7 @@ def clear_hardware(session: Session, actor: Actor, server_id: int, version: int)
     _refuse_stale(session, server, version)
     was = {"hardware_id": server.hardware_id}
     server.hardware_id = server.device_token_hash = None
-    record(session, actor, EventKind.HARDWARE_CLEARED, server, was, {"hardware_id": None})
+    log_change(session, actor, EventKind.HARDWARE_CLEARED, server, was, {"hardware_id": None})
     return server
 
 
@@ -132,7 +132,7 @@ def clear_server_url(session: Session, actor: Actor, server_id: int, version: in
     elif server.url:
         _refuse_stale(session, server, version)
         was, server.url = {"url": server.url}, ""
-        record(session, actor, EventKind.URL_CLEARED, server, was, {"url": ""})
+        log_change(session, actor, EventKind.URL_CLEARED, server, was, {"url": ""})
     return server
 
 
@@ -147,7 +147,7 @@ def clear_server_password(session: Session, actor: Actor, server_id: int, versio
     server.user_name = server.user_name_key = ""
     server.password_hash = server.password_changed_at = None
     became = {"user_name": "", "password": None}
-    record(session, actor, EventKind.PASSWORD_REMOVED, server, was, became)
+    log_change(session, actor, EventKind.PASSWORD_REMOVED, server, was, became)
     return server
 
 

@@ -15,8 +15,8 @@ from panel.models.settings import Server, Settings, lock_server, lock_settings
 from panel.preferences.fields import Checks
 from panel.preferences.server_changes import (
     find_changes,
+    log_change,
     plain_fields,
-    record,
     shown_url,
     write_changes,
 )
@@ -104,7 +104,7 @@ def remove_servers(session: Session, actor: Actor, ids: Sequence[int]) -> list[S
     for server in servers:
         if server.removed_at is None:
             server.removed_at = clock.now()
-            record(session, actor, EventKind.SERVER_REMOVED, server, was=plain_fields(server))
+            log_change(session, actor, EventKind.SERVER_REMOVED, server, was=plain_fields(server))
     return servers
 
 
@@ -120,7 +120,7 @@ def restore_servers(session: Session, actor: Actor, ids: Sequence[int]) -> list[
             continue
         _check_place(session, settings, server)
         server.removed_at = None
-        record(session, actor, EventKind.SERVER_RESTORED, server, became=plain_fields(server))
+        log_change(session, actor, EventKind.SERVER_RESTORED, server, became=plain_fields(server))
     return servers
 
 

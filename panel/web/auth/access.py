@@ -79,7 +79,7 @@ def require(permission: Permission) -> None:
     if person is not None and may(person, permission):
         return
     with installation().database.writing() as session:
-        log.record(session, actor(), EventKind.REFUSED_PERMISSION, label=request.path)
+        log.add_entry(session, actor(), EventKind.REFUSED_PERMISSION, label=request.path)
     raise NotPermitted(_LACKING[permission])
 
 

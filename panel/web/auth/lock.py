@@ -69,7 +69,7 @@ def _refusal() -> Refusal | None:
         return None
     if not code:
         with installation().database.writing() as session:
-            log.record(session, actor(), EventKind.REFUSED_LOCKED, label=request.path)
+            log.add_entry(session, actor(), EventKind.REFUSED_LOCKED, label=request.path)
         return Locked(_CLOSED)
     try:
         opened = authorisation_code.try_code(

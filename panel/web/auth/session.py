@@ -207,7 +207,7 @@ def _person_of_proxy(name: str) -> Person:
 
 def _record(who: Actor, what: EventKind) -> None:
     with installation().database.writing() as writing:
-        log.record(writing, who, what)
+        log.add_entry(writing, who, what)
 
 
 def _csrf_secret(secret_keys: Sequence[str], person: Person) -> str:

@@ -68,7 +68,7 @@ protect.exempt(enter)
 def leave() -> ResponseReturnValue:
     """End the session, and the unlock with it."""
     with installation().database.writing() as session:
-        log.record(session, actor(), EventKind.SIGNED_OUT)
+        log.add_entry(session, actor(), EventKind.SIGNED_OUT)
     sign_out()
     end_unlock()
     return leave_for(url_for("sign_in.show"))
