@@ -29,7 +29,7 @@ KEEP_ALIVE_SECONDS = 180
 MOST_CONNECTIONS = 900
 # More than any body that the panel accepts; waitress would keep up to 1 GiB on the disk.
 LARGEST_BODY_BYTES = 32 * 1024 * 1024
-ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - translated, not listened on
+LOOPBACK_OF = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - translated, not listened on
 # Of glibc's malloc.h: from how many bytes on a block is mapped by itself, and so given back.
 _M_MMAP_THRESHOLD, _BLOCK_BYTES = -3, 1 << 20
 # Else threads keep what they freed apart, in eight times as many pools as there are cores.
@@ -72,11 +72,11 @@ def open_listener(host: str, port: int) -> socket.socket:
 
 def url_of(host: str, port: int, path_prefix: str) -> str:
     """Return the URL, a slash at its end, at which a browser on this machine finds the panel."""
-    host = ANY_ADDRESS.get(host, host)
+    host = LOOPBACK_OF.get(host, host)
     return f"http://{f'[{host}]' if ':' in host else host}:{port}{path_prefix}/"
 
 
-class KeptTask(WSGITask):  # type: ignore[misc]
+class KeepAliveTask(WSGITask):  # type: ignore[misc]
     """Answers one request; ends the connection only where somebody needs it ended."""
 
     def set_close_on_finish(self) -> None:
@@ -85,13 +85,13 @@ class KeptTask(WSGITask):  # type: ignore[misc]
             super().set_close_on_finish()
 
 
-class KeptChannel(HTTPChannel):  # type: ignore[misc]
+class KeepAliveChannel(HTTPChannel):  # type: ignore[misc]
     """One client's connection."""
 
-    task_class = KeptTask
+    task_class = KeepAliveTask
 
 
-def answer(app: "WSGIApplication", listener: socket.socket, threads: int) -> None:
+def serve(app: "WSGIApplication", listener: socket.socket, threads: int) -> None:
     """Answer requests on ``listener`` until SIGTERM or Ctrl-C, then finish those in hand."""
     # Imported late: the command line that only asks for a URL does not need it.
 
@@ -99,7 +99,7 @@ def answer(app: "WSGIApplication", listener: socket.socket, threads: int) -> Non
 
     # It would tell of every request that waits a moment for a thread.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
-    give_back_large_blocks()
+    tune_malloc()
     server = create_server(
         app,
         sockets=[listener],
@@ -112,7 +112,7 @@ def answer(app: "WSGIApplication", listener: socket.socket, threads: int) -> Non
         # The app itself believes the proxies of SYNC_PANEL_TRUSTED_PROXIES, behind any server.
         clear_untrusted_proxy_headers=False,
     )
-    server.channel_class = KeptChannel
+    server.channel_class = KeepAliveChannel
     signal.signal(signal.SIGTERM, _stop)
     server.run()
 
@@ -122,7 +122,7 @@ def _stop(_signal: int, _frame: FrameType | None) -> NoReturn:
     raise SystemExit(0)
 
 
-def give_back_large_blocks() -> None:
+def tune_malloc() -> None:
     """Have each block of a megabyte or more given back to the system as soon as it is free.
 
     Checking a password takes 19 MiB for a moment. glibc takes the first one that is freed for a

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy.orm import Session
 
 from panel import clock
-from panel.accounts.throttle import is_closed, refuse_if_closed
+from panel.accounts.throttle import is_throttled, throttle_refusal
 from panel.activity import log
 from panel.activity.kinds import EventKind
 from panel.activity.log import Actor
@@ -16,7 +16,7 @@ from panel.errors import Invalid, NotPermitted, Refusal
 from panel.i18n import say
 from panel.models.people import AuthorisationCode, Person, lock_code
 from panel.preferences.fields import SHORTEST_SECRET, Checks
-from panel.security.hashes import Typed, hash_secret
+from panel.security.hashes import TypedSecret, hash_secret
 
 SHORTEST_CODE = SHORTEST_SECRET
 # Without the letters and digits that are mistaken for one another; 16 of them are 79 bits.
@@ -57,13 +57,13 @@ def try_code(database: Database, actor: Actor, code: str, unlock_minutes: int) -
     Raise :class:`Invalid` (``code``), :class:`Throttled` or :class:`NotPermitted`. A refusal leaves
     its row of Activity too, which is why this commits by itself.
     """
-    typed = Typed(code.strip())
+    typed = TypedSecret(code.strip())
     with database.reading() as session:
         code_hash = session.get_one(AuthorisationCode, 1).code_hash
-        closed = is_closed(session, actor, EventKind.WRONG_CODE)
+        closed = is_throttled(session, actor, EventKind.WRONG_CODE)
     if code_hash is not None and not closed:
         # Not while others wait for the lock.
-        typed.is_secret_of(code_hash)
+        typed.matches(code_hash)
     with database.writing() as session:
         answer = _answer(session, actor, typed, timedelta(minutes=unlock_minutes))
     if isinstance(answer, Refusal):
@@ -71,18 +71,20 @@ def try_code(database: Database, actor: Actor, code: str, unlock_minutes: int) -
     return answer
 
 
-def _answer(session: Session, actor: Actor, typed: Typed, lasting: timedelta) -> Unlock | Refusal:
+def _answer(
+    session: Session, actor: Actor, typed: TypedSecret, lasting: timedelta
+) -> Unlock | Refusal:
     row = lock_code(session)
     person = None if actor.person_id is None else session.get(Person, actor.person_id)
     if person is None or not _may_unlock(person):
         log.add_entry(session, actor, EventKind.REFUSED_PERMISSION, subject="code")
         return NotPermitted(say("You may not change the parameters."))
-    if closed := refuse_if_closed(session, actor, EventKind.WRONG_CODE):
+    if closed := throttle_refusal(session, actor, EventKind.WRONG_CODE):
         return closed
     if row.code_hash is None:
         log.add_entry(session, actor, EventKind.REFUSED_LOCKED, subject="code")
         return Invalid({"code": say("No authorisation code is set yet.")})
-    if not typed.is_secret_of(row.code_hash):
+    if not typed.matches(row.code_hash):
         log.add_entry(session, actor, EventKind.WRONG_CODE, subject="code")
         reason = say("This authorisation code is invalid. Everything stays read-only.")
         return Invalid({"code": reason})
@@ -94,7 +96,7 @@ def _may_unlock(person: Person) -> bool:
     return person.may_edit and person.disabled_at is None
 
 
-def is_open(session: Session, unlock: Unlock, person: Person, now: datetime) -> bool:
+def is_unlock_valid(session: Session, unlock: Unlock, person: Person, now: datetime) -> bool:
     """Say whether ``unlock`` still holds for ``person`` at ``now``."""
     if unlock.person_id != person.id or now >= unlock.expires_at or not _may_unlock(person):
         return False
@@ -103,7 +105,7 @@ def is_open(session: Session, unlock: Unlock, person: Person, now: datetime) -> 
     return (unlock.generation, unlock.unlock_generation) == present
 
 
-def lock_now(session: Session, actor: Actor, person_id: int) -> None:
+def end_unlocks(session: Session, actor: Actor, person_id: int) -> None:
     """End every unlock of this person at once, in whatever browser it was given."""
     person = session.get_one(Person, person_id, with_for_update=True, populate_existing=True)
     person.unlock_generation += 1

@@ -65,7 +65,7 @@ def add_person(
     lock_code(session)
     checks = Checks()
     name = _check_name(session, checks, name)
-    if added := _added_already(session, name, password, permitted):
+    if added := _find_duplicate(session, name, password, permitted):
         return added
     if password is not None:
         checks.secret("password", password, SHORTEST_SECRET)
@@ -129,7 +129,7 @@ def set_permissions(
     if version is not None and version != person.version:
         refuse_stale(session, "person", person.id, version, person.version)
     if Permission.MANAGE not in permitted and person.disabled_at is None:
-        _keep_a_manager(session, person)
+        _check_manager_left(session, person)
     permit(person, permitted)
     if (became := granted_to(person)) != was:
         _record(session, actor, EventKind.PERSON_CHANGED, person, was, became)
@@ -144,7 +144,7 @@ def disable(session: Session, actor: Actor, person_id: int) -> Person:
     lock_code(session)
     person = _person(session, person_id)
     if person.disabled_at is None:
-        _keep_a_manager(session, person)
+        _check_manager_left(session, person)
         person.disabled_at = clock.now()
         person.generation += 1
         person.unlock_generation += 1
@@ -180,7 +180,7 @@ def first_person_exists(session: Session) -> bool:
     return session.scalar(select(Person.id).limit(1)) is not None
 
 
-def _keep_a_manager(session: Session, leaving: Person) -> None:
+def _check_manager_left(session: Session, leaving: Person) -> None:
     """Somebody must stay who can let people in: the panel has no other door."""
     others = select(Person.id).where(
         Person.id != leaving.id, Person.may_manage, Person.disabled_at.is_(None)
@@ -189,7 +189,7 @@ def _keep_a_manager(session: Session, leaving: Person) -> None:
         raise Refusal(say("%(name)s is the last one who manages people.", name=leaving.name))
 
 
-def _added_already(
+def _find_duplicate(
     session: Session, name: str, password: str | None, permitted: Collection[Permission]
 ) -> Person | None:
     """Return who is there under this very name, and differs in nothing from who is wanted."""

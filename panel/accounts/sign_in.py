@@ -5,7 +5,7 @@ from functools import cache
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from panel.accounts.throttle import is_closed, refuse_if_closed
+from panel.accounts.throttle import is_throttled, throttle_refusal
 from panel.activity import log
 from panel.activity.kinds import EventKind
 from panel.activity.log import Actor
@@ -14,7 +14,7 @@ from panel.errors import Invalid, Refusal
 from panel.i18n import say
 from panel.models.base import NAME_LENGTH, searchable
 from panel.models.people import Person, lock_code
-from panel.security.hashes import Typed, hash_secret
+from panel.security.hashes import TypedSecret, hash_secret
 
 
 def name_key(name: str) -> str:
@@ -34,11 +34,11 @@ def check_sign_in(database: Database, name: str, password: str, address: str) ->
     under one name or from one address. A refusal leaves its row of Activity too, which is why this
     commits by itself.
     """
-    name, typed = "".join(filter(str.isprintable, name)), Typed(password)
+    name, typed = "".join(filter(str.isprintable, name)), TypedSecret(password)
     with database.reading() as session:
         person = find_person(session, name)
         actor = _actor(person, name, address)
-        closed = is_closed(session, actor, EventKind.SIGN_IN_FAILED, by_all=None)
+        closed = is_throttled(session, actor, EventKind.SIGN_IN_FAILED, most_overall=None)
     if not closed:
         # Anybody can have this done, so not while others wait for the lock.
         _is_password(person, typed)
@@ -55,12 +55,12 @@ def _actor(person: Person | None, name: str, address: str) -> Actor:
     return Actor(known_as, address, "web", person.id if person is not None else None)
 
 
-def _answer(session: Session, name: str, typed: Typed, address: str) -> Person | Refusal:
+def _answer(session: Session, name: str, typed: TypedSecret, address: str) -> Person | Refusal:
     lock_code(session)
     person = find_person(session, name)
     actor = _actor(person, name, address)
     # No limit over all here: anybody can reach this form, and could lock everybody out with it.
-    if closed := refuse_if_closed(session, actor, EventKind.SIGN_IN_FAILED, by_all=None):
+    if closed := throttle_refusal(session, actor, EventKind.SIGN_IN_FAILED, most_overall=None):
         return closed
     if not _is_password(person, typed) or person is None or person.disabled_at is not None:
         log.add_entry(session, actor, EventKind.SIGN_IN_FAILED)
@@ -69,13 +69,13 @@ def _answer(session: Session, name: str, typed: Typed, address: str) -> Person |
     return person
 
 
-def _is_password(person: Person | None, typed: Typed) -> bool:
+def _is_password(person: Person | None, typed: TypedSecret) -> bool:
     password_hash = person.password_hash if person is not None else None
     # Checked against something in any case: the time it takes tells nobody which names exist.
-    matches = typed.is_secret_of(password_hash or _nobodys_hash())
+    matches = typed.matches(password_hash or _decoy_hash())
     return matches and password_hash is not None
 
 
 @cache
-def _nobodys_hash() -> str:
+def _decoy_hash() -> str:
     return hash_secret("nobody's password")

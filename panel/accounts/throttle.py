@@ -15,21 +15,24 @@ from panel.models.activity import Activity
 
 WINDOW = timedelta(minutes=15)
 # Wrong tries within the window after which the next one is heard a window later.
-BY_ONE, BY_ALL = 5, 20
+MOST_FAILURES, MOST_OVERALL = 5, 20
 
 
-def refuse_if_closed(
-    session: Session, actor: Actor, what: EventKind, by_all: int | None = BY_ALL
+def throttle_refusal(
+    session: Session,
+    actor: Actor,
+    what: EventKind,
+    most_overall: int | None = MOST_OVERALL,
 ) -> Throttled | None:
     """Return the refusal of a try by ``actor`` if too many went wrong, and record that it came.
 
     ``what`` is the kind of wrong try that counts. The caller holds the authorisation code's row:
     tries queue behind it, so that no two of them are counted as one.
     """
-    until = _closed_until(session, actor, what, by_all)
+    until = _throttled_until(session, actor, what, most_overall)
     if until is None:
         return None
-    if not _refused_lately(session, actor):
+    if not _has_recent_refusal(session, actor):
         log.add_entry(session, actor, EventKind.REFUSED_TOO_MANY)
     minutes = -(-(until - clock.now()) // timedelta(minutes=1))
     if minutes <= 1:
@@ -38,21 +41,26 @@ def refuse_if_closed(
     return Throttled(message, until)
 
 
-def is_closed(session: Session, actor: Actor, what: EventKind, by_all: int | None = BY_ALL) -> bool:
+def is_throttled(
+    session: Session,
+    actor: Actor,
+    what: EventKind,
+    most_overall: int | None = MOST_OVERALL,
+) -> bool:
     """Say the same without the row, and without writing anything down: it may be over at once."""
-    return _closed_until(session, actor, what, by_all) is not None
+    return _throttled_until(session, actor, what, most_overall) is not None
 
 
-def _closed_until(
-    session: Session, actor: Actor, what: EventKind, by_all: int | None
+def _throttled_until(
+    session: Session, actor: Actor, what: EventKind, most_overall: int | None
 ) -> datetime | None:
     wrong = select(Activity.at).where(Activity.what == what).order_by(Activity.at.desc())
     wrong = wrong.where(Activity.at > clock.now() - 2 * WINDOW)
-    rules = [(wrong.where(Activity.person == actor.name), BY_ONE)]
+    rules = [(wrong.where(Activity.person == actor.name), MOST_FAILURES)]
     if actor.address:
-        rules.append((wrong.where(Activity.address == actor.address), BY_ONE))
-    if by_all is not None:
-        rules.append((wrong, by_all))
+        rules.append((wrong.where(Activity.address == actor.address), MOST_FAILURES))
+    if most_overall is not None:
+        rules.append((wrong, most_overall))
     closings = []
     for query, limit in rules:
         newest = session.scalars(query.limit(limit)).all()
@@ -62,7 +70,7 @@ def _closed_until(
     return max((end for end in closings if end > clock.now()), default=None)
 
 
-def _refused_lately(session: Session, actor: Actor) -> bool:
+def _has_recent_refusal(session: Session, actor: Actor) -> bool:
     """Whoever hammers at a closed door leaves one row, not thousands, whatever names they try."""
     rows = select(Activity.id).where(Activity.what == EventKind.REFUSED_TOO_MANY)
     rows = rows.where(Activity.at > clock.now() - WINDOW, Activity.address == actor.address)

@@ -67,12 +67,12 @@ def find_token(session: Session, secret: str) -> Token | None:
     )
 
 
-def use_is_news(token: Token, moment: datetime) -> bool:
+def last_used_is_outdated(token: Token, moment: datetime) -> bool:
     """Say whether ``last_used_at`` is old enough to be worth a write."""
     return token.last_used_at is None or moment - token.last_used_at >= LAST_USED_STEP
 
 
-def note_use(session: Session, token_id: int, moment: datetime) -> None:
+def update_last_used(session: Session, token_id: int, moment: datetime) -> None:
     """Remember that a token was used, unless it was revoked since it was found."""
     session.execute(
         update(Token)

@@ -12,7 +12,7 @@ import click
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from panel import __version__
-from panel.cli.terminal import reason
+from panel.cli.terminal import refusal_text
 from panel.config import ConfigError
 from panel.errors import Refusal
 
@@ -62,7 +62,7 @@ class Commands(click.Group):
         except ConfigError as error:
             raise WrongSetting(str(error)) from error
         except Refusal as refusal:
-            raise click.ClickException(reason(refusal)) from refusal
+            raise click.ClickException(refusal_text(refusal)) from refusal
         except SQLAlchemyError as error:
             raise click.ClickException(f"The database failed: {_first_line(error)}") from error
 

@@ -13,7 +13,7 @@ import click
 from panel.cli import terminal
 from panel.config import Config, load
 from panel.installation import Installation, open_installation
-from panel.server import give_back_large_blocks, open_listener, url_of
+from panel.server import open_listener, tune_malloc, url_of
 
 TIME_OUT_SECONDS = 10
 # Windows has no SIGHUP.
@@ -32,7 +32,7 @@ def up() -> None:
     # First of all, since a port that is taken should be known at once.
     listener = open_listener(config.host, config.port)
     # Imported late, for the same reason.
-    from panel.server import answer
+    from panel.server import serve
     from panel.sync.loop import start_loop
     from panel.web.app import create_app
     from panel.web.base.context import set_up_link_of
@@ -50,7 +50,7 @@ def up() -> None:
     # Else whoever is first to open a part of the page waits for its template to be compiled.
     threading.Thread(target=compile_templates, args=(app,), daemon=True).start()
     try:
-        answer(app, listener, config.threads)
+        serve(app, listener, config.threads)
     finally:
         loop.stop()
 
@@ -71,7 +71,7 @@ def worker() -> None:
     from panel.sync.loop import SyncLoop
 
     signal.signal(signal.SIGTERM, _stop_worker)
-    give_back_large_blocks()
+    tune_malloc()
     with terminal.installation() as installation:
         loop = SyncLoop(installation)
         try:

@@ -49,7 +49,7 @@ def shell_actor() -> Actor:
     return Actor(name=name[:NAME_LENGTH])
 
 
-def reason(refusal: Refusal) -> str:
+def refusal_text(refusal: Refusal) -> str:
     """Return why something was refused, a line for each field, and how to go on where one can."""
     if isinstance(refusal, Invalid):
         return "\n".join(
@@ -113,18 +113,18 @@ def read_bytes(source: str) -> bytes:
     """Return all of the file ``source`` as it is, or of standard input where it is ``-``."""
     if source == STANDARD_INPUT:
         return sys.stdin.buffer.read()
-    with _told(source):
+    with _explained_read_error(source):
         return Path(source).read_bytes()
 
 
 def _read_file(source: str) -> str:
-    with _told(source):
+    with _explained_read_error(source):
         # Windows editors begin a file with a byte order mark, which is no part of a password.
         return Path(source).read_text(encoding="utf-8-sig")
 
 
 @contextmanager
-def _told(source: str) -> Iterator[None]:
+def _explained_read_error(source: str) -> Iterator[None]:
     try:
         yield
     except (OSError, UnicodeError) as error:

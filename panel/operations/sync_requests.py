@@ -11,7 +11,7 @@ from panel.errors import Refusal
 from panel.i18n import say
 from panel.models.runs import InitialiseState, Link, Loop, Run
 from panel.models.settings import Settings
-from panel.preferences.readiness import what_is_missing
+from panel.preferences.readiness import why_not_ready
 
 
 class NotNow(Refusal):
@@ -53,5 +53,5 @@ def _refuse_unless_it_goes(session: Session) -> None:
         raise NotNow(say("Only a satellite goes to another server to synchronise."))
     if settings.interval_minutes == 0:
         raise NotNow(say("Sync is paused: set an interval above 0 first."))
-    if missing := what_is_missing(session, settings):
+    if missing := why_not_ready(session, settings):
         raise NotNow(missing)

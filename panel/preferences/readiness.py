@@ -10,7 +10,7 @@ from panel.i18n import Message, say
 from panel.models.base import PRIMARY_SYNC_ID
 from panel.models.settings import Server, Settings
 
-MOST_SHOWN_URLS = 50
+MOST_URLS = 50
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,11 @@ def blocking_urls(session: Session) -> list[BlockingUrl]:
     own = [BlockingUrl("settings", None, settings.name)] if settings.url else []
     # "Not empty", said so that the index of the URLs can answer it.
     query = select(Server).where(Server.url > "", Server.removed_at.is_(None))
-    rows = session.scalars(query.order_by(Server.sync_id).limit(MOST_SHOWN_URLS))
+    rows = session.scalars(query.order_by(Server.sync_id).limit(MOST_URLS))
     return own + [BlockingUrl("server", server.id, server.label) for server in rows]
 
 
-def what_is_missing(session: Session, settings: Settings) -> Message | None:
+def why_not_ready(session: Session, settings: Settings) -> Message | None:
     """Return why this satellite cannot sync as its preferences stand; None if it can."""
     if not settings.url:
         return say("Disabled, because the URL of the primary is empty.")

@@ -23,14 +23,14 @@ def shown_url(settings: Settings, server: Server) -> str:
     return settings.url if settings.is_satellite else server.url
 
 
-def plain_fields(server: Server) -> dict[str, Any]:
+def logged_fields(server: Server) -> dict[str, Any]:
     """Return what Activity says of a row that goes or comes back as a whole."""
     return {field: getattr(server, field) for field in _PLAIN}
 
 
 def find_changes(settings: Settings, server: Server, wanted: ServerFields) -> dict[str, Any]:
     """Return the fields of ``server`` that become something else, the typed password among them."""
-    present = plain_fields(server)
+    present = logged_fields(server)
     present["url"] = shown_url(settings, server)
     changes = {field: getattr(wanted, field) for field in _PLAIN}
     if wanted.url is None:

@@ -119,7 +119,7 @@ def _check_own_pair(
         checks.refuse("user_name", reason)
 
 
-def ask_before_url(
+def check_url_confirmed(
     settings: Settings, url: str | None, was: str, confirmed: Collection[str]
 ) -> None:
     """Raise :class:`NeedsConfirmation` if ``url`` is new and somebody has to be warned of it."""

@@ -16,11 +16,11 @@ from panel.preferences.fields import Checks
 from panel.preferences.server_changes import (
     find_changes,
     log_change,
-    plain_fields,
+    logged_fields,
     shown_url,
     write_changes,
 )
-from panel.preferences.server_fields import ServerFields, ask_before_url, check_row, tidy
+from panel.preferences.server_fields import ServerFields, check_row, check_url_confirmed, tidy
 from panel.security.hashes import hash_token
 
 
@@ -53,7 +53,7 @@ def add_server(
     check_row(session, checks, settings, wanted)
     checks.finish()
     server = Server(name="", store="", url="", user_name="", added_key=added_key)
-    ask_before_url(settings, wanted.url, shown_url(settings, server), confirmed)
+    check_url_confirmed(settings, wanted.url, shown_url(settings, server), confirmed)
     changes = find_changes(settings, server, wanted)
     write_changes(session, actor, EventKind.SERVER_ADDED, settings, server, changes)
     return server
@@ -89,7 +89,7 @@ def edit_server(
         refuse_stale(session, "server", server.id, version, server.version)
     check_row(session, checks, settings, wanted, server)
     checks.finish()
-    ask_before_url(settings, wanted.url, shown_url(settings, server), confirmed)
+    check_url_confirmed(settings, wanted.url, shown_url(settings, server), confirmed)
     write_changes(session, actor, EventKind.SERVER_CHANGED, settings, server, changes)
     return server
 
@@ -104,7 +104,7 @@ def remove_servers(session: Session, actor: Actor, ids: Sequence[int]) -> list[S
     for server in servers:
         if server.removed_at is None:
             server.removed_at = clock.now()
-            log_change(session, actor, EventKind.SERVER_REMOVED, server, was=plain_fields(server))
+            log_change(session, actor, EventKind.SERVER_REMOVED, server, was=logged_fields(server))
     return servers
 
 
@@ -120,7 +120,7 @@ def restore_servers(session: Session, actor: Actor, ids: Sequence[int]) -> list[
             continue
         _check_place(session, settings, server)
         server.removed_at = None
-        log_change(session, actor, EventKind.SERVER_RESTORED, server, became=plain_fields(server))
+        log_change(session, actor, EventKind.SERVER_RESTORED, server, became=logged_fields(server))
     return servers
 
 

@@ -8,7 +8,7 @@ import hashlib
 
 from panel import clock
 from panel.models.settings import Settings
-from panel.security.hashes import hash_secret, same, verify_secret
+from panel.security.hashes import equal_in_constant_time, hash_secret, verify_secret
 from panel.security.vault import Unreadable, Vault
 
 
@@ -31,7 +31,7 @@ def is_password(settings: Settings, vault: Vault, password: str) -> bool:
     if settings.password_hash is not None:
         return verify_secret(settings.password_hash, wire_password(password))
     try:
-        return same(read_password(settings, vault) or "", password)
+        return equal_in_constant_time(read_password(settings, vault) or "", password)
     except Unreadable:
         return False
 

@@ -32,7 +32,7 @@ def verify_secret(secret_hash: str, secret: str) -> bool:
         return False
 
 
-class Typed:
+class TypedSecret:
     """A secret that somebody typed, and the hashes that it was compared with already.
 
     Comparing is slow on purpose: it is done once before a lock is taken, and what came of it counts
@@ -43,7 +43,7 @@ class Typed:
         self._secret = secret
         self._known: dict[str, bool] = {}
 
-    def is_secret_of(self, secret_hash: str) -> bool:
+    def matches(self, secret_hash: str) -> bool:
         """Say whether it is the secret that was hashed."""
         if secret_hash not in self._known:
             self._known[secret_hash] = verify_secret(secret_hash, self._secret)
@@ -55,6 +55,6 @@ def hash_token(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def same(one: str, other: str) -> bool:
+def equal_in_constant_time(one: str, other: str) -> bool:
     """Compare two texts in a time that does not tell where they differ."""
     return hmac.compare_digest(one.encode(), other.encode())

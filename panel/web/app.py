@@ -15,7 +15,7 @@ from panel.web.auth.csrf import init_csrf
 from panel.web.auth.lock import init_lock
 from panel.web.auth.session import Sessions
 from panel.web.base.assets import init_static
-from panel.web.base.bodies import init_programs
+from panel.web.base.bodies import init_bodies
 from panel.web.base.context import init_context
 from panel.web.base.embed import init_embed
 from panel.web.base.errors import init_errors
@@ -79,7 +79,7 @@ def create_app(installation: Installation) -> Flask:
     init_context(app, installation)
     # What comes first here looks at a request first, and at its answer last.
     for initialise in (
-        init_programs,
+        init_bodies,
         init_compression,
         init_headers,
         init_htmx,

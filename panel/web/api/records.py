@@ -15,7 +15,7 @@ from flask import Blueprint, Response, request, url_for
 from sqlalchemy.orm import Session
 
 from panel import clock
-from panel.accounts.tokens import find_token, note_use, use_is_news
+from panel.accounts.tokens import find_token, last_used_is_outdated, update_last_used
 from panel.errors import Invalid, Refusal
 from panel.i18n import say
 from panel.models.settings import Settings
@@ -57,9 +57,9 @@ def _check_token() -> None:
         token = find_token(session, secret.strip()) if scheme.lower() == "bearer" else None
     if token is None:
         raise TokenNeeded(say("Send a token: `sync-panel token add` makes one."))
-    if use_is_news(token, clock.now()):
+    if last_used_is_outdated(token, clock.now()):
         with installation().database.writing() as session:
-            note_use(session, token.id, clock.now())
+            update_last_used(session, token.id, clock.now())
 
 
 def _name_the_scheme(response: Response) -> Response:

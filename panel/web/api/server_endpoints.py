@@ -13,7 +13,7 @@ from panel.sync.primary.exchange import Primary
 from panel.sync.protocol import body_codec
 from panel.web.auth.csrf import protect
 from panel.web.base.context import installation, installation_of
-from panel.web.base.errors import answer_program
+from panel.web.base.errors import error_json
 
 _PRIMARY = "panel.primary"
 
@@ -72,9 +72,7 @@ def health() -> Response:
     try:
         revision = present_revision(installation().database.engine)
     except SQLAlchemyError:
-        return answer_program(503, "database_unreachable", say("The database does not answer."))
+        return error_json(503, "database_unreachable", say("The database does not answer."))
     if revision != newest_revision():
-        return answer_program(
-            503, "not_migrated", say("The database is not at this version's tables.")
-        )
+        return error_json(503, "not_migrated", say("The database is not at this version's tables."))
     return jsonify(status="ok")

@@ -15,7 +15,7 @@ from panel.i18n import say
 from panel.models.people import Person
 from panel.web.auth.session import actor, current_person, ended_by_password
 from panel.web.base.context import installation
-from panel.web.base.errors import answer, wants_json
+from panel.web.base.errors import error_response, wants_json
 from panel.web.base.htmx import is_fragment
 
 P = ParamSpec("P")
@@ -43,7 +43,7 @@ PUBLIC = (
     "server.exchange",
 )
 # For the signed-in, whatever their permissions.
-LEAVE = "sign_in.leave"
+SIGN_OUT = "sign_in.leave"
 
 
 def init_access(app: Flask) -> None:
@@ -99,7 +99,7 @@ def _guard() -> ResponseReturnValue | None:
         return None
     if current_person() is None:
         return _ask_to_sign_in()
-    if request.endpoint != LEAVE:
+    if request.endpoint != SIGN_OUT:
         require(Permission.VIEW)
     return None
 
@@ -110,7 +110,7 @@ def _ask_to_sign_in() -> ResponseReturnValue:
         return redirect(url_for("sign_in.show", next=here if here != "/" else None), 303)
     # What was typed stays in the page that sent it, good to be sent again.
     why = _NEW_PASSWORD if ended_by_password() else _SIGNED_OUT
-    return answer(401, "signed_out", why, "signed_out.html")
+    return error_response(401, "signed_out", why, "signed_out.html")
 
 
 def _reader_may(permission: str) -> bool:

@@ -54,7 +54,7 @@ def init_csrf(app: Flask) -> None:
     )
     protect.init_app(app)
     app.jinja_env.globals["csrf_token"] = masked_token
-    app.context_processor(lambda: {"csrf_token": masked_token, "csrf": hidden_field})
+    app.context_processor(lambda: {"csrf_token": masked_token, "csrf": csrf_field})
 
 
 def masked_token() -> str:
@@ -75,7 +75,7 @@ def _masked() -> str:
     return base64.urlsafe_b64encode(mask + _crossed(mask, generate_csrf().encode())).decode()
 
 
-def hidden_field() -> Markup:
+def csrf_field() -> Markup:
     """Return the hidden field for a form; nothing in a fragment, where ``hx-headers`` brings it."""
     if is_fragment():
         return Markup()

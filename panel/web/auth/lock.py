@@ -20,7 +20,7 @@ from panel.errors import Invalid, Locked, Refusal, Throttled
 from panel.i18n import say
 from panel.security.vault import Unreadable
 from panel.web.auth.access import require
-from panel.web.auth.session import actor, cookie_name, current_person, give_cookie
+from panel.web.auth.session import actor, cookie_name, current_person, set_cookie
 from panel.web.base.context import installation
 from panel.web.base.errors import wants_json, with_retry_after
 from panel.web.base.htmx import PROMPT, is_fragment, retarget
@@ -33,9 +33,9 @@ _CLOSED = say("Locked. Give the authorisation code to save this; nothing was cha
 
 
 def init_lock(app: Flask) -> None:
-    """Give templates ``unlock`` (an Unlock or None), ``prompt`` and ``seal_typed()``."""
+    """Give templates ``unlock`` (an Unlock or None), ``prompt`` and ``seal_input()``."""
     app.context_processor(
-        lambda: {"unlock": open_unlock(), "prompt": g.get("prompt"), "seal_typed": seal_typed}
+        lambda: {"unlock": open_unlock(), "prompt": g.get("prompt"), "seal_input": seal_input}
     )
 
 
@@ -111,7 +111,7 @@ def begin_unlock(found: Unlock) -> None:
     @after_this_request
     def give(response: Response) -> Response:
         seconds = max(0, int((found.expires_at - clock.now()).total_seconds()))
-        give_cookie(response, cookie_name(COOKIE), _written(found), seconds)
+        set_cookie(response, cookie_name(COOKIE), _written(found), seconds)
         return response
 
 
@@ -126,7 +126,7 @@ def end_unlock() -> None:
 
     @after_this_request
     def take(response: Response) -> Response:
-        give_cookie(response, cookie_name(COOKIE), "", 0)
+        set_cookie(response, cookie_name(COOKIE), "", 0)
         return response
 
 
@@ -136,7 +136,11 @@ def _good_unlock() -> Unlock | None:
     if person is None or found is None:
         return None
     with installation().database.reading() as session:
-        return found if authorisation_code.is_open(session, found, person, clock.now()) else None
+        return (
+            found
+            if authorisation_code.is_unlock_valid(session, found, person, clock.now())
+            else None
+        )
 
 
 def _written(found: Unlock) -> str:
@@ -168,17 +172,17 @@ def _signer() -> URLSafeSerializer:
     return URLSafeSerializer(keys, salt="sync-panel unlock")
 
 
-TYPED_MINUTES = 30
+SEALED_INPUT_MINUTES = 30
 
 
-def seal_typed(secret: str) -> str:
+def seal_input(secret: str) -> str:
     """Return a typed password so that only who typed it can send it back, within half an hour."""
-    until = clock.now() + timedelta(minutes=TYPED_MINUTES)
+    until = clock.now() + timedelta(minutes=SEALED_INPUT_MINUTES)
     return installation().vault.seal(json.dumps(["typed", _owner(), until.timestamp(), secret]))
 
 
-def open_typed(sealed: str) -> str | None:
-    """Return what :func:`seal_typed` sealed; None if it is another's, or too old."""
+def open_input(sealed: str) -> str | None:
+    """Return what :func:`seal_input` sealed; None if it is another's, or too old."""
     try:
         purpose, owner, until, secret = json.loads(installation().vault.open(sealed))
     except (Unreadable, ValueError, TypeError):

@@ -25,7 +25,7 @@ from panel.i18n import say
 from panel.models.people import Person
 from panel.web.base.context import installation
 from panel.web.base.embed import is_framed
-from panel.web.base.proxy import BELIEVED
+from panel.web.base.proxy import TRUSTED_PEER
 
 # Short, since they travel with every request: person, generation, by proxy, CSRF secret.
 PERSON, GENERATION, BY_PROXY, CSRF = "p", "g", "x", "_c"
@@ -72,7 +72,7 @@ def cookie_options() -> dict[str, Any]:
     }
 
 
-def give_cookie(response: AnyResponse, name: str, value: str, seconds: int) -> None:
+def set_cookie(response: AnyResponse, name: str, value: str, seconds: int) -> None:
     """Give the browser a cookie of ours with ``response``; with 0 seconds take it back."""
     # Without Expires, which says the same in 40 bytes more.
     cookie = dump_cookie(name, value, seconds, sync_expires=False, **cookie_options())
@@ -122,7 +122,7 @@ def sign_in(person: Person, by_proxy: bool = False) -> None:
     g.person = person
 
 
-def renew(person: Person) -> bool:
+def renew_session(person: Person) -> bool:
     """Keep this browser signed in if it is that of ``person``, whose older sessions just ended.
 
     Say whether it is: its open page then holds the CSRF token of a session that has ended.
@@ -181,7 +181,7 @@ def _still_good(person: Person) -> bool:
 
 def _name_from_proxy() -> str:
     header = installation().config.remote_user_header
-    if not header or not request.environ.get(BELIEVED):
+    if not header or not request.environ.get(TRUSTED_PEER):
         return ""
     name = request.headers.get(header, "").strip()
     try:

@@ -44,7 +44,7 @@ class EncodingNotUnderstood(Refusal):
     code = "encoding_not_understood"
 
 
-def init_programs(app: Flask) -> None:
+def init_bodies(app: Flask) -> None:
     """Take the headers for browsers off answers to programs.
 
     To be called before every other module that adds headers: Flask asks the first one last.

@@ -6,7 +6,7 @@ from typing import cast
 from flask import Flask, current_app
 
 from panel.installation import Installation
-from panel.security.hashes import same
+from panel.security.hashes import equal_in_constant_time
 
 _INSTALLATION, _SET_UP_LINK = "panel", "panel.set_up_link"
 
@@ -20,7 +20,7 @@ class SetUpLink:
 
     def fits(self, token: str) -> bool:
         """Say whether ``token`` opens the set-up page, in a time that does not tell how nearly."""
-        return same(token, self.token) and not self._used
+        return equal_in_constant_time(token, self.token) and not self._used
 
     def use_up(self) -> None:
         """Let the link open nothing any more."""

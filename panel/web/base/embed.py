@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from panel.i18n import say
 from panel.web.base.context import installation, installation_of
-from panel.web.base.errors import answer
+from panel.web.base.errors import error_response
 from panel.web.base.htmx import is_fragment
 
 EMBED, FRAMED = "embed", "framed"
@@ -31,7 +31,7 @@ def init_embed(app: Flask) -> None:
     app.jinja_env.globals.update(
         embedded=is_embedded,
         framed=is_framed,
-        kept=hidden_fields,
+        embed_fields=embed_fields,
         hosts=" ".join(installation_of(app).config.embed_origins),
     )
 
@@ -55,31 +55,31 @@ def is_framed() -> bool:
     return destination != "document" and request.args.get(FRAMED) == "1"
 
 
-def kept() -> dict[str, str]:
+def embed_query() -> dict[str, str]:
     """Return what every address of the answer carries, so that it leads to where this one is."""
     places = {EMBED: is_embedded(), FRAMED: is_framed()}
     return {name: "1" for name, is_here in places.items() if is_here}
 
 
-def keep(path: str) -> str:
+def with_embed_query(path: str) -> str:
     """Return ``path``, one of ours, with what this request's address carries."""
-    if not kept():
+    if not embed_query():
         return path
     address, _, query = path.partition("?")
-    values = dict.fromkeys([*parse_qsl(query), *kept().items()])
+    values = dict.fromkeys([*parse_qsl(query), *embed_query().items()])
     return f"{address}?{urlencode(list(values))}"
 
 
-def hidden_fields() -> Markup:
+def embed_fields() -> Markup:
     """Return what a form needs that is sent with GET, which forgets the query of its address."""
     if is_fragment():
         return Markup()
     field = Markup('<input type="hidden" name="{}" value="{}">')
-    return Markup().join(field.format(*one) for one in kept().items())
+    return Markup().join(field.format(*one) for one in embed_query().items())
 
 
 def _carry_on(_endpoint: str, values: dict[str, Any]) -> None:
-    for name, value in kept().items():
+    for name, value in embed_query().items():
         # Unless the address says None, for what is to leave the frame.
         values.setdefault(name, value)
 
@@ -89,10 +89,10 @@ def _tell_of_lost_cookie() -> Response | None:
 
     Each of our pages gives one. Without it there is no signing in, however often one tries.
     """
-    in_frame = kept() or request.headers.get("Sec-Fetch-Dest") == "iframe"
+    in_frame = embed_query() or request.headers.get("Sec-Fetch-Dest") == "iframe"
     if request.method != "POST" or not in_frame:
         return None
     cookie = current_app.session_interface.get_cookie_name(current_app)
     if cookie in request.cookies:
         return None
-    return answer(400, "no_cookie", _NO_COOKIE, "no_cookie.html")
+    return error_response(400, "no_cookie", _NO_COOKIE, "no_cookie.html")

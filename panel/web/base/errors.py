@@ -39,13 +39,15 @@ def init_errors(app: Flask) -> None:
     app.register_error_handler(DataError, _on_data)
 
 
-def answer(status: int, code: str, message: Message, template: str = "error.html") -> Response:
+def error_response(
+    status: int, code: str, message: Message, template: str = "error.html"
+) -> Response:
     """Say ``message``: as JSON to programs, as a notice to htmx, else as a page.
 
     ``template`` is the page; the notice is the file of the same name below ``notices/``.
     """
     if wants_json():
-        return answer_program(status, code, message)
+        return error_json(status, code, message)
     words = show(message)
     if is_fragment():
         return retarget(
@@ -54,7 +56,7 @@ def answer(status: int, code: str, message: Message, template: str = "error.html
     return make_response(render_template(template, message=words, status=status), status)
 
 
-def answer_program(status: int, code: str, message: Message) -> Response:
+def error_json(status: int, code: str, message: Message) -> Response:
     """Say ``message`` as JSON, with a ``code`` that stays the same in every language."""
     response = jsonify(error={"code": code, "message": show(message)})
     response.status_code = status
@@ -78,16 +80,16 @@ def with_retry_after(response: Response, refusal: Refusal) -> Response:
 
 
 def _on_refusal(refusal: Refusal) -> Response:
-    return with_retry_after(answer(refusal.status, refusal.code, refusal.message), refusal)
+    return with_retry_after(error_response(refusal.status, refusal.code, refusal.message), refusal)
 
 
 def _on_csrf(_error: CSRFError) -> Response:
-    return answer(400, "csrf", OLD_PAGE)
+    return error_response(400, "csrf", OLD_PAGE)
 
 
 def _on_data(_error: DataError) -> Response:
     # PostgreSQL refuses NUL in a text, which no browser sends and every scanner does.
-    return answer(400, *_UNKNOWN)
+    return error_response(400, *_UNKNOWN)
 
 
 def _on_http(error: HTTPException) -> Response | HTTPException:
@@ -97,7 +99,7 @@ def _on_http(error: HTTPException) -> Response | HTTPException:
     if isinstance(error, InternalServerError):
         # Whatever broke may be the database: the page must not ask it who reads.
         g.person = g.unlock = None
-    response = answer(status, *_WORDS.get(status, _UNKNOWN))
+    response = error_response(status, *_WORDS.get(status, _UNKNOWN))
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
         response.headers["Allow"] = ", ".join(error.valid_methods)
     return response

@@ -22,8 +22,8 @@ LANGUAGES = {
     "ar": "العربية",
 }
 COOKIE = "l"
-# Dates with the day first, and written as in Mozambique and Angola rather than in Brazil; digits
-# everywhere as the fields take them.
+# Day before month; Portuguese as in Mozambique and Angola rather than in Brazil; Latin digits in
+# Arabic too, since the form fields take only those.
 _TAGS = {"en": "en-GB", "pt": "pt-PT", "ar": "ar-u-nu-latn"}
 
 
@@ -71,21 +71,23 @@ def _shown(value: object) -> object:
 
 
 def init_formats(app: Flask) -> None:
-    """Give templates the filters ``written``, ``clock`` and ``amount``."""
-    app.jinja_env.filters.update(written=written, clock=clock, amount=amount)
+    """Give templates the filters ``date_and_time``, ``time_of_day`` and ``byte_count``."""
+    app.jinja_env.filters.update(
+        date_and_time=date_and_time, time_of_day=time_of_day, byte_count=byte_count
+    )
 
 
-def written(at: datetime) -> str:
+def date_and_time(at: datetime) -> str:
     """Return a moment in UTC: day and time of day, to the minute."""
-    return _written_in(at, get_locale())
+    return _date_and_time_in(at, get_locale())
 
 
-def clock(at: datetime) -> str:
+def time_of_day(at: datetime) -> str:
     """Return the time of day in UTC, to the minute."""
     return format_skeleton("Hm", at, locale=get_locale())
 
 
-def amount(count: int) -> str:
+def byte_count(count: int) -> str:
     """Return so many bytes, rounded as people read them: ``0.4 kB``, ``12 MB``."""
     unit, number = ("kilobyte", count / 1e3) if count < 10e6 else ("megabyte", count / 1e6)
     digits = "0.#" if number < 10 else "#,##0"
@@ -94,7 +96,7 @@ def amount(count: int) -> str:
 
 # A list shows the same moments again and again, and Babel takes its time.
 @lru_cache(maxsize=1_000)
-def _written_in(at: datetime, locale: Locale) -> str:
+def _date_and_time_in(at: datetime, locale: Locale) -> str:
     day = format_skeleton("yMMMd", at, locale=locale)
     time = format_skeleton("Hm", at, locale=locale)
     return str(get_datetime_format("medium", locale=locale)).format(time, day)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 # True where the connection itself, and not a header, comes from a trusted proxy.
-BELIEVED = "panel.believed_proxy"
+TRUSTED_PEER = "panel.believed_proxy"
 
 
 class TrustedProxies:
@@ -36,8 +36,8 @@ class TrustedProxies:
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
         prefix = self._path_prefix
-        environ[BELIEVED] = self._is_trusted(environ.get("REMOTE_ADDR", ""))
-        if environ[BELIEVED]:
+        environ[TRUSTED_PEER] = self._is_trusted(environ.get("REMOTE_ADDR", ""))
+        if environ[TRUSTED_PEER]:
             environ["REMOTE_ADDR"] = self._browser_address(environ)
             scheme = _words(environ.get("HTTP_X_FORWARDED_PROTO", ""))[-1:]
             if scheme in (["http"], ["https"]):
