@@ -13,7 +13,7 @@ import click
 from panel.cli import terminal
 from panel.config import Config, load
 from panel.installation import Installation, open_installation
-from panel.server import open_listener, tune_malloc, url_of
+from panel.server import exit_on_sigterm, open_listener, serve, tune_malloc, url_of
 
 TIME_OUT_SECONDS = 10
 # Windows has no SIGHUP.
@@ -29,10 +29,8 @@ def up() -> None:
     SYNC_PANEL_HOST and SYNC_PANEL_PORT say where.
     """
     config = load(os.environ)
-    # First of all, since a port that is taken should be known at once.
     listener = open_listener(config.host, config.port)
-    # Imported late, for the same reason.
-    from panel.server import serve
+    # Imported after that: a port that is taken is then reported at once.
     from panel.sync.loop import start_loop
     from panel.web.app import create_app
     from panel.web.base.context import set_up_link_of
@@ -70,7 +68,7 @@ def worker() -> None:
     """
     from panel.sync.loop import SyncLoop
 
-    signal.signal(signal.SIGTERM, _stop_worker)
+    exit_on_sigterm()
     tune_malloc()
     with terminal.installation() as installation:
         loop = SyncLoop(installation)
@@ -78,10 +76,6 @@ def worker() -> None:
             loop.run()
         finally:
             loop.stop()
-
-
-def _stop_worker(_signal: int, _frame: FrameType | None) -> NoReturn:
-    raise SystemExit(0)
 
 
 @click.command("healthcheck")
