@@ -1,4 +1,4 @@
-"""``sync-panel person``: who may sign in, and what for."""
+"""``sync-panel person``, ``code`` and ``init``: people, the authorisation code, the set-up."""
 
 from typing import Any
 
@@ -106,22 +106,6 @@ def list_(as_json: bool) -> None:
     print_table(("name", "permissions", ""), rows)
 
 
-def _shown(person: Person) -> dict[str, Any]:
-    return {
-        "name": person.name,
-        "permissions": sorted(people.permissions(person), key=list(Permission).index),
-        "disabled": person.disabled_at is not None,
-        "password": person.password_hash is not None,
-    }
-
-
-def _find(session: Session, name: str) -> Person:
-    person = find_person(session, name)
-    if person is None:
-        raise NotFound(say("There is no person called %(name)s.", name=name))
-    return person
-
-
 @click.command("init")
 @click.option("--user", "name", required=True, help="Name with which the first person signs in.")
 @click.option("--password-file", default=STANDARD_INPUT, help="File with that person's password.")
@@ -157,3 +141,19 @@ def set_(generate: bool, code_file: str | None) -> None:
     with installation() as here, here.database.writing() as session:
         set_code(session, shell_actor(), code)
     click.echo(code if generate else "The new code is set.")
+
+
+def _shown(person: Person) -> dict[str, Any]:
+    return {
+        "name": person.name,
+        "permissions": sorted(people.permissions(person), key=list(Permission).index),
+        "disabled": person.disabled_at is not None,
+        "password": person.password_hash is not None,
+    }
+
+
+def _find(session: Session, name: str) -> Person:
+    person = find_person(session, name)
+    if person is None:
+        raise NotFound(say("There is no person called %(name)s.", name=name))
+    return person

@@ -1,4 +1,4 @@
-"""The commands that run until they are told to stop, and the one that asks whether they do."""
+"""``sync-panel up``, ``worker`` and ``demo``, which run until stopped, and ``healthcheck``."""
 
 import os
 import signal
@@ -11,13 +11,13 @@ from urllib.request import ProxyHandler, build_opener
 import click
 
 from panel.cli import terminal
-from panel.config import Config, load
+from panel.config import load
 from panel.installation import Installation, open_installation
 from panel.server import exit_on_sigterm, open_listener, serve, tune_malloc, url_of
 
 TIME_OUT_SECONDS = 10
 # Windows has no SIGHUP.
-_ENDINGS = [
+_STOP_SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 ]
 
@@ -45,19 +45,12 @@ def up() -> None:
         link = f"{url}set-up/{set_up_link_of(app).token}"
         click.echo(f"Nobody can sign in yet. Set it up, once, at {link}")
     loop = start_loop(installation)
-    # Else whoever is first to open a part of the page waits for its template to be compiled.
+    # Otherwise the first reader of each part of the page waits for its template.
     threading.Thread(target=compile_templates, args=(app,), daemon=True).start()
     try:
         serve(app, listener, config.threads)
     finally:
         loop.stop()
-
-
-def _is_empty(installation: Installation) -> bool:
-    from panel.accounts.people import first_person_exists
-
-    with installation.database.reading() as session:
-        return not first_person_exists(session)
 
 
 @click.command("worker")
@@ -81,9 +74,10 @@ def worker() -> None:
 @click.command("healthcheck")
 def healthcheck() -> None:
     """Ask the running panel if it is well."""
-    url = _url(load(os.environ, make=False))
+    config = load(os.environ, make=False)
+    url = f"{url_of(config.host, config.port, config.path_prefix)}healthz"
     try:
-        # A proxy for the way out of the house is no way to ourselves.
+        # Without the proxy of the environment, which does not lead to this machine.
         with build_opener(ProxyHandler({})).open(url, timeout=TIME_OUT_SECONDS) as answer:
             click.echo(answer.read().decode().strip())
     except HTTPError as error:
@@ -91,10 +85,6 @@ def healthcheck() -> None:
     except (URLError, OSError) as error:
         reason = error.reason if isinstance(error, URLError) else error
         raise click.ClickException(f"Nothing answers at {url}: {reason}") from error
-
-
-def _url(config: Config) -> str:
-    return f"{url_of(config.host, config.port, config.path_prefix)}healthz"
 
 
 @click.command("demo")
@@ -105,14 +95,21 @@ def demo() -> None:
     """
     from panel.demo import run
 
-    for number in _ENDINGS:
-        signal.signal(number, _stop)
+    for number in _STOP_SIGNALS:
+        signal.signal(number, _end_demo)
     run(click.echo)
 
 
-def _stop(_signal: int, _frame: FrameType | None) -> NoReturn:
-    # Once is enough: a second Ctrl-C would leave behind what the first one clears away.
-    for number in _ENDINGS:
+def _is_empty(installation: Installation) -> bool:
+    from panel.accounts.people import first_person_exists
+
+    with installation.database.reading() as session:
+        return not first_person_exists(session)
+
+
+def _end_demo(_signal: int, _frame: FrameType | None) -> NoReturn:
+    # Further signals are ignored: they would interrupt the cleaning up.
+    for number in _STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     click.echo("\nThe demo ends.")
     raise SystemExit(0)

@@ -1,4 +1,4 @@
-"""``sync-panel servers``: the list of servers to synchronise with, each named by its Sync ID."""
+"""``sync-panel servers``: the list of servers to synchronise with, addressed by Sync ID."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -150,8 +150,8 @@ def clear_hardware_(number: int, yes: bool) -> None:
 
 
 def _find(session: Session, sync_id: int) -> Server:
-    here = select(Server).where(Server.sync_id == sync_id, Server.removed_at.is_(None))
-    server = session.scalar(here)
+    query = select(Server).where(Server.sync_id == sync_id, Server.removed_at.is_(None))
+    server = session.scalar(query)
     if server is None:
         raise NotFound(say("No server here has Sync ID %(sync_id)s.", sync_id=sync_id))
     return server
