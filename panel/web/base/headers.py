@@ -1,7 +1,7 @@
-"""What a browser may do with our answers: the Content-Security-Policy and its small companions.
+"""Security headers, the Content-Security-Policy among them, and compression.
 
-Documents only. A fragment is read by our own script, which a header would not hinder, and on a
-slow line each one counts.
+Only documents get the headers: a fragment is read by our own script, on which they have no effect,
+and every byte counts on a slow line.
 """
 
 import brotli
@@ -14,7 +14,7 @@ from panel.web.base.htmx import is_fragment
 
 
 def init_headers(app: Flask) -> None:
-    """Add the headers to every document and every download."""
+    """Add the security headers to every document and download of ``app``."""
     app.after_request(_add_headers)
 
 
