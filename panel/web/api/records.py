@@ -6,8 +6,8 @@ beside this file describes the API; tests compare the two.
 
 import json
 import unicodedata
-from collections.abc import Collection
 from functools import cache
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,15 @@ from panel.web.auth.csrf import protect
 from panel.web.base.bodies import BodyNotUnderstood, json_answer, read_json
 from panel.web.base.context import installation
 
+LARGEST_REQUEST_BYTES = 16 * 1024 * 1024
+DEFAULT_LIMIT, HIGHEST_LIMIT = 500, 5_000
+ONE_RECORD = "/records/<table>/<path:record_id>"
+_PUBLIC = "api.describe"
+_QUERY = {"api.list_": {"after", "limit"}, "api.follow": {"since", "limit"}}
+
+blueprint = Blueprint("api", __name__, url_prefix="/api/v1")
+protect.exempt(blueprint)
+
 
 class TokenNeeded(Refusal):
     """The request has no bearer token, or an unknown or revoked one."""
@@ -40,18 +49,17 @@ class TokenNeeded(Refusal):
     code = "token_needed"
 
 
-def require_tokens(blueprint: Blueprint, public: Collection[str]) -> None:
-    """Refuse requests to ``blueprint`` without a token, except to the endpoints in ``public``."""
+class NoSyncId(Refusal):
+    """This server has no Sync ID yet, so a record written here would have no owner."""
 
-    def check() -> None:
-        if request.endpoint not in public:
-            _check_token()
-
-    blueprint.before_request(check)
-    blueprint.after_request(_add_challenge)
+    status = 409
+    code = "no_sync_id"
 
 
+@blueprint.before_request
 def _check_token() -> None:
+    if request.endpoint == _PUBLIC:
+        return
     scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
     with installation().database.reading() as session:
         token = find_token(session, secret.strip()) if scheme.lower() == "bearer" else None
@@ -60,29 +68,6 @@ def _check_token() -> None:
     if last_used_is_outdated(token, clock.now()):
         with installation().database.writing() as session:
             update_last_used(session, token.id, clock.now())
-
-
-def _add_challenge(response: Response) -> Response:
-    if response.status_code == 401:
-        response.headers["WWW-Authenticate"] = "Bearer"
-    return response
-
-
-LARGEST_REQUEST_BYTES = 16 * 1024 * 1024
-DEFAULT_LIMIT, HIGHEST_LIMIT = 500, 5_000
-_QUERY = {"api.list_": {"after", "limit"}, "api.follow": {"since", "limit"}}
-ONE_RECORD = "/records/<table>/<path:record_id>"
-
-blueprint = Blueprint("api", __name__, url_prefix="/api/v1")
-protect.exempt(blueprint)
-require_tokens(blueprint, public=("api.describe",))
-
-
-class NoSyncId(Refusal):
-    """This server has no Sync ID yet, so a record written here would have no owner."""
-
-    status = 409
-    code = "no_sync_id"
 
 
 @blueprint.before_request
@@ -97,6 +82,13 @@ def _check_url() -> None:
             problems[name] = say("Must not have control characters in it.")
     if problems:
         raise Invalid(problems)
+
+
+@blueprint.after_request
+def _add_challenge(response: Response) -> Response:
+    if response.status_code == HTTPStatus.UNAUTHORIZED:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response
 
 
 @blueprint.get("/openapi.json")
