@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
+from http import HTTPStatus
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.request import ProxyHandler, build_opener
@@ -216,7 +217,7 @@ def _free_address(number: int) -> tuple[str, int]:
 def _answers(url: str) -> bool:
     try:
         with build_opener(ProxyHandler({})).open(url, timeout=START_SECONDS) as answer:
-            return bool(answer.status == 200)
+            return bool(answer.status == HTTPStatus.OK)
     except OSError:
         return False
 

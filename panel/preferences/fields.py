@@ -134,7 +134,9 @@ def _check_host(host: str) -> tuple[str, bool]:
     except ValueError:
         return _check_host_name(host)
     is_private = any(address in network for network in _PRIVATE_NETWORKS)
-    return (f"[{address}]" if address.version == 6 else str(address)), is_private
+    return (
+        f"[{address}]" if isinstance(address, ipaddress.IPv6Address) else str(address)
+    ), is_private
 
 
 def _check_host_name(host: str) -> tuple[str, bool]:

@@ -86,12 +86,14 @@ def _why_not_this_sync_id(
     same_id = session.scalar(others.where(Server.sync_id == sync_id))
     if same_id is not None:
         return say("%(server)s has this Sync ID already.", server=same_id.label)
-    if settings.is_primary:
-        return None
+    return None if settings.is_primary else _why_not_on_a_satellite(sync_id, session.scalar(others))
+
+
+def _why_not_on_a_satellite(sync_id: int | None, other: Server | None) -> Message | None:
     if sync_id != PRIMARY_SYNC_ID:
         return say("A satellite synchronises with the primary only, whose Sync ID is 1.")
-    if (present := session.scalar(others)) is not None:
-        return say("A satellite lists one server, and %(server)s is here.", server=present.label)
+    if other is not None:
+        return say("A satellite lists one server, and %(server)s is here.", server=other.label)
     return None
 
 

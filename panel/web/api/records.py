@@ -5,6 +5,7 @@ beside this file describes the API; tests compare the two.
 """
 
 import json
+import re
 import unicodedata
 from functools import cache
 from http import HTTPStatus
@@ -170,7 +171,7 @@ def _description() -> dict[str, Any]:
 
 def _limit() -> int:
     text = request.args.get("limit", str(DEFAULT_LIMIT))
-    number = int(text) if text.isascii() and text.isdigit() and len(text) < 9 else 0
+    number = int(text) if re.fullmatch(r"[0-9]{1,8}", text) else 0
     if not 1 <= number <= HIGHEST_LIMIT:
         reason = say("Must be a whole number from 1 to %(highest)s.", highest=HIGHEST_LIMIT)
         raise Invalid({"limit": reason})

@@ -1,5 +1,7 @@
 """Error answers: a page or a notice for people, ``{"error": …}`` for programs."""
 
+from http import HTTPStatus
+
 from flask import Flask, Response, g, jsonify, make_response, render_template, request
 from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import DataError
@@ -95,7 +97,7 @@ def _on_data(_error: DataError) -> Response:
 
 def _on_http(error: HTTPException) -> Response | HTTPException:
     status = error.code or 500
-    if status < 400:
+    if status < HTTPStatus.BAD_REQUEST:
         return error
     if isinstance(error, InternalServerError):
         # The database may be what failed: the error page must not query the person.

@@ -4,6 +4,8 @@ Only documents get the headers: a fragment is read by our own script, on which t
 and every byte counts on a slow line.
 """
 
+from http import HTTPStatus
+
 import brotli
 from flask import Flask, Response, current_app, request
 from flask_compress import Compress
@@ -19,7 +21,7 @@ def init_headers(app: Flask) -> None:
 
 
 def _add_headers(response: Response) -> Response:
-    if is_fragment() or response.status_code == 304:
+    if is_fragment() or response.status_code == HTTPStatus.NOT_MODIFIED:
         return response
     response.headers["X-Content-Type-Options"] = "nosniff"
     if response.mimetype == "text/html":

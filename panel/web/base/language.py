@@ -25,6 +25,8 @@ COOKIE = "l"
 # Day before month; Portuguese as in Mozambique and Angola rather than in Brazil; Latin digits in
 # Arabic too, since the form fields take only those.
 _TAGS = {"en": "en-GB", "pt": "pt-PT", "ar": "ar-u-nu-latn"}
+# Sizes have no decimals from so many of their unit on.
+_WHOLE_FROM = 10
 
 
 def init_language(app: Flask) -> None:
@@ -85,8 +87,9 @@ def time_of_day(at: datetime) -> str:
 
 def byte_count(count: int) -> str:
     """Return ``count`` bytes, rounded for people: ``0.4 kB``, ``12 MB``."""
-    unit, number = ("kilobyte", count / 1e3) if count < 10e6 else ("megabyte", count / 1e6)
-    digits = "0.#" if number < 10 else "#,##0"
+    in_kilobytes = count < _WHOLE_FROM * 1e6
+    unit, number = ("kilobyte", count / 1e3) if in_kilobytes else ("megabyte", count / 1e6)
+    digits = "0.#" if number < _WHOLE_FROM else "#,##0"
     return format_unit(number, unit, "short", digits, locale=get_locale())
 
 

@@ -35,6 +35,7 @@ class TrustedProxies:
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
+        """Answer the request (PEP 3333) with the environment set."""
         prefix = self._path_prefix
         environ[TRUSTED_PEER] = self._is_trusted(environ.get("REMOTE_ADDR", ""))
         if environ[TRUSTED_PEER]:
