@@ -36,7 +36,7 @@ def group() -> None:
 @click.option("--descending", is_flag=True, help="Sort the other way round.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def list_(find: str, sort: str, descending: bool, as_json: bool) -> None:
-    """Show the list, or the part of it that begins with something."""
+    """Show the list, or the rows that begin with what --find names."""
     with installation() as here, here.database.reading() as session:
         settings = session.get_one(Settings, 1)
         rows = [_shown(settings, row) for row in _pages(session, find, sort, descending)]
@@ -105,7 +105,7 @@ def edit(
     confirmed: tuple[str, ...],
     **changes: Any,
 ) -> None:
-    """Change a server; what is not named stays."""
+    """Change a server. Options that are left out change nothing."""
     if password_file is not None and remove_password:
         raise click.UsageError("--remove-password has no place beside --password-file.")
     if password_file is not None:
@@ -125,7 +125,7 @@ def edit(
 @click.argument("numbers", type=int, nargs=-1, required=True, metavar="SYNC_ID…")
 @yes_option
 def remove(numbers: tuple[int, ...], yes: bool) -> None:
-    """Remove servers, after naming them."""
+    """Remove servers, after a question that names them."""
     with installation() as here:
         with here.database.reading() as session:
             servers = [_find(session, number) for number in numbers]
