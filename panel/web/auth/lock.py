@@ -31,9 +31,9 @@ from panel.web.base.htmx import PROMPT, is_fragment, retarget
 
 P = ParamSpec("P")
 CODE_FIELD = "authorisation_code"
-_LOCKED = say("Locked. Give the authorisation code to save this; nothing was changed yet.")
 COOKIE = "u"
 SEALED_INPUT_MINUTES = 30
+_LOCKED = say("Locked. Give the authorisation code to save this; nothing was changed yet.")
 
 
 def init_lock(app: Flask) -> None:
