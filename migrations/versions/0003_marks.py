@@ -1,4 +1,4 @@
-"""Indexes for the one look at whether anything changed, which large records must not slow down."""
+"""Indexes for the query that tells whether anything changed since a page was made."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,6 +8,7 @@ down_revision = "0002"
 
 
 def upgrade() -> None:
+    """Create the indexes."""
     op.create_index("ix_set_aside_mark", "set_aside", ["last_at", "left_out_at"])
     where = sa.text("refusal <> ''")
     op.create_index(

@@ -79,4 +79,4 @@ def _row(session: Session, quarantined_id: int) -> Quarantined:
 
 def _record(session: Session, actor: Actor, what: EventKind, row: Quarantined) -> None:
     label = f"{row.table_name}/{row.record_id}"
-    log.record(session, actor, what, subject="record", subject_id=row.id, label=label)
+    log.add_entry(session, actor, what, subject="record", subject_id=row.id, label=label)

@@ -11,7 +11,7 @@ from panel.errors import Refusal
 from panel.i18n import say
 from panel.models.runs import InitialiseState, Link, Loop, Run
 from panel.models.settings import Settings
-from panel.preferences.readiness import what_is_missing
+from panel.preferences.readiness import why_not_ready
 
 
 class NotNow(Refusal):
@@ -25,7 +25,7 @@ def ask_to_sync(session: Session, actor: Actor) -> None:
     """Make the next run due at once. Raise :class:`NotNow`."""
     _require_ready_satellite(session)
     session.get_one(Loop, 1, with_for_update=True).asked_at = clock.now()
-    log.record(session, actor, EventKind.SYNC_ASKED)
+    log.add_entry(session, actor, EventKind.SYNC_ASKED)
 
 
 def ask_to_initialise(session: Session, actor: Actor) -> None:
@@ -40,7 +40,7 @@ def ask_to_initialise(session: Session, actor: Actor) -> None:
         return
     link.initialise = InitialiseState.NEEDED
     session.get_one(Loop, 1, with_for_update=True).asked_at = clock.now()
-    log.record(session, actor, EventKind.INITIALISE_ASKED)
+    log.add_entry(session, actor, EventKind.INITIALISE_ASKED)
 
 
 def _is_running(session: Session) -> bool:
@@ -53,5 +53,5 @@ def _require_ready_satellite(session: Session) -> None:
         raise NotNow(say("Only a satellite goes to another server to synchronise."))
     if settings.interval_minutes == 0:
         raise NotNow(say("Sync is paused: set an interval above 0 first."))
-    if missing := what_is_missing(session, settings):
+    if missing := why_not_ready(session, settings):
         raise NotNow(missing)

@@ -1,4 +1,4 @@
-"""The sync time interval: the one preference that is changed without unlocking."""
+"""The sync time interval, the one preference that is changed without an unlock."""
 
 from sqlalchemy.orm import Session
 
@@ -12,10 +12,10 @@ from panel.models.settings import Settings, lock_settings
 
 
 def set_interval(session: Session, actor: Actor, minutes: int, version: int) -> Settings:
-    """Sync every ``minutes`` from now on; 0 pauses once the current batch has finished.
+    """Save the interval in ``minutes`` and return the settings; 0 pauses after the current batch.
 
-    ``version`` is the ``interval_version`` that the form was opened on. Raise :class:`Invalid`
-    (field ``interval_minutes``) or :class:`Conflict`.
+    ``version`` is the ``interval_version`` that the form shows. Raise :class:`Invalid` (field
+    ``interval_minutes``) or :class:`Conflict`.
     """
     settings = lock_settings(session)
     if settings.sync_id is None:
@@ -30,7 +30,7 @@ def set_interval(session: Session, actor: Actor, minutes: int, version: int) -> 
         refuse_stale(session, "interval", None, version, settings.interval_version)
     settings.interval_minutes = minutes
     settings.interval_version += 1
-    log.record(
+    log.add_entry(
         session,
         actor,
         EventKind.INTERVAL_CHANGED,

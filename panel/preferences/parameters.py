@@ -148,7 +148,7 @@ def record(
         session.execute(update(Link).values(device_token_sealed=None))
     if _OF_THE_PROTOCOL & became.keys():
         session.execute(update(Link).values(protocol=""))
-    log.record(
+    log.add_entry(
         session,
         actor,
         what,
@@ -165,7 +165,7 @@ def tell_row(session: Session, actor: Actor, settings: Settings, was: str) -> No
         return
     for server in session.scalars(select(Server).where(Server.removed_at.is_(None))):
         server.version += 1
-        log.record(
+        log.add_entry(
             session,
             actor,
             EventKind.SERVER_CHANGED,

@@ -65,7 +65,7 @@ def export_site(
     }
     if passphrase is not None:
         document["secrets"] = seal(_secrets(settings, servers, vault), passphrase)
-        log.record(session, actor, EventKind.EXPORTED_SECRETS)
+        log.add_entry(session, actor, EventKind.EXPORTED_SECRETS)
     return document
 
 

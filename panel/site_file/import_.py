@@ -15,7 +15,7 @@ from panel.models.settings import Server, Settings, lock_settings
 from panel.preferences.interval import set_interval
 from panel.preferences.parameter_fields import parameters_of
 from panel.preferences.parameters import save_parameters
-from panel.preferences.server_changes import clear_server_password, record
+from panel.preferences.server_changes import clear_server_password, log_change
 from panel.preferences.server_fields import ServerFields
 from panel.preferences.servers import add_server, edit_server, remove_servers
 from panel.security.vault import Vault
@@ -45,7 +45,7 @@ def apply_import(
     _apply_settings(session, actor, vault, settings, site, confirmed)
     for fields in wanted_rows(settings, site):
         _apply_server(session, actor, present.get(fields.sync_id or 0), fields, site, confirmed)
-    log.record(session, actor, EventKind.IMPORTED)
+    log.add_entry(session, actor, EventKind.IMPORTED)
 
 
 def _apply_settings(
@@ -85,7 +85,7 @@ def _apply_hash(
     settings.password_hash, settings.password_sealed = password_hash, None
     settings.password_changed_at = clock.now()
     settings.parameters_version += 1
-    log.record(
+    log.add_entry(
         session,
         actor,
         EventKind.PARAMETERS_CHANGED,
@@ -115,7 +115,7 @@ def _apply_server(
             server.password_hash = site.secrets.server_hashes[server.sync_id]
             server.password_changed_at = clock.now()
             changed = {"password": SECRET}
-            record(session, actor, EventKind.SERVER_CHANGED, server, changed, changed)
+            log_change(session, actor, EventKind.SERVER_CHANGED, server, changed, changed)
         if server.user_name and not fields.user_name:
             clear_server_password(session, actor, server.id, server.version)
         edit_server(session, actor, server.id, fields, server.version, confirmed)

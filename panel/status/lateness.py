@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from panel.i18n import Message, say
 from panel.models.runs import Link, Loop, Run
 from panel.models.settings import Server, Settings
-from panel.preferences.readiness import blocking_urls, what_is_missing
+from panel.preferences.readiness import blocking_urls, why_not_ready
 from panel.sync.protocol.error_codes import PASSING
 
 LATE, VERY_LATE = timedelta(days=1), timedelta(days=3)
@@ -135,7 +135,7 @@ def satellite_says(
     """
     if run is not None:
         return StateKind.SYNCING, Severity.WORKING, _syncing(settings.interval_minutes)
-    if missing := what_is_missing(session, settings):
+    if missing := why_not_ready(session, settings):
         return StateKind.DISABLED, Severity.OFF, missing
     if settings.interval_minutes == 0:
         return StateKind.PAUSED, Severity.OFF, say("Paused: the interval is 0.")

@@ -110,7 +110,7 @@ def test_wrong_codes_and_wrong_passwords_are_counted_apart(
 ) -> None:
     wrong(database, "Asha", HERE, 4)
     with database.writing() as session:
-        log.record(session, Actor("Asha", HERE, "web", person.id), EventKind.WRONG_CODE)
+        log.add_entry(session, Actor("Asha", HERE, "web", person.id), EventKind.WRONG_CODE)
     check_sign_in(database, "Asha", PASSWORD, HERE)
 
 

@@ -7,7 +7,13 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from panel import clock
-from panel.accounts.tokens import add_token, find_token, list_tokens, revoke_token, use_is_news
+from panel.accounts.tokens import (
+    add_token,
+    find_token,
+    last_used_is_outdated,
+    list_tokens,
+    revoke_token,
+)
 from panel.activity.log import Actor
 from panel.errors import Invalid, NotFound
 from panel.models.activity import Activity
@@ -76,8 +82,8 @@ def test_both_leave_a_row_without_the_secret(session: Session) -> None:
 def test_last_used_is_written_at_most_once_an_hour() -> None:
     moment = clock.now()
     token = Token(name="Dispensary", last_used_at=None)
-    assert use_is_news(token, moment)
+    assert last_used_is_outdated(token, moment)
     token.last_used_at = moment - timedelta(minutes=59)
-    assert not use_is_news(token, moment)
+    assert not last_used_is_outdated(token, moment)
     token.last_used_at = moment - timedelta(hours=1)
-    assert use_is_news(token, moment)
+    assert last_used_is_outdated(token, moment)

@@ -7,9 +7,9 @@ import pytest
 
 from panel.accounts.authorisation_code import (
     Unlock,
+    end_unlocks,
     generate_code,
-    is_open,
-    lock_now,
+    is_unlock_valid,
     set_code,
     try_code,
 )
@@ -65,7 +65,7 @@ def closed(database: Database, actor: Actor) -> Throttled:
 
 def opened(database: Database, unlock: Unlock, person_id: int, time: Clock) -> bool:
     with database.reading() as session:
-        return is_open(session, unlock, session.get_one(Person, person_id), time.now)
+        return is_unlock_valid(session, unlock, session.get_one(Person, person_id), time.now)
 
 
 # --- the code -------------------------------------------------------------------------------------
@@ -181,7 +181,7 @@ def test_lock_now_ends_every_unlock_of_that_person(
     assert asha.person_id is not None
     assert ben.person_id is not None
     with site.writing() as session:
-        lock_now(session, asha, asha.person_id)
+        end_unlocks(session, asha, asha.person_id)
     assert not opened(site, here, asha.person_id, time)
     assert not opened(site, there, asha.person_id, time)
     assert opened(site, bens, ben.person_id, time)

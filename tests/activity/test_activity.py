@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import String
 
 from panel.activity.kinds import EventKind, describe
-from panel.activity.log import Actor, changes_since, record, search
+from panel.activity.log import Actor, add_entry, changes_since, search
 from panel.db import Database
 from panel.models.activity import Activity
 from tests.support.clock import Clock
@@ -18,7 +18,7 @@ def kept(database: Database, time: Clock, asha: Actor, ben: Actor) -> Database:
     for number in range(6):
         with database.writing() as session:
             actor, what = [(asha, EventKind.SIGNED_IN), (ben, EventKind.SIGNED_OUT)][number % 2]
-            record(session, actor, what, label=str(number))
+            add_entry(session, actor, what, label=str(number))
         time.pass_by(minutes=1)
     return database
 
@@ -58,7 +58,7 @@ def test_a_row_says_when_who_from_where_and_how(kept: Database, time: Clock) -> 
 
 def test_what_is_too_long_is_cut_rather_than_lost(database: Database) -> None:
     with database.writing() as session:
-        record(session, Actor("n" * 200, "a" * 200), EventKind.SIGN_IN_FAILED, label="l" * 200)
+        add_entry(session, Actor("n" * 200, "a" * 200), EventKind.SIGN_IN_FAILED, label="l" * 200)
     with database.reading() as session:
         (row,) = search(session)
     assert (len(row.person), len(row.address), len(row.label)) == (80, 64, 120)
@@ -81,7 +81,7 @@ def test_changes_are_told_since_a_version_and_of_one_subject_only(
 ) -> None:
     with database.writing() as session:
         for subject_id, version in ((1, 2), (1, 3), (2, 3), (1, 4)):
-            record(
+            add_entry(
                 session, asha, EventKind.SERVER_CHANGED, subject="server", subject_id=subject_id,
                 version=version, was={"name": f"v{version - 1}"}, became={"name": f"v{version}"},
             )  # fmt: skip

@@ -150,7 +150,7 @@ class Panel:
         with self.database.writing() as session:
             person = find_person(session, name)
             assert person is not None
-            authorisation_code.lock_now(session, OPERATOR, person.id)
+            authorisation_code.end_unlocks(session, OPERATOR, person.id)
 
     # --- what is there afterwards -----------------------------------------------------------------
 

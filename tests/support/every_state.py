@@ -235,7 +235,7 @@ def people_and_what_they_did(site: Site) -> None:
     site.read(("/people/99/enable", {}))
     make_satellite(site.database, site.config)
     with site.database.writing() as session:
-        authorisation_code.lock_now(session, OPERATOR, 1)
+        authorisation_code.end_unlocks(session, OPERATOR, 1)
     site.read(*at("/activity", "/activity?what=signed_in&begin=abc", "/activity?person=zzz"))
 
 

@@ -172,7 +172,7 @@ def bind(session: Session, server: Server, hardware_id: str, actor: Actor) -> No
     """Bind the row to a machine, and record that, unless it is bound already."""
     if server.hardware_id is None:
         server.hardware_id = hardware_id
-        log.record(
+        log.add_entry(
             session,
             actor,
             EventKind.HARDWARE_BOUND,

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from panel import clock
 from panel.models.base import HIGHEST_SYNC_ID, NAME_LENGTH, searchable
 from panel.models.settings import Server, Settings
-from panel.security.hashes import hash_token, same, verify_secret
+from panel.security.hashes import equal_in_constant_time, hash_token, verify_secret
 from panel.sync.protocol.error_codes import SyncRefusal
 from panel.sync.protocol.messages import Pair
 
@@ -60,7 +60,7 @@ def find_device(session: Session, device: DeviceToken) -> Server:
     server = find_server(session, device.sync_id)
     if server is None or server.device_token_hash is None:
         raise SyncRefusal("device_token_ended")
-    if not same(server.device_token_hash, hash_token(device.token)):
+    if not equal_in_constant_time(server.device_token_hash, hash_token(device.token)):
         raise SyncRefusal("device_token_ended")
     return server
 

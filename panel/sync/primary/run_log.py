@@ -138,7 +138,7 @@ def _note_refusal(database: Database, refusal: SyncRefusal, address: str) -> Non
         elif refusal.server_id is not None:
             _note_on_row(session, refusal, refusal.server_id, address)
         elif not _is_in_activity_lately(session, refusal, address):
-            activity.record(
+            activity.add_entry(
                 session,
                 Actor("", address, "sync"),
                 EventKind.SYNC_REFUSED,
@@ -174,7 +174,7 @@ def _note_on_row(session: Session, refusal: SyncRefusal, server_id: int, address
             reason_values=values,
         )
     )
-    activity.record(
+    activity.add_entry(
         session,
         Actor("", address, "sync"),
         EventKind.SYNC_REFUSED,

@@ -1,4 +1,4 @@
-"""Which language a sentence is shown in: English stands in the code, catalogues hold the others."""
+"""The language of a request: translations, and its formats of times and sizes."""
 
 from datetime import datetime
 from functools import lru_cache
@@ -13,7 +13,7 @@ from panel.i18n import Message
 from panel.models.people import Person
 from panel.paths import TRANSLATIONS
 
-# By the names that their readers know them by, which are the same whoever reads.
+# Each language's own name for itself.
 LANGUAGES = {
     "en": "English",
     "fr": "Français",
@@ -22,9 +22,11 @@ LANGUAGES = {
     "ar": "العربية",
 }
 COOKIE = "l"
-# Dates with the day first, and written as in Mozambique and Angola rather than in Brazil; digits
-# everywhere as the fields take them.
+# Day before month; Portuguese as in Mozambique and Angola rather than in Brazil; Latin digits in
+# Arabic too, since the form fields take only those.
 _TAGS = {"en": "en-GB", "pt": "pt-PT", "ar": "ar-u-nu-latn"}
+# Sizes have no decimals from so many of their unit on.
+_WHOLE_FROM = 10
 
 
 def init_language(app: Flask) -> None:
@@ -36,21 +38,21 @@ def init_language(app: Flask) -> None:
 
 
 def language() -> str:
-    """Return the reader's language: what they chose once, or the best that their browser asks for.
+    """Return the code of the reader's language.
 
-    A person's own choice goes before that of the browser they happen to use.
+    The person's choice goes before the browser's cookie, and that before Accept-Language.
     """
     person: Person | None = g.get("person")
     for chosen in (person and person.language, request.cookies.get(COOKIE)):
         if chosen in LANGUAGES:
             return chosen
-    # Kept in the order of their q: French of any country is French, and goes before the next.
+    # Sorted by their q. The country is ignored: fr-CA is French.
     asked = (value.lower().partition("-")[0] for value, q in request.accept_languages if q)
     return next((one for one in asked if one in LANGUAGES), "en")
 
 
 def tag() -> str:
-    """Return the language as the browser is told it, for its own words, digits and dates."""
+    """Return the language tag (BCP 47) for the browser's own words, digits and dates."""
     spoken = language()
     return _TAGS.get(spoken, spoken)
 
@@ -61,40 +63,43 @@ def is_rtl() -> bool:
 
 
 def show(message: Message) -> str:
-    """Return ``message`` in the language of this request, and what it holds too."""
+    """Return ``message`` and the messages in its values, in the language of this request."""
     values = {name: _shown(value) for name, value in message.values.items()}
     return str(gettext(message.text, **values))
+
+
+def init_formats(app: Flask) -> None:
+    """Give templates the filters ``date_and_time``, ``time_of_day`` and ``byte_count``."""
+    app.jinja_env.filters.update(
+        date_and_time=date_and_time, time_of_day=time_of_day, byte_count=byte_count
+    )
+
+
+def date_and_time(at: datetime) -> str:
+    """Return date and time in UTC, to the minute."""
+    return _date_and_time_in(at, get_locale())
+
+
+def time_of_day(at: datetime) -> str:
+    """Return the time of day in UTC, to the minute."""
+    return format_skeleton("Hm", at, locale=get_locale())
+
+
+def byte_count(count: int) -> str:
+    """Return ``count`` bytes, rounded for people: ``0.4 kB``, ``12 MB``."""
+    in_kilobytes = count < _WHOLE_FROM * 1e6
+    unit, number = ("kilobyte", count / 1e3) if in_kilobytes else ("megabyte", count / 1e6)
+    digits = "0.#" if number < _WHOLE_FROM else "#,##0"
+    return format_unit(number, unit, "short", digits, locale=get_locale())
 
 
 def _shown(value: object) -> object:
     return show(value) if isinstance(value, Message) else value
 
 
-def init_formats(app: Flask) -> None:
-    """Give templates the filters ``written``, ``clock`` and ``amount``."""
-    app.jinja_env.filters.update(written=written, clock=clock, amount=amount)
-
-
-def written(at: datetime) -> str:
-    """Return a moment in UTC: day and time of day, to the minute."""
-    return _written_in(at, get_locale())
-
-
-def clock(at: datetime) -> str:
-    """Return the time of day in UTC, to the minute."""
-    return format_skeleton("Hm", at, locale=get_locale())
-
-
-def amount(count: int) -> str:
-    """Return so many bytes, rounded as people read them: ``0.4 kB``, ``12 MB``."""
-    unit, number = ("kilobyte", count / 1e3) if count < 10e6 else ("megabyte", count / 1e6)
-    digits = "0.#" if number < 10 else "#,##0"
-    return format_unit(number, unit, "short", digits, locale=get_locale())
-
-
-# A list shows the same moments again and again, and Babel takes its time.
+# Cached: a list shows the same times repeatedly, and Babel is slow.
 @lru_cache(maxsize=1_000)
-def _written_in(at: datetime, locale: Locale) -> str:
+def _date_and_time_in(at: datetime, locale: Locale) -> str:
     day = format_skeleton("yMMMd", at, locale=locale)
     time = format_skeleton("Hm", at, locale=locale)
     return str(get_datetime_format("medium", locale=locale)).format(time, day)

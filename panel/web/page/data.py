@@ -29,7 +29,7 @@ from panel.web.auth.lock import open_unlock
 from panel.web.auth.session import CSRF, current_person
 from panel.web.base.assets import Assets
 from panel.web.base.context import installation
-from panel.web.base.embed import kept
+from panel.web.base.embed import embed_query
 from panel.web.page.forms import IntervalForm, ParametersForm
 from panel.web.page.list_place import HIGHEST_ID, current_place
 
@@ -221,7 +221,7 @@ class PageData:
             *(replace(self.state, run=None), self.sync.version(), self.culprits, runs),
             *(listing.count, listing.total, rows, sorted(self.refused)),
             [row.id for row in self.removed],
-            *(request.full_path, kept(), str(get_locale()), open_unlock(), assets),
+            *(request.full_path, embed_query(), str(get_locale()), open_unlock(), assets),
             # The page holds the session's CSRF token.
             session.get(CSRF),
             person and (person.name, person.version, person.language),

@@ -13,7 +13,7 @@ from panel.errors import Conflict, Invalid, NeedsConfirmation, Refusal
 from panel.i18n import Message
 from panel.preferences.parameter_fields import Parameters
 from panel.preferences.server_fields import ServerFields
-from panel.web.auth.lock import open_typed
+from panel.web.auth.lock import open_input
 from panel.web.base.context import installation
 from panel.web.base.errors import wants_json
 from panel.web.base.language import show
@@ -95,7 +95,7 @@ class PasswordForm(PanelForm):
     @property
     def typed_password(self) -> str | None:
         """The password that was typed now, or in the same form before it came back."""
-        return self.password.data or open_typed(self.typed.data or "")
+        return self.password.data or open_input(self.typed.data or "")
 
 
 class ParametersForm(PasswordForm):

@@ -18,7 +18,7 @@ from werkzeug.wrappers import Response
 
 from panel import clock
 from panel.db import Database
-from panel.web.base.proxy import BELIEVED
+from panel.web.base.proxy import TRUSTED_PEER
 from panel.web.page.mark import data_mark
 
 if TYPE_CHECKING:
@@ -115,6 +115,6 @@ def _is_good_again(answer: Response) -> bool:
 
 def _everything_said(environ: "WSGIEnvironment") -> Hashable:
     """Return all that is known of who asks, and for what."""
-    place = ("wsgi.url_scheme", "SCRIPT_NAME", "QUERY_STRING", "REMOTE_ADDR", BELIEVED)
+    place = ("wsgi.url_scheme", "SCRIPT_NAME", "QUERY_STRING", "REMOTE_ADDR", TRUSTED_PEER)
     said = sorted(one for one in environ.items() if one[0].startswith("HTTP_"))
     return tuple(environ.get(name) for name in place), tuple(said)

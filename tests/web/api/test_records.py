@@ -249,7 +249,7 @@ def test_a_token_revoked_while_it_is_used_stays_revoked(
         return True
 
     with monkeypatch.context() as patch:
-        patch.setattr(bearer, "use_is_news", revoked_meanwhile)
+        patch.setattr(bearer, "last_used_is_outdated", revoked_meanwhile)
         application.call("GET", "/changes")
     assert error_of(application.call("GET", "/changes")) == (401, "token_needed")
     with database.reading() as session:

@@ -11,7 +11,7 @@ from panel.accounts.people import Permission
 from panel.accounts.sign_in import find_person
 from panel.db import Database
 from panel.models.people import Person
-from panel.web.auth.access import LEAVE, PUBLIC
+from panel.web.auth.access import PUBLIC, SIGN_OUT
 from tests.web.conftest import OPERATOR, PASSWORD, VIEWER, Browser, Happened
 
 # Reading the list once more is the checkpoint: who adds to it must mean it.
@@ -37,7 +37,7 @@ FOR_PROGRAMS = {
     "server.exchange",
 }
 # What a person may send who can only look: both take something away from themselves alone.
-FOR_VIEWERS = {LEAVE, "unlock.close"}
+FOR_VIEWERS = {SIGN_OUT, "unlock.close"}
 
 
 def addresses(app: Flask) -> Iterator[tuple[Rule, str]]:

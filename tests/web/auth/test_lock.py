@@ -12,7 +12,7 @@ from panel.accounts.people import Permission
 from panel.accounts.sign_in import find_person
 from panel.db import Database
 from panel.models.settings import Settings
-from panel.web.auth.access import LEAVE, PUBLIC
+from panel.web.auth.access import PUBLIC, SIGN_OUT
 from tests.support.clock import Clock
 from tests.web.auth.test_access import addresses
 from tests.web.conftest import (
@@ -29,7 +29,7 @@ either = pytest.mark.parametrize("htmx", [False, True], ids=["plain", "htmx"])
 
 # Writes that need no code: each says why by its name.
 UNLOCKED_WRITES = {
-    LEAVE,
+    SIGN_OUT,
     "sync_page.test_connection",
     "interval.save",
     "people.add",

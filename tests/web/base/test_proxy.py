@@ -12,7 +12,7 @@ from panel.accounts import people
 from panel.accounts.people import Permission
 from panel.accounts.sign_in import find_person
 from panel.db import Database
-from panel.web.base.proxy import BELIEVED, TrustedProxies
+from panel.web.base.proxy import TRUSTED_PEER, TrustedProxies
 from tests.web.conftest import MANAGER, OPERATOR, VIEWER, Browser, Happened, MakeApp
 
 PROXY, STRANGER = "10.1.0.2", "203.0.113.9"
@@ -56,7 +56,7 @@ def test_the_browsers_address_is_the_nearest_that_is_no_proxy_of_ours(
 def test_scheme_and_prefix_of_a_trusted_proxy_are_believed(peer: str) -> None:
     seen = seen_through(peer, X_Forwarded_Proto="https", X_Forwarded_Prefix="/sync/")
     assert (seen["wsgi.url_scheme"], seen["SCRIPT_NAME"]) == ("https", "/sync")
-    assert seen[BELIEVED] is True
+    assert seen[TRUSTED_PEER] is True
 
 
 @pytest.mark.parametrize("peer", [STRANGER, "10.1.1.2", "::1", "", "unix:"])
@@ -64,7 +64,7 @@ def test_nobody_else_is_believed(peer: str) -> None:
     seen = seen_through(
         peer, X_Forwarded_For="192.0.2.1", X_Forwarded_Proto="https", X_Forwarded_Prefix="/sync"
     )
-    told = (seen["REMOTE_ADDR"], seen["wsgi.url_scheme"], seen["SCRIPT_NAME"], seen[BELIEVED])
+    told = (seen["REMOTE_ADDR"], seen["wsgi.url_scheme"], seen["SCRIPT_NAME"], seen[TRUSTED_PEER])
     assert told == (peer, "http", "", False)
 
 

@@ -7,7 +7,7 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from panel import clock
-from panel.accounts.authorisation_code import lock_now, set_code
+from panel.accounts.authorisation_code import end_unlocks, set_code
 from panel.accounts.people import (
     Permission,
     add_person,
@@ -61,7 +61,7 @@ ACTS: dict[str, Act] = {
     "disabled": lambda session: disable(session, WHO, 2),
     "language": lambda session: choose_language(session, 2, "fr"),
     "code": lambda session: set_code(session, WHO, "another code"),
-    "lock now": lambda session: lock_now(session, WHO, 1),
+    "lock now": lambda session: end_unlocks(session, WHO, 1),
     "run": lambda session: session.add(Run(other=1, started_at=clock.now())),
     "contact": lambda session: setattr(session.get_one(Link, 1), "last_success_at", clock.now()),
     "run that ends": lambda session: session.execute(

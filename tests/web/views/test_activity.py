@@ -23,7 +23,7 @@ def two_days(database: Database, time: Clock) -> None:
     """Somebody's change on the 20th and a satellite's refusal on the 21st, before the sign-ins."""
     with database.writing() as session:
         time.now = datetime.fromisoformat("2026-11-20T23:59:59.5+00:00")
-        log.record(
+        log.add_entry(
             session,
             Actor("maya", "192.0.2.4", "web"),
             EventKind.INTERVAL_CHANGED,
@@ -32,7 +32,7 @@ def two_days(database: Database, time: Clock) -> None:
             became={"interval_minutes": 25, "password": "changed", "url": "https://x.example.org"},
         )
         time.now = datetime.fromisoformat("2026-11-21T00:00+00:00")
-        log.record(session, Actor("7 Kadavu", via="sync"), EventKind.SYNC_REFUSED, label="7")
+        log.add_entry(session, Actor("7 Kadavu", via="sync"), EventKind.SYNC_REFUSED, label="7")
     time.now = datetime.fromisoformat("2026-11-23T09:00+00:00")
 
 
@@ -100,7 +100,7 @@ def test_older_pages_follow_one_another_without_gap_or_overlap(
 ) -> None:
     with database.writing() as session:
         for number in range(120):
-            log.record(session, Actor("maya"), EventKind.SYNC_ASKED, label=f"number {number}.")
+            log.add_entry(session, Actor("maya"), EventKind.SYNC_ASKED, label=f"number {number}.")
     seen: list[str] = []
     address: str | None = "/activity?person=maya"
     while address:
@@ -116,7 +116,7 @@ def test_older_pages_follow_one_another_without_gap_or_overlap(
 def test_the_download_holds_every_row_that_fits(database: Database, manager: Browser) -> None:
     with database.writing() as session:
         for number in range(1100):
-            log.record(session, Actor("maya"), EventKind.SYNC_ASKED, label=str(number))
+            log.add_entry(session, Actor("maya"), EventKind.SYNC_ASKED, label=str(number))
     response = manager.get("/activity.csv?person=maya")
     assert response.headers["Content-Type"].startswith("text/csv")
     assert "attachment" in response.headers["Content-Disposition"]
@@ -131,7 +131,7 @@ def test_no_cell_of_the_download_is_a_formula(
     database: Database, manager: Browser, name: str
 ) -> None:
     with database.writing() as session:
-        log.record(session, Actor(name), EventKind.SYNC_ASKED, label=name)
+        log.add_entry(session, Actor(name), EventKind.SYNC_ASKED, label=name)
     content = manager.get("/activity.csv?what=sync_asked").data.decode("utf-8-sig")
     row = next(csv.DictReader(content.splitlines(keepends=True)))
     assert (row["person"], row["label"]) == (f"'{name}", f"'{name}")
@@ -148,7 +148,7 @@ def test_nothing_in_the_panel_alters_it(app: Flask, database: Database) -> None:
 
 def test_the_names_of_others_do_no_harm(database: Database, manager: Browser) -> None:
     with database.writing() as session:
-        log.record(session, Actor("<i>eve</i>"), EventKind.SYNC_ASKED, label="<script>alert(1)")
+        log.add_entry(session, Actor("<i>eve</i>"), EventKind.SYNC_ASKED, label="<script>alert(1)")
     page = manager.get("/activity").text
     assert "&lt;i&gt;eve&lt;/i&gt;" in page
     assert "<script>alert" not in page
