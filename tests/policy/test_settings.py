@@ -1,4 +1,4 @@
-"""Every setting is in the README's table, and the table has no other."""
+"""Every setting of the installation is in the table of docs/operate.md, and no other is."""
 
 import re
 
@@ -6,12 +6,13 @@ from panel.config import SETTINGS
 
 IN_TABLE = re.compile(r"^\|\s*`SYNC_PANEL_([A-Z0-9_]+)`", re.MULTILINE)
 ANYWHERE = re.compile(r"\bSYNC_PANEL_([A-Z0-9]+(?:_[A-Z0-9]+)*)")
+DOCUMENTS = (".md", ".service", ".env", ".conf")
 KNOWN = {setting.name for setting in SETTINGS}
 FILES = {f"{setting.name}_FILE" for setting in SETTINGS if setting.secret}
 
 
-def test_the_readme_has_each_setting_once(texts: dict[str, str]) -> None:
-    assert sorted(IN_TABLE.findall(texts["README.md"])) == sorted(KNOWN)
+def test_the_table_has_each_setting_once(texts: dict[str, str]) -> None:
+    assert sorted(IN_TABLE.findall(texts["docs/operate.md"])) == sorted(KNOWN)
 
 
 def test_every_setting_says_what_it_is_for() -> None:
@@ -19,7 +20,7 @@ def test_every_setting_says_what_it_is_for() -> None:
 
 
 def test_no_document_names_a_setting_that_does_not_exist(texts: dict[str, str]) -> None:
-    documents = {name: text for name, text in texts.items() if name.endswith((".md", ".service"))}
+    documents = {name: text for name, text in texts.items() if name.endswith(DOCUMENTS)}
     unknown = {
         (name, setting)
         for name, text in documents.items()
