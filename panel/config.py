@@ -1,7 +1,7 @@
 """The settings of the installation: ``SYNC_PANEL_…`` in the environment, read once into a Config.
 
 A wrong value stops the start with one line for the operator. A secret may also come from a file,
-whose path is in ``SYNC_PANEL_…_FILE``. A test compares :data:`SETTINGS` with the table in docs/operate.md.
+whose path is in ``SYNC_PANEL_…_FILE``. A test compares :data:`SETTINGS` with docs/operate.md.
 """
 
 import ipaddress

@@ -81,7 +81,8 @@ def _first_line(error: SQLAlchemyError) -> str:
 def commands() -> None:
     """Sync Panel: the Synchronisation preferences of this server.
 
-    The settings of the installation are environment variables, SYNC_PANEL_…; docs/operate.md lists them.
+    The settings of the installation are environment variables, SYNC_PANEL_…, listed in
+    docs/operate.md.
     """
 
 

@@ -54,8 +54,11 @@ class Clinic:
 def clinic(
     request: pytest.FixtureRequest, new_site: NewSite, new_sqlite: NewDatabase
 ) -> Iterator[Clinic]:
-    """Both have synchronised once. A parameter says after how many seconds without a byte the
-    satellite gives the line up, where that is not to take a minute."""
+    """A primary and a satellite that have synchronised once.
+
+    A parameter says after how many seconds without a byte the satellite gives the line up, where
+    that is not to take a minute.
+    """
     silence_seconds = getattr(request, "param", 60.0)
     primary = new_site(NATIONAL, new_sqlite(True), others=(KADAVU,))
     line = FaultyLine(primary.process.port)
