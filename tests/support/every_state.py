@@ -23,7 +23,14 @@ from tests.web.conftest import CODE, MANAGER, OPERATOR, PASSWORD, VIEWER, Browse
 # An address, and the form that is sent there; None to get it.
 Visit = tuple[str, dict[str, Any] | None]
 
-STEPS = ("", "initialising", "pushing", "pulling_central", "pulling_addressed", "applying")
+STEPS = (
+    "connecting",
+    "initialising",
+    "pushing",
+    "pulling_central",
+    "pulling_addressed",
+    "applying",
+)
 
 
 @dataclass
