@@ -78,8 +78,10 @@ def rotate_keys(installation: Installation) -> None:
 def _reseal(session: Session, vault: Vault) -> None:
     settings = lock_settings(session)
     link = session.get_one(Link, 1, with_for_update=True, populate_existing=True)
-    settings.password_sealed = _resealed(vault, settings.password_sealed)
-    link.device_token_sealed = _resealed(vault, link.device_token_sealed)
+    for row in (settings, link):
+        for column in row.__table__.columns:
+            if column.name.endswith("_sealed"):
+                setattr(row, column.name, _resealed(vault, getattr(row, column.name)))
 
 
 def _resealed(vault: Vault, sealed: str | None) -> str | None:
