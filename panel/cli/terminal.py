@@ -20,9 +20,8 @@ from panel.config import load
 from panel.errors import Invalid, NeedsConfirmation, Refusal
 from panel.installation import Installation, open_installation
 from panel.models.base import NAME_LENGTH
+from panel.preferences.parameter_fields import preferences
 
-# The shell's name of a field of panel.preferences, where the two differ.
-NAMES = {"interval_minutes": "sync_interval"}
 STANDARD_INPUT = "-"
 
 
@@ -51,8 +50,9 @@ def shell_actor() -> Actor:
 def refusal_text(refusal: Refusal) -> str:
     """Return the reason of ``refusal``, a line for each field, and the options that confirm it."""
     if isinstance(refusal, Invalid):
+        keys = {parameter.name: key for key, parameter in preferences().items()}
         return "\n".join(
-            f"{NAMES.get(field, field)}: {problem}" for field, problem in refusal.problems.items()
+            f"{keys.get(field, field)}: {problem}" for field, problem in refusal.problems.items()
         )
     if isinstance(refusal, NeedsConfirmation):
         lines = [f"{act}: {warning}" for act, warning in refusal.acts.items()]

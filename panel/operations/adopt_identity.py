@@ -45,7 +45,7 @@ def adopt_from_primary(
     of_primary = {OF_PRIMARY[field]: wanted[field] for field in wanted if field in OF_PRIMARY}
     settings = session.get_one(Settings, 1)
     if own:
-        parameters = replace(parameters_of(settings), **own)
+        parameters = parameters_of(settings).replace(**own)
         version = settings.parameters_version
         save_parameters(session, actor, vault, parameters, version, confirmed)
     if of_primary:

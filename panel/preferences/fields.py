@@ -6,7 +6,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from panel.errors import Invalid
 from panel.i18n import Message, say
-from panel.models.base import HIGHEST_SYNC_ID, URL_LENGTH
+from panel.models.base import URL_LENGTH
 
 # OWASP ASVS 5.0, 6.2.1: at least eight characters.
 SHORTEST_SECRET, LONGEST_SECRET = 8, 200
@@ -74,13 +74,6 @@ class Checks:
             self.refuse(field, say("Only letters, digits, signs and spaces, in one line."))
             return ""
         return value
-
-    def sync_id(self, field: str, value: int | None) -> int | None:
-        """Return ``value``, which must be None or a Sync ID."""
-        if value is None or 1 <= value <= HIGHEST_SYNC_ID:
-            return value
-        self.refuse(field, say("A whole number from 1 to %(highest)s.", highest=HIGHEST_SYNC_ID))
-        return None
 
     def url(self, field: str, value: str) -> str:
         """Return ``value`` normalised by :func:`check_url`."""

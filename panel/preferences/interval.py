@@ -5,26 +5,27 @@ from sqlalchemy.orm import Session
 from panel.activity import log
 from panel.activity.kinds import EventKind
 from panel.activity.log import Actor, refuse_stale
-from panel.errors import Invalid
 from panel.i18n import say
-from panel.models.base import LONGEST_INTERVAL_MINUTES
 from panel.models.settings import Settings, lock_settings
+from panel.preferences.fields import Checks
+from panel.preferences.parameter_fields import INTERVAL
 
 
-def set_interval(session: Session, actor: Actor, minutes: int, version: int) -> Settings:
+def set_interval(session: Session, actor: Actor, minutes: int | None, version: int) -> Settings:
     """Save the interval in ``minutes`` and return the settings; 0 pauses after the current batch.
 
     ``version`` is the ``interval_version`` that the form shows. Raise :class:`Invalid` (field
     ``interval_minutes``) or :class:`Conflict`.
     """
     settings = lock_settings(session)
+    checks = Checks()
     if settings.sync_id is None:
-        raise Invalid({"interval_minutes": say("Give this server a Sync ID first.")})
-    if not 0 <= minutes <= LONGEST_INTERVAL_MINUTES:
-        reason = say("Whole minutes from 0 to %(longest)s.", longest=LONGEST_INTERVAL_MINUTES)
-        raise Invalid({"interval_minutes": reason})
+        checks.refuse(INTERVAL.name, say("Give this server a Sync ID first."))
+    minutes = INTERVAL.tidy(checks, minutes)
+    checks.finish()
     before = settings.interval_minutes
-    if minutes == before:
+    # Never None by now.
+    if minutes is None or minutes == before:
         return settings
     if version != settings.interval_version:
         refuse_stale(session, "interval", None, version, settings.interval_version)
@@ -36,7 +37,7 @@ def set_interval(session: Session, actor: Actor, minutes: int, version: int) -> 
         EventKind.INTERVAL_CHANGED,
         subject="interval",
         version=settings.interval_version,
-        was={"interval_minutes": before},
-        became={"interval_minutes": minutes},
+        was={INTERVAL.name: before},
+        became={INTERVAL.name: minutes},
     )
     return settings

@@ -17,6 +17,7 @@ from panel.models.base import (
 )
 from panel.models.settings import Server, Settings
 from panel.preferences.fields import HTTP_WARNING, PRIMARY_URL_WARNING, Checks, check_url
+from panel.preferences.parameter_fields import SYNC_ID
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def tidy(checks: Checks, typed: ServerFields) -> ServerFields:
     needs_name, needs_store = say("A server needs a Name."), say("A server needs a Store.")
     return replace(
         typed,
-        sync_id=checks.sync_id("sync_id", typed.sync_id),
+        sync_id=SYNC_ID.tidy(checks, typed.sync_id),
         name=checks.text("name", typed.name, NAME_LENGTH, needs_name),
         store=checks.text("store", typed.store, STORE_LENGTH, needs_store),
         url=None if typed.url is None else checks.url("url", typed.url),

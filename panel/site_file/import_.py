@@ -13,14 +13,14 @@ from panel.errors import Invalid
 from panel.i18n import say
 from panel.models.settings import Server, Settings, lock_settings
 from panel.preferences.interval import set_interval
-from panel.preferences.parameter_fields import parameters_of
+from panel.preferences.parameter_fields import INTERVAL, parameters_of, preferences
 from panel.preferences.parameters import save_parameters
 from panel.preferences.server_changes import clear_server_password, log_change
 from panel.preferences.server_fields import ServerFields
 from panel.preferences.servers import add_server, edit_server, remove_servers
 from panel.security.vault import Vault
 from panel.site_file.document import Site
-from panel.site_file.export import INTERVAL, has_new_hash, live_servers, wanted_rows
+from panel.site_file.export import has_new_hash, live_servers, wanted_rows
 
 # A statement takes only so many values: 32 766 in SQLite.
 BATCH = 1_000
@@ -56,13 +56,14 @@ def _apply_settings(
     site: Site,
     confirmed: Collection[str],
 ) -> None:
-    given = dict(site.settings)
-    minutes = given.pop(INTERVAL, settings.interval_minutes)
+    every, read = preferences(), {**site.settings, **site.secrets.parameters}
+    given = {every[key].name: value for key, value in read.items()}
+    minutes = given.pop(INTERVAL.name, settings.interval_minutes)
     had_sync_id = settings.sync_id is not None
     # The interval needs a Sync ID: whichever of the two has one comes first.
     if had_sync_id:
         _apply_interval(session, actor, settings, minutes)
-    parameters = replace(parameters_of(settings), password=site.secrets.password, **given)
+    parameters = parameters_of(settings).replace(**given)
     save_parameters(session, actor, vault, parameters, settings.parameters_version, confirmed)
     _apply_hash(session, actor, settings, site.secrets.password_hash)
     if not had_sync_id:

@@ -21,7 +21,6 @@ from panel.web.base.embed import init_embed
 from panel.web.base.errors import init_errors
 from panel.web.base.headers import init_compression, init_headers
 from panel.web.base.htmx import init_htmx
-from panel.web.base.labels import init_labels
 from panel.web.base.language import init_formats, init_language
 from panel.web.base.proxy import TrustedProxies
 from panel.web.page import fragments
@@ -85,7 +84,6 @@ def create_app(installation: Installation) -> Flask:
         init_htmx,
         init_language,
         init_formats,
-        init_labels,
         init_errors,
         init_embed,
         init_access,

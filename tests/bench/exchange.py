@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 from panel.migrate import upgrade
 from panel.models.runs import Run
 from panel.models.settings import Server, Settings
-from panel.preferences.parameter_fields import Parameters
+from panel.preferences.parameter_fields import parameters_of
 from panel.preferences.parameters import save_parameters
 from panel.preferences.server_fields import ServerFields
 from panel.preferences.servers import edit_server
@@ -84,8 +84,8 @@ class Clinic:
         process = self.satellite.process
         with self.satellite.database.writing() as session:
             settings = session.get_one(Settings, 1)
-            here = (settings.sync_id, settings.name, settings.store)
-            wanted = Parameters(*here, *OWN_PAIR, settings.url, None)
+            user_name, password = OWN_PAIR
+            wanted = parameters_of(settings).replace(user_name=user_name, password=password)
             vault = Vault(process.config.secret_keys)
             save_parameters(session, TESTER, vault, wanted, settings.parameters_version)
 

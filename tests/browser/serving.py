@@ -107,7 +107,12 @@ class Panel:
     def become(self, sync_id: int, name: str, store: str, url: str = "") -> None:
         """Give this server its parameters."""
         wanted = Parameters(
-            sync_id, name, store, user_name="sync", password="tides", url=url, request_size=None
+            sync_id=sync_id,
+            name=name,
+            store=store,
+            user_name="sync",
+            password="tides",
+            url=url,
         )
         vault = Vault(self.config.secret_keys)
         with self.database.writing() as session:

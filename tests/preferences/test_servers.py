@@ -289,7 +289,7 @@ def test_who_edits_a_satellites_row_hears_of_a_new_url(
     satellite: Database, vault: Vault, asha: Actor
 ) -> None:
     (server,) = add(satellite, NATIONAL)
-    become(satellite, vault, replace(SATELLITE, url="https://moved.example"))
+    become(satellite, vault, SATELLITE.replace(url="https://moved.example"))
     stale = replace(NATIONAL, name="New name", url="https://central.example")
     with pytest.raises(Conflict) as refused, satellite.writing() as session:
         edit_server(session, asha, server.id, stale, server.version)

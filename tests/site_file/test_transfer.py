@@ -24,9 +24,22 @@ from panel.site_file.import_ import apply_import
 from tests.conftest import NewDatabase
 
 PASSPHRASE = "a passphrase of the tests"
-PRIMARY = Parameters(1, "National Store", "NAT-01", "shared", "shared password", "", 100)
+PRIMARY = Parameters(
+    sync_id=1,
+    name="National Store",
+    store="NAT-01",
+    user_name="shared",
+    password="shared password",
+    request_size=100,
+)
 SATELLITE = Parameters(
-    7, "Kadavu", "KDV-01", "kadavu", "site password", "central.example.org", None, "own"
+    sync_id=7,
+    name="Kadavu",
+    store="KDV-01",
+    user_name="kadavu",
+    password="site password",
+    url="central.example.org",
+    protocol="own",
 )
 OTHER_VAULT = Vault(["a key of another machine, as long as it must be"])
 
@@ -237,7 +250,7 @@ def test_secrets_open_with_their_passphrase_only(
 ) -> None:
     save(database, vault, asha, SATELLITE)
     sealed = export(database, vault, asha, PASSPHRASE)
-    assert read_site(sealed, PASSPHRASE).secrets.password == "site password"
+    assert read_site(sealed, PASSPHRASE).secrets.parameters["password"] == "site password"
     for passphrase in (None, "", "another passphrase"):
         with pytest.raises(Invalid) as refusal:
             read_site(sealed, passphrase)

@@ -212,7 +212,7 @@ def test_a_primary_without_satellites_says_so(primary: Site) -> None:
 def test_every_url_on_a_primary_is_a_culprit(primary: Site, vault: Vault) -> None:
     kadavu, _ = add(primary.database, replace(KADAVU, url="kadavu.example"), LEVUKA)
     assert primary.told()[:2] == ("disabled", "off")
-    become(primary.database, vault, replace(PRIMARY, url="own.example"))
+    become(primary.database, vault, PRIMARY.replace(url="own.example"))
     with primary.database.reading() as session:
         own, row = blocking_urls(session)
     assert (own.kind, own.server_id, own.label) == ("settings", None, "National Store")

@@ -70,7 +70,14 @@ class Site:
         """Say who this server is and whom it synchronises with; make a person and a token."""
         vault = Vault(self.process.config.secret_keys)
         place = self.place
-        parameters = Parameters(place.sync_id, place.name, place.store, *PAIR, url, None)
+        parameters = Parameters(
+            sync_id=place.sync_id,
+            name=place.name,
+            store=place.store,
+            user_name=PAIR[0],
+            password=PAIR[1],
+            url=url,
+        )
         with self.database.writing() as session:
             save_parameters(session, TESTER, vault, parameters, 1)
             for other in others:

@@ -1,7 +1,6 @@
 """Steps that tests of several verbs take: make a primary or a satellite, act at the same moment."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from threading import Barrier, Thread
 from typing import TypeVar
 
@@ -23,9 +22,20 @@ from panel.security.vault import Vault
 T = TypeVar("T")
 
 SETTER_UP = Actor("Setter-up")
-PRIMARY = Parameters(1, "National Store", "NAT-01", "country", "a shared word", "", None)
+PRIMARY = Parameters(
+    sync_id=1,
+    name="National Store",
+    store="NAT-01",
+    user_name="country",
+    password="a shared word",
+)
 SATELLITE = Parameters(
-    7, "Kadavu Health Centre", "KDV-01", "kadavu", "a shared word", "https://central.example", None
+    sync_id=7,
+    name="Kadavu Health Centre",
+    store="KDV-01",
+    user_name="kadavu",
+    password="a shared word",
+    url="https://central.example",
 )
 NATIONAL = ServerFields(1, "National Store", "NAT-01")
 KADAVU = ServerFields(7, "Kadavu Health Centre", "KDV-01")
@@ -41,7 +51,7 @@ def become(database: Database, vault: Vault, wanted: Parameters) -> Settings:
 
 
 def become_standalone(database: Database, vault: Vault) -> Settings:
-    return become(database, vault, replace(PRIMARY, sync_id=None))
+    return become(database, vault, PRIMARY.replace(sync_id=None))
 
 
 def add(database: Database, *rows: ServerFields) -> list[Server]:

@@ -19,14 +19,31 @@ URL = "http://127.0.0.1:9"
 
 def make_satellite(database: Database, config: Config, url: str = URL) -> None:
     """Let this server be satellite 7, with the primary in its list."""
-    _save(database, config, Parameters(7, "Kadavu", "KDV-01", "fiji", "coral letters", url, None))
+    _save(
+        database,
+        config,
+        Parameters(
+            sync_id=7,
+            name="Kadavu",
+            store="KDV-01",
+            user_name="fiji",
+            password="coral letters",
+            url=url,
+        ),
+    )
     with database.writing() as session:
         add_server(session, OPERATOR, ServerFields(1, "National Store", "NAT-01"))
 
 
 def make_primary(database: Database, config: Config) -> list[int]:
     """Let this server be the primary; return the ids of its satellites' rows, 7 and 8."""
-    parameters = Parameters(1, "National Store", "NAT-01", "fiji", "coral letters", "", None)
+    parameters = Parameters(
+        sync_id=1,
+        name="National Store",
+        store="NAT-01",
+        user_name="fiji",
+        password="coral letters",
+    )
     _save(database, config, parameters)
     with database.writing() as session:
         rows = [

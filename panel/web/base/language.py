@@ -9,9 +9,10 @@ from babel.units import format_unit
 from flask import Flask, g, request
 from flask_babel import Babel, get_locale, gettext
 
-from panel.i18n import Message
+from panel.i18n import Message, say
 from panel.models.people import Person
 from panel.paths import TRANSLATIONS
+from panel.preferences.parameter_fields import INTERVAL, PARAMETERS, in_brief, shown_parts
 
 # Each language's own name for itself.
 LANGUAGES = {
@@ -27,14 +28,34 @@ COOKIE = "l"
 _TAGS = {"en": "en-GB", "pt": "pt-PT", "ar": "ar-u-nu-latn"}
 # Sizes have no decimals from so many of their unit on.
 _WHOLE_FROM = 10
+# Labels of what is not a parameter, for Activity and for what two servers disagree about.
+_LABELS = {
+    "hardware_id": say("Hardware ID"),
+    "primary_name": say("Name of the primary"),
+    "primary_store": say("Store of the primary"),
+    "view": say("view"),
+    "edit": say("edit preferences"),
+    "manage": say("manage people"),
+    "code": say("Reason"),
+    # By which way somebody came, where no address says it.
+    "web": say("browser"),
+    "shell": say("command line"),
+    "proxy": say("intranet"),
+    "sync": say("sync"),
+}
 
 
 def init_language(app: Flask) -> None:
-    """Give templates ``_()``, ``{% trans %}``, the filter ``show`` and what ``<html>`` needs."""
+    """Give templates ``_()``, ``{% trans %}``, ``show``, labels, and what ``<html>`` needs.
+
+    ``names()`` returns the labels; ``parameters``, ``parts()`` and ``in_brief()`` are the table.
+    """
     app.config["BABEL_TRANSLATION_DIRECTORIES"] = str(TRANSLATIONS)
     Babel(app, locale_selector=lambda: tag().split("-u-")[0].replace("-", "_"))
     app.jinja_env.filters["show"] = show
     app.jinja_env.globals.update(languages=LANGUAGES, language=language, tag=tag, is_rtl=is_rtl)
+    app.jinja_env.globals.update(names=names, parameters=PARAMETERS)
+    app.jinja_env.globals.update(parts=shown_parts, in_brief=in_brief)
 
 
 def language() -> str:
@@ -95,6 +116,12 @@ def byte_count(count: int) -> str:
 
 def _shown(value: object) -> object:
     return show(value) if isinstance(value, Message) else value
+
+
+def names() -> dict[str, str]:
+    """Return every label by its name, in the language of this request."""
+    labels = {one.name: one.label for one in (INTERVAL, *PARAMETERS.values())}
+    return {name: show(label) for name, label in (labels | _LABELS).items()}
 
 
 # Cached: a list shows the same times repeatedly, and Babel is slow.

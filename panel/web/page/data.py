@@ -18,8 +18,9 @@ from panel.errors import NotFound
 from panel.i18n import say
 from panel.models.records import Record
 from panel.models.runs import Applicant, Loop, Run
-from panel.models.settings import Server, Settings, SyncProtocol
+from panel.models.settings import Server, Settings
 from panel.operations.adopt_identity import list_applicants
+from panel.preferences.parameter_fields import PROTOCOL
 from panel.preferences.readiness import BlockingUrl, blocking_urls
 from panel.preferences.server_list import Listing, list_servers
 from panel.status.history import Disagreement, count_set_aside, disagreements, refused_among
@@ -30,6 +31,7 @@ from panel.web.auth.session import CSRF, current_person
 from panel.web.base.assets import Assets
 from panel.web.base.context import installation
 from panel.web.base.embed import embed_query
+from panel.web.base.language import show
 from panel.web.page.forms import IntervalForm, ParametersForm
 from panel.web.page.list_place import HIGHEST_ID, current_place
 
@@ -231,11 +233,7 @@ class PageData:
 
 def protocols() -> dict[str, str]:
     """Return what people call the protocols."""
-    return {
-        SyncProtocol.ASK: _("ask, ours first"),
-        SyncProtocol.OWN: _("ours"),
-        SyncProtocol.V5: _("mSupply Sync v5"),
-    }
+    return {value: show(label) for value, label in PROTOCOL.choices.items()}
 
 
 def named(servers: Iterable[Server]) -> str:

@@ -19,8 +19,7 @@ from panel.web.auth.session import actor, current_person, renew_session, set_coo
 from panel.web.base.context import installation
 from panel.web.base.errors import wants_json
 from panel.web.base.htmx import back_to_page, is_fragment, leave_for
-from panel.web.base.labels import names
-from panel.web.base.language import COOKIE, LANGUAGES
+from panel.web.base.language import COOKIE, LANGUAGES, names
 from panel.web.page.forms import PasswordForm
 
 blueprint = Blueprint("people", __name__)

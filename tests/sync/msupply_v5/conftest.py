@@ -27,7 +27,13 @@ SOMEBODY = Actor("asha")
 def database(engine: Engine) -> Database:
     """The primary's database, with the site in its list."""
     database = Database(engine)
-    national = Parameters(1, "National Store", "NAT-01", "country", "a shared word", "", None)
+    national = Parameters(
+        sync_id=1,
+        name="National Store",
+        store="NAT-01",
+        user_name="country",
+        password="a shared word",
+    )
     site = ServerFields(
         SITE_ID, "Kadavu Health Centre", "KDV-01", user_name=USER_NAME, password=PASSWORD
     )

@@ -13,7 +13,7 @@ from panel.models.records import Record
 from panel.models.runs import Run
 from panel.models.settings import Settings
 from panel.operations.sync_requests import ask_to_initialise
-from panel.preferences.parameter_fields import Parameters
+from panel.preferences.parameter_fields import Parameters, parameters_of
 from panel.preferences.parameters import save_parameters
 from panel.preferences.server_fields import ServerFields
 from panel.preferences.servers import add_server
@@ -53,13 +53,12 @@ class Satellite:
         self.database = Database(make_engine(url))
         self._app = app
         wanted = Parameters(
-            SITE_ID,
-            "Kadavu Health Centre",
-            "KDV-01",
-            USER_NAME,
-            PASSWORD,
-            "https://central.example",
-            None,
+            sync_id=SITE_ID,
+            name="Kadavu Health Centre",
+            store="KDV-01",
+            user_name=USER_NAME,
+            password=PASSWORD,
+            url="https://central.example",
             protocol="v5",
         )
         with self.database.writing() as session:
@@ -70,10 +69,7 @@ class Satellite:
         """Choose the protocol, as somebody does in the parameters."""
         with self.database.writing() as session:
             settings = session.get_one(Settings, 1)
-            wanted = Parameters(
-                SITE_ID, "Kadavu Health Centre", "KDV-01", USER_NAME, None,
-                "https://central.example", settings.request_size, protocol=protocol,
-            )  # fmt: skip
+            wanted = parameters_of(settings).replace(protocol=protocol)
             version = settings.parameters_version
             save_parameters(session, SOMEBODY, VAULT, wanted, version)
 

@@ -98,7 +98,13 @@ def remote(engine: Engine, central: tuple[CentralServer, str]) -> Remote:
     server, url = central
     database = Database(engine)
     wanted = Parameters(
-        OWN, "Kadavu", "KDV-01", "kadavu", "coral letters 1", url, None, protocol="v5"
+        sync_id=OWN,
+        name="Kadavu",
+        store="KDV-01",
+        user_name="kadavu",
+        password="coral letters 1",
+        url=url,
+        protocol="v5",
     )
     with database.writing() as session:
         save_parameters(session, SOMEBODY, VAULT, wanted, 1)
@@ -488,7 +494,14 @@ def test_another_url_may_speak_another_protocol(remote: Remote) -> None:
     remote.change(protocol="ask")
     remote.sync()
     url = remote.url().replace("127.0.0.1", "localhost")
-    wanted = Parameters(OWN, "Kadavu", "KDV-01", "kadavu", None, url, None)
+    wanted = Parameters(
+        sync_id=OWN,
+        name="Kadavu",
+        store="KDV-01",
+        user_name="kadavu",
+        password=None,
+        url=url,
+    )
     with remote.database.writing() as session:
         save_parameters(session, SOMEBODY, VAULT, wanted, 2, {"url_http"})
     assert remote.sync().result == "well"
