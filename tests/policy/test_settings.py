@@ -1,8 +1,9 @@
-"""Every setting of the installation is in the table of docs/operate.md, and no other is."""
+"""The documents name every setting of the installation, every key of the shell, and no other."""
 
 import re
 
 from panel.config import SETTINGS
+from panel.preferences.parameter_fields import preferences
 
 IN_TABLE = re.compile(r"^\|\s*`SYNC_PANEL_([A-Z0-9_]+)`", re.MULTILINE)
 ANYWHERE = re.compile(r"\bSYNC_PANEL_([A-Z0-9]+(?:_[A-Z0-9]+)*)")
@@ -28,3 +29,10 @@ def test_no_document_names_a_setting_that_does_not_exist(texts: dict[str, str]) 
         if setting not in KNOWN | FILES
     }
     assert unknown == set()
+
+
+def test_the_keys_of_the_shell_are_listed_in_their_order(texts: dict[str, str]) -> None:
+    document = texts["docs/command-line.md"]
+    listed = re.search(r"\*\*Keys of `settings set`\*\*:(.*?)\. ", document, re.DOTALL)
+    assert listed
+    assert re.findall(r"`(\w+)`", listed[1]) == list(preferences())
