@@ -1,7 +1,7 @@
 """The database engine and its sessions, with what SQLite and PostgreSQL each need."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -59,10 +59,15 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 class Database:
-    """Sessions on one engine: :meth:`writing` commits or rolls back, :meth:`reading` only reads."""
+    """Sessions on one engine.
+
+    :meth:`writing` commits at the end or rolls back, :meth:`reading` never writes. What is set as
+    ``after_commit`` is called with each session that was committed.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self.after_commit: Callable[[Session], None] | None = None
         self._writers = sessionmaker(engine, expire_on_commit=False)
         self._readers = sessionmaker(engine.execution_options(reading=True), expire_on_commit=False)
 
@@ -71,6 +76,8 @@ class Database:
         """Yield a session that commits when the block ends and rolls back if the block raises."""
         with self._writers.begin() as session:
             yield session
+        if self.after_commit is not None:
+            self.after_commit(session)
 
     @contextmanager
     def reading(self) -> Iterator[Session]:

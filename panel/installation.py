@@ -17,6 +17,7 @@ from panel.models.runs import Link
 from panel.models.settings import lock_settings
 from panel.security.machine_id import own_hardware_id
 from panel.security.vault import Unreadable, Vault
+from panel.sync.store.sequence import Witness, notice_restore
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Installation:
 def open_installation(config: Config, *, make: bool = True) -> Installation:
     """Return the installation of ``config``, its database migrated and its secrets resealed.
 
+    A database that was restored from a backup begins a new generation of its history.
     ``make`` creates a missing database. Without it a missing one is refused, because creating it
     would hide a forgotten ``SYNC_PANEL_DATA_DIR``. Raise :class:`Refusal` for that and for a
     database of a newer version.
@@ -57,6 +59,9 @@ def open_installation(config: Config, *, make: bool = True) -> Installation:
                 )
             )
         upgrade_if_needed(config.database_url)
+        witness = Witness(config.data_dir)
+        database.after_commit = witness.note_commit
+        notice_restore(database, witness)
         installation = Installation.on(config, database)
         rotate_keys(installation)
     except BaseException:

@@ -40,6 +40,7 @@ class EventKind(StrEnum):
     TOKEN_REVOKED = "token_revoked"  # noqa: S105 - a kind of act, not a token
     SYNC_ASKED = "sync_asked"
     INITIALISE_ASKED = "initialise_asked"
+    BACKUP_RESTORED = "backup_restored"
     SYNC_REFUSED = "sync_refused"
     SET_ASIDE_RETRIED = "set_aside_retried"
     SET_ASIDE_LEFT_OUT = "set_aside_left_out"
@@ -77,6 +78,7 @@ _PHRASES: Mapping[str, Message] = {
     EventKind.TOKEN_REVOKED: say("revoked an application's token"),
     EventKind.SYNC_ASKED: say("asked to sync now"),
     EventKind.INITIALISE_ASKED: say("asked to initialise"),
+    EventKind.BACKUP_RESTORED: say("said that a backup was restored"),
     EventKind.SYNC_REFUSED: say("was refused a sync"),
     EventKind.SET_ASIDE_RETRIED: say("tried a record set aside again"),
     EventKind.SET_ASIDE_LEFT_OUT: say("left out a record set aside"),

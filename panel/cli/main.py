@@ -31,6 +31,7 @@ COMMANDS = {
     "records": "panel.cli.records:records",
     "status": "panel.cli.sync:status",
     "sync": "panel.cli.sync:sync",
+    "restored": "panel.cli.sync:restored",
     "test-connection": "panel.cli.sync:test_connection",
     "healthcheck": "panel.cli.serve:healthcheck",
     "demo": "panel.cli.serve:demo",

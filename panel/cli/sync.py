@@ -1,4 +1,4 @@
-"""``sync-panel sync now``, ``test-connection`` and ``status``: the sync of this server."""
+"""``sync-panel sync now``, ``restored``, ``test-connection`` and ``status``."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from panel.errors import Refusal
 from panel.i18n import say
 from panel.models.runs import Run
 from panel.operations.connection_test import Trial, try_connection
-from panel.operations.sync_requests import ask_to_sync
+from panel.operations.sync_requests import ask_to_sync, note_restored
 from panel.status.history import count_set_aside
 from panel.status.lateness import Severity, StateKind
 from panel.status.state import State, read_state
@@ -38,6 +38,17 @@ def now() -> None:
     with installation() as here, here.database.writing() as session:
         ask_to_sync(session, shell_actor())
     click.echo("Asked: it begins in a moment. `sync-panel status` says how it goes.")
+
+
+@click.command("restored")
+def restored() -> None:
+    """Say that this server was restored from a backup, before it is started again.
+
+    From then on no number is used twice, and each side gets back what it lost.
+    """
+    with installation() as here, here.database.writing() as session:
+        said = note_restored(session, shell_actor())
+    click.echo(str(said))
 
 
 @click.command("test-connection")

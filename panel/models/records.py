@@ -6,6 +6,7 @@ reader sees a prefix of the sequence, and its cursor skips no change (PROTOCOL.m
 """
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import (
@@ -21,9 +22,26 @@ from panel.models.base import (
     Base,
     BigId,
     partial_index,
+    state_column,
 )
 
 TABLE_NAME_LENGTH, RECORD_ID_LENGTH = 100, 255
+GENERATION_LENGTH = 12
+
+
+class HistoryReason(StrEnum):
+    """Why a generation of the sequence began."""
+
+    # With the database.
+    MADE = "made"
+    # The database is older than the witness in the data folder.
+    RESTORED = "restored"
+    # The database stands in another PostgreSQL cluster, or in another timeline of it.
+    TIMELINE = "timeline"
+    # Somebody said that a backup was restored.
+    BY_HAND = "by_hand"
+    # The primary knows numbers of this server that it does not know itself.
+    CLONE = "clone"
 
 
 class ChangeSequence(Base):
@@ -36,9 +54,28 @@ class ChangeSequence(Base):
     seq: Mapped[int] = mapped_column(BigInteger, default=0)
     # Tombstones up to here were purged: a reader whose cursor is lower has to initialise.
     purged_seq: Mapped[int] = mapped_column(BigInteger, default=0)
-    # Identifies this sequence. An initialise replaces it, so that an application's cursor from
-    # before is refused.
-    mark: Mapped[str] = mapped_column(String(12), default="")
+    # The present row of the history.
+    generation: Mapped[str] = mapped_column("mark", String(GENERATION_LENGTH), default="")
+
+
+class Generation(Base):
+    """A stretch of the sequence within which no number was given out twice.
+
+    A cursor is good only within its generation, or up to ``last_seq`` of an earlier one: a database
+    that is restored or cloned begins another.
+    """
+
+    __tablename__ = "history"
+
+    generation: Mapped[str] = mapped_column(String(GENERATION_LENGTH), primary_key=True)
+    first_seq: Mapped[int] = mapped_column(BigInteger, unique=True)
+    # The last number of it that this database has; None for the present one.
+    last_seq: Mapped[int | None] = mapped_column(BigInteger)
+    began_at: Mapped[datetime]
+    reason: Mapped[HistoryReason] = mapped_column(state_column(HistoryReason, 10))
+    # PostgreSQL: where the database stands, and in which timeline.
+    cluster: Mapped[str | None] = mapped_column(String(40))
+    timeline: Mapped[str | None] = mapped_column(String(8))
 
 
 class Record(Base):
@@ -70,6 +107,9 @@ class Record(Base):
     size: Mapped[int] = mapped_column(default=0)
     # Written here and not yet known to have reached the primary.
     waiting: Mapped[bool] = mapped_column(default=False)
+    # On a satellite: a number of the primary by which it had this record, or the version before
+    # what waits. None where that is not known.
+    remote_seq: Mapped[int | None] = mapped_column(BigInteger)
     changed_at: Mapped[datetime]
 
 

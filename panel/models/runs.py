@@ -5,15 +5,21 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import (
+    JSON,
     BigInteger,
     CheckConstraint,
     ForeignKey,
     String,
+    false,
+    text,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
 from panel.models.base import NAME_LENGTH, STORE_LENGTH, Base, BigId, partial_index, state_column
+from panel.models.records import GENERATION_LENGTH
 from panel.models.settings import SyncProtocol
+
+_GENERATION = String(GENERATION_LENGTH)
 
 
 class RunStep(StrEnum):
@@ -127,6 +133,22 @@ class Link(Base):
     central_cursor: Mapped[int] = mapped_column(BigInteger, default=0)
     addressed_cursor: Mapped[int] = mapped_column(BigInteger, default=0)
     restore_cursor: Mapped[int] = mapped_column(BigInteger, default=0)
+    # The primary's generation in which the cursors count; "" where it was never told.
+    generation: Mapped[str] = mapped_column(_GENERATION, default="", server_default=text("''"))
+    # The generation of this server that the primary knows: another one is told by a recovery.
+    own_generation: Mapped[str] = mapped_column(_GENERATION, default="", server_default=text("''"))
+    # Own numbers from here on were given out after a past was lost; None where none was.
+    written_since: Mapped[int | None] = mapped_column(BigInteger, default=0)
+    # Where an initialise began: up to there both sides had the same, 0 if nothing is certain.
+    central_common: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    addressed_common: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    # The last key, [table, id], that the primary was asked for.
+    doubt_key: Mapped[list[str] | None] = mapped_column(JSON)
+    # How many records a person agreed to have removed by the initialise that goes on.
+    removal_consent: Mapped[int] = mapped_column(default=0, server_default="0")
+    # The highest number of the primary whose tombstone was purged here.
+    purged_remote_seq: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    # A satellite's first sync initialises it.
     initialise: Mapped[InitialiseState] = mapped_column(
         state_column(InitialiseState, 8), default=InitialiseState.NEEDED
     )
@@ -161,6 +183,18 @@ class Peer(Base):
     central_cursor: Mapped[int] = mapped_column(BigInteger, default=0)
     addressed_cursor: Mapped[int] = mapped_column(BigInteger, default=0)
     restore_cursor: Mapped[int] = mapped_column(BigInteger, default=0)
+    # The highest cursors handed out: a satellite that has a higher one had it in a lost past.
+    central_offered: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    addressed_offered: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    # The generation of this primary in which the checkpoint was made.
+    generation: Mapped[str] = mapped_column(_GENERATION, default="", server_default=text("''"))
+    # The satellite's present generation, and those that it left behind, newest last.
+    own_generation: Mapped[str] = mapped_column(_GENERATION, default="", server_default=text("''"))
+    superseded: Mapped[list[str] | None] = mapped_column(JSON)
+    # Two machines came with one identity: neither is let in until a person clears the machine.
+    is_shared: Mapped[bool] = mapped_column(default=False, server_default=false())
+    # When an initialise from the beginning last went on; None where none does.
+    initialising_at: Mapped[datetime | None]
     # v5: the restore ends at this seq.
     restore_until: Mapped[int] = mapped_column(BigInteger, default=0)
     initialisation: Mapped[SiteInitialisation] = mapped_column(

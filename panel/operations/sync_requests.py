@@ -1,4 +1,4 @@
-"""A person's requests to a satellite's loop, which sees them within about a second."""
+"""A person's requests to the sync, which sees them within about a second."""
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -8,10 +8,12 @@ from panel.activity import log
 from panel.activity.kinds import EventKind
 from panel.activity.log import Actor
 from panel.errors import Refusal
-from panel.i18n import say
+from panel.i18n import Message, say
+from panel.models.records import HistoryReason
 from panel.models.runs import InitialiseState, Link, Loop, Run
 from panel.models.settings import Settings
 from panel.preferences.readiness import why_not_ready
+from panel.sync.store.sequence import begin_generation
 
 
 class NotNow(Refusal):
@@ -41,6 +43,25 @@ def ask_to_initialise(session: Session, actor: Actor) -> None:
     link.initialise = InitialiseState.NEEDED
     session.get_one(Loop, 1, with_for_update=True).asked_at = clock.now()
     log.add_entry(session, actor, EventKind.INITIALISE_ASKED)
+
+
+def note_restored(session: Session, actor: Actor) -> Message:
+    """Note that this server was restored from a backup; return what follows from it."""
+    begin_generation(session, HistoryReason.BY_HAND)
+    log.add_entry(session, actor, EventKind.BACKUP_RESTORED)
+    settings = session.get_one(Settings, 1)
+    if settings.is_primary:
+        return say(
+            "Noted. Each satellite compares itself with this server at its next sync: it gets what "
+            "it lacks, and sends again what this server lost."
+        )
+    if settings.is_satellite:
+        session.get_one(Loop, 1, with_for_update=True).asked_at = clock.now()
+        return say(
+            "Noted. This server compares itself with the primary at its next sync: it gets back "
+            "what it lost, and sends what the primary lacks."
+        )
+    return say("Noted. Applications that follow changes begin anew.")
 
 
 def _is_running(session: Session) -> bool:

@@ -34,6 +34,7 @@ from panel.sync.protocol.messages import (
 from panel.sync.store import change_feed
 from panel.sync.store.apply import Outcome, pushed_by
 from panel.sync.store.quarantine import apply_or_quarantine, retry_quarantined
+from panel.sync.store.sequence import present_seq
 
 ReadContent = Callable[[], bytes]
 Records = dict[Stream, list[Record]]
@@ -153,6 +154,7 @@ def _exchange(session: Session, server: Server, peer: Peer, request: Request, to
         to_pull=_to_pull(session, server, request, records, more) if request.start else 0,
         refused=[Refused(item.position, p.reason, p.values) for item, p in outcome.refused],
         token=token,
+        count=present_seq(session) if request.records else 0,
     )
 
 

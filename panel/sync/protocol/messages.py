@@ -163,6 +163,8 @@ class Answer:
     token: str = ""
     # The answer to BEGIN: the checkpoint that the initialise starts from.
     begun: str = ""
+    # To a push: a number of the primary by which it has all that was pushed.
+    count: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object that is sent, without empty members."""
@@ -179,6 +181,7 @@ class Answer:
             "refused": [[r.position, r.reason, dict(r.values)] for r in self.refused],
             "token": self.token,
             "begun": self.begun,
+            "count": self.count,
         }
         return {"version": VERSION, **{name: value for name, value in message.items() if value}}
 
@@ -199,6 +202,7 @@ class Answer:
             [_refused(value) for value in fields.list("refused")],
             fields.text("token", TOKEN_LENGTH, ""),
             fields.text("begun", CHECKPOINT_LENGTH, ""),
+            fields.whole("count", 0, HIGHEST_NUMBER, 0),
         )
 
 

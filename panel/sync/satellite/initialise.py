@@ -5,8 +5,6 @@ on with the records that they have, and a run after one that was cut off continu
 *States of a satellite*).
 """
 
-import secrets
-
 from sqlalchemy import text, update
 from sqlalchemy.orm import Session
 
@@ -16,8 +14,6 @@ from panel.sync.protocol.messages import Stream
 from panel.sync.store import inbox
 from panel.sync.store.apply import renewed_by, restored_to
 from panel.sync.store.sequence import lock_sequence
-
-_MARK_BYTES = 4
 
 
 def begin(session: Session, own_sync_id: int) -> None:
@@ -44,8 +40,6 @@ def finish(session: Session, own_sync_id: int) -> int:
         inbox.delete_missing(session, stream, own_sync_id)
     for stream in Stream:
         inbox.clear_stream(session, stream)
-    # Cursors of applications from before are refused: the sequence may have gone back in time.
-    lock_sequence(session).mark = secrets.token_hex(_MARK_BYTES)
     link = session.get_one(Link, 1)
     link.initialise, link.restore_cursor = InitialiseState.DONE, 0
     return refused

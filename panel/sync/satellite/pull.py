@@ -86,7 +86,7 @@ def apply_stream(session: Session, stream: Stream, own_sync_id: int) -> int:
 def _store_pushed(session: Session, sent: Sent, answer: Answer) -> None:
     """Mark the pushed records, and quarantine those that the primary refused."""
     items = {item.position: item for item in sent.request.records}
-    note_pushed(session, list(items))
+    note_pushed(session, list(items), answer.count or None)
     own_sync_id = sent.settings.sync_id
     for refused in answer.refused:
         if item := items.pop(refused.position, None):

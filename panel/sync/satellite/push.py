@@ -63,15 +63,18 @@ def prepare_request(session: Session, run: Run, sync_settings: SyncSettings, fir
     )
 
 
-def note_pushed(session: Session, seqs: Sequence[int]) -> None:
-    """Mark the records with these ``seqs`` as pushed; one that changed since has another seq."""
+def note_pushed(session: Session, seqs: Sequence[int], remote_seq: int | None = None) -> None:
+    """Note what reached the primary; a record that changed since has another seq, and waits on.
+
+    ``remote_seq`` is a number of the primary by which it had them, if it gave one.
+    """
     if seqs:
         # As every writer of records does, so that two cannot deadlock.
         lock_sequence(session)
     for start in range(0, len(seqs), _SEQS_AT_ONCE):
         some = seqs[start : start + _SEQS_AT_ONCE]
         session.execute(
-            update(Record).where(Record.seq.in_(some)).values(waiting=False),
+            update(Record).where(Record.seq.in_(some)).values(waiting=False, remote_seq=remote_seq),
             execution_options={"synchronize_session": False},
         )
 

@@ -8,11 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from panel import clock
-from panel.models.records import Key, Record
+from panel.models.records import Key
 from panel.sync.protocol.batch_codec import Item
 from panel.sync.store.records import StoredRecord, find_records, save_rows, size_of
 from panel.sync.store.sequence import lock_sequence, next_seqs
@@ -110,26 +109,19 @@ def restored_to(own_sync_id: int) -> Rule:
     return rule
 
 
-def apply_items(session: Session, items: Sequence[Item], rule: Rule) -> Outcome:
+def apply_items(
+    session: Session, items: Sequence[Item], rule: Rule, *, from_primary: bool = False
+) -> Outcome:
     """Apply ``items`` in order as ``rule`` decides, and return the outcome of each.
 
-    The sequence stays locked until the caller's commit.
+    ``from_primary`` says that their positions are the primary's numbers. The sequence stays locked
+    until the caller's commit.
     """
     outcome = Outcome()
     lock_sequence(session)
     for start in range(0, len(items), _KEYS_AT_ONCE):
-        _apply_chunk(session, items[start : start + _KEYS_AT_ONCE], rule, outcome)
+        _apply_chunk(session, items[start : start + _KEYS_AT_ONCE], rule, outcome, from_primary)
     return outcome
-
-
-def mark_as_pushed(session: Session, ids: Sequence[int]) -> None:
-    """Mark the records with these row ids as known to the primary."""
-    for start in range(0, len(ids), _KEYS_AT_ONCE):
-        some = ids[start : start + _KEYS_AT_ONCE]
-        session.execute(
-            update(Record).where(Record.id.in_(some)).values(waiting=False),
-            execution_options={"synchronize_session": False},
-        )
 
 
 def _foreign_problem(item: Item, stored: StoredRecord | None, own_sync_id: int) -> Problem | None:
@@ -144,32 +136,40 @@ def _is_stored(item: Item, stored: StoredRecord | None) -> bool:
     return stored == StoredRecord(item.owner, item.to, item.version, item.data)
 
 
-def _apply_chunk(session: Session, items: Sequence[Item], rule: Rule, outcome: Outcome) -> None:
+def _apply_chunk(
+    session: Session, items: Sequence[Item], rule: Rule, outcome: Outcome, from_primary: bool
+) -> None:
     found = find_records(session, [(item.key, item.data) for item in items])
     stored = dict(found)
     rows: dict[Key, dict[str, Any]] = {}
+    known: list[dict[str, Any]] = []
     for item in items:
         verdict = rule(item, stored.get(item.key))
         if isinstance(verdict, Problem):
             outcome.refused.append((item, verdict))
         elif verdict is KNOWN:
             outcome.known.append(item)
+            if row_id := _row_id(found.get(item.key)):
+                known.append({"id": row_id, "waiting": False, **_origin(item, from_primary)})
         elif verdict is TAKE:
             stored[item.key] = StoredRecord(item.owner, item.to, item.version, item.data)
             # Removed first: a record that changes again moves to the end of the order.
             rows.pop(item.key, None)
-            rows[item.key] = _row(item, found.get(item.key))
+            row = _row(item, found.get(item.key))
+            rows[item.key] = row | _origin(item, from_primary)
             outcome.taken.append(item)
     for row, seq in zip(rows.values(), next_seqs(session, len(rows)), strict=True):
         row["seq"] = seq
-    save_rows(session, list(rows.values()))
-    mark_as_pushed(
-        session, [row_id for item in outcome.known if (row_id := _row_id(found.get(item.key)))]
-    )
+    save_rows(session, [*known, *rows.values()])
 
 
 def _row_id(stored: StoredRecord | None) -> int | None:
     return stored.row_id if stored else None
+
+
+def _origin(item: Item, from_primary: bool) -> dict[str, Any]:
+    # One that is retried after it was quarantined has no position.
+    return {"remote_seq": item.position or None} if from_primary else {}
 
 
 def _row(item: Item, stored: StoredRecord | None) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from panel.errors import Invalid, Refusal
 from panel.i18n import say
 from panel.models.records import ChangeSequence, Record
-from panel.sync.store.sequence import present_seq
+from panel.sync.store.sequence import last_common_seq, present_seq
 
 # The data of one answer, whatever the number of records: half of what a receiver accepts.
 LARGEST_BATCH_BYTES = 8 * 1024 * 1024
@@ -99,7 +99,10 @@ class CursorEnded(Refusal):
 
     def __init__(self) -> None:
         super().__init__(
-            say("This cursor is too old, or older than an initialise. Begin without a cursor.")
+            say(
+                "This cursor is too old, or from a past that was lost when this server was restored "
+                "from a backup. Begin without a cursor."
+            )
         )
 
 
@@ -116,10 +119,10 @@ def changes(session: Session, since: str = "", limit: int = 500) -> Changes:
     """Return at most ``limit`` changes after the cursor ``since`` ("": all), the oldest first.
 
     A record appears once, as its newest version. Raise Invalid for a malformed cursor, and
-    :class:`CursorEnded` for one from before an initialise or before purged tombstones.
+    :class:`CursorEnded` for one from a lost past or from before purged tombstones.
     """
     sequence = session.get_one(ChangeSequence, 1, populate_existing=True)
-    seq = _position(since, sequence) if since else 0
+    seq = _position(session, since, sequence) if since else 0
     page = everything(session, seq, limit)
     return Changes(page.records, _cursor(page.cursor, sequence), page.more)
 
@@ -140,19 +143,19 @@ def _cut(session: Session, query: Select[Record], limit: int) -> tuple[int | Non
 
 def _cursor(seq: int, sequence: ChangeSequence) -> str:
     # purged_seq too: a first read that takes long may go on from below a later purge.
-    text = json.dumps([sequence.mark, seq, sequence.purged_seq], separators=(",", ":"))
+    text = json.dumps([sequence.generation, seq, sequence.purged_seq], separators=(",", ":"))
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def _position(cursor: str, sequence: ChangeSequence) -> int:
+def _position(session: Session, cursor: str, sequence: ChangeSequence) -> int:
     try:
         text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-        mark, seq, purged_seq = json.loads(text)
+        generation, seq, purged_seq = json.loads(text)
     except (binascii.Error, ValueError, TypeError, RecursionError) as error:
         raise Invalid({"since": say("Is not a cursor that was given out here.")}) from error
-    if not isinstance(seq, int) or seq < 0:
+    if not isinstance(generation, str) or not isinstance(seq, int) or seq < 0:
         raise Invalid({"since": say("Is not a cursor that was given out here.")})
     complete = seq >= sequence.purged_seq or purged_seq == sequence.purged_seq
-    if mark != sequence.mark or seq > sequence.seq or not complete:
+    if not complete or seq > last_common_seq(session, generation, sequence):
         raise CursorEnded
     return seq

@@ -7,6 +7,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from panel import clock
+from panel.models.base import PRIMARY_SYNC_ID
 from panel.models.records import Key, Quarantined
 from panel.sync.protocol.batch_codec import Item
 from panel.sync.store.apply import Outcome, Problem, Rule, apply_items
@@ -26,7 +27,7 @@ def apply_or_quarantine(
 
     A record that could be applied leaves the quarantine. Return the outcome.
     """
-    outcome = apply_items(session, items, rule)
+    outcome = apply_items(session, items, rule, from_primary=source == PRIMARY_SYNC_ID)
     release(session, source, outcome.taken + outcome.known)
     for item, problem in outcome.refused:
         quarantine(session, source, item, problem)

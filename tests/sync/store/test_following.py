@@ -56,7 +56,7 @@ def test_a_cursor_of_another_past_ends(database: Database) -> None:
     put(database, "a", "b")
     _, cursor, _ = follow(database)
     with database.writing() as session:
-        session.execute(update(ChangeSequence).values(mark="another"))
+        session.execute(update(ChangeSequence).values(generation="another"))
     with pytest.raises(change_feed.CursorEnded):
         follow(database, cursor)
 
