@@ -67,6 +67,7 @@ def test_a_panel_is_set_up_once(database: Database, manager: Person, asha: Actor
         assert [person.name for person in list_people(session)] == [manager.name]
 
 
+@pytest.mark.both_databases
 def test_of_two_who_set_it_up_at_once_one_does(database: Database, asha: Actor, ben: Actor) -> None:
     done, refused = at_once(
         doing(database, lambda session: set_up(session, asha, "Asha", PASSWORD, "Asha's code")),
@@ -114,12 +115,14 @@ def test_bad_values_are_refused_beside_their_fields(
     assert list(refused.value.problems) == [field]
 
 
+@pytest.mark.both_databases
 def test_names_differ_by_more_than_case(database: Database, manager: Person, asha: Actor) -> None:
     with pytest.raises(Invalid) as refused, database.writing() as session:
         add_person(session, asha, manager.name.upper(), PASSWORD)
     assert "already" in str(refused.value.problems["name"])
 
 
+@pytest.mark.both_databases
 def test_of_two_added_at_once_under_one_name_one_is(
     database: Database, asha: Actor, ben: Actor
 ) -> None:
@@ -144,6 +147,7 @@ def test_who_is_added_twice_with_the_same_form_is_there_once(
             add(*differs)
 
 
+@pytest.mark.both_databases
 def test_people_are_found_in_whatever_case(database: Database, manager: Person) -> None:
     with database.reading() as session:
         found = find_person(session, f" {manager.name.upper()} ")
@@ -252,6 +256,7 @@ def test_a_disabled_manager_does_not_count(
         disable(session, asha, manager.id)
 
 
+@pytest.mark.both_databases
 def test_two_managers_who_disable_each_other_at_once_leave_one(
     database: Database, manager: Person, asha: Actor, ben: Actor
 ) -> None:

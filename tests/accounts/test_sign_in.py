@@ -79,6 +79,7 @@ def test_an_unknown_name_takes_the_same_work(
     assert checked[0] == checked[1]
 
 
+@pytest.mark.both_databases
 def test_five_wrong_ones_under_one_name_close_it_for_15_minutes(
     database: Database, time: Clock
 ) -> None:
@@ -99,6 +100,7 @@ def test_five_wrong_ones_from_one_address_close_it_there_only(database: Database
     check_sign_in(database, "Asha", PASSWORD, THERE)
 
 
+@pytest.mark.both_databases
 def test_strangers_cannot_lock_everybody_out(database: Database) -> None:
     for number in range(24):
         wrong(database, f"guess {number}", f"192.0.2.{number}")
@@ -114,6 +116,7 @@ def test_wrong_codes_and_wrong_passwords_are_counted_apart(
     check_sign_in(database, "Asha", PASSWORD, HERE)
 
 
+@pytest.mark.both_databases
 def test_wrong_ones_at_once_are_all_counted(database: Database, database_url: str) -> None:
     wrong(database, "Asha", HERE, 3)
     others = [Database(make_engine(database_url)) for _ in range(4)]
@@ -127,6 +130,7 @@ def test_wrong_ones_at_once_are_all_counted(database: Database, database_url: st
     assert happened(database, EventKind.SIGN_IN_FAILED) == 5
 
 
+@pytest.mark.both_databases
 def test_others_write_while_a_password_is_compared(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,6 +139,7 @@ def test_others_write_while_a_password_is_compared(
     assert happened(database, EventKind.SIGN_IN_FAILED) == 1
 
 
+@pytest.mark.both_databases
 def test_the_right_one_is_not_heard_if_the_door_closed_while_it_was_compared(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -143,6 +148,7 @@ def test_the_right_one_is_not_heard_if_the_door_closed_while_it_was_compared(
         check_sign_in(database, "Asha", PASSWORD, HERE)
 
 
+@pytest.mark.both_databases
 def test_a_password_that_was_changed_while_it_was_compared_does_not_let_in(
     database: Database, monkeypatch: pytest.MonkeyPatch, person: Person
 ) -> None:
@@ -155,6 +161,7 @@ def test_a_password_that_was_changed_while_it_was_compared_does_not_let_in(
         check_sign_in(database, "Asha", PASSWORD, HERE)
 
 
+@pytest.mark.both_databases
 def test_other_names_at_a_closed_door_fill_no_table(database: Database) -> None:
     wrong(database, "Asha", HERE, 5)
     for number in range(10):

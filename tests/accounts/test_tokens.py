@@ -42,6 +42,7 @@ def test_a_revoked_token_ends_at_once_and_stays_in_the_list(session: Session) ->
     assert [token.revoked_at is not None for token in list_tokens(session)] == [True]
 
 
+@pytest.mark.both_databases
 def test_the_name_of_a_revoked_token_may_be_given_again(session: Session) -> None:
     old = add_token(session, SOMEBODY, "Dispensary")
     revoke_token(session, SOMEBODY, "Dispensary")

@@ -124,6 +124,7 @@ def test_without_a_code_nothing_opens(database: Database) -> None:
     assert "No authorisation code" in str(refused.value.problems["code"])
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("code", ["", "\x00", "\udc80 broken", "a" * 100_000])
 def test_whatever_is_sent_as_a_code_is_only_wrong(site: Database, asha: Actor, code: str) -> None:
     with pytest.raises(Invalid):
@@ -131,6 +132,7 @@ def test_whatever_is_sent_as_a_code_is_only_wrong(site: Database, asha: Actor, c
     assert happened(site, EventKind.WRONG_CODE) == 1
 
 
+@pytest.mark.both_databases
 def test_others_write_while_a_code_is_compared_and_what_they_did_counts(
     site: Database, asha: Actor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,6 +174,7 @@ def test_an_unlock_is_of_no_use_to_another(site: Database, asha: Actor, time: Cl
 # --- what ends it ---------------------------------------------------------------------------------
 
 
+@pytest.mark.both_databases
 def test_lock_now_ends_every_unlock_of_that_person(
     site: Database, asha: Actor, time: Clock
 ) -> None:
@@ -230,6 +233,7 @@ def test_an_altered_unlock_is_none(site: Database, asha: Actor, time: Clock) -> 
 # --- too many -------------------------------------------------------------------------------------
 
 
+@pytest.mark.both_databases
 def test_five_wrong_codes_by_one_person_close_it_for_15_minutes(
     site: Database, asha: Actor, time: Clock
 ) -> None:
@@ -254,6 +258,7 @@ def test_five_wrong_codes_from_one_address_close_it_for_all_who_come_from_there(
     try_code(site, join(site, "Dev", address="192.0.2.200"), CODE, MINUTES)
 
 
+@pytest.mark.both_databases
 def test_twenty_wrong_codes_by_all_close_it_for_everybody(site: Database) -> None:
     people = [join(site, f"Person {number}", f"192.0.2.{number}") for number in range(6)]
     for actor in people[:5]:
@@ -296,6 +301,7 @@ def test_a_right_code_in_between_takes_nothing_back(site: Database, asha: Actor)
     closed(site, asha)
 
 
+@pytest.mark.both_databases
 def test_who_hammers_at_a_closed_door_waits_no_longer_and_fills_no_table(
     site: Database, asha: Actor, time: Clock
 ) -> None:
@@ -308,6 +314,7 @@ def test_who_hammers_at_a_closed_door_waits_no_longer_and_fills_no_table(
     assert happened(site, EventKind.REFUSED_TOO_MANY) == 1
 
 
+@pytest.mark.both_databases
 def test_another_process_and_a_restart_count_on(
     site: Database, asha: Actor, database_url: str
 ) -> None:
@@ -319,6 +326,7 @@ def test_another_process_and_a_restart_count_on(
     closed(site, asha)
 
 
+@pytest.mark.both_databases
 def test_two_wrong_codes_at_once_are_counted_as_two(
     site: Database, asha: Actor, database_url: str
 ) -> None:

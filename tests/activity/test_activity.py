@@ -28,6 +28,7 @@ def labels(database: Database, **how: object) -> str:
         return "".join(row.label for row in search(session, **how))  # type: ignore[arg-type]
 
 
+@pytest.mark.both_databases
 def test_the_newest_come_first_and_pages_follow_one_another(kept: Database) -> None:
     with kept.reading() as session:
         first = search(session, limit=4)
@@ -35,6 +36,7 @@ def test_the_newest_come_first_and_pages_follow_one_another(kept: Database) -> N
     assert [row.label for row in first + second] == ["5", "4", "3", "2", "1", "0"]
 
 
+@pytest.mark.both_databases
 def test_one_person_one_kind_or_some_time(kept: Database, time: Clock) -> None:
     begin = time.now - timedelta(minutes=6)
     assert labels(kept, person="Asha") == "420"
@@ -56,6 +58,7 @@ def test_a_row_says_when_who_from_where_and_how(kept: Database, time: Clock) -> 
     )
 
 
+@pytest.mark.both_databases
 def test_what_is_too_long_is_cut_rather_than_lost(database: Database) -> None:
     with database.writing() as session:
         add_entry(session, Actor("n" * 200, "a" * 200), EventKind.SIGN_IN_FAILED, label="l" * 200)
@@ -76,6 +79,7 @@ def test_a_kind_of_a_later_version_is_shown_as_it_is() -> None:
     assert str(describe("moved_house")) == "moved_house"
 
 
+@pytest.mark.both_databases
 def test_changes_are_told_since_a_version_and_of_one_subject_only(
     database: Database, asha: Actor
 ) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from argon2 import PasswordHasher
 from playwright.sync_api import (
     Browser,
     BrowserContext,
@@ -24,7 +23,6 @@ from playwright.sync_api import (
 
 from panel import clock
 from panel.config import Config
-from panel.security import hashes
 from tests.browser import chromium
 from tests.browser.serving import Panel
 from tests.real.conftest import new_site as new_site
@@ -176,9 +174,6 @@ def empty_panel(
     """The panel, serving, on a database in which nobody was added yet."""
     movable = RunningClock()
     monkeypatch.setattr(clock, "now", movable)
-    # How long a hash takes is not what these tests are about.
-    quick = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-    monkeypatch.setattr(hashes, "_hasher", quick)
     panel = Panel(config, movable)
     panel.start()
     yield panel

@@ -20,6 +20,8 @@ from panel.models.base import Base
 from panel.paths import MIGRATIONS
 from tests.migrations.rows import Kept, read_row, reflect, write_row
 
+pytestmark = pytest.mark.both_databases
+
 REVISIONS = sorted(path.name[:4] for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
 ONLY_INDEXES = ("0003",)
 SERVER = (

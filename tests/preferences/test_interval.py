@@ -55,6 +55,7 @@ def test_a_server_without_a_sync_id_has_no_interval(
     assert "Sync ID" in str(refused.value.problems["interval_minutes"])
 
 
+@pytest.mark.both_databases
 def test_of_two_at_once_the_second_hears_who_changed_what(
     satellite: Database, asha: Actor, ben: Actor
 ) -> None:

@@ -17,6 +17,8 @@ from panel.security.vault import Vault
 from tests.support.clock import Clock
 from tests.support.steps import PRIMARY, SETTER_UP, add, become
 
+pytestmark = pytest.mark.both_databases
+
 MANY = 40_000
 
 

@@ -71,6 +71,7 @@ def site(database: Database, vault: Vault, asha: Actor) -> Site:
     return Site(database, vault, asha)
 
 
+@pytest.mark.both_databases
 def test_what_is_typed_is_saved_tidied_and_noted(site: Site) -> None:
     site.save(SATELLITE.replace(name="  Kadavu  ", url="Central.Example/", request_size=10))
     saved = site.settings()
@@ -245,6 +246,7 @@ def test_all_that_is_serious_is_asked_at_once(site: Site, time: Clock) -> None:
 # --- two people, and one who sends twice ----------------------------------------------------------
 
 
+@pytest.mark.both_databases
 def test_of_two_at_once_the_second_hears_who_changed_what(
     site: Site, vault: Vault, asha: Actor, ben: Actor
 ) -> None:

@@ -18,6 +18,7 @@ KILLS = int(os.environ.get("KILLS", "40"))
 SEED = int(os.environ.get("SEED", secrets.randbelow(10**6)))
 
 
+@pytest.mark.both_databases
 @pytest.mark.timeout(600 + 10 * KILLS)
 def test_killed_servers_lose_nothing_and_double_nothing(
     new_site: NewSite, new_database: NewDatabase, new_sqlite: NewDatabase

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from panel.config import Config
 from panel.db import Database
 from panel.installation import Installation, rotate_keys
@@ -19,6 +21,7 @@ def _start(database: Database, *keys: str) -> None:
     rotate_keys(Installation.on(config, database))
 
 
+@pytest.mark.both_databases
 def test_after_one_start_the_old_key_is_not_needed(database: Database) -> None:
     old = Vault([OLD])
     become(database, old, SATELLITE)

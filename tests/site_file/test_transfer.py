@@ -100,6 +100,7 @@ def primary(database: Database, vault: Vault, asha: Actor) -> Database:
     return database
 
 
+@pytest.mark.both_databases
 def test_a_satellite_moves_with_its_password(
     database: Database, other_database: Database, vault: Vault, asha: Actor
 ) -> None:
@@ -113,6 +114,7 @@ def test_a_satellite_moves_with_its_password(
     assert differences(other_database, OTHER_VAULT, document) == []
 
 
+@pytest.mark.both_databases
 def test_a_primary_moves_with_its_hashes(
     primary: Database, other_database: Database, vault: Vault, asha: Actor
 ) -> None:

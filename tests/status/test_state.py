@@ -118,6 +118,7 @@ def test_interval_0_is_paused(satellite: Site) -> None:
     assert satellite.told() == ("paused", "off", "Paused: the interval is 0.")
 
 
+@pytest.mark.both_databases
 def test_a_run_that_goes_on_is_seen_while_somebody_holds_the_loop(satellite: Site) -> None:
     now = satellite.time.now
     satellite.run(now, None, step="pushing", to_push=9, pushed=3)
@@ -185,6 +186,7 @@ def test_what_waits_was_asked_or_is_initialised_is_told(satellite: Site) -> None
 # --- primary --------------------------------------------------------------------------------------
 
 
+@pytest.mark.both_databases
 def test_a_primary_counts_its_satellites(primary: Site) -> None:
     rows = add(primary.database, *(ServerFields(number, "Site", "ST") for number in range(2, 9)))
     now = primary.time.now
@@ -228,6 +230,7 @@ def test_a_satellites_url_is_no_culprit(satellite: Site) -> None:
 # --- runs, rows, cost -----------------------------------------------------------------------------
 
 
+@pytest.mark.both_databases
 def test_the_last_runs_come_oldest_first(satellite: Site) -> None:
     now = satellite.time.now
     for minute in range(30):
@@ -245,6 +248,7 @@ def test_a_row_is_as_late_as_its_server(time: Clock) -> None:
     assert server_severity(None, time.now) == "not_seen"
 
 
+@pytest.mark.both_databases
 def test_the_state_takes_a_handful_of_queries(satellite: Site) -> None:
     sent: list[str] = []
     event.listen(
@@ -256,6 +260,7 @@ def test_the_state_takes_a_handful_of_queries(satellite: Site) -> None:
     assert len([statement for statement in sent if statement.startswith("SELECT")]) <= 6
 
 
+@pytest.mark.both_databases
 def test_what_waits_is_counted_by_the_index_of_what_waits(
     sqlite_url: str, vault: Vault, time: Clock
 ) -> None:

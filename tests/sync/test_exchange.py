@@ -74,6 +74,7 @@ def is_in_step(*servers: Side) -> bool:
     return all(one == everything[0] for one in everything)
 
 
+@pytest.mark.both_databases
 def test_every_direction_and_a_second_run_moves_nothing(
     primary: PrimarySide, kadavu: SatelliteSide, levuka: SatelliteSide
 ) -> None:
@@ -95,6 +96,7 @@ def test_every_direction_and_a_second_run_moves_nothing(
         assert (again.result, again.pushed, again.pulled, tamper.exchanges) == ("well", 0, 0, 1)
 
 
+@pytest.mark.both_databases
 def test_deletes_travel_as_tombstones(
     primary: PrimarySide, kadavu: SatelliteSide, levuka: SatelliteSide
 ) -> None:
@@ -110,6 +112,7 @@ def test_deletes_travel_as_tombstones(
     assert primary.contents() == {}
 
 
+@pytest.mark.both_databases
 def test_batches_of_a_fixed_size_carry_everything_in_order(
     primary: PrimarySide, kadavu: SatelliteSide
 ) -> None:
@@ -146,6 +149,7 @@ def test_a_run_cut_off_anywhere_goes_on_where_it_was(
     assert cut.pulled + after.pulled == 25
 
 
+@pytest.mark.both_databases
 def test_a_record_written_while_it_is_pushed_is_pushed_again(
     primary: PrimarySide, kadavu: SatelliteSide
 ) -> None:
@@ -180,6 +184,7 @@ def overheard(primary: PrimarySide) -> tuple[Callable[..., object], Sent]:
     return answer, sent
 
 
+@pytest.mark.both_databases
 def test_a_late_repeat_of_an_old_batch_changes_nothing(
     primary: PrimarySide, kadavu: SatelliteSide
 ) -> None:
@@ -234,6 +239,7 @@ def test_a_new_request_size_counts_from_the_next_batch(
 # --- set aside ------------------------------------------------------------------------------------
 
 
+@pytest.mark.both_databases
 def test_a_record_that_cannot_be_applied_holds_up_nothing(
     primary: PrimarySide, kadavu: SatelliteSide
 ) -> None:
@@ -258,6 +264,7 @@ def test_a_record_that_cannot_be_applied_holds_up_nothing(
     assert (again.result, again.pushed, again.pulled) == ("well", 0, 0)
 
 
+@pytest.mark.both_databases
 def test_a_record_set_aside_fits_once_its_key_is_free(
     primary: PrimarySide, kadavu: SatelliteSide, levuka: SatelliteSide
 ) -> None:
@@ -295,6 +302,7 @@ def test_one_of_our_own_is_sent_again_and_its_note_goes_once_the_primary_took_it
     assert own.id not in [one.id for one in kadavu.asides()]
 
 
+@pytest.mark.both_databases
 def test_a_person_who_tries_again_waits_for_a_run_and_holds_up_none(
     primary: PrimarySide, kadavu: SatelliteSide
 ) -> None:
@@ -316,6 +324,7 @@ def test_a_person_who_tries_again_waits_for_a_run_and_holds_up_none(
         person.rollback()
 
 
+@pytest.mark.both_databases
 def test_what_is_tried_again_is_bounded_in_bytes(
     primary: PrimarySide, kadavu: SatelliteSide, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -328,6 +337,7 @@ def test_what_is_tried_again_is_bounded_in_bytes(
     assert sorted(aside.tries for aside in primary.asides()) == [1, 1, 2, 2]
 
 
+@pytest.mark.both_databases
 def test_a_new_version_takes_the_place_of_the_one_set_aside_and_left_out_stays_so(
     primary: PrimarySide, kadavu: SatelliteSide
 ) -> None:
@@ -377,6 +387,7 @@ def test_a_reinstalled_satellite_gets_back_all_it_owned(
     again.close()
 
 
+@pytest.mark.both_databases
 def test_an_initialise_goes_on_where_it_was_cut_off_and_pushes_nothing_until_done(
     primary: PrimarySide, kadavu: SatelliteSide
 ) -> None:
@@ -405,6 +416,7 @@ def test_a_begin_that_arrives_again_takes_nothing_from_the_initialise_that_began
     assert kadavu.sync().result == "well"
 
 
+@pytest.mark.both_databases
 def test_either_side_restored_from_a_backup_is_told_to_initialise(
     primary: PrimarySide, kadavu: SatelliteSide
 ) -> None:
@@ -486,6 +498,7 @@ def test_nothing_is_read_of_whoever_does_not_prove_who_they_are(
     assert read == []
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("error", [OperationalError("BEGIN", {}, Exception()), NoConnection()])
 @pytest.mark.parametrize(("module", "name"), [(admission, "admit"), (run_log, "find_peer")])
 def test_a_busy_database_is_asked_again_and_nothing_stops(
@@ -590,6 +603,7 @@ def test_a_copy_of_the_database_on_another_machine_is_refused(
     assert kadavu.sync().reason == "site_incorrect_hardware_id"
 
 
+@pytest.mark.both_databases
 def test_a_lost_first_answer_does_not_lock_out(kadavu: SatelliteSide) -> None:
     assert kadavu.sync(LoseAnswer(1)).reason == "cut_off"
     assert kadavu.sync().result == "well"
@@ -638,6 +652,7 @@ def test_an_unknown_satellite_waits_to_be_added(
     rotuma.close()
 
 
+@pytest.mark.both_databases
 def test_a_wrong_pair_is_refused_and_too_many_are_not_heard(
     primary: PrimarySide, kadavu: SatelliteSide, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -693,6 +708,7 @@ def test_a_primary_keeps_runs_that_moved_something_only(
     assert row.last_contact_at is not None
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("body", [b'{"version":99}', b'{"version":1,"about":""}'])
 def test_a_stranger_who_calls_again_and_again_fills_no_table(
     primary: PrimarySide, body: bytes
@@ -705,6 +721,7 @@ def test_a_stranger_who_calls_again_and_again_fills_no_table(
     assert told == ["192.0.2.67", "192.0.2.66"]
 
 
+@pytest.mark.both_databases
 def test_who_waits_to_be_added_is_bounded(
     primary: PrimarySide, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -717,6 +734,7 @@ def test_who_waits_to_be_added_is_bounded(
         assert [one.sync_id for one in list_applicants(session)] == [23, 24, 25]
 
 
+@pytest.mark.both_databases
 def test_a_machine_cleared_while_it_calls_is_not_bound_again(
     primary: PrimarySide, kadavu: SatelliteSide
 ) -> None:

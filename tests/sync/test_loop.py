@@ -108,6 +108,7 @@ def test_interval_0_runs_nothing_though_asked(kadavu: SatelliteSide, time: Clock
     assert loop_of(kadavu).look() is None
 
 
+@pytest.mark.both_databases
 def test_asked_it_runs_at_once(kadavu: SatelliteSide) -> None:
     loop = loop_of(kadavu)
     loop.look()
@@ -165,6 +166,7 @@ def test_after_a_refusal_a_fault_of_the_line_is_tried_again(
     assert looks_until_due(kadavu, time) <= 20
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("dying_in", [(Progress, "begin"), (SatelliteRun, "run")])
 def test_a_kill_as_a_run_begins_forgets_no_request(
     kadavu: SatelliteSide,
@@ -212,6 +214,7 @@ def test_nothing_runs_while_something_is_not_filled_in(kadavu: SatelliteSide) ->
     assert kadavu.runs() == []
 
 
+@pytest.mark.both_databases
 def test_one_at_a_time_and_a_dead_holder_is_replaced_within_a_minute(
     kadavu: SatelliteSide, time: Clock
 ) -> None:
@@ -227,6 +230,7 @@ def test_one_at_a_time_and_a_dead_holder_is_replaced_within_a_minute(
     assert (cut.result, cut.reason) == ("cut_off", "stopped")
 
 
+@pytest.mark.both_databases
 @pytest.mark.skipif(os.name != "posix", reason="a process is asked after by a signal")
 def test_a_process_of_this_machine_that_died_is_replaced_at_once(kadavu: SatelliteSide) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
@@ -254,6 +258,7 @@ def test_a_clock_that_was_set_back_holds_up_nothing(kadavu: SatelliteSide, time:
     assert loop_of(kadavu).look() is None
 
 
+@pytest.mark.both_databases
 def test_a_busy_database_does_not_end_the_renewals(
     kadavu: SatelliteSide, time: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -302,6 +307,7 @@ def test_batches_that_the_line_breaks_become_smaller(kadavu: SatelliteSide, time
     assert len(kadavu.primary.contents()) == 150
 
 
+@pytest.mark.both_databases
 def test_whoever_lost_the_lease_stores_nothing_more(kadavu: SatelliteSide) -> None:
     kadavu.put("a", {"n": 1})
 
@@ -347,6 +353,7 @@ def test_a_crash_is_told_and_tried_again_later(kadavu: SatelliteSide, time: Cloc
     assert 5 <= looks_until_due(kadavu, time) <= 20
 
 
+@pytest.mark.both_databases
 def test_a_purge_that_fails_holds_up_nothing(
     kadavu: SatelliteSide, time: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -369,6 +376,7 @@ def test_a_purge_that_fails_holds_up_nothing(
     assert row(kadavu).purged_at == time.now
 
 
+@pytest.mark.both_databases
 def test_a_large_purge_goes_in_portions_between_which_others_write(
     kadavu: SatelliteSide, time: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

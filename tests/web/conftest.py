@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from argon2 import PasswordHasher
 from flask import Flask
 from werkzeug.test import TestResponse
 
@@ -19,7 +18,6 @@ from panel.config import Config
 from panel.db import Database, make_engine
 from panel.installation import Installation
 from panel.models.activity import Activity
-from panel.security import hashes
 from panel.web.app import create_app
 from tests.support.clock import Clock
 
@@ -90,13 +88,6 @@ class Browser:
 @pytest.fixture(autouse=True)
 def standing_clock(time: Clock) -> None:
     """Pages say what time it is: in these tests it stands still."""
-
-
-@pytest.fixture(autouse=True)
-def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hashes that take no time: how long they take is not what these tests are about."""
-    quick = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-    monkeypatch.setattr(hashes, "_hasher", quick)
 
 
 @pytest.fixture

@@ -116,6 +116,7 @@ def satellite(new_satellite: Callable[[], Satellite]) -> Satellite:
     return new_satellite()
 
 
+@pytest.mark.both_databases
 def test_both_have_everything_and_a_second_run_moves_nothing(
     satellite: Satellite, database: Database
 ) -> None:
@@ -130,6 +131,7 @@ def test_both_have_everything_and_a_second_run_moves_nothing(
     assert (again.result, again.pushed, again.pulled) == ("well", 0, 0)
 
 
+@pytest.mark.both_databases
 def test_deletes_travel_both_ways(satellite: Satellite, database: Database) -> None:
     put(database, PRIMARY_SYNC_ID, "a", "b")
     put(satellite.database, SITE_ID, "s1", "s2")
@@ -142,6 +144,7 @@ def test_deletes_travel_both_ways(satellite: Satellite, database: Database) -> N
     assert set(contents(database)) == set(contents(satellite.database)) == {"b", "s2"}
 
 
+@pytest.mark.both_databases
 def test_an_empty_machine_is_restored(
     satellite: Satellite, database: Database, new_satellite: Callable[[], Satellite]
 ) -> None:

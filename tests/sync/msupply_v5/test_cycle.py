@@ -50,6 +50,7 @@ def test_a_site_learns_who_it_is_and_its_id_stays_the_same(site: RemoteSite) -> 
     assert site.get("site")["id"] == site.get("site")["id"]
 
 
+@pytest.mark.both_databases
 def test_the_whole_cycle_moves_everything_once(site: RemoteSite, database: Database) -> None:
     put_central(database, "a", "b", "c", "d")
     put_central(database, "for-kadavu", to=SITE_ID)
@@ -79,6 +80,7 @@ def test_batches_of_three_arrive_in_order(site: RemoteSite, database: Database) 
     assert "".join(small.records) == "abcdefghijklmno"
 
 
+@pytest.mark.both_databases
 def test_deletes_travel_both_ways(site: RemoteSite, database: Database) -> None:
     put_central(database, "a", "b")
     put_central(database, "c", to=SITE_ID)
@@ -97,6 +99,7 @@ def test_deletes_travel_both_ways(site: RemoteSite, database: Database) -> None:
     assert ("s1", "delete") in [(change["recordId"], change["action"]) for change in queued]
 
 
+@pytest.mark.both_databases
 def test_a_restored_machine_gets_its_own_back(site: RemoteSite, database: Database) -> None:
     put_central(database, "for-kadavu", to=SITE_ID)
     site.initialise()
@@ -131,6 +134,7 @@ def test_what_is_not_acknowledged_comes_again(site: RemoteSite, database: Databa
     assert first["queueLength"] == 2
 
 
+@pytest.mark.both_databases
 def test_acknowledgements_may_come_in_any_order_and_again(
     site: RemoteSite, database: Database
 ) -> None:
@@ -171,6 +175,7 @@ def test_a_record_that_changes_while_it_waits_comes_once(
     assert site.records["a"] == {"name": "Renamed"}
 
 
+@pytest.mark.both_databases
 def test_a_batch_sent_again_changes_nothing(site: RemoteSite, database: Database) -> None:
     batch = {"queueLength": 1, "data": [change_of("s1", {"quantity": 5})]}
     site.post("queued_records", batch)
@@ -190,6 +195,7 @@ def test_actions_are_understood_in_any_case(
     assert owned_by_site(database, "s1") == '{"quantity":5}'
 
 
+@pytest.mark.both_databases
 def test_of_one_batch_the_last_change_of_a_record_counts(
     site: RemoteSite, database: Database
 ) -> None:
@@ -212,6 +218,7 @@ def test_a_merge_deletes_what_went_into_another(
     ]
 
 
+@pytest.mark.both_databases
 def test_a_record_that_cannot_be_taken_holds_up_nothing(
     site: RemoteSite, database: Database
 ) -> None:
@@ -233,6 +240,7 @@ def nested(depth: int) -> dict[str, Any]:
     return data
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize(
     ("bad", "shown"),
     [

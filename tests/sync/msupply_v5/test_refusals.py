@@ -118,6 +118,7 @@ def test_a_paused_primary_says_so(site: RemoteSite, database: Database) -> None:
     assert try_call(site, "GET", "site") == (503, "sync_paused")
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("error", [OperationalError("BEGIN", {}, Exception()), NoConnection()])
 @pytest.mark.parametrize(("module", "name"), [(sites, "recognise"), (run_log, "find_peer")])
 def test_a_database_that_is_too_busy_to_say_who_calls(
@@ -140,6 +141,7 @@ def under_way(monkeypatch: pytest.MonkeyPatch, server_id: int, name: str) -> Ite
         yield
 
 
+@pytest.mark.both_databases
 def test_two_calls_of_one_site_at_once(
     site: RemoteSite, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,6 +222,7 @@ def test_a_cursor_from_the_future_is_not_believed(site: RemoteSite) -> None:
     assert try_call(site, "GET", "central_records?cursor=99&limit=5") == (409, "initialise_needed")
 
 
+@pytest.mark.both_databases
 def test_a_refusal_is_kept_once_for_the_screen(site: RemoteSite, database: Database) -> None:
     site.get("site")
     for _ in range(3):
@@ -244,6 +247,7 @@ def test_a_password_that_was_changed_counts_at_once(site: RemoteSite, database: 
     site.with_password("another word").get("site")
 
 
+@pytest.mark.both_databases
 def test_made_up_names_do_not_make_room_for_more_guesses(
     site: RemoteSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -112,6 +112,7 @@ def remote(engine: Engine, central: tuple[CentralServer, str]) -> Remote:
     return Remote(database, server)
 
 
+@pytest.mark.both_databases
 def test_the_first_sync_initialises_in_the_clients_order(remote: Remote) -> None:
     remote.central.restored = [
         {"syncOutId": "x-1", **change} for change in [stock("s1", {"quantity": 5})]
@@ -163,6 +164,7 @@ def test_an_idle_cycle_is_five_requests(remote: Remote) -> None:
     assert run.bytes_down > 0
 
 
+@pytest.mark.both_databases
 def test_our_own_records_go_up_once(remote: Remote) -> None:
     remote.sync()
     remote.put("s1", {"quantity": 5})
@@ -274,6 +276,7 @@ def test_a_merge_deletes_what_went_into_another(remote: Remote, action: str) -> 
     assert set(remote.has()) == {"keep"}
 
 
+@pytest.mark.both_databases
 def test_of_what_is_queued_the_last_change_counts(remote: Remote) -> None:
     remote.sync()
     for quantity in (1, 2, 3, 1):
@@ -290,6 +293,7 @@ def test_what_was_handed_back_can_be_written_and_goes_up(remote: Remote) -> None
     assert remote.central.stored == {"s1": {"quantity": 2}}
 
 
+@pytest.mark.both_databases
 def test_what_waits_to_be_pushed_is_not_overwritten(remote: Remote) -> None:
     remote.put("s1", {"quantity": 2})
     remote.central.restored = [{"syncOutId": "x-1", **stock("s1", {"quantity": 1})}]
@@ -298,6 +302,7 @@ def test_what_waits_to_be_pushed_is_not_overwritten(remote: Remote) -> None:
     assert remote.central.stored == {"s1": {"quantity": 2}}
 
 
+@pytest.mark.both_databases
 def test_a_record_that_cannot_be_taken_holds_up_nothing(remote: Remote) -> None:
     with remote.database.writing() as session:
         put_record(session, OWN, "item", "b", {"name": "ours"})
@@ -310,6 +315,7 @@ def test_a_record_that_cannot_be_taken_holds_up_nothing(remote: Remote) -> None:
         assert session.scalars(select(Quarantined)).one().reason == "owned_by_another"
 
 
+@pytest.mark.both_databases
 def test_records_that_nobody_could_keep_hold_up_nothing(remote: Remote) -> None:
     remote.sync()
     deep: Any = {}

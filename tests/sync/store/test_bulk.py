@@ -40,6 +40,7 @@ def exported(database: Database, table: str | None = None) -> bytes:
     return file.getvalue()
 
 
+@pytest.mark.both_databases
 def test_what_was_exported_can_be_put(database: Database) -> None:
     put(database, file_of(item(1), item(2, to=9), {**item(3), "data": {"name": "Ä\u2028"}}))
     first = exported(database)
@@ -47,6 +48,7 @@ def test_what_was_exported_can_be_put(database: Database) -> None:
     assert exported(database) == first
 
 
+@pytest.mark.both_databases
 def test_more_lines_than_a_batch_all_arrive(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,6 +106,7 @@ def test_a_line_without_an_end_does_not_fill_the_memory(
         put(database, io.BytesIO(b'{"table": "item", "id": "1", "data": {"x": "' + b"x" * 1000))
 
 
+@pytest.mark.both_databases
 def test_a_record_of_another_server_refuses_its_batch_only(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,8 @@ from panel.models.records import ChangeSequence
 from panel.sync.store import change_feed, records
 from panel.sync.store.write_checks import Write
 
+pytestmark = pytest.mark.both_databases
+
 OWN = 7
 
 

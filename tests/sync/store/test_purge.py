@@ -14,6 +14,8 @@ from panel.sync.store import records
 from panel.sync.store.retention import purge
 from panel.sync.store.write_checks import Write
 
+pytestmark = pytest.mark.both_databases
+
 PRIMARY, SATELLITE = 1, 7
 KEPT = timedelta(days=90)
 

@@ -14,6 +14,8 @@ from panel.sync.protocol.json_reader import DEEPEST, LARGEST_RECORD_BYTES
 from panel.sync.store import records
 from panel.sync.store.write_checks import Write
 
+pytestmark = pytest.mark.both_databases
+
 KADAVU, LEVUKA = 7, 8
 
 

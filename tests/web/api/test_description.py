@@ -16,6 +16,8 @@ from panel.db import Database
 from panel.models.settings import Settings
 from panel.web.api import records
 
+pytestmark = pytest.mark.both_databases
+
 DESCRIPTION = json.loads(Path(records.__file__).with_name("openapi.json").read_text("utf-8"))
 OPERATIONS = [
     operation["operationId"]

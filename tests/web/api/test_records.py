@@ -43,6 +43,7 @@ def test_a_record_comes_back_as_it_was_put(application: Application) -> None:
     }
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("record_id", ["a/b", "a b", "é", "..%2E", "100%", "a//b", "x/"])
 def test_ids_may_have_odd_characters(application: Application, record_id: str) -> None:
     path = record_id.replace("%", "%25").replace("/", "%2F")
@@ -61,6 +62,7 @@ def test_a_deleted_record_is_gone_and_deleting_it_again_is_no_error(
     assert error_of(application.call("DELETE", "/records/item/b")) == (404, "not_found")
 
 
+@pytest.mark.both_databases
 def test_a_list_goes_on_where_the_page_before_ended(application: Application) -> None:
     for one in "dbace":
         application.put(f"item/{one}", {})
@@ -79,6 +81,7 @@ def test_a_page_of_large_records_ends_early(application: Application) -> None:
     assert [one["id"] for one in application.get("/records/item?after=h")["records"]] == ["i"]
 
 
+@pytest.mark.both_databases
 def test_changes_are_followed_without_a_gap(application: Application) -> None:
     for one in "abc":
         application.put(f"item/{one}", {})
@@ -96,6 +99,7 @@ def test_changes_are_followed_without_a_gap(application: Application) -> None:
     assert application.get(f"/changes?since={page['cursor']}")["changes"] == []
 
 
+@pytest.mark.both_databases
 def test_many_are_written_at_once_or_none(application: Application) -> None:
     records: list[dict[str, Any]] = [
         {"table": "item", "id": one, "data": {"name": one}} for one in "abc"
@@ -160,6 +164,7 @@ def test_a_bad_body_is_refused_in_words(
     assert application.get("/changes")["changes"] == []
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("path", ["/records/item/a%00b", "/records/i%00", "/changes?since=%00"])
 def test_the_character_nul_is_no_surprise(application: Application, path: str) -> None:
     assert error_of(application.call("GET", path)) == (422, "invalid")
@@ -240,6 +245,7 @@ def test_a_revoked_token_ends_at_once(application: Application, database: Databa
     assert error_of(application.call("GET", "/changes")) == (401, "token_needed")
 
 
+@pytest.mark.both_databases
 def test_a_token_revoked_while_it_is_used_stays_revoked(
     application: Application, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -257,6 +263,7 @@ def test_a_token_revoked_while_it_is_used_stays_revoked(
     assert (token.revoked_at is not None, token.last_used_at) == (True, None)
 
 
+@pytest.mark.both_databases
 def test_a_table_that_is_emptied_while_it_is_listed(
     application: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:

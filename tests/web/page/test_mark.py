@@ -30,6 +30,8 @@ from panel.security.vault import Vault
 from panel.web.page.mark import data_mark
 from tests.support.steps import PRIMARY, become
 
+pytestmark = pytest.mark.both_databases
+
 WHO = Actor("Asha", "192.0.2.7", "web")
 Act = Callable[[Session], object]
 
