@@ -1,13 +1,13 @@
-"""Makes what the browser is given, and the compiled translations, before the wheel is packed.
+"""The build hook: makes the files for the browser and the compiled translations of the wheel.
 
 Three sources in `panel/static/` become `panel/static/built/` (ignored by git, packed in the wheel):
 
-    panel.js   -> app.<hash>.js   htmx 2 and our own script in one file, so that a cold visit costs
-                                  one request; the name changes with the content, so it may be
-                                  cached for ever
-    panel.css  -> panel.css       without comments and blanks, to be written into the page as it is;
-                                  the manifest holds its Content-Security-Policy hash
-    embed.js   -> embed.js        if there is one; other sites name it, so its name stays
+    panel.js   -> app.<hash>.js   htmx 2 and our own script in one file, so that a first visit takes
+                                  one request; the name changes with the content, so browsers may
+                                  cache it for ever
+    panel.css  -> panel.css       without comments and blanks; every page contains it; the manifest
+                                  holds its hash for the Content-Security-Policy
+    embed.js   -> embed.js        the name stays, because pages of other sites hold it
 
 Scripts get a `.br` and a `.gz` beside them. `manifest.json` says what was made:
 
@@ -15,8 +15,8 @@ Scripts get a `.br` and a `.gz` beside them. `manifest.json` says what was made:
      "files": {"app.js": "app.0123456789abcdef.js", "panel.css": "panel.css", …},
      "csp": {"panel.css": "sha256-…="}}
 
-`python hatch_build.py`, where the build requirements can be imported, does the same outside a
-build: `make build` uses it after a source has changed.
+`python hatch_build.py` does the same outside a build, where the build requirements are installed:
+`make build` runs it after a source has changed.
 """
 
 import base64
@@ -40,24 +40,27 @@ HTMX_VERSION = "2.0.10"
 
 
 class AssetsHook(BuildHookInterface[Any]):
-    """Runs for ordinary and for editable wheels alike."""
+    """The hook of hatchling, for ordinary and editable wheels."""
 
     PLUGIN_NAME = "custom"
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Build before the wheel is packed."""
         build(Path(self.root))
 
 
 def build(root: Path) -> None:
+    """Build the static files and the catalogues of the source tree at ``root``."""
     make_assets(root / "panel" / "static")
     compile_catalogues(root / "panel" / "translations")
 
 
 def make_assets(static: Path) -> None:
+    """Write ``built/`` in the folder ``static``, and delete older files from it."""
     built = static / "built"
     built.mkdir(exist_ok=True)
     own_script = minified_script(static / "panel.js")
-    # A line of its own between the two: htmx ends without a semicolon we could rely on.
+    # A semicolon between the two, because htmx may end without one.
     app = (read_htmx() + "\n;" + own_script).encode()
     style = rcssmin.cssmin((static / "panel.css").read_text("utf-8")).strip().encode()
     app_name = f"app.{hashlib.sha256(app).hexdigest()[:16]}.js"
@@ -69,7 +72,7 @@ def make_assets(static: Path) -> None:
     for name, content in list(wanted.items()):
         if name.endswith(".js"):
             wanted[name + ".br"] = brotli.compress(content, quality=11)
-            # No time stamp and no name inside: the same sources make the same bytes.
+            # Without a time stamp, so that the same sources make the same bytes.
             wanted[name + ".gz"] = gzip.compress(content, 9, mtime=0)
     manifest = {
         "htmx": HTMX_VERSION,
@@ -78,7 +81,7 @@ def make_assets(static: Path) -> None:
     }
     for name, content in wanted.items():
         write_whole(built / name, content)
-    # Last, since Make takes its time stamp for that of the whole folder.
+    # Last, because Make compares its time stamp with the sources'.
     write_whole(built / "manifest.json", json.dumps(manifest, indent=1).encode() + b"\n")
     for path in built.iterdir():
         if path.name not in wanted and path.name != "manifest.json":
@@ -86,7 +89,8 @@ def make_assets(static: Path) -> None:
 
 
 def read_htmx() -> str:
-    # Found through the wheel's own list of files, so that nothing of Django is imported.
+    """Return htmx's minified script. Raise SystemExit if it is not :data:`HTMX_VERSION`."""
+    # Found in the wheel's list of files, so that Django is not imported.
     path = distribution("django-htmx").locate_file("django_htmx/static/django_htmx/htmx-2.min.js")
     script = Path(str(path)).read_text("utf-8").strip()
     found = re.search(r'version:\s*"([^"]*)"', script)
@@ -96,14 +100,17 @@ def read_htmx() -> str:
 
 
 def minified_script(path: Path) -> str:
+    """Return the script at ``path`` without comments and blanks."""
     return str(rjsmin.jsmin(path.read_text("utf-8"))).strip() + "\n"
 
 
 def csp_hash(content: bytes) -> str:
+    """Return the hash source of ``content``, without quotes (CSP Level 3, 2.3.1)."""
     return "sha256-" + base64.b64encode(hashlib.sha256(content).digest()).decode()
 
 
 def compile_catalogues(translations: Path) -> None:
+    """Write a .mo file beside each .po file below ``translations``."""
     for source in sorted(translations.glob("*/LC_MESSAGES/*.po")):
         with source.open("rb") as po:
             catalogue = read_po(po, locale=source.parent.parent.name)
@@ -114,7 +121,7 @@ def compile_catalogues(translations: Path) -> None:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Never leaves half a file to a server that is running meanwhile."""
+    """Write ``content`` to ``path`` at once, so that a running server never reads half a file."""
     temporary = path.with_name(path.name + ".new")
     temporary.write_bytes(content)
     temporary.replace(path)

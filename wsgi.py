@@ -5,10 +5,10 @@ import os
 from panel.config import ConfigError, load
 from panel.errors import Refusal
 from panel.installation import open_installation
-from panel.server import give_back_large_blocks
+from panel.server import tune_malloc
 from panel.web.app import create_app
 
-give_back_large_blocks()
+tune_malloc()
 try:
     app = create_app(open_installation(load(os.environ)))
 except (ConfigError, Refusal) as error:

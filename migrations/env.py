@@ -1,4 +1,4 @@
-"""Alembic's entry: runs the revisions on the connection that panel.migrate hands over."""
+"""Alembic's environment: runs the revisions on the connection that panel.migrate passes."""
 
 from alembic import context
 

@@ -1,8 +1,8 @@
-"""What time it is, in one place, so that a test can move it."""
+"""The current time, in one place so that tests can set it."""
 
 from datetime import UTC, datetime
 
 
 def now() -> datetime:
-    """Return the present moment, in UTC and aware of it."""
+    """Return the current time as an aware datetime in UTC."""
     return datetime.now(UTC)

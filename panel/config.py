@@ -1,7 +1,7 @@
 """The settings of the installation: ``SYNC_PANEL_…`` in the environment, read once into a Config.
 
-A wrong value stops the start with one clear line. Secrets may also come from a file whose path is
-in ``SYNC_PANEL_…_FILE``. The README's table and :data:`SETTINGS` are compared by a test.
+A wrong value stops the start with one line for the operator. A secret may also come from a file,
+whose path is in ``SYNC_PANEL_…_FILE``. A test compares :data:`SETTINGS` with docs/operate.md.
 """
 
 import ipaddress
@@ -18,18 +18,18 @@ from panel.security.vault import has_key, read_or_make_key
 
 PREFIX = "SYNC_PANEL_"
 SHORTEST_SECRET_KEY = 32
-USUAL_PORTS = {"http": ":80", "https": ":443"}
+DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class ConfigError(Exception):
-    """A setting has a value that cannot be used; the text is one line for the operator."""
+    """A setting has an unusable value; the text is one line for the operator."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One environment variable: its name after the prefix, and what it is for."""
+    """One environment variable: its name after :data:`PREFIX` and its purpose, for the README."""
 
     name: str
     description: str
@@ -39,7 +39,7 @@ class Setting:
 SETTINGS = (
     Setting("HOST", "Address to listen on."),
     Setting("PORT", "Port to listen on."),
-    Setting("DATA_DIR", "Folder of the database, the secret key and the made Hardware ID."),
+    Setting("DATA_DIR", "Folder of the database, the secret key and the generated Hardware ID."),
     Setting("DATABASE_URL", "SQLAlchemy URL of the database.", secret=True),
     Setting("SECRET_KEY", "Key that signs cookies and seals passwords.", secret=True),
     Setting("SECRET_KEY_FALLBACKS", "Older keys, separated by spaces.", secret=True),
@@ -57,7 +57,7 @@ SETTINGS = (
 
 @dataclass(frozen=True)
 class Config:
-    """Everything the environment decides. Units stand in the names."""
+    """The values of all settings, checked. Units stand in the names."""
 
     data_dir: Path
     database_url: str
@@ -76,9 +76,10 @@ class Config:
 
 
 def load(environment: Mapping[str, str], make: bool = True) -> Config:
-    """Read the settings out of ``environment``. Raise :class:`ConfigError` on the first bad one.
+    """Return the settings in ``environment``. Raise :class:`ConfigError` for the first bad one.
 
-    Without ``make`` neither folder nor key is made: where none is, there are no secret keys.
+    ``make`` creates the data folder and the secret key where they are missing. Without it nothing
+    is created, and ``secret_keys`` is empty where there is no key.
     """
     source = _Source(environment)
     data_dir = _data_dir(source.text("DATA_DIR", "instance"), make)
@@ -108,7 +109,7 @@ def load(environment: Mapping[str, str], make: bool = True) -> Config:
 
 
 class _Source:
-    """The environment, refusing names that only look like settings."""
+    """The ``SYNC_PANEL_…`` part of the environment; raises ConfigError for an unknown name."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._values = {
@@ -152,7 +153,7 @@ def _data_dir(path: str, make: bool) -> Path:
     if not make:
         return data_dir
     try:
-        # What is inside opens the passwords: a folder that is made here is its owner's only.
+        # The folder holds the secret key: a new one is readable by its owner only.
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"{PREFIX}DATA_DIR cannot be made: {error}.") from error
@@ -169,7 +170,7 @@ def _database_url(url: str, data_dir: Path) -> str:
     try:
         make_url(url)
     except (ArgumentError, ValueError) as error:
-        # Not the value itself, nor the parser's words for it: there is a password in it.
+        # Neither the value nor the parser's message is shown: both may hold a password.
         raise ConfigError(f"{PREFIX}DATABASE_URL is not a URL of SQLAlchemy.") from error
     if url.startswith("postgresql") and find_spec("psycopg") is None:
         raise ConfigError(
@@ -219,7 +220,7 @@ def _hardware_id(text: str) -> str:
 
 
 def _origin(word: str) -> str:
-    # As browsers write it, since it is compared with what they say: no wildcard, no usual port.
+    # Normalised as browsers write an Origin, because the two are compared: no default port.
     found = re.fullmatch(r"(https?)://([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?/?", word.lower())
     if found is None:
         raise ConfigError(
@@ -227,4 +228,4 @@ def _origin(word: str) -> str:
             f"not {word!r}."
         )
     scheme, host, port = found.groups("")
-    return f"{scheme}://{host}{port if port != USUAL_PORTS[scheme] else ''}"
+    return f"{scheme}://{host}{port if port != DEFAULT_PORTS[scheme] else ''}"

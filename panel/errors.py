@@ -1,7 +1,7 @@
-"""Why a verb did not do what it was asked: a code for programs, and words for people.
+"""The refusals of the panel: an exception with a stable code for programs and words for people.
 
-The web answers each with its ``status`` and the form again, the command line with the words and
-exit code 1, the sync service with its protocol's error. A verb that raises has changed nothing.
+The web answers with the HTTP ``status`` and the form, the command line with the words and exit
+code 1, the sync service with its protocol's error. A function that raises one has changed nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from panel.i18n import Message, say
 
 
 class Refusal(Exception):
-    """The base of all: an act that was refused, its stable ``code`` and the reason in words."""
+    """The base class: a refused act, with its stable ``code`` and the reason in words."""
 
     status = 400
     code = "refused"
@@ -26,7 +26,7 @@ class Refusal(Exception):
 
 
 class Invalid(Refusal):
-    """One or more values cannot stand; ``problems`` has a reason for each field by its name."""
+    """One or more values are invalid; ``problems`` maps each field's name to the reason."""
 
     status = 422
     code = "invalid"
@@ -40,7 +40,7 @@ class Invalid(Refusal):
 
 
 class NeedsConfirmation(Refusal):
-    """Nothing is wrong, but what follows is serious: ``acts`` says what must be confirmed."""
+    """The act is valid but serious; ``acts`` maps each act to confirm to its warning."""
 
     status = 422
     code = "needs_confirmation"
@@ -52,7 +52,7 @@ class NeedsConfirmation(Refusal):
 
 @dataclass(frozen=True)
 class Difference:
-    """One field that somebody changed since the form was opened (secrets say *changed*)."""
+    """One field that somebody changed since the form was opened (a secret reads *changed*)."""
 
     field: str
     was: object
@@ -62,7 +62,7 @@ class Difference:
 
 
 class Conflict(Refusal):
-    """Somebody saved first: ``differences`` says who changed what; ``version`` is to save on."""
+    """Somebody else saved first: ``differences`` lists the changes up to ``version``."""
 
     status = 409
     code = "changed_meanwhile"
@@ -74,28 +74,28 @@ class Conflict(Refusal):
 
 
 class Locked(Refusal):
-    """The act needs the authorisation code, and the lock is closed."""
+    """The act needs an unlock with the authorisation code, and there is none."""
 
     status = 403
     code = "locked"
 
 
 class NotPermitted(Refusal):
-    """The person may not do this, whatever the lock says."""
+    """The person lacks the permission, locked or not."""
 
     status = 403
     code = "not_permitted"
 
 
 class NotFound(Refusal):
-    """What was named is not (or no longer) here."""
+    """The named thing does not exist, or no longer."""
 
     status = 404
     code = "not_found"
 
 
 class Throttled(Refusal):
-    """Too many wrong tries; ``until`` says when the next one is heard."""
+    """Too many failed attempts; further ones are refused unheard until ``until``."""
 
     status = 429
     code = "too_many_tries"

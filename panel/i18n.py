@@ -1,7 +1,7 @@
-"""Sentences for people, kept apart from the language they are read in.
+"""Translatable sentences for people.
 
-Code below ``panel/web`` says *what* it has to say with :func:`say`; whoever shows it translates
-the sentence first (``panel/web/base/language.py``) or prints the English (the command line).
+Code outside ``panel/web`` makes a sentence with :func:`say`. The web translates it when it is shown
+(``panel/web/base/language.py``); the command line prints the English.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Message:
-    """An English sentence with ``%(name)s`` places, and the values that go there."""
+    """An English sentence with ``%(name)s`` placeholders, and their values."""
 
     text: str
     values: Mapping[str, object] = field(default_factory=dict)
@@ -20,5 +20,5 @@ class Message:
 
 
 def say(text: str, **values: object) -> Message:
-    """Return a sentence to be shown later; Babel collects every literal given to this function."""
+    """Return a sentence to show later; Babel extracts every literal passed to this function."""
     return Message(text, values)

@@ -1,6 +1,6 @@
 """One installation of the panel: its settings, database, secrets and machine, opened once.
 
-The web, the shell and the sync all work on it.
+The web, the command line and the sync all work on it.
 """
 
 from dataclasses import dataclass
@@ -17,11 +17,12 @@ from panel.models.runs import Link
 from panel.models.settings import lock_settings
 from panel.security.machine_id import own_hardware_id
 from panel.security.vault import Unreadable, Vault
+from panel.sync.store.sequence import Witness, notice_restore
 
 
 @dataclass(frozen=True)
 class Installation:
-    """What every part of the panel works on."""
+    """The settings, the database, the vault and the Hardware ID of one installation."""
 
     config: Config
     database: Database
@@ -30,7 +31,7 @@ class Installation:
 
     @classmethod
     def on(cls, config: Config, database: Database) -> "Installation":
-        """Return the installation that ``config`` describes, on a migrated ``database``."""
+        """Return the installation of ``config`` on ``database``, which is migrated already."""
         hardware_id = own_hardware_id(config.hardware_id, config.data_dir)
         return cls(config, database, Vault(config.secret_keys), hardware_id)
 
@@ -40,15 +41,16 @@ class Installation:
 
 
 def open_installation(config: Config, *, make: bool = True) -> Installation:
-    """Open the database that ``config`` names, with this version's tables and the newest key.
+    """Return the installation of ``config``, its database migrated and its secrets resealed.
 
-    Without ``make`` a database that is not there is refused instead of made: elsewhere that would
-    hide a ``SYNC_PANEL_DATA_DIR`` that was forgotten. Raise :class:`Refusal` for that, and for a
+    A database that was restored from a backup begins a new generation of its history.
+    ``make`` creates a missing database. Without it a missing one is refused, because creating it
+    would hide a forgotten ``SYNC_PANEL_DATA_DIR``. Raise :class:`Refusal` for that and for a
     database of a newer version.
     """
     database = Database(make_engine(config.database_url))
     try:
-        if not make and not (config.secret_keys and _is_there(database)):
+        if not make and not (config.secret_keys and _exists(database)):
             raise Refusal(
                 say(
                     "There is no panel in %(folder)s yet. Set SYNC_PANEL_DATA_DIR if it is "
@@ -57,6 +59,9 @@ def open_installation(config: Config, *, make: bool = True) -> Installation:
                 )
             )
         upgrade_if_needed(config.database_url)
+        witness = Witness(config.data_dir)
+        database.after_commit = witness.note_commit
+        notice_restore(database, witness)
         installation = Installation.on(config, database)
         rotate_keys(installation)
     except BaseException:
@@ -66,9 +71,9 @@ def open_installation(config: Config, *, make: bool = True) -> Installation:
 
 
 def rotate_keys(installation: Installation) -> None:
-    """Seal stored secrets under the newest key if there are older ones, which can then be dropped.
+    """Reseal stored secrets with the newest key if there are older ones, which may then be dropped.
 
-    What no key opens stays as it is.
+    A secret that no key opens stays as it is.
     """
     if len(installation.config.secret_keys) > 1:
         with installation.database.writing() as session:
@@ -78,8 +83,10 @@ def rotate_keys(installation: Installation) -> None:
 def _reseal(session: Session, vault: Vault) -> None:
     settings = lock_settings(session)
     link = session.get_one(Link, 1, with_for_update=True, populate_existing=True)
-    settings.password_sealed = _resealed(vault, settings.password_sealed)
-    link.device_token_sealed = _resealed(vault, link.device_token_sealed)
+    for row in (settings, link):
+        for column in row.__table__.columns:
+            if column.name.endswith("_sealed"):
+                setattr(row, column.name, _resealed(vault, getattr(row, column.name)))
 
 
 def _resealed(vault: Vault, sealed: str | None) -> str | None:
@@ -89,10 +96,10 @@ def _resealed(vault: Vault, sealed: str | None) -> str | None:
         return sealed
 
 
-def _is_there(database: Database) -> bool:
+def _exists(database: Database) -> bool:
     url = database.engine.url
     file = Path(url.database or "")
-    # To look into an SQLite file that is not there would make it.
+    # Connecting to a missing SQLite file would create it.
     if url.get_backend_name() == "sqlite" and file.parent.is_dir() and not file.exists():
         return False
     return present_revision(database.engine) is not None

@@ -1,4 +1,4 @@
-"""Brings the database to this version's tables, once, however many processes start together."""
+"""Migration of the database to this version's tables, safe for processes that start together."""
 
 from typing import TYPE_CHECKING
 
@@ -12,13 +12,13 @@ from panel.paths import MIGRATIONS
 if TYPE_CHECKING:
     from alembic.config import Config
 
-# Any number will do that no other program on the same PostgreSQL is likely to choose.
+# An arbitrary number, which no other program on the same PostgreSQL is likely to use.
 _ADVISORY_LOCK = 7_306_851_240
 
 
 def upgrade(database_url: str, revision: str = "head") -> None:
-    """Run the migrations missing up to ``revision``, in one transaction and under a lock."""
-    # Imported late: Alembic takes 6 MB that a running server never needs.
+    """Run the missing migrations up to ``revision``, in one transaction and under a lock."""
+    # Imported late: Alembic takes 6 MB, which a running server never needs.
     from alembic import command
 
     engine = make_engine(database_url)
@@ -31,7 +31,7 @@ def upgrade(database_url: str, revision: str = "head") -> None:
 
 
 def upgrade_if_needed(database_url: str) -> None:
-    """Run the migrations that are missing; where none is, load no Alembic and wait for no lock.
+    """Run the missing migrations; if there is none, load no Alembic and wait for no lock.
 
     Raise :class:`Refusal` if the database is newer than this version of the panel.
     """
@@ -49,7 +49,7 @@ def upgrade_if_needed(database_url: str) -> None:
 
 
 def newest_revision() -> str:
-    """Return the last revision that this version of the panel brings along."""
+    """Return the newest revision of this version of the panel."""
     return _revisions()[-1]
 
 
@@ -59,7 +59,7 @@ def _revisions() -> list[str]:
 
 
 def present_revision(engine: Engine) -> str | None:
-    """Return the revision that the database is at; None if it was never migrated."""
+    """Return the revision of the database; None if it was never migrated."""
     with engine.execution_options(reading=True).connect() as connection:
         if not inspect(connection).has_table("alembic_version"):
             return None
@@ -68,7 +68,7 @@ def present_revision(engine: Engine) -> str | None:
 
 
 def _wait_for_others(connection: Connection) -> None:
-    # SQLite's BEGIN IMMEDIATE already lets one in at a time.
+    # On SQLite, BEGIN IMMEDIATE already admits one process at a time.
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
 

@@ -1,4 +1,7 @@
-"""Where the files are that are no Python: beside panel/ in the source, inside it in a wheel."""
+"""The paths of data files, and a file that is written only once.
+
+Templates and migrations stand beside ``panel/`` in the source tree and inside it in a wheel.
+"""
 
 import os
 import secrets
@@ -12,28 +15,28 @@ MANIFEST = BUILT / "manifest.json"
 TRANSLATIONS = PACKAGE / "translations"
 
 
-def _place(name: str) -> Path:
+def _data_folder(name: str) -> Path:
     inside = PACKAGE / name
     return inside if inside.is_dir() else PACKAGE.parent / name
 
 
-TEMPLATES = _place("templates")
-MIGRATIONS = _place("migrations")
+TEMPLATES = _data_folder("templates")
+MIGRATIONS = _data_folder("migrations")
 
 
 def write_once(path: Path, make: Callable[[], str]) -> str:
-    """Return what ``path`` holds; where it is not there yet, keep what ``make`` returns in it.
+    """Return the text of ``path``, stripped; write what ``make`` returns there if it is missing.
 
-    Only the owner may read it. It is whole before it has its name, so that a power cut leaves all
-    of it or nothing. Raise OSError where the folder or the file cannot be used.
+    The file is ASCII and readable by its owner only. It is complete before it gets its name: a
+    power cut leaves all of it or nothing. Raise OSError if the folder or the file is unusable.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
-        _make(path, make())
+        _create(path, make())
     return path.read_text(encoding="ascii").strip()
 
 
-def _make(path: Path, text: str) -> None:
+def _create(path: Path, text: str) -> None:
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
@@ -41,7 +44,7 @@ def _make(path: Path, text: str) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        # A link fails where the name exists: of two processes starting at once, one text wins.
+        # link() fails if the name exists: of two processes that start together, one text wins.
         os.link(draft, path)
     except FileExistsError:
         pass

@@ -1,8 +1,8 @@
-"""Serves the panel with waitress, which runs on Windows too: the socket, the requests, memory.
+"""The web server: waitress with its listening socket, keep-alive connections and malloc settings.
 
-waitress closes a connection after an answer without a body. An answer "nothing changed" (304) has
-no length to state (RFC 9110, 8.6), and needs none: it ends with its headers. On a slow line the
-next request would pay for a new connection, so it is kept open here.
+waitress runs on Windows too. It closes a connection after an answer without Content-Length, which
+a 304 lacks and does not need (RFC 9110, 8.6 and 15.4.5). On a slow line the next request would pay
+for a new connection, so the panel keeps it open.
 """
 
 import ctypes
@@ -23,29 +23,29 @@ from panel.i18n import say
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-# A new connection costs a slow link as much as 5 kB: keep it longer than people take to read.
+# Longer than people read a page: on a slow line a new connection costs as much as 5 kB.
 KEEP_ALIVE_SECONDS = 180
-# Every satellite may keep one; below the 1024 open files that Linux allows a process by default.
+# One for each satellite; below the 1024 open files that Linux allows a process by default.
 MOST_CONNECTIONS = 900
-# More than any body that the panel accepts; waitress would keep up to 1 GiB on the disk.
+# More than any body that the panel accepts; waitress's default of 1 GiB would go to the disk.
 LARGEST_BODY_BYTES = 32 * 1024 * 1024
-ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - translated, not listened on
-# Of glibc's malloc.h: from how many bytes on a block is mapped by itself, and so given back.
+LOOPBACK_OF = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - replaced, not listened on
+# glibc's malloc.h: blocks of at least so many bytes are mapped apart, and unmapped when freed.
 _M_MMAP_THRESHOLD, _BLOCK_BYTES = -3, 1 << 20
-# Else threads keep what they freed apart, in eight times as many pools as there are cores.
+# glibc's default is eight arenas a core, and each keeps the memory that its threads freed.
 _M_ARENA_MAX, _ARENAS = -8, 2
 
 
 class CannotListen(Refusal):
-    """The address or the port to listen on cannot be had."""
+    """The address or the port to listen on is not available."""
 
     code = "cannot_listen"
 
 
 def open_listener(host: str, port: int) -> socket.socket:
-    """Return a socket that listens on ``host`` and ``port`` (0: any free one).
+    """Return a socket that listens on ``host`` and ``port`` (0: any free port).
 
-    Raise :class:`CannotListen` if another program does so already, or the address is not ours.
+    Raise :class:`CannotListen` if the port is taken or the address is not this machine's.
     """
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
@@ -64,42 +64,42 @@ def open_listener(host: str, port: int) -> socket.socket:
                 "Perhaps Sync Panel runs already; SYNC_PANEL_PORT sets another port.",
                 host=host,
                 port=port,
-                # Python adds the address to it, which stands before it here.
+                # Python appends the address, which the sentence names already.
                 reason=(error.strerror or str(error)).partition(" (while")[0],
             )
         ) from error
 
 
 def url_of(host: str, port: int, path_prefix: str) -> str:
-    """Return the URL, a slash at its end, at which a browser on this machine finds the panel."""
-    host = ANY_ADDRESS.get(host, host)
+    """Return the panel's URL for a browser on this machine, with a slash at its end."""
+    host = LOOPBACK_OF.get(host, host)
     return f"http://{f'[{host}]' if ':' in host else host}:{port}{path_prefix}/"
 
 
-class KeptTask(WSGITask):  # type: ignore[misc]
-    """Answers one request; ends the connection only where somebody needs it ended."""
+class KeepAliveTask(WSGITask):  # type: ignore[misc]
+    """One request; closes the connection only after a body, for HTTP/1.0 or if asked to."""
 
     def set_close_on_finish(self) -> None:
+        """Close the connection after this answer, unless it can stay open."""
         asked_to_close = self.request.headers.get("CONNECTION", "").lower() == "close"
         if self.has_body or asked_to_close or self.version != "1.1":
             super().set_close_on_finish()
 
 
-class KeptChannel(HTTPChannel):  # type: ignore[misc]
-    """One client's connection."""
+class KeepAliveChannel(HTTPChannel):  # type: ignore[misc]
+    """One client's connection, which runs :class:`KeepAliveTask`."""
 
-    task_class = KeptTask
+    task_class = KeepAliveTask
 
 
-def answer(app: "WSGIApplication", listener: socket.socket, threads: int) -> None:
-    """Answer requests on ``listener`` until SIGTERM or Ctrl-C, then finish those in hand."""
-    # Imported late: the command line that only asks for a URL does not need it.
+def serve(app: "WSGIApplication", listener: socket.socket, threads: int) -> None:
+    """Answer requests to ``app`` on ``listener`` until SIGTERM or Ctrl-C; then finish open ones.
 
-    pass
-
-    # It would tell of every request that waits a moment for a thread.
+    ``threads`` is how many requests are answered at the same time.
+    """
+    # waitress would log every request that waits a moment for a thread.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
-    give_back_large_blocks()
+    tune_malloc()
     server = create_server(
         app,
         sockets=[listener],
@@ -109,29 +109,33 @@ def answer(app: "WSGIApplication", listener: socket.socket, threads: int) -> Non
         connection_limit=MOST_CONNECTIONS,
         max_request_body_size=LARGEST_BODY_BYTES,
         asyncore_use_poll=hasattr(select, "poll"),
-        # The app itself believes the proxies of SYNC_PANEL_TRUSTED_PROXIES, behind any server.
+        # The application checks proxies itself (panel.web.base.proxy), behind any WSGI server.
         clear_untrusted_proxy_headers=False,
     )
-    server.channel_class = KeptChannel
-    signal.signal(signal.SIGTERM, _stop)
+    server.channel_class = KeepAliveChannel
+    exit_on_sigterm()
     server.run()
 
 
-def _stop(_signal: int, _frame: FrameType | None) -> NoReturn:
-    # waitress ends its loop on this, and waits for the requests in hand.
+def exit_on_sigterm() -> None:
+    """Raise SystemExit in the main thread on SIGTERM: open requests and runs are then finished."""
+    signal.signal(signal.SIGTERM, _exit)
+
+
+def _exit(_signal: int, _frame: FrameType | None) -> NoReturn:
     raise SystemExit(0)
 
 
-def give_back_large_blocks() -> None:
-    """Have each block of a megabyte or more given back to the system as soon as it is free.
+def tune_malloc() -> None:
+    """Make glibc return each freed block of a megabyte or more to the system at once.
 
-    Checking a password takes 19 MiB for a moment. glibc takes the first one that is freed for a
-    habit, and keeps as much for every thread from then on. Elsewhere nothing is done.
+    Checking a password takes 19 MiB for a moment. After the first such block is freed, glibc raises
+    its threshold and keeps as much for every thread. Without glibc this does nothing.
     """
     try:
         libc = ctypes.CDLL(None)
         libc.mallopt(_M_MMAP_THRESHOLD, _BLOCK_BYTES)
         libc.mallopt(_M_ARENA_MAX, _ARENAS)
     except (AttributeError, OSError, TypeError):
-        # Another C library, or Windows, whose CDLL wants a name.
+        # Another C library, or Windows, where CDLL needs a name.
         return

@@ -1,1 +1,1 @@
-"""The tests, by layer. A package, so that another distribution's `tests` is never taken for it."""
+"""The tests, room by room as in `panel/`; a package, so that no other `tests` is taken for it."""

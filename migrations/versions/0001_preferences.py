@@ -1,4 +1,4 @@
-"""The preferences: settings, servers, people, the authorisation code, activity."""
+"""The tables of the preferences: settings, servers, people, authorisation code, Activity."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,6 +8,7 @@ down_revision = None
 
 
 def upgrade() -> None:
+    """Create the tables, with their single rows."""
     op.create_table(
         "activity",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -136,19 +137,19 @@ def upgrade() -> None:
 
 
 def _key_text(length: int) -> sa.types.TypeEngine[str]:
-    # Compared by code points on every database: only so is "begins with" one range of an index.
+    # Compared by code points on every database, so that a prefix is one range of an index.
     return sa.String(length).with_variant(sa.String(length, collation="C"), "postgresql")
 
 
 def _keep_activity() -> None:
-    """Let rows of activity be added only: whatever asks to alter one, the database refuses."""
+    """Make the database refuse to change or delete rows of activity."""
     if op.get_bind().dialect.name == "sqlite":
         for act in ("UPDATE", "DELETE"):
             op.execute(
                 f"CREATE TRIGGER activity_no_{act.lower()} BEFORE {act} ON activity"
                 " BEGIN SELECT RAISE(ABORT, 'activity is kept as it was written'); END"
             )
-        # REPLACE deletes without asking the trigger above.
+        # REPLACE deletes without firing the trigger above.
         op.execute(
             "CREATE TRIGGER activity_no_replace BEFORE INSERT ON activity"
             " WHEN EXISTS (SELECT 1 FROM activity WHERE id = NEW.id)"

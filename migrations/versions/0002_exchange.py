@@ -1,4 +1,4 @@
-"""The exchange of records: records, inbox, runs, and what each side remembers of the other."""
+"""The tables of the exchange: records, inbox, runs, and the state each side keeps of the other."""
 
 from secrets import token_hex
 
@@ -10,6 +10,7 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
+    """Create the tables, with their single rows."""
     op.create_table(
         "applicants",
         sa.Column("sync_id", sa.Integer(), autoincrement=False, nullable=False),

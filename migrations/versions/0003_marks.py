@@ -8,6 +8,7 @@ down_revision = "0002"
 
 
 def upgrade() -> None:
+    """Create the indexes."""
     op.create_index("ix_set_aside_mark", "set_aside", ["last_at", "left_out_at"])
     where = sa.text("refusal <> ''")
     op.create_index(

@@ -1,1 +1,1 @@
-"""People, what they may do, and how they prove who they are."""
+"""People, their permissions and credentials, and the tokens of applications."""

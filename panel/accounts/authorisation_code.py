@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy.orm import Session
 
 from panel import clock
-from panel.accounts.throttle import is_closed, refuse_if_closed
+from panel.accounts.throttle import is_throttled, throttle_refusal
 from panel.activity import log
 from panel.activity.kinds import EventKind
 from panel.activity.log import Actor
@@ -16,16 +16,20 @@ from panel.errors import Invalid, NotPermitted, Refusal
 from panel.i18n import say
 from panel.models.people import AuthorisationCode, Person, lock_code
 from panel.preferences.fields import SHORTEST_SECRET, Checks
-from panel.security.hashes import Typed, hash_secret
+from panel.security.hashes import TypedSecret, hash_secret
 
 SHORTEST_CODE = SHORTEST_SECRET
-# Without the letters and digits that are mistaken for one another; 16 of them are 79 bits.
-_CLEAR = "23456789abcdefghjkmnpqrstuvwxyz"
+# Without letters and digits that look alike; 16 characters hold 79 bits.
+_UNAMBIGUOUS = "23456789abcdefghjkmnpqrstuvwxyz"
 
 
 @dataclass(frozen=True)
 class Unlock:
-    """That one person gave the right code; ends at ``expires_at`` or with either generation."""
+    """The right of one person to change locked parameters.
+
+    It ends at ``expires_at``, with a new code (``generation``), or when the person locks or is
+    disabled (``unlock_generation``).
+    """
 
     person_id: int
     expires_at: datetime
@@ -34,13 +38,16 @@ class Unlock:
 
 
 def generate_code() -> str:
-    """Return a new code that is easy to read out: four groups of four, such as "k7mq-…"."""
-    groups = ("".join(secrets.choice(_CLEAR) for _ in range(4)) for _ in range(4))
+    """Return a new random code that is easy to read out: four groups of four, such as "k7mq-…"."""
+    groups = ("".join(secrets.choice(_UNAMBIGUOUS) for _ in range(4)) for _ in range(4))
     return "-".join(groups)
 
 
 def set_code(session: Session, actor: Actor, code: str) -> None:
-    """Make ``code`` the authorisation code, and end every unlock. Raise :class:`Invalid`."""
+    """Save ``code``, stripped, as the authorisation code and end every unlock.
+
+    Raise :class:`Invalid` (field ``code``).
+    """
     row = lock_code(session)
     code = code.strip()
     checks = Checks()
@@ -48,45 +55,47 @@ def set_code(session: Session, actor: Actor, code: str) -> None:
     checks.finish()
     row.code_hash = hash_secret(code)
     row.generation += 1
-    log.record(session, actor, EventKind.CODE_SET, subject="code", version=row.generation)
+    log.add_entry(session, actor, EventKind.CODE_SET, subject="code", version=row.generation)
 
 
 def try_code(database: Database, actor: Actor, code: str, unlock_minutes: int) -> Unlock:
-    """Return the unlock that ``code`` gives to ``actor`` for ``unlock_minutes``.
+    """Return the unlock of ``actor`` for ``unlock_minutes`` if ``code`` is right.
 
-    Raise :class:`Invalid` (``code``), :class:`Throttled` or :class:`NotPermitted`. A refusal leaves
-    its row of Activity too, which is why this commits by itself.
+    Raise :class:`Invalid` (field ``code``), :class:`Throttled` or :class:`NotPermitted`. It commits
+    by itself, because a refusal is logged in Activity too.
     """
-    typed = Typed(code.strip())
+    typed = TypedSecret(code.strip())
     with database.reading() as session:
         code_hash = session.get_one(AuthorisationCode, 1).code_hash
-        closed = is_closed(session, actor, EventKind.WRONG_CODE)
-    if code_hash is not None and not closed:
-        # Not while others wait for the lock.
-        typed.is_secret_of(code_hash)
+        throttled = is_throttled(session, actor, EventKind.WRONG_CODE)
+    if code_hash is not None and not throttled:
+        # Compared here, so that nobody waits for the lock meanwhile.
+        typed.matches(code_hash)
     with database.writing() as session:
-        answer = _answer(session, actor, typed, timedelta(minutes=unlock_minutes))
-    if isinstance(answer, Refusal):
-        raise answer
-    return answer
+        outcome = _unlock(session, actor, typed, timedelta(minutes=unlock_minutes))
+    if isinstance(outcome, Refusal):
+        raise outcome
+    return outcome
 
 
-def _answer(session: Session, actor: Actor, typed: Typed, lasting: timedelta) -> Unlock | Refusal:
+def _unlock(
+    session: Session, actor: Actor, typed: TypedSecret, lasting: timedelta
+) -> Unlock | Refusal:
     row = lock_code(session)
     person = None if actor.person_id is None else session.get(Person, actor.person_id)
     if person is None or not _may_unlock(person):
-        log.record(session, actor, EventKind.REFUSED_PERMISSION, subject="code")
+        log.add_entry(session, actor, EventKind.REFUSED_PERMISSION, subject="code")
         return NotPermitted(say("You may not change the parameters."))
-    if closed := refuse_if_closed(session, actor, EventKind.WRONG_CODE):
-        return closed
+    if refusal := throttle_refusal(session, actor, EventKind.WRONG_CODE):
+        return refusal
     if row.code_hash is None:
-        log.record(session, actor, EventKind.REFUSED_LOCKED, subject="code")
+        log.add_entry(session, actor, EventKind.REFUSED_LOCKED, subject="code")
         return Invalid({"code": say("No authorisation code is set yet.")})
-    if not typed.is_secret_of(row.code_hash):
-        log.record(session, actor, EventKind.WRONG_CODE, subject="code")
+    if not typed.matches(row.code_hash):
+        log.add_entry(session, actor, EventKind.WRONG_CODE, subject="code")
         reason = say("This authorisation code is invalid. Everything stays read-only.")
         return Invalid({"code": reason})
-    log.record(session, actor, EventKind.UNLOCKED, subject="code")
+    log.add_entry(session, actor, EventKind.UNLOCKED, subject="code")
     return Unlock(person.id, clock.now() + lasting, row.generation, person.unlock_generation)
 
 
@@ -94,8 +103,8 @@ def _may_unlock(person: Person) -> bool:
     return person.may_edit and person.disabled_at is None
 
 
-def is_open(session: Session, unlock: Unlock, person: Person, now: datetime) -> bool:
-    """Say whether ``unlock`` still holds for ``person`` at ``now``."""
+def is_unlock_valid(session: Session, unlock: Unlock, person: Person, now: datetime) -> bool:
+    """Say whether ``unlock`` is still valid for ``person`` at ``now``."""
     if unlock.person_id != person.id or now >= unlock.expires_at or not _may_unlock(person):
         return False
     row = session.get_one(AuthorisationCode, 1)
@@ -103,8 +112,8 @@ def is_open(session: Session, unlock: Unlock, person: Person, now: datetime) -> 
     return (unlock.generation, unlock.unlock_generation) == present
 
 
-def lock_now(session: Session, actor: Actor, person_id: int) -> None:
-    """End every unlock of this person at once, in whatever browser it was given."""
+def end_unlocks(session: Session, actor: Actor, person_id: int) -> None:
+    """End every unlock of the person at once, in all browsers."""
     person = session.get_one(Person, person_id, with_for_update=True, populate_existing=True)
     person.unlock_generation += 1
-    log.record(session, actor, EventKind.LOCKED_NOW, subject="code")
+    log.add_entry(session, actor, EventKind.LOCKED_NOW, subject="code")

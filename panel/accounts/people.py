@@ -1,4 +1,4 @@
-"""The people who may sign in, and what for. Names differ by more than upper and lower case."""
+"""The people who may sign in, and their permissions. Names are unique whatever their case."""
 
 from collections.abc import Collection, Mapping
 from enum import StrEnum
@@ -21,7 +21,7 @@ from panel.security.hashes import hash_secret, verify_secret
 
 
 class Permission(StrEnum):
-    """What a person may do; the second and the third include the first."""
+    """A permission of a person. EDIT and MANAGE include VIEW."""
 
     VIEW = "view"
     EDIT = "edit"
@@ -29,13 +29,13 @@ class Permission(StrEnum):
 
 
 def permissions(person: Person) -> frozenset[Permission]:
-    """Return what ``person`` may do."""
+    """Return the permissions of ``person``."""
     granted = granted_to(person)
     return frozenset(permission for permission in Permission if granted[permission])
 
 
 def granted_to(person: Person) -> dict[str, bool]:
-    """Return every permission, and whether ``person`` has it."""
+    """Map every permission to whether ``person`` has it."""
     return {
         Permission.VIEW: person.may_view,
         Permission.EDIT: person.may_edit,
@@ -44,7 +44,7 @@ def granted_to(person: Person) -> dict[str, bool]:
 
 
 def permit(person: Person, permitted: Collection[Permission]) -> None:
-    """Let ``person`` do what ``permitted`` says, and see what that includes."""
+    """Set the permissions of ``person`` to ``permitted``, and VIEW with any of them."""
     person.may_view = bool(permitted)
     person.may_edit = Permission.EDIT in permitted
     person.may_manage = Permission.MANAGE in permitted
@@ -57,15 +57,15 @@ def add_person(
     password: str | None,
     permitted: Collection[Permission] = (Permission.VIEW,),
 ) -> Person:
-    """Add a person. Without a password only the intranet's proxy can sign them in.
+    """Add a person and return them. Without a password only a trusted proxy can sign them in.
 
-    A form sent twice finds the person that it added. Raise :class:`Invalid` (fields ``name``,
-    ``password``).
+    A form sent twice gets the person that it added the first time. Raise :class:`Invalid` (fields
+    ``name``, ``password``).
     """
     lock_code(session)
     checks = Checks()
     name = _check_name(session, checks, name)
-    if added := _added_already(session, name, password, permitted):
+    if added := _find_duplicate(session, name, password, permitted):
         return added
     if password is not None:
         checks.secret("password", password, SHORTEST_SECRET)
@@ -74,15 +74,15 @@ def add_person(
     person.password_hash = None if password is None else hash_secret(password)
     permit(person, permitted)
     session.add(person)
-    _record(session, actor, EventKind.PERSON_ADDED, person, became=granted_to(person))
+    _log_change(session, actor, EventKind.PERSON_ADDED, person, became=granted_to(person))
     return person
 
 
 def set_up(session: Session, actor: Actor, name: str, password: str, code: str) -> Person:
-    """Make the first person, who may do everything, and the authorisation code.
+    """Add the first person, with every permission, and set the authorisation code.
 
-    Raise :class:`Invalid` (fields ``name``, ``password``, ``code``), or :class:`Refusal` if
-    there is somebody already.
+    Raise :class:`Invalid` (fields ``name``, ``password``, ``code``), or :class:`Refusal` if there
+    is a person already.
     """
     lock_code(session)
     if first_person_exists(session):
@@ -98,16 +98,19 @@ def set_up(session: Session, actor: Actor, name: str, password: str, code: str) 
 
 
 def set_password(session: Session, actor: Actor, person_id: int, password: str) -> Person:
-    """Give a person a new password and end their sessions. Raise :class:`Invalid`."""
+    """Set the password of a person and end their sessions.
+
+    Raise :class:`Invalid` (field ``password``) or :class:`NotFound`.
+    """
     lock_code(session)
-    person = _person(session, person_id)
+    person = _lock_person(session, person_id)
     checks = Checks()
     checks.secret("password", password, SHORTEST_SECRET)
     checks.finish()
     person.password_hash = hash_secret(password)
     person.generation += 1
     secret = {"password": SECRET}
-    _record(session, actor, EventKind.PASSWORD_SET, person, secret, secret)
+    _log_change(session, actor, EventKind.PASSWORD_SET, person, secret, secret)
     return person
 
 
@@ -118,70 +121,70 @@ def set_permissions(
     permitted: Collection[Permission],
     version: int | None = None,
 ) -> Person:
-    """Let a person do exactly what ``permitted`` says, and what that includes.
+    """Set the permissions of a person to ``permitted``, and VIEW with any of them.
 
-    ``version`` is the person's that the form was opened on; None overwrites whatever is there.
-    Raise :class:`Conflict`, :class:`NotFound`, or :class:`Refusal` for the last manager.
+    ``version`` is the version of the person that the form shows; None overwrites any. Raise
+    :class:`Conflict`, :class:`NotFound`, or :class:`Refusal` for the last manager.
     """
     lock_code(session)
-    person = _person(session, person_id)
+    person = _lock_person(session, person_id)
     was = granted_to(person)
     if version is not None and version != person.version:
         refuse_stale(session, "person", person.id, version, person.version)
     if Permission.MANAGE not in permitted and person.disabled_at is None:
-        _keep_a_manager(session, person)
+        _check_manager_left(session, person)
     permit(person, permitted)
     if (became := granted_to(person)) != was:
-        _record(session, actor, EventKind.PERSON_CHANGED, person, was, became)
+        _log_change(session, actor, EventKind.PERSON_CHANGED, person, was, became)
     return person
 
 
 def disable(session: Session, actor: Actor, person_id: int) -> Person:
-    """Shut a person out at once: their sessions and unlocks end.
+    """Disable a person and end their sessions and unlocks at once.
 
-    Raise :class:`Refusal` for the last manager.
+    Raise :class:`NotFound`, or :class:`Refusal` for the last manager.
     """
     lock_code(session)
-    person = _person(session, person_id)
+    person = _lock_person(session, person_id)
     if person.disabled_at is None:
-        _keep_a_manager(session, person)
+        _check_manager_left(session, person)
         person.disabled_at = clock.now()
         person.generation += 1
         person.unlock_generation += 1
-        _record(session, actor, EventKind.PERSON_DISABLED, person)
+        _log_change(session, actor, EventKind.PERSON_DISABLED, person)
     return person
 
 
 def enable(session: Session, actor: Actor, person_id: int) -> Person:
-    """Let a disabled person sign in again, with the same password and permissions."""
+    """Enable a person again, with the same password and permissions. Raise :class:`NotFound`."""
     lock_code(session)
-    person = _person(session, person_id)
+    person = _lock_person(session, person_id)
     if person.disabled_at is not None:
         person.disabled_at = None
-        _record(session, actor, EventKind.PERSON_ENABLED, person)
+        _log_change(session, actor, EventKind.PERSON_ENABLED, person)
     return person
 
 
 def choose_language(session: Session, person_id: int, language: str) -> None:
-    """Remember in which language (a code such as ``pt``) the panel speaks to a person.
+    """Save the language of the panel for a person, a code such as ``pt``. Raise :class:`NotFound`.
 
-    It concerns nobody else: no Activity, and no form about the person becomes too old by it.
+    It concerns nobody else: it is not logged, and open forms about the person stay valid.
     """
-    _person(session, person_id).language = language
+    _lock_person(session, person_id).language = language
 
 
 def list_people(session: Session) -> list[Person]:
-    """Return everybody by name, the disabled ones too."""
+    """Return all people by name, disabled ones too."""
     return list(session.scalars(select(Person).order_by(Person.name_key)))
 
 
 def first_person_exists(session: Session) -> bool:
-    """Say whether the panel was set up."""
+    """Say whether there is a person: the panel is set up."""
     return session.scalar(select(Person.id).limit(1)) is not None
 
 
-def _keep_a_manager(session: Session, leaving: Person) -> None:
-    """Somebody must stay who can let people in: the panel has no other door."""
+def _check_manager_left(session: Session, leaving: Person) -> None:
+    """Raise :class:`Refusal` if ``leaving`` is the last enabled person who manages people."""
     others = select(Person.id).where(
         Person.id != leaving.id, Person.may_manage, Person.disabled_at.is_(None)
     )
@@ -189,10 +192,10 @@ def _keep_a_manager(session: Session, leaving: Person) -> None:
         raise Refusal(say("%(name)s is the last one who manages people.", name=leaving.name))
 
 
-def _added_already(
+def _find_duplicate(
     session: Session, name: str, password: str | None, permitted: Collection[Permission]
 ) -> Person | None:
-    """Return who is there under this very name, and differs in nothing from who is wanted."""
+    """Return the person of this name if password and permissions are the same too."""
     there, wanted = find_person(session, name), Person()
     permit(wanted, permitted)
     if there is None or there.disabled_at or granted_to(there) != granted_to(wanted):
@@ -209,14 +212,14 @@ def _check_name(session: Session, checks: Checks, name: str) -> str:
     return name
 
 
-def _person(session: Session, person_id: int) -> Person:
+def _lock_person(session: Session, person_id: int) -> Person:
     person = session.get(Person, person_id, with_for_update=True, populate_existing=True)
     if person is None:
         raise NotFound(say("There is no such person."))
     return person
 
 
-def _record(
+def _log_change(
     session: Session,
     actor: Actor,
     what: EventKind,
@@ -226,7 +229,7 @@ def _record(
 ) -> None:
     person.version += 1
     session.flush()
-    log.record(
+    log.add_entry(
         session,
         actor,
         what,

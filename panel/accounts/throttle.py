@@ -1,4 +1,8 @@
-"""How many wrong tries are heard: counted in Activity, so across processes and restarts."""
+"""The throttle of failed sign-ins and codes.
+
+Failures are counted in Activity, so the throttle holds across processes and restarts (OWASP ASVS
+5.0, 6.3.1).
+"""
 
 from datetime import datetime, timedelta
 
@@ -14,23 +18,28 @@ from panel.i18n import say
 from panel.models.activity import Activity
 
 WINDOW = timedelta(minutes=15)
-# Wrong tries within the window after which the next one is heard a window later.
-BY_ONE, BY_ALL = 5, 20
+# After so many failures within the window, every attempt is refused for one window: failures of
+# one name or from one address, and failures of all.
+MOST_FAILURES, MOST_OVERALL = 5, 20
 
 
-def refuse_if_closed(
-    session: Session, actor: Actor, what: EventKind, by_all: int | None = BY_ALL
+def throttle_refusal(
+    session: Session,
+    actor: Actor,
+    what: EventKind,
+    most_overall: int | None = MOST_OVERALL,
 ) -> Throttled | None:
-    """Return the refusal of a try by ``actor`` if too many went wrong, and record that it came.
+    """Return and log the refusal of an attempt by ``actor`` after too many failures, else None.
 
-    ``what`` is the kind of wrong try that counts. The caller holds the authorisation code's row:
-    tries queue behind it, so that no two of them are counted as one.
+    ``what`` is the kind of failure that counts, ``most_overall`` the limit of all failures; None is
+    no such limit. The caller holds the lock on the authorisation code's row, so that attempts at
+    the same time are counted one by one.
     """
-    until = _closed_until(session, actor, what, by_all)
+    until = _throttled_until(session, actor, what, most_overall)
     if until is None:
         return None
-    if not _refused_lately(session, actor):
-        log.record(session, actor, EventKind.REFUSED_TOO_MANY)
+    if not _has_recent_refusal(session, actor):
+        log.add_entry(session, actor, EventKind.REFUSED_TOO_MANY)
     minutes = -(-(until - clock.now()) // timedelta(minutes=1))
     if minutes <= 1:
         return Throttled(say("Too many wrong tries. Try again in one minute."), until)
@@ -38,32 +47,37 @@ def refuse_if_closed(
     return Throttled(message, until)
 
 
-def is_closed(session: Session, actor: Actor, what: EventKind, by_all: int | None = BY_ALL) -> bool:
-    """Say the same without the row, and without writing anything down: it may be over at once."""
-    return _closed_until(session, actor, what, by_all) is not None
+def is_throttled(
+    session: Session,
+    actor: Actor,
+    what: EventKind,
+    most_overall: int | None = MOST_OVERALL,
+) -> bool:
+    """Say whether an attempt would be refused now; without the lock, and nothing is logged."""
+    return _throttled_until(session, actor, what, most_overall) is not None
 
 
-def _closed_until(
-    session: Session, actor: Actor, what: EventKind, by_all: int | None
+def _throttled_until(
+    session: Session, actor: Actor, what: EventKind, most_overall: int | None
 ) -> datetime | None:
-    wrong = select(Activity.at).where(Activity.what == what).order_by(Activity.at.desc())
-    wrong = wrong.where(Activity.at > clock.now() - 2 * WINDOW)
-    rules = [(wrong.where(Activity.person == actor.name), BY_ONE)]
+    failures = select(Activity.at).where(Activity.what == what).order_by(Activity.at.desc())
+    failures = failures.where(Activity.at > clock.now() - 2 * WINDOW)
+    rules = [(failures.where(Activity.person == actor.name), MOST_FAILURES)]
     if actor.address:
-        rules.append((wrong.where(Activity.address == actor.address), BY_ONE))
-    if by_all is not None:
-        rules.append((wrong, by_all))
-    closings = []
+        rules.append((failures.where(Activity.address == actor.address), MOST_FAILURES))
+    if most_overall is not None:
+        rules.append((failures, most_overall))
+    ends = []
     for query, limit in rules:
         newest = session.scalars(query.limit(limit)).all()
-        # Measured back from the newest wrong try: none is heard while it is closed.
+        # Attempts that were refused are no failures, so the newest failure begins the wait.
         if len(newest) == limit and newest[0] - newest[-1] < WINDOW:
-            closings.append(newest[0] + WINDOW)
-    return max((end for end in closings if end > clock.now()), default=None)
+            ends.append(newest[0] + WINDOW)
+    return max((end for end in ends if end > clock.now()), default=None)
 
 
-def _refused_lately(session: Session, actor: Actor) -> bool:
-    """Whoever hammers at a closed door leaves one row, not thousands, whatever names they try."""
+def _has_recent_refusal(session: Session, actor: Actor) -> bool:
+    """Say whether a refusal of this source is logged already: one entry a window is enough."""
     rows = select(Activity.id).where(Activity.what == EventKind.REFUSED_TOO_MANY)
     rows = rows.where(Activity.at > clock.now() - WINDOW, Activity.address == actor.address)
     if actor.person_id is not None:

@@ -1,4 +1,4 @@
-"""Bearer tokens with which applications on this machine use the API: shown once, kept as a hash."""
+"""Bearer tokens (RFC 6750) of applications for the API: shown once, stored as a hash."""
 
 import secrets
 from datetime import datetime, timedelta
@@ -16,16 +16,16 @@ from panel.models.base import NAME_LENGTH
 from panel.models.people import Token
 from panel.security.hashes import hash_token
 
-# A known beginning lets programs that look for leaked secrets find one.
+# A known prefix lets secret scanners find a leaked token.
 PREFIX = "sync_"
-# "Last used" is remembered this coarsely, so that reading does not turn into writing.
+# "Last used" is updated at most once in this time, so that few reads cause a write.
 LAST_USED_STEP = timedelta(hours=1)
 
 
 def add_token(session: Session, actor: Actor, name: str) -> str:
-    """Make a token for the application called ``name`` and return it: it cannot be shown again.
+    """Add a token for the application called ``name`` and return its secret, this once.
 
-    The name of a revoked token may be given again. Raise :class:`Invalid` (field ``name``).
+    The name of a revoked token may be used again. Raise :class:`Invalid` (field ``name``).
     """
     name = _checked_name(name)
     token = session.scalar(select(Token).where(Token.name == name).with_for_update())
@@ -38,42 +38,42 @@ def add_token(session: Session, actor: Actor, name: str) -> str:
     token.token_hash = hash_token(secret)
     token.made_at, token.last_used_at, token.revoked_at = clock.now(), None, None
     session.flush()
-    _record(session, actor, EventKind.TOKEN_ADDED, token)
+    _log(session, actor, EventKind.TOKEN_ADDED, token)
     return secret
 
 
 def list_tokens(session: Session) -> list[Token]:
-    """Return every token, the revoked ones too, by name."""
+    """Return all tokens by name, revoked ones too."""
     return list(session.scalars(select(Token).order_by(Token.name)))
 
 
 def revoke_token(session: Session, actor: Actor, name: str) -> Token:
-    """End the token called ``name`` from now on. Raise :class:`NotFound` if none such is in use."""
+    """Revoke the token called ``name`` and return it. Raise :class:`NotFound` if there is none."""
     token = session.scalar(
         select(Token).where(Token.name == name.strip(), Token.revoked_at.is_(None))
     )
     if token is None:
         raise NotFound(say("There is no token of this name in use."))
     token.revoked_at = clock.now()
-    _record(session, actor, EventKind.TOKEN_REVOKED, token)
+    _log(session, actor, EventKind.TOKEN_REVOKED, token)
     return token
 
 
 def find_token(session: Session, secret: str) -> Token | None:
-    """Return the token that ``secret`` is, unless it is unknown or revoked."""
-    # Looked up by its hash: how long that takes tells nothing about the 256 bits of the token.
+    """Return the token with this ``secret``; None if it is unknown or revoked."""
+    # Looked up by its hash, so that the time reveals nothing about the token's 256 bits.
     return session.scalar(
         select(Token).where(Token.token_hash == hash_token(secret), Token.revoked_at.is_(None))
     )
 
 
-def use_is_news(token: Token, moment: datetime) -> bool:
-    """Say whether ``last_used_at`` is old enough to be worth a write."""
+def last_used_is_outdated(token: Token, moment: datetime) -> bool:
+    """Say whether ``last_used_at`` is older than :data:`LAST_USED_STEP` at ``moment``."""
     return token.last_used_at is None or moment - token.last_used_at >= LAST_USED_STEP
 
 
-def note_use(session: Session, token_id: int, moment: datetime) -> None:
-    """Remember that a token was used, unless it was revoked since it was found."""
+def update_last_used(session: Session, token_id: int, moment: datetime) -> None:
+    """Set ``last_used_at`` of a token, unless it was revoked since it was found."""
     session.execute(
         update(Token)
         .where(Token.id == token_id, Token.revoked_at.is_(None))
@@ -91,5 +91,5 @@ def _checked_name(name: str) -> str:
     return name
 
 
-def _record(session: Session, actor: Actor, what: EventKind, token: Token) -> None:
-    log.record(session, actor, what, subject="token", subject_id=token.id, label=token.name)
+def _log(session: Session, actor: Actor, what: EventKind, token: Token) -> None:
+    log.add_entry(session, actor, what, subject="token", subject_id=token.id, label=token.name)

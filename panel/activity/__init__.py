@@ -1,1 +1,1 @@
-"""The log of what people and servers did, one row for each act."""
+"""The log of acts of people and servers, one row for each act."""

@@ -1,4 +1,4 @@
-"""EventKind leaves a row of Activity, and the words for each."""
+"""The kinds of entries of Activity, and the words for each."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -7,7 +7,7 @@ from panel.i18n import Message, say
 
 
 class EventKind(StrEnum):
-    """Everything that leaves a row."""
+    """The kinds of acts and refusals that are logged."""
 
     SIGNED_IN = "signed_in"
     SIGN_IN_FAILED = "sign_in_failed"
@@ -21,7 +21,7 @@ class EventKind(StrEnum):
     CODE_SET = "code_set"
     INTERVAL_CHANGED = "interval_changed"
     PARAMETERS_CHANGED = "parameters_changed"
-    PASSWORD_REMOVED = "password_removed"  # noqa: S105 - what happened, no password
+    PASSWORD_REMOVED = "password_removed"  # noqa: S105 - a kind of act, not a password
     URL_CLEARED = "url_cleared"
     SERVER_ADDED = "server_added"
     SERVER_CHANGED = "server_changed"
@@ -33,13 +33,14 @@ class EventKind(StrEnum):
     PERSON_CHANGED = "person_changed"
     PERSON_DISABLED = "person_disabled"
     PERSON_ENABLED = "person_enabled"
-    PASSWORD_SET = "password_set"  # noqa: S105 - what happened, no password
+    PASSWORD_SET = "password_set"  # noqa: S105 - a kind of act, not a password
     IMPORTED = "imported"
     EXPORTED_SECRETS = "exported_secrets"
-    TOKEN_ADDED = "token_added"  # noqa: S105 - what happened, no token
-    TOKEN_REVOKED = "token_revoked"  # noqa: S105 - what happened, no token
+    TOKEN_ADDED = "token_added"  # noqa: S105 - a kind of act, not a token
+    TOKEN_REVOKED = "token_revoked"  # noqa: S105 - a kind of act, not a token
     SYNC_ASKED = "sync_asked"
     INITIALISE_ASKED = "initialise_asked"
+    BACKUP_RESTORED = "backup_restored"
     SYNC_REFUSED = "sync_refused"
     SET_ASIDE_RETRIED = "set_aside_retried"
     SET_ASIDE_LEFT_OUT = "set_aside_left_out"
@@ -77,6 +78,7 @@ _PHRASES: Mapping[str, Message] = {
     EventKind.TOKEN_REVOKED: say("revoked an application's token"),
     EventKind.SYNC_ASKED: say("asked to sync now"),
     EventKind.INITIALISE_ASKED: say("asked to initialise"),
+    EventKind.BACKUP_RESTORED: say("said that a backup was restored"),
     EventKind.SYNC_REFUSED: say("was refused a sync"),
     EventKind.SET_ASIDE_RETRIED: say("tried a record set aside again"),
     EventKind.SET_ASIDE_LEFT_OUT: say("left out a record set aside"),
@@ -84,5 +86,8 @@ _PHRASES: Mapping[str, Message] = {
 
 
 def describe(what: str) -> Message:
-    """Return ``what`` as people read it after a name: "asha *signed in*"."""
+    """Return the words for a kind as they follow a name: "asha *signed in*".
+
+    An unknown kind, of another version of the panel, is returned as it is.
+    """
     return _PHRASES.get(what, Message(what))

@@ -1,4 +1,4 @@
-"""Activity: one row for everything that was done or refused. Rows are only ever added."""
+"""The log Activity: one row for each act and refusal. Rows are added, never changed or deleted."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,12 +14,16 @@ from panel.errors import Conflict, Difference
 from panel.models.activity import Activity
 from panel.models.base import NAME_LENGTH
 
+# Logged instead of a password or a code, before and after.
+SECRET = "changed"  # noqa: S105 - a word that stands for a secret
+ADDRESS_LENGTH, LABEL_LENGTH = 64, 120
+
 
 @dataclass(frozen=True)
 class Actor:
-    """The one who acts: a person signed in, a script at the shell, or the sync service.
+    """Who acts: a signed-in person, a script at the shell, or the sync service.
 
-    ``via`` is "web", "shell", "proxy" or "sync"; ``person_id`` is None for all others.
+    ``via`` is "web", "shell", "proxy" or "sync"; ``person_id`` is None unless a person acts.
     """
 
     name: str
@@ -28,13 +32,7 @@ class Actor:
     person_id: int | None = None
 
 
-# What Activity says instead of a password or a code, before and after.
-SECRET = "changed"  # noqa: S105 - the word that stands for a secret
-
-ADDRESS_LENGTH, LABEL_LENGTH = 64, 120
-
-
-def record(
+def add_entry(
     session: Session,
     actor: Actor,
     what: EventKind,
@@ -46,10 +44,11 @@ def record(
     was: Mapping[str, Any] | None = None,
     became: Mapping[str, Any] | None = None,
 ) -> None:
-    """Add one row: ``actor`` did ``what`` to ``subject``, which people call ``label``.
+    """Add the entry that ``actor`` did ``what`` to ``subject`` (with ``subject_id``).
 
-    ``was`` and ``became`` hold the fields that changed; secrets in them are :data:`SECRET`.
-    ``version`` is the subject's after the change: :func:`changes_since` finds the row by it.
+    ``label`` is the subject's name for people. ``was`` and ``became`` map the changed fields to
+    their values; a secret is :data:`SECRET`. ``version`` is the subject's version after the change,
+    by which :func:`changes_since` finds the entry. Long names are cut to their columns.
     """
     row = Activity(
         at=clock.now(),
@@ -79,9 +78,10 @@ def search(
     before_id: int | None = None,
     limit: int = 50,
 ) -> list[Activity]:
-    """Return the newest rows first, at most ``limit`` of them, of one person or one kind if named.
+    """Return at most ``limit`` entries, newest first, of a person or of a kind if given.
 
-    ``begin`` counts in and ``end`` does not; ``before_id`` is the last row of the page before.
+    They are from ``begin`` (included) to ``end`` (not included). ``before_id`` is the id of the
+    last entry of the previous page.
     """
     query = select(Activity).order_by(Activity.id.desc()).limit(limit)
     if person:
@@ -100,7 +100,7 @@ def search(
 def changes_since(
     session: Session, subject: str, subject_id: int | None, version: int
 ) -> list[Difference]:
-    """Return who changed which field of ``subject`` after ``version``, oldest first."""
+    """Return the changes of each field of ``subject`` after ``version``, oldest first."""
     query = (
         select(Activity)
         .where(Activity.subject == subject, Activity.version > version)
@@ -117,5 +117,5 @@ def changes_since(
 def refuse_stale(
     session: Session, subject: str, subject_id: int | None, seen: int, present: int
 ) -> NoReturn:
-    """Raise :class:`Conflict`: the form was opened on version ``seen``, ``present`` is saved."""
+    """Raise :class:`Conflict`: the form shows version ``seen``, and ``present`` is saved."""
     raise Conflict(changes_since(session, subject, subject_id, seen), present)

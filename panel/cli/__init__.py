@@ -1,1 +1,1 @@
-"""The `sync-panel` command: the verbs of the screen, for scripts and support."""
+"""The ``sync-panel`` command, for scripts and support."""

@@ -1,4 +1,4 @@
-"""``python -m panel.cli``, where the command itself is not on the path."""
+"""The entry point of ``python -m panel.cli``, for where ``sync-panel`` is not on the path."""
 
 from panel.cli.main import main
 

@@ -1,4 +1,4 @@
-"""The ``sync-panel`` command: the same verbs and rules as the screen, for scripts and support.
+"""The ``sync-panel`` command: the same acts and rules as the screen, for scripts and support.
 
 Exit codes: 0 done, 1 refused (the reason is on standard error), 2 wrong usage or setting.
 """
@@ -12,11 +12,11 @@ import click
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from panel import __version__
-from panel.cli.terminal import reason
+from panel.cli.terminal import refusal_text
 from panel.config import ConfigError
 from panel.errors import Refusal
 
-# Each is loaded when it is asked for, so that none waits for what another one needs.
+# A module is imported only for its own command, so that no command waits for another's imports.
 COMMANDS = {
     "up": "panel.cli.serve:up",
     "worker": "panel.cli.serve:worker",
@@ -31,6 +31,7 @@ COMMANDS = {
     "records": "panel.cli.records:records",
     "status": "panel.cli.sync:status",
     "sync": "panel.cli.sync:sync",
+    "restored": "panel.cli.sync:restored",
     "test-connection": "panel.cli.sync:test_connection",
     "healthcheck": "panel.cli.serve:healthcheck",
     "demo": "panel.cli.serve:demo",
@@ -38,18 +39,20 @@ COMMANDS = {
 
 
 class WrongSetting(click.ClickException):
-    """The environment has to be put right first."""
+    """A setting in the environment is wrong; exit code 2."""
 
     exit_code = 2
 
 
 class Commands(click.Group):
-    """Finds the commands, and turns what they raise into words and an exit code."""
+    """The commands, imported when used; turns what they raise into words and an exit code."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command of this name; None if there is none."""
         if cmd_name not in COMMANDS:
             return None
         module, name = COMMANDS[cmd_name].split(":")
@@ -57,18 +60,19 @@ class Commands(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
+        """Run the command. Raise ClickException, with its exit code, for what the panel raises."""
         try:
             return super().invoke(ctx)
         except ConfigError as error:
             raise WrongSetting(str(error)) from error
         except Refusal as refusal:
-            raise click.ClickException(reason(refusal)) from refusal
+            raise click.ClickException(refusal_text(refusal)) from refusal
         except SQLAlchemyError as error:
             raise click.ClickException(f"The database failed: {_first_line(error)}") from error
 
 
 def _first_line(error: SQLAlchemyError) -> str:
-    # The driver's own words: SQLAlchemy's add the statement and its values.
+    # The driver's message: SQLAlchemy's own adds the statement and its values.
     text = str(error.orig if isinstance(error, DBAPIError) else error)
     return text.strip().partition("\n")[0]
 
@@ -78,16 +82,17 @@ def _first_line(error: SQLAlchemyError) -> str:
 def commands() -> None:
     """Sync Panel: the Synchronisation preferences of this server.
 
-    The settings of the installation are environment variables, SYNC_PANEL_…; the README lists them.
+    The settings of the installation are environment variables, SYNC_PANEL_…, listed in
+    docs/operate.md.
     """
 
 
 def main() -> None:
-    """Run the command that the arguments name, and exit."""
-    # A database made here holds what opens the lock: it is its owner's only, in whatever folder.
+    """Run the command that the arguments name, and exit with its code."""
+    # A database created here holds secrets: only its owner may read it, in whatever folder.
     os.umask(0o077)
     for stream in (sys.stdout, sys.stderr):
-        # A Windows pipe may not know every letter of a name: better a \\u than no answer at all.
+        # A Windows pipe may lack a letter of a name: it is escaped instead of failing.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     commands(prog_name="sync-panel")

@@ -1,4 +1,4 @@
-"""``sync-panel person``: who may sign in, and what for."""
+"""``sync-panel person``, ``code`` and ``init``: people, the authorisation code, the set-up."""
 
 from typing import Any
 
@@ -40,7 +40,7 @@ def person() -> None:
 def add(
     name: str, permitted: tuple[str, ...], password_file: str | None, no_password: bool
 ) -> None:
-    """Add a person, who may view unless more is said."""
+    """Add a person, who may view if no permission is named."""
     if no_password and password_file:
         raise click.UsageError("--no-password has no place beside --password-file.")
     password = None if no_password else read_secret(password_file or STANDARD_INPUT, "Password")
@@ -65,7 +65,7 @@ def password(name: str, password_file: str | None) -> None:
 @click.argument("name")
 @click.argument("permitted", nargs=-1, required=True, type=PERMISSION, metavar="view|edit|manage…")
 def permit(name: str, permitted: tuple[str, ...]) -> None:
-    """Let a person do what is named, and nothing else."""
+    """Set the permissions of a person to exactly those named."""
     permissions = [Permission(word) for word in permitted]
     with installation() as here, here.database.writing() as session:
         people.set_permissions(session, shell_actor(), _find(session, name).id, permissions)
@@ -75,7 +75,7 @@ def permit(name: str, permitted: tuple[str, ...]) -> None:
 @person.command("disable")
 @click.argument("name")
 def disable(name: str) -> None:
-    """Shut a person out at once."""
+    """Disable a person and end their sessions at once."""
     with installation() as here, here.database.writing() as session:
         people.disable(session, shell_actor(), _find(session, name).id)
     click.echo(f"{name} is disabled.")
@@ -93,7 +93,7 @@ def enable(name: str) -> None:
 @person.command("list")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def list_(as_json: bool) -> None:
-    """Show everybody, the disabled ones too."""
+    """Show all people, disabled ones too."""
     with installation() as here, here.database.reading() as session:
         shown = [_shown(person) for person in people.list_people(session)]
     if as_json:
@@ -104,22 +104,6 @@ def list_(as_json: bool) -> None:
         for person in shown
     )
     print_table(("name", "permissions", ""), rows)
-
-
-def _shown(person: Person) -> dict[str, Any]:
-    return {
-        "name": person.name,
-        "permissions": sorted(people.permissions(person), key=list(Permission).index),
-        "disabled": person.disabled_at is not None,
-        "password": person.password_hash is not None,
-    }
-
-
-def _find(session: Session, name: str) -> Person:
-    person = find_person(session, name)
-    if person is None:
-        raise NotFound(say("There is no person called %(name)s.", name=name))
-    return person
 
 
 @click.command("init")
@@ -157,3 +141,19 @@ def set_(generate: bool, code_file: str | None) -> None:
     with installation() as here, here.database.writing() as session:
         set_code(session, shell_actor(), code)
     click.echo(code if generate else "The new code is set.")
+
+
+def _shown(person: Person) -> dict[str, Any]:
+    return {
+        "name": person.name,
+        "permissions": sorted(people.permissions(person), key=list(Permission).index),
+        "disabled": person.disabled_at is not None,
+        "password": person.password_hash is not None,
+    }
+
+
+def _find(session: Session, name: str) -> Person:
+    person = find_person(session, name)
+    if person is None:
+        raise NotFound(say("There is no person called %(name)s.", name=name))
+    return person

@@ -1,4 +1,4 @@
-"""``sync-panel records``: records in and out, one by one or as JSON Lines."""
+"""``sync-panel records`` and ``token``: records as JSON Lines, and the tokens of the API."""
 
 import sys
 from typing import BinaryIO
@@ -28,7 +28,7 @@ def records() -> None:
 def put(file: BinaryIO) -> None:
     """Put (and delete) what each line of FILE says: {"table": …, "id": …, "data": {…}}."""
     with installation() as here:
-        lines, changed = put_lines(here.database, _own_sync_id(here), file, _tell)
+        lines, changed = put_lines(here.database, _own_sync_id(here), file, _show_progress)
     click.echo(f"{lines} lines, {changed} records changed.")
 
 
@@ -76,20 +76,6 @@ def changes(file: BinaryIO, since: str) -> None:
     click.echo(since, err=True)
 
 
-def _own_sync_id(here: Installation) -> int:
-    with here.database.reading() as session:
-        sync_id = session.get_one(Settings, 1).sync_id
-    if sync_id is None:
-        raise Refusal(say("Give this server a Sync ID first."))
-    return sync_id
-
-
-def _tell(lines: int) -> None:
-    # Somebody who watches wants to see it move; a log does not.
-    if sys.stderr.isatty():
-        click.echo(f"\r{lines} lines stored ", err=True, nl=False)
-
-
 @click.group("token")
 def token() -> None:
     """Tokens of applications."""
@@ -125,3 +111,17 @@ def revoke_token(name: str) -> None:
     with installation() as here, here.database.writing() as session:
         revoked = tokens.revoke_token(session, shell_actor(), name)
     click.echo(f"The token of {revoked.name} is revoked.")
+
+
+def _own_sync_id(here: Installation) -> int:
+    with here.database.reading() as session:
+        sync_id = session.get_one(Settings, 1).sync_id
+    if sync_id is None:
+        raise Refusal(say("Give this server a Sync ID first."))
+    return sync_id
+
+
+def _show_progress(lines: int) -> None:
+    # Progress is for people; a log gets only the result.
+    if sys.stderr.isatty():
+        click.echo(f"\r{lines} lines stored ", err=True, nl=False)

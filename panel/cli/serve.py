@@ -1,4 +1,4 @@
-"""The commands that run until they are told to stop, and the one that asks whether they do."""
+"""``sync-panel up``, ``worker`` and ``demo``, which run until stopped, and ``healthcheck``."""
 
 import os
 import signal
@@ -11,13 +11,13 @@ from urllib.request import ProxyHandler, build_opener
 import click
 
 from panel.cli import terminal
-from panel.config import Config, load
+from panel.config import load
 from panel.installation import Installation, open_installation
-from panel.server import give_back_large_blocks, open_listener, url_of
+from panel.server import exit_on_sigterm, open_listener, serve, tune_malloc, url_of
 
 TIME_OUT_SECONDS = 10
 # Windows has no SIGHUP.
-_ENDINGS = [
+_STOP_SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 ]
 
@@ -29,10 +29,8 @@ def up() -> None:
     SYNC_PANEL_HOST and SYNC_PANEL_PORT say where.
     """
     config = load(os.environ)
-    # First of all, since a port that is taken should be known at once.
     listener = open_listener(config.host, config.port)
-    # Imported late, for the same reason.
-    from panel.server import answer
+    # Imported after that: a port that is taken is then reported at once.
     from panel.sync.loop import start_loop
     from panel.web.app import create_app
     from panel.web.base.context import set_up_link_of
@@ -47,19 +45,12 @@ def up() -> None:
         link = f"{url}set-up/{set_up_link_of(app).token}"
         click.echo(f"Nobody can sign in yet. Set it up, once, at {link}")
     loop = start_loop(installation)
-    # Else whoever is first to open a part of the page waits for its template to be compiled.
+    # Otherwise the first reader of each part of the page waits for its template.
     threading.Thread(target=compile_templates, args=(app,), daemon=True).start()
     try:
-        answer(app, listener, config.threads)
+        serve(app, listener, config.threads)
     finally:
         loop.stop()
-
-
-def _is_empty(installation: Installation) -> bool:
-    from panel.accounts.people import first_person_exists
-
-    with installation.database.reading() as session:
-        return not first_person_exists(session)
 
 
 @click.command("worker")
@@ -70,8 +61,8 @@ def worker() -> None:
     """
     from panel.sync.loop import SyncLoop
 
-    signal.signal(signal.SIGTERM, _stop_worker)
-    give_back_large_blocks()
+    exit_on_sigterm()
+    tune_malloc()
     with terminal.installation() as installation:
         loop = SyncLoop(installation)
         try:
@@ -80,16 +71,13 @@ def worker() -> None:
             loop.stop()
 
 
-def _stop_worker(_signal: int, _frame: FrameType | None) -> NoReturn:
-    raise SystemExit(0)
-
-
 @click.command("healthcheck")
 def healthcheck() -> None:
     """Ask the running panel if it is well."""
-    url = _url(load(os.environ, make=False))
+    config = load(os.environ, make=False)
+    url = f"{url_of(config.host, config.port, config.path_prefix)}healthz"
     try:
-        # A proxy for the way out of the house is no way to ourselves.
+        # Without the proxy of the environment, which does not lead to this machine.
         with build_opener(ProxyHandler({})).open(url, timeout=TIME_OUT_SECONDS) as answer:
             click.echo(answer.read().decode().strip())
     except HTTPError as error:
@@ -97,10 +85,6 @@ def healthcheck() -> None:
     except (URLError, OSError) as error:
         reason = error.reason if isinstance(error, URLError) else error
         raise click.ClickException(f"Nothing answers at {url}: {reason}") from error
-
-
-def _url(config: Config) -> str:
-    return f"{url_of(config.host, config.port, config.path_prefix)}healthz"
 
 
 @click.command("demo")
@@ -111,14 +95,21 @@ def demo() -> None:
     """
     from panel.demo import run
 
-    for number in _ENDINGS:
-        signal.signal(number, _stop)
+    for number in _STOP_SIGNALS:
+        signal.signal(number, _end_demo)
     run(click.echo)
 
 
-def _stop(_signal: int, _frame: FrameType | None) -> NoReturn:
-    # Once is enough: a second Ctrl-C would leave behind what the first one clears away.
-    for number in _ENDINGS:
+def _is_empty(installation: Installation) -> bool:
+    from panel.accounts.people import first_person_exists
+
+    with installation.database.reading() as session:
+        return not first_person_exists(session)
+
+
+def _end_demo(_signal: int, _frame: FrameType | None) -> NoReturn:
+    # Further signals are ignored: they would interrupt the cleaning up.
+    for number in _STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     click.echo("\nThe demo ends.")
     raise SystemExit(0)

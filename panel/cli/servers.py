@@ -1,4 +1,4 @@
-"""``sync-panel servers``: the list of servers to synchronise with, each named by its Sync ID."""
+"""``sync-panel servers``: the list of servers to synchronise with, addressed by Sync ID."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -36,7 +36,7 @@ def group() -> None:
 @click.option("--descending", is_flag=True, help="Sort the other way round.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def list_(find: str, sort: str, descending: bool, as_json: bool) -> None:
-    """Show the list, or the part of it that begins with something."""
+    """Show the list, or the rows that begin with what --find names."""
     with installation() as here, here.database.reading() as session:
         settings = session.get_one(Settings, 1)
         rows = [_shown(settings, row) for row in _pages(session, find, sort, descending)]
@@ -105,7 +105,7 @@ def edit(
     confirmed: tuple[str, ...],
     **changes: Any,
 ) -> None:
-    """Change a server; what is not named stays."""
+    """Change a server. Options that are left out change nothing."""
     if password_file is not None and remove_password:
         raise click.UsageError("--remove-password has no place beside --password-file.")
     if password_file is not None:
@@ -125,7 +125,7 @@ def edit(
 @click.argument("numbers", type=int, nargs=-1, required=True, metavar="SYNC_ID…")
 @yes_option
 def remove(numbers: tuple[int, ...], yes: bool) -> None:
-    """Remove servers, after naming them."""
+    """Remove servers, after a question that names them."""
     with installation() as here:
         with here.database.reading() as session:
             servers = [_find(session, number) for number in numbers]
@@ -150,8 +150,8 @@ def clear_hardware_(number: int, yes: bool) -> None:
 
 
 def _find(session: Session, sync_id: int) -> Server:
-    here = select(Server).where(Server.sync_id == sync_id, Server.removed_at.is_(None))
-    server = session.scalar(here)
+    query = select(Server).where(Server.sync_id == sync_id, Server.removed_at.is_(None))
+    server = session.scalar(query)
     if server is None:
         raise NotFound(say("No server here has Sync ID %(sync_id)s.", sync_id=sync_id))
     return server

@@ -1,4 +1,4 @@
-"""``sync-panel sync now`` and ``test-connection``: what a person may ask of a satellite."""
+"""``sync-panel sync now``, ``restored``, ``test-connection`` and ``status``."""
 
 from typing import Any
 
@@ -10,11 +10,21 @@ from panel.errors import Refusal
 from panel.i18n import say
 from panel.models.runs import Run
 from panel.operations.connection_test import Trial, try_connection
-from panel.operations.sync_requests import ask_to_sync
+from panel.operations.sync_requests import ask_to_sync, note_restored
 from panel.status.history import count_set_aside
 from panel.status.lateness import Severity, StateKind
 from panel.status.state import State, read_state
 from panel.sync.protocol.error_codes import Reason, explain
+
+EXIT_WELL, EXIT_LATE, EXIT_NEEDS_ATTENTION = 0, 3, 4
+# The next step where no refusal and no failed connection names one.
+_NEXT = {
+    StateKind.STANDALONE: "To start: `sync-panel settings set sync_id=…`, 1 for the primary.",
+    StateKind.PAUSED: "`sync-panel settings set sync_interval=10` lets it go on.",
+    StateKind.DISABLED: "See `sync-panel settings show` and `servers list`; `settings set …` and "
+    "`servers add|edit …` put it right.",
+}
+_RUN = ("started_at", "step", "pushed", "to_push", "pulled", "to_pull")
 
 
 @click.group("sync")
@@ -28,6 +38,17 @@ def now() -> None:
     with installation() as here, here.database.writing() as session:
         ask_to_sync(session, shell_actor())
     click.echo("Asked: it begins in a moment. `sync-panel status` says how it goes.")
+
+
+@click.command("restored")
+def restored() -> None:
+    """Say that this server was restored from a backup, before it is started again.
+
+    From then on no number is used twice, and each side gets back what it lost.
+    """
+    with installation() as here, here.database.writing() as session:
+        said = note_restored(session, shell_actor())
+    click.echo(str(said))
 
 
 @click.command("test-connection")
@@ -50,28 +71,6 @@ def test_connection(context: click.Context, as_json: bool) -> None:
     click.echo(f"To the primary and back: {trial.round_trip_ms} ms.")
 
 
-def _trial_facts(trial: Trial, reason: Reason) -> dict[str, object]:
-    return {
-        "well": trial.is_well,
-        "reason": trial.code or None,
-        "what": None if trial.is_well else str(reason.what),
-        "next": None if trial.is_well else str(reason.next),
-        "differences": [vars(one) for one in trial.disagreements],
-        "round_trip_ms": trial.round_trip_ms,
-    }
-
-
-AS_IT_SHOULD_BE, LATE, NEEDS_SOMEBODY = 0, 3, 4
-# What to do next where nothing was refused and no line failed.
-_NEXT = {
-    StateKind.STANDALONE: "To start: `sync-panel settings set sync_id=…`, 1 for the primary.",
-    StateKind.PAUSED: "`sync-panel settings set sync_interval=10` lets it go on.",
-    StateKind.DISABLED: "See `sync-panel settings show` and `servers list`; `settings set …` and "
-    "`servers add|edit …` put it right.",
-}
-_RUN = ("started_at", "step", "pushed", "to_push", "pulled", "to_pull")
-
-
 @click.command("status")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.pass_context
@@ -89,6 +88,17 @@ def status(context: click.Context, as_json: bool) -> None:
     else:
         _print(state, facts)
     context.exit(_exit_code(state))
+
+
+def _trial_facts(trial: Trial, reason: Reason) -> dict[str, object]:
+    return {
+        "well": trial.is_well,
+        "reason": trial.code or None,
+        "what": None if trial.is_well else str(reason.what),
+        "next": None if trial.is_well else str(reason.next),
+        "differences": [vars(difference) for difference in trial.disagreements],
+        "round_trip_ms": trial.round_trip_ms,
+    }
 
 
 def _status_facts(state: State, set_aside: int) -> dict[str, Any]:
@@ -132,7 +142,7 @@ def _exit_code(state: State) -> int:
         state.kind in (StateKind.REFUSED, StateKind.DISABLED)
         or state.severity is Severity.VERY_LATE
     ):
-        return NEEDS_SOMEBODY
+        return EXIT_NEEDS_ATTENTION
     if state.kind is StateKind.UNREACHABLE or state.severity is Severity.LATE:
-        return LATE
-    return AS_IT_SHOULD_BE
+        return EXIT_LATE
+    return EXIT_WELL

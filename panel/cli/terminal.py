@@ -1,8 +1,7 @@
-"""What a command reads and prints, the installation it works on, and who gives it.
+"""The input and output of commands, their installation and their actor.
 
 Tables and JSON go to standard output, reasons to standard error. A secret comes from a file, from
-standard input or typed unseen, never as an argument: arguments are seen by everybody on the
-machine.
+standard input or a hidden prompt, never as an argument, which everybody on the machine can see.
 """
 
 import getpass
@@ -21,17 +20,16 @@ from panel.config import load
 from panel.errors import Invalid, NeedsConfirmation, Refusal
 from panel.installation import Installation, open_installation
 from panel.models.base import NAME_LENGTH
+from panel.preferences.parameter_fields import preferences
 
-# What the shell calls a field of panel.preferences; the others have the same name in both places.
-NAMES = {"interval_minutes": "sync_interval"}
 STANDARD_INPUT = "-"
 
 
 @contextmanager
 def installation(make: bool = False) -> Iterator[Installation]:
-    """Yield the installation that the environment names, made with ``make`` if it is not there.
+    """Yield the installation of the environment; ``make`` creates a missing one.
 
-    Raise ConfigError or Refusal.
+    Raise :class:`panel.config.ConfigError` or :class:`Refusal`.
     """
     opened = open_installation(load(os.environ, make=make), make=make)
     try:
@@ -41,7 +39,7 @@ def installation(make: bool = False) -> Iterator[Installation]:
 
 
 def shell_actor() -> Actor:
-    """Return the system user who gave the command: behind sudo the person, not the service."""
+    """Return the system user who runs the command: behind sudo the person, not the service."""
     try:
         name = os.environ.get("SUDO_USER") or getpass.getuser()
     except (OSError, KeyError, ImportError):  # no such user, in a container for example
@@ -49,11 +47,12 @@ def shell_actor() -> Actor:
     return Actor(name=name[:NAME_LENGTH])
 
 
-def reason(refusal: Refusal) -> str:
-    """Return why something was refused, a line for each field, and how to go on where one can."""
+def refusal_text(refusal: Refusal) -> str:
+    """Return the reason of ``refusal``, a line for each field, and the options that confirm it."""
     if isinstance(refusal, Invalid):
+        keys = {parameter.name: key for key, parameter in preferences().items()}
         return "\n".join(
-            f"{NAMES.get(field, field)}: {problem}" for field, problem in refusal.problems.items()
+            f"{keys.get(field, field)}: {problem}" for field, problem in refusal.problems.items()
         )
     if isinstance(refusal, NeedsConfirmation):
         lines = [f"{act}: {warning}" for act, warning in refusal.acts.items()]
@@ -63,7 +62,7 @@ def reason(refusal: Refusal) -> str:
 
 
 def print_json(value: object) -> None:
-    """Print ``value`` as JSON in ASCII, which no shell on the way spoils; moments in ISO 8601."""
+    """Print ``value`` as JSON in ASCII, safe in every shell; times are in ISO 8601."""
     click.echo(json.dumps(value, indent=2, default=_as_text))
 
 
@@ -72,7 +71,7 @@ def _as_text(value: object) -> str:
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print ``rows`` in columns below their ``headings``; None is shown as nothing."""
+    """Print ``rows`` in columns below ``headings``; None is an empty cell."""
     lines = [list(headings), *([_cell(value) for value in row] for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(headings))]
     for line in lines:
@@ -89,9 +88,9 @@ def _cell(value: object) -> str:
 def read_secret(source: str, what: str, twice: bool = True) -> str:
     """Return the secret in the file ``source``; ``-`` is the next line of standard input.
 
-    At a terminal ``-`` asks for it unseen, calling it ``what``, and ``twice`` for a new one. Where
-    one command reads several secrets from ``-``, each is a line of its own, in the order of the
-    command's options.
+    At a terminal ``-`` is a hidden prompt for ``what``, asked ``twice`` for a new secret. A command
+    that reads several secrets from ``-`` takes one line each, in the order of its options. Raise
+    ClickException if there is none.
     """
     if source != STANDARD_INPUT:
         return _only_line(_read_file(source), source)
@@ -105,26 +104,26 @@ def read_secret(source: str, what: str, twice: bool = True) -> str:
 
 
 def read_text(source: str) -> str:
-    """Return all of the file ``source``, or of standard input where it is ``-``."""
+    """Return the text of the file ``source``; ``-`` is standard input. Raise ClickException."""
     return sys.stdin.read() if source == STANDARD_INPUT else _read_file(source)
 
 
 def read_bytes(source: str) -> bytes:
-    """Return all of the file ``source`` as it is, or of standard input where it is ``-``."""
+    """Return the bytes of the file ``source``; ``-`` is standard input. Raise ClickException."""
     if source == STANDARD_INPUT:
         return sys.stdin.buffer.read()
-    with _told(source):
+    with _explained_read_error(source):
         return Path(source).read_bytes()
 
 
 def _read_file(source: str) -> str:
-    with _told(source):
-        # Windows editors begin a file with a byte order mark, which is no part of a password.
+    with _explained_read_error(source):
+        # Windows editors write a byte order mark, which is not part of a password.
         return Path(source).read_text(encoding="utf-8-sig")
 
 
 @contextmanager
-def _told(source: str) -> Iterator[None]:
+def _explained_read_error(source: str) -> Iterator[None]:
     try:
         yield
     except (OSError, UnicodeError) as error:

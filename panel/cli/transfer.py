@@ -1,4 +1,4 @@
-"""``sync-panel export`` and ``import``: the preferences as a file."""
+"""``sync-panel export`` and ``import``: the preferences as a JSON file."""
 
 import json
 
@@ -63,7 +63,7 @@ def import_command(
     passphrase = None
     if passphrase_file:
         passphrase = read_secret(passphrase_file, "Passphrase", twice=False)
-    site = read_site(_decoded(file), passphrase)
+    site = read_site(_read_json(file), passphrase)
     with installation(make=True) as here:
         with here.database.reading() as session:
             changes = plan_import(session, here.vault, site)
@@ -75,7 +75,7 @@ def import_command(
         if not yes:
             click.confirm("Change this?", abort=True, err=True)
         with here.database.writing() as session:
-            # What was shown and agreed to, or nothing.
+            # Only what was shown and confirmed is imported.
             lock_settings(session)
             if plan_import(session, here.vault, site) != changes:
                 raise click.ClickException("Changed meanwhile: run it again.")
@@ -83,9 +83,9 @@ def import_command(
     click.echo("Imported.")
 
 
-def _decoded(file: str) -> object:
+def _read_json(file: str) -> object:
     try:
-        # Bytes, so that a byte order mark or UTF-16, as Windows shells write it, is understood.
+        # From bytes json.loads detects UTF-16 and byte order marks, which Windows shells write.
         return json.loads(read_bytes(file))
     except ValueError as error:
         raise click.ClickException(f"{file} is not JSON: {error}") from error

@@ -1,6 +1,6 @@
-"""Every table, by subject."""
+"""The tables of the database, by subject."""
 
-# All of them, so that the tables know each other whichever is imported first.
+# All are imported here: a foreign key finds its table whichever module is imported first.
 from panel.models import activity, people, records, runs, settings
 
 __all__ = ["activity", "people", "records", "runs", "settings"]

@@ -1,4 +1,4 @@
-"""Activity: what was done and refused, and by whom."""
+"""The table of Activity: every act and refusal, and who did it."""
 
 from datetime import datetime
 from typing import Any
@@ -10,7 +10,7 @@ from panel.models.base import NAME_LENGTH, Base
 
 
 class Activity(Base):
-    """Something that was done or refused. Rows are added only: a trigger refuses the rest."""
+    """One act or refusal. Rows are only added: a trigger refuses updates and deletes."""
 
     __tablename__ = "activity"
     __table_args__ = (
@@ -24,14 +24,14 @@ class Activity(Base):
     address: Mapped[str] = mapped_column(String(64))
     # "web", "shell", "proxy" or "sync".
     via: Mapped[str] = mapped_column(String(8))
-    # What happened, e.g. "interval_changed": see panel.activity.kinds.EventKind.
+    # A panel.activity.kinds.EventKind, e.g. "interval_changed".
     what: Mapped[str] = mapped_column(String(40))
-    # What it happened to: a kind ("interval", "parameters", "server", "person", "code"), the id of
-    # its row where there are many, and what people call it ("7 Kadavu Health Centre").
+    # The object of the act: its kind ("interval", "parameters", "server", "person", "code"), the
+    # id of its row where there are many, and its name for people ("7 Kadavu Health Centre").
     subject: Mapped[str] = mapped_column(String(20), default="")
     subject_id: Mapped[int | None]
     label: Mapped[str] = mapped_column(String(120), default="")
-    # The subject's version after the change, to tell a second editor what the first one did.
+    # The subject's version after the change: a second editor is shown what the first one did.
     version: Mapped[int | None]
     was: Mapped[dict[str, Any] | None]
     became: Mapped[dict[str, Any] | None]

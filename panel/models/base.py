@@ -1,4 +1,4 @@
-"""The base of every table, the bounds of what is kept in them, and shared column types."""
+"""The declarative base of every table, the bounds of stored values, and shared column types."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -28,7 +28,7 @@ NAME_LENGTH, STORE_LENGTH, USER_NAME_LENGTH, URL_LENGTH = 80, 40, 80, 500
 
 
 class Base(DeclarativeBase):
-    """What all tables share: constraint names that migrations can rely on, and moments in UTC."""
+    """The declarative base: constraint names that migrations rely on, and moments in UTC."""
 
     metadata = MetaData(
         naming_convention={
@@ -43,21 +43,24 @@ class Base(DeclarativeBase):
 
 
 def searchable(value: str) -> str:
-    """Return ``value`` as the list compares it: case and surrounding space do not count."""
+    """Return ``value`` as the list of servers compares it: stripped and case-folded."""
     return value.strip().casefold()
 
 
 def key_text(length: int) -> TypeEngine[str]:
-    # Compared by code points on every database: only so is "begins with" one range of an index.
+    """Return the column type of a sort key of at most ``length`` characters.
+
+    It is compared by code points on every database, so that "begins with" is one index range.
+    """
     return String(length).with_variant(String(length, collation="C"), "postgresql")
 
 
-# SQLite counts rows by itself only in a column declared INTEGER.
+# SQLite generates ids only in a column that is declared INTEGER.
 BigId = BigInteger().with_variant(Integer(), "sqlite")
 
 
 def state_column(kind: type[StrEnum], length: int) -> Enum:
-    """Return the column type of a state: its text in the database, a member of ``kind`` here."""
+    """Return the column type of a state: a text of at most ``length``, read as a ``kind``."""
     return Enum(
         kind,
         native_enum=False,
@@ -68,4 +71,5 @@ def state_column(kind: type[StrEnum], length: int) -> Enum:
 
 
 def partial_index(name: str, *columns: str, where: str) -> Index:
+    """Return an index of the rows that fulfil ``where``, which is SQL of both databases."""
     return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))

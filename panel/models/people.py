@@ -1,4 +1,4 @@
-"""People, the authorisation code, and the tokens of applications."""
+"""The tables of people, of the authorisation code and of applications' tokens."""
 
 from datetime import datetime
 
@@ -12,31 +12,31 @@ from panel.models.base import NAME_LENGTH, Base
 
 
 class Person(Base):
-    """Somebody who may sign in, and what for."""
+    """A person who may sign in, with their permissions."""
 
     __tablename__ = "people"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(NAME_LENGTH))
     name_key: Mapped[str] = mapped_column(String(NAME_LENGTH), unique=True)
-    # None: signs in through the reverse proxy only.
+    # None for a person who signs in through the reverse proxy only.
     password_hash: Mapped[str | None]
     may_view: Mapped[bool] = mapped_column(default=True)
     may_edit: Mapped[bool] = mapped_column(default=False)
     may_manage: Mapped[bool] = mapped_column(default=False)
     disabled_at: Mapped[datetime | None]
-    # Goes up when the password changes or the person is disabled: older sessions end.
+    # Raised when the password changes or the person is disabled: sessions of before end.
     generation: Mapped[int] = mapped_column(default=1)
-    # Goes up with "Lock now": every unlock of this person that was given before ends.
+    # Raised by "Lock now": unlocks of this person of before end.
     unlock_generation: Mapped[int] = mapped_column(default=1)
     language: Mapped[str | None] = mapped_column(String(8))
     version: Mapped[int] = mapped_column(default=1)
 
 
 class AuthorisationCode(Base):
-    """The one row with the code that opens the lock, as an argon2 hash.
+    """The one row with the argon2 hash of the code that unlocks the page.
 
-    Its row lock also puts tries of the code in a queue, so that no two are counted as one.
+    Attempts take its row lock one after the other, so that no two are counted as one.
     """
 
     __tablename__ = "authorisation_code"
@@ -48,7 +48,7 @@ class AuthorisationCode(Base):
 
 
 class Token(Base):
-    """A bearer token of an application on this machine; only its hash is kept."""
+    """A bearer token of an application on this machine, stored as its hash alone."""
 
     __tablename__ = "tokens"
 
@@ -61,5 +61,8 @@ class Token(Base):
 
 
 def lock_code(session: Session) -> AuthorisationCode:
-    """Return the authorisation code's row; other tries, and changes of people, wait for us."""
+    """Return the authorisation code's row, locked until the caller's commit.
+
+    Other attempts at the code and changes of people wait for it.
+    """
     return session.get_one(AuthorisationCode, 1, with_for_update=True, populate_existing=True)

@@ -1,11 +1,12 @@
-"""Records of applications, the sequence that counts their changes, and what arrived.
+"""The tables of records, their change sequence, the inbox and the quarantine.
 
-A record lives in one row, its newest version. ``seq`` is this server's own count of changes: it is
-given out under the lock of the one :class:`ChangeSequence` row, held until the commit, so that what
-a reader sees is always a beginning of the sequence and a cursor never skips (PROTOCOL.md, *Order*).
+A record is one row with its newest version. ``seq`` counts the changes on this server. It is
+allocated under the lock of the one :class:`ChangeSequence` row, which is held until the commit: a
+reader sees a prefix of the sequence, and its cursor skips no change (PROTOCOL.md, *Order*).
 """
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import (
@@ -21,9 +22,26 @@ from panel.models.base import (
     Base,
     BigId,
     partial_index,
+    state_column,
 )
 
 TABLE_NAME_LENGTH, RECORD_ID_LENGTH = 100, 255
+GENERATION_LENGTH = 12
+
+
+class HistoryReason(StrEnum):
+    """Why a generation of the sequence began."""
+
+    # With the database.
+    MADE = "made"
+    # The database is older than the witness in the data folder.
+    RESTORED = "restored"
+    # The database stands in another PostgreSQL cluster, or in another timeline of it.
+    TIMELINE = "timeline"
+    # Somebody said that a backup was restored.
+    BY_HAND = "by_hand"
+    # The primary knows numbers of this server that it does not know itself.
+    CLONE = "clone"
 
 
 class ChangeSequence(Base):
@@ -34,11 +52,30 @@ class ChangeSequence(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True, default=1)
     seq: Mapped[int] = mapped_column(BigInteger, default=0)
-    # Tombstones up to here were purged: whoever stopped reading before it must initialise.
+    # Tombstones up to here were purged: a reader whose cursor is lower has to initialise.
     purged_seq: Mapped[int] = mapped_column(BigInteger, default=0)
-    # Names this count: it changes when the count starts from another past (initialise), so that an
-    # application's cursor of the old one is not taken for one of the new.
-    mark: Mapped[str] = mapped_column(String(12), default="")
+    # The present row of the history.
+    generation: Mapped[str] = mapped_column("mark", String(GENERATION_LENGTH), default="")
+
+
+class Generation(Base):
+    """A stretch of the sequence within which no number was given out twice.
+
+    A cursor is good only within its generation, or up to ``last_seq`` of an earlier one: a database
+    that is restored or cloned begins another.
+    """
+
+    __tablename__ = "history"
+
+    generation: Mapped[str] = mapped_column(String(GENERATION_LENGTH), primary_key=True)
+    first_seq: Mapped[int] = mapped_column(BigInteger, unique=True)
+    # The last number of it that this database has; None for the present one.
+    last_seq: Mapped[int | None] = mapped_column(BigInteger)
+    began_at: Mapped[datetime]
+    reason: Mapped[HistoryReason] = mapped_column(state_column(HistoryReason, 10))
+    # PostgreSQL: where the database stands, and in which timeline.
+    cluster: Mapped[str | None] = mapped_column(String(40))
+    timeline: Mapped[str | None] = mapped_column(String(8))
 
 
 class Record(Base):
@@ -60,21 +97,24 @@ class Record(Base):
     # Sync ID of the one server that may write it, and of the one it is addressed to, if any.
     owner: Mapped[int]
     to: Mapped[int | None]
-    # The owner's own count when it wrote this: a lower one never overwrites a higher one.
+    # The owner's seq when it wrote this: a lower version never overwrites a higher one.
     version: Mapped[int] = mapped_column(BigInteger)
     seq: Mapped[int] = mapped_column(BigInteger, unique=True)
     deleted: Mapped[bool] = mapped_column(default=False)
-    # JSON text of one object, kept as text: it is passed on more often than it is read.
+    # One object as JSON text, since it is passed on more often than it is read.
     data: Mapped[str | None]
-    # Bytes of ``data`` in UTF-8, so that a batch can be cut to size without reading it.
+    # Bytes of ``data`` in UTF-8: a batch is cut to size without loading the data.
     size: Mapped[int] = mapped_column(default=0)
     # Written here and not yet known to have reached the primary.
     waiting: Mapped[bool] = mapped_column(default=False)
+    # On a satellite: a number of the primary by which it had this record, or the version before
+    # what waits. None where that is not known.
+    remote_seq: Mapped[int | None] = mapped_column(BigInteger)
     changed_at: Mapped[datetime]
 
 
 class Inbox(Base):
-    """What arrived and waits for its pull to be complete, in the order of ``id``."""
+    """A received record that waits for its pull to be complete."""
 
     __tablename__ = "inbox"
     __table_args__ = (
@@ -85,7 +125,7 @@ class Inbox(Base):
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     # "restore", "central" or "addressed".
     stream: Mapped[str] = mapped_column(String(10))
-    # The primary's seq of it: the same record arriving twice is one row.
+    # The primary's seq of the record: received twice, it is one row.
     position: Mapped[int] = mapped_column(BigInteger)
     table_name: Mapped[str] = mapped_column(String(TABLE_NAME_LENGTH))
     record_id: Mapped[str] = mapped_column(String(RECORD_ID_LENGTH))
@@ -97,7 +137,7 @@ class Inbox(Base):
 
 
 class Quarantined(Base):
-    """A record that could not be applied, and why. It holds up nothing and is not forgotten."""
+    """A record that could not be applied, with the reason; the pages call it "set aside"."""
 
     __tablename__ = "set_aside"
     __table_args__ = (
@@ -106,7 +146,7 @@ class Quarantined(Base):
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    # Sync ID of the server that it came from.
+    # Sync ID of the server that sent it.
     source: Mapped[int]
     table_name: Mapped[str] = mapped_column(String(TABLE_NAME_LENGTH))
     record_id: Mapped[str] = mapped_column(String(RECORD_ID_LENGTH))

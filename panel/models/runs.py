@@ -1,23 +1,29 @@
-"""Runs of the sync, the loop that starts them, and what each side remembers of the other."""
+"""The tables of sync runs, of the loop that starts them, and of each side's state of the other."""
 
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import (
+    JSON,
     BigInteger,
     CheckConstraint,
     ForeignKey,
     String,
+    false,
+    text,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
 from panel.models.base import NAME_LENGTH, STORE_LENGTH, Base, BigId, partial_index, state_column
+from panel.models.records import GENERATION_LENGTH
 from panel.models.settings import SyncProtocol
+
+_GENERATION = String(GENERATION_LENGTH)
 
 
 class RunStep(StrEnum):
-    """What a run is at."""
+    """What a run does at the moment."""
 
     CONNECTING = "connecting"
     INITIALISING = "initialising"
@@ -28,9 +34,8 @@ class RunStep(StrEnum):
 
 
 class RunResult(StrEnum):
-    """How a run ended."""
+    """How a run ended; RUNNING while it has not."""
 
-    # It has not.
     RUNNING = ""
     WELL = "well"
     PAUSED = "paused"
@@ -40,7 +45,7 @@ class RunResult(StrEnum):
 
 
 class InitialiseState(StrEnum):
-    """How far a satellite's initialise is: needed and not begun, running, or done."""
+    """The state of a satellite's initialise (PROTOCOL.md, *States of a satellite*)."""
 
     NEEDED = "needed"
     RUNNING = "running"
@@ -48,7 +53,7 @@ class InitialiseState(StrEnum):
 
 
 class SiteInitialisation(StrEnum):
-    """How far the initialise of a v5 site is, as ``initialisationStatus`` tells it."""
+    """The ``initialisationStatus`` of a site in mSupply Sync v5."""
 
     NEW = "new"
     STARTED = "started"
@@ -56,7 +61,7 @@ class SiteInitialisation(StrEnum):
 
 
 class Run(Base):
-    """One run of the sync; a primary keeps those that moved something or changed the result."""
+    """One run of the sync. A primary keeps the runs that moved records or were refused."""
 
     __tablename__ = "runs"
     __table_args__ = (partial_index("ix_runs_open", "other", where="ended_at IS NULL"),)
@@ -65,7 +70,7 @@ class Run(Base):
     # Sync ID of the server at the other end.
     other: Mapped[int] = mapped_column(index=True)
     started_at: Mapped[datetime] = mapped_column(index=True)
-    # None while it lasts.
+    # None while the run lasts.
     ended_at: Mapped[datetime | None]
     step: Mapped[RunStep] = mapped_column(state_column(RunStep, 20), default=RunStep.CONNECTING)
     protocol: Mapped[SyncProtocol] = mapped_column(
@@ -81,32 +86,32 @@ class Run(Base):
     result: Mapped[RunResult] = mapped_column(
         state_column(RunResult, 10), default=RunResult.RUNNING
     )
-    # A code of panel.sync.protocol.error_codes and the values its sentence needs.
+    # A code of panel.sync.protocol.error_codes, and the values that its sentence needs.
     reason: Mapped[str] = mapped_column(String(40), default="")
     reason_values: Mapped[dict[str, Any] | None]
 
 
 class Loop(Base):
-    """The one row that keeps the satellite's loop single, and when it is due."""
+    """The one row with the lease and the schedule of the satellite's loop."""
 
     __tablename__ = "loop"
     __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
 
     id: Mapped[int] = mapped_column(primary_key=True, default=1)
-    # Who runs now: host, process and a random word; it has to renew the lease while it does.
+    # The process that runs now, as host, process id and random text; it renews the lease.
     holder: Mapped[str | None] = mapped_column(String(64))
     held_until: Mapped[datetime | None]
-    # When the last run began, and after a fault of the line when it is tried again.
+    # When the last run began, and when the next is due after a line fault.
     started_at: Mapped[datetime | None]
     due_at: Mapped[datetime | None]
-    # "Sync now" was pressed and no run has begun since.
+    # When "Sync now" was pressed; None once a run has begun.
     asked_at: Mapped[datetime | None]
-    # Faults in a row, for the back-off.
+    # Consecutive faults, for the back-off.
     failures: Mapped[int] = mapped_column(default=0)
-    # A digest of the preferences that the last run obeyed: others are tried at once.
+    # A digest of the preferences that the last run used: after a change the next is due at once.
     settings_digest: Mapped[str] = mapped_column("orders", String(16), default="")
-    # The last refusal, until the next run begins: a code of
-    # panel.sync.protocol.error_codes and its values.
+    # The last refusal, until the next run begins: a code of panel.sync.protocol.error_codes and
+    # its values.
     refusal: Mapped[str] = mapped_column(String(40), default="")
     refusal_values: Mapped[dict[str, Any] | None]
     refused_at: Mapped[datetime | None]
@@ -114,25 +119,40 @@ class Loop(Base):
 
 
 class Link(Base):
-    """The one row of what a satellite remembers of its primary."""
+    """The one row with a satellite's state towards its primary."""
 
     __tablename__ = "link"
     __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
 
     id: Mapped[int] = mapped_column(primary_key=True, default=1)
     device_token_sealed: Mapped[str | None]
-    # The mark of the last exchange that both sides know, and the one proposed for the exchange
-    # under way: a side restored from a backup does not have them (PROTOCOL.md, *Checkpoints*).
+    # The checkpoint that both sides know, and the one proposed by the exchange under way. A side
+    # that was restored from a backup has others (PROTOCOL.md, *Checkpoints*).
     checkpoint: Mapped[str] = mapped_column("point", String(12), default="")
     next_checkpoint: Mapped[str] = mapped_column("next_point", String(12), default="")
     central_cursor: Mapped[int] = mapped_column(BigInteger, default=0)
     addressed_cursor: Mapped[int] = mapped_column(BigInteger, default=0)
     restore_cursor: Mapped[int] = mapped_column(BigInteger, default=0)
+    # The primary's generation in which the cursors count; "" where it was never told.
+    generation: Mapped[str] = mapped_column(_GENERATION, default="", server_default=text("''"))
+    # The generation of this server that the primary knows: another one is told by a recovery.
+    own_generation: Mapped[str] = mapped_column(_GENERATION, default="", server_default=text("''"))
+    # Own numbers from here on were given out after a past was lost; None where none was.
+    written_since: Mapped[int | None] = mapped_column(BigInteger, default=0)
+    # Where an initialise began: up to there both sides had the same, 0 if nothing is certain.
+    central_common: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    addressed_common: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    # The last key, [table, id], that the primary was asked for.
+    doubt_key: Mapped[list[str] | None] = mapped_column(JSON)
+    # How many records a person agreed to have removed by the initialise that goes on.
+    removal_consent: Mapped[int] = mapped_column(default=0, server_default="0")
+    # The highest number of the primary whose tombstone was purged here.
+    purged_remote_seq: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     # A satellite's first sync initialises it.
     initialise: Mapped[InitialiseState] = mapped_column(
         state_column(InitialiseState, 8), default=InitialiseState.NEEDED
     )
-    # Which protocol answered last, where the parameters leave it open.
+    # The protocol that the primary answered to, where the parameters say "ask".
     protocol: Mapped[SyncProtocol] = mapped_column(
         state_column(SyncProtocol, 4), default=SyncProtocol.UNKNOWN
     )
@@ -144,7 +164,7 @@ class Link(Base):
 
 
 class Peer(Base):
-    """What a primary remembers of one satellite's exchanges."""
+    """A primary's state towards one satellite."""
 
     __tablename__ = "peers"
     __table_args__ = (
@@ -155,14 +175,26 @@ class Peer(Base):
         ForeignKey("servers.id", ondelete="CASCADE"), primary_key=True
     )
     site_uuid: Mapped[str] = mapped_column(String(36), unique=True)
-    # The marks of the last exchange and the one before: an answer may have been lost.
+    # The checkpoints of the last exchange and of the one before, since an answer may be lost.
     checkpoint: Mapped[str] = mapped_column("point", String(12), default="")
     checkpoint_before: Mapped[str] = mapped_column("point_before", String(12), default="")
-    # The mark that an initialise may start from, until it does.
+    # The checkpoint that an initialise may start from, until it does.
     checkpoint_begun: Mapped[str] = mapped_column("point_begun", String(12), default="")
     central_cursor: Mapped[int] = mapped_column(BigInteger, default=0)
     addressed_cursor: Mapped[int] = mapped_column(BigInteger, default=0)
     restore_cursor: Mapped[int] = mapped_column(BigInteger, default=0)
+    # The highest cursors handed out: a satellite that has a higher one had it in a lost past.
+    central_offered: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    addressed_offered: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    # The generation of this primary in which the checkpoint was made.
+    generation: Mapped[str] = mapped_column(_GENERATION, default="", server_default=text("''"))
+    # The satellite's present generation, and those that it left behind, newest last.
+    own_generation: Mapped[str] = mapped_column(_GENERATION, default="", server_default=text("''"))
+    superseded: Mapped[list[str] | None] = mapped_column(JSON)
+    # Two machines came with one identity: neither is let in until a person clears the machine.
+    is_shared: Mapped[bool] = mapped_column(default=False, server_default=false())
+    # When an initialise from the beginning last went on; None where none does.
+    initialising_at: Mapped[datetime | None]
     # v5: the restore ends at this seq.
     restore_until: Mapped[int] = mapped_column(BigInteger, default=0)
     initialisation: Mapped[SiteInitialisation] = mapped_column(
@@ -174,13 +206,13 @@ class Peer(Base):
     protocol: Mapped[SyncProtocol] = mapped_column(
         state_column(SyncProtocol, 4), default=SyncProtocol.UNKNOWN
     )
-    # The last answer: "" for well, or the code and values of the refusal.
+    # The code and values of the refusal that the last call got; "" if it got none.
     refusal: Mapped[str] = mapped_column(String(40), default="")
     refusal_values: Mapped[dict[str, Any] | None]
 
 
 class Acknowledged(Base):
-    """v5: a delivery acknowledged ahead of an earlier one; gone when the cursor passes it."""
+    """v5: a delivery acknowledged before an earlier one; deleted once the cursor passes it."""
 
     __tablename__ = "acknowledged"
 
@@ -191,7 +223,7 @@ class Acknowledged(Base):
 
 
 class Applicant(Base):
-    """A caller with the right shared pair whose Sync ID no row has: waiting to be added."""
+    """A satellite with the right shared pair and an unknown Sync ID, which waits to be added."""
 
     __tablename__ = "applicants"
 

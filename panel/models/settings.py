@@ -1,8 +1,8 @@
-"""The settings of this server, the servers it synchronises with, and how writers queue for them.
+"""The tables of this server's settings and of the servers it synchronises with, and their locks.
 
-On SQLite one writer is let in at a time anyway; on PostgreSQL the row locks make the queue, so that
-what was checked still holds when it is written. Whoever takes several takes them in this order:
-settings, authorisation code, servers, people.
+SQLite admits one writer at a time. On PostgreSQL the row locks make writers wait for each other, so
+that what a writer checked still holds when it writes. A transaction that needs several locks takes
+them in this order: settings, authorisation code, servers, people.
 """
 
 from datetime import datetime
@@ -29,17 +29,17 @@ from panel.models.base import (
 
 
 class SyncProtocol(StrEnum):
-    """A protocol of the sync: what the parameters choose, a run speaks, a primary answered to."""
+    """A protocol of the sync; UNKNOWN until a primary has answered to one."""
 
     UNKNOWN = ""
-    # Found out at the first contact: our own, else mSupply's.
+    # Chosen at the first contact: our own if the primary speaks it, else v5.
     ASK = "ask"
     OWN = "own"
     V5 = "v5"
 
 
 class Settings(Base):
-    """The one row that says how this server synchronises."""
+    """The one row with the preferences of this server."""
 
     __tablename__ = "settings"
     __table_args__ = (
@@ -60,8 +60,8 @@ class Settings(Base):
     name: Mapped[str] = mapped_column(String(NAME_LENGTH), default="")
     store: Mapped[str] = mapped_column(String(STORE_LENGTH), default="")
     user_name: Mapped[str] = mapped_column(String(USER_NAME_LENGTH), default="")
-    # A satellite must send its password, so it is sealed; a primary only checks it: argon2 of
-    # the lower-case hex SHA-256 that travels on the wire (mSupply Sync v5).
+    # A satellite sends its password, so it is sealed. A primary only checks it, so it is the argon2
+    # hash of the lower-case hex SHA-256 that the wire carries (mSupply Sync v5).
     password_sealed: Mapped[str | None]
     password_hash: Mapped[str | None]
     password_changed_at: Mapped[datetime | None]
@@ -70,19 +70,19 @@ class Settings(Base):
     protocol: Mapped[SyncProtocol] = mapped_column(
         state_column(SyncProtocol, 8), default=SyncProtocol.ASK
     )
-    # Whom a satellite believes besides the well-known authorities: PEM text, SHA-256 fingerprint.
+    # Trust of a satellite besides the public authorities: PEM text, SHA-256 fingerprint in hex.
     private_ca: Mapped[str] = mapped_column(default="")
     fingerprint: Mapped[str] = mapped_column(String(64), default="")
     parameters_version: Mapped[int] = mapped_column(default=1)
 
     @property
     def is_primary(self) -> bool:
-        """Say whether satellites come to this server."""
+        """Say whether satellites call this server."""
         return self.sync_id == PRIMARY_SYNC_ID
 
     @property
     def is_satellite(self) -> bool:
-        """Say whether this server goes to a primary."""
+        """Say whether this server calls a primary."""
         return self.sync_id is not None and not self.is_primary
 
     @property
@@ -92,9 +92,9 @@ class Settings(Base):
 
 
 class Server(Base):
-    """A server to synchronise with: on a primary each satellite, on a satellite the primary alone.
+    """A server to synchronise with: on a primary each satellite, on a satellite the primary.
 
-    A removed row stays for a while with ``removed_at`` set, so that the removal can be undone.
+    A removed row keeps its values, with ``removed_at`` set, so that the removal can be undone.
     """
 
     __tablename__ = "servers"
@@ -121,29 +121,35 @@ class Server(Base):
     hardware_id: Mapped[str | None] = mapped_column(String(64), index=True)
     device_token_hash: Mapped[str | None] = mapped_column(String(64))
     version: Mapped[int] = mapped_column(default=1)
-    # The form's own key: a second send of the same form finds the row that the first one made.
+    # The idempotency key of the form: sent twice, it adds one row.
     added_key: Mapped[str | None] = mapped_column(String(32), unique=True)
     removed_at: Mapped[datetime | None]
     last_contact_at: Mapped[datetime | None]
     last_success_at: Mapped[datetime | None] = mapped_column(index=True)
-    # What the list sorts and finds by (see searchable).
+    # The columns that the list sorts and searches by, see searchable().
     name_key: Mapped[str] = mapped_column(key_text(NAME_LENGTH), index=True)
     store_key: Mapped[str] = mapped_column(key_text(STORE_LENGTH), index=True)
     user_name_key: Mapped[str] = mapped_column(key_text(USER_NAME_LENGTH), index=True)
 
     @property
     def label(self) -> str:
-        """Return what people call the row: its Sync ID and name."""
+        """Return the Sync ID and name, which people know the row by."""
         return f"{self.sync_id} {self.name}"
 
 
 def lock_settings(session: Session) -> Settings:
-    """Return the settings as they are now; other changes of settings and servers wait for us."""
+    """Return the current settings, locked until the caller's commit.
+
+    Other changes of settings and servers wait for it.
+    """
     return session.get_one(Settings, 1, with_for_update=True, populate_existing=True)
 
 
 def lock_server(session: Session, server_id: int) -> Server:
-    """Return a row of the list as it is now. Raise :class:`NotFound` if it is not there."""
+    """Return the current row of the list, locked until the caller's commit.
+
+    Raise :class:`NotFound` if there is none or it was removed.
+    """
     server = session.get(Server, server_id, with_for_update=True, populate_existing=True)
     if server is None or server.removed_at is not None:
         raise NotFound(say("This server is not in the list any more."))

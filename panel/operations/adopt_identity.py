@@ -1,8 +1,7 @@
-"""Where two servers do not agree on who they are: what each says, and taking the other's word.
+"""Adopting the other server's values where identities differ, and adding applicants.
 
-A primary finds the differences and names them in its refusal, so that both sides keep the same
-list: field, the primary's value, the satellite's
-(:func:`panel.sync.primary.admission.differences`).
+A primary names the differences in its refusal, so that both sides have the same list: the field,
+the primary's value, the satellite's (:func:`panel.sync.primary.admission.differences`).
 """
 
 from collections.abc import Collection, Mapping
@@ -27,36 +26,40 @@ from panel.security.vault import Vault
 from panel.status.history import OF_PRIMARY, OF_SATELLITE, Disagreement, disagreements
 from panel.sync.primary.admission import bind
 
+MOST_SHOWN = 50
 
-def use_primarys(
+
+def adopt_from_primary(
     session: Session, actor: Actor, vault: Vault, confirmed: Collection[str] = ()
 ) -> Settings:
-    """On a satellite: save what the primary says of both, and sync at once. Return the settings.
+    """On a satellite: save the primary's values of both identities, and sync at once.
 
-    Raise :class:`NotFound` where nothing differs any more, or what the preferences' verbs raise:
-    another Sync ID has to be confirmed.
+    ``confirmed`` names the changes that the person confirmed. Return the settings. Raise
+    :class:`NotFound` where nothing differs any more, or what :func:`save_parameters`,
+    :func:`edit_server` and :func:`ask_to_sync` raise.
     """
-    # Not locked: a run locks Link before Loop, and so do the changes that follow here.
+    # Not locked: a run locks Link before Loop, and so do the changes below.
     loop = session.get_one(Loop, 1)
     wanted = _wanted(disagreements(loop.refusal, loop.refusal_values, at_primary=False))
     own = {field: value for field, value in wanted.items() if field in OF_SATELLITE}
-    primarys = {OF_PRIMARY[field]: wanted[field] for field in wanted if field in OF_PRIMARY}
+    of_primary = {OF_PRIMARY[field]: wanted[field] for field in wanted if field in OF_PRIMARY}
     settings = session.get_one(Settings, 1)
     if own:
-        parameters = replace(parameters_of(settings), **own)
+        parameters = parameters_of(settings).replace(**own)
         version = settings.parameters_version
         save_parameters(session, actor, vault, parameters, version, confirmed)
-    if primarys:
+    if of_primary:
         here = Server.sync_id == PRIMARY_SYNC_ID, Server.removed_at.is_(None)
-        _edit(session, actor, session.scalars(select(Server).where(*here)).one(), primarys)
+        _edit(session, actor, session.scalars(select(Server).where(*here)).one(), of_primary)
     ask_to_sync(session, actor)
     return settings
 
 
-def use_satellites(session: Session, actor: Actor, server_id: int) -> Server:
-    """On a primary: save in the row what the satellite says of itself.
+def adopt_from_satellite(session: Session, actor: Actor, server_id: int) -> Server:
+    """On a primary: save the satellite's values of its own identity in its row, and return it.
 
-    What it says of the primary is the satellite's to change. Raise as :func:`use_primarys` does.
+    Where it describes the primary differently, the satellite has to change that. Raise what
+    :func:`adopt_from_primary` raises.
     """
     server, peer = session.get(Server, server_id), session.get(Peer, server_id)
     if server is None or peer is None:
@@ -64,31 +67,13 @@ def use_satellites(session: Session, actor: Actor, server_id: int) -> Server:
     wanted = _wanted(disagreements(peer.refusal, peer.refusal_values, at_primary=True))
     own = {field: value for field, value in wanted.items() if field in OF_SATELLITE}
     _edit(session, actor, server, own)
-    # Its next contact says how it stands; until then nothing is known to differ.
+    # The next call compares again.
     peer.refusal, peer.refusal_values = "", None
     return server
 
 
-def _wanted(found: list[Disagreement]) -> dict[str, Any]:
-    if not found:
-        raise _nothing_differs()
-    return {one.field: one.there for one in found}
-
-
-def _edit(session: Session, actor: Actor, server: Server, changes: Mapping[str, Any]) -> None:
-    fields = replace(fields_of(server), **changes)
-    edit_server(session, actor, server.id, fields, server.version)
-
-
-def _nothing_differs() -> NotFound:
-    return NotFound(say("The two servers do not differ any more."))
-
-
-MOST_SHOWN = 50
-
-
 def list_applicants(session: Session) -> list[Applicant]:
-    """Return who waits, at most 50, by Sync ID; whoever was added some other way waits no more."""
+    """Return at most :data:`MOST_SHOWN` applicants by Sync ID, without those added meanwhile."""
     return list(session.scalars(_WAITING))
 
 
@@ -97,10 +82,10 @@ _WAITING = select(Applicant).where(~_added).order_by(Applicant.sync_id).limit(MO
 
 
 def add_applicant(session: Session, actor: Actor, sync_id: int, hardware_id: str) -> Server:
-    """Make a row of the list of who waits under ``sync_id``, bound to the machine that asked.
+    """Add the applicant ``sync_id`` to the list, bound to its machine, and return the row.
 
-    ``hardware_id`` is that of the machine that was looked at: another may have called since. Raise
-    :class:`NotFound`, :class:`Invalid` (``hardware_id``), or what :func:`add_server` raises.
+    ``hardware_id`` is the one that the page showed: another machine may have called meanwhile.
+    Raise :class:`NotFound`, :class:`Invalid` (``hardware_id``), or what :func:`add_server` raises.
     """
     applicant = session.get(Applicant, sync_id, with_for_update=True)
     if applicant is None:
@@ -113,3 +98,18 @@ def add_applicant(session: Session, actor: Actor, sync_id: int, hardware_id: str
     bind(session, server, applicant.hardware_id, actor)
     session.delete(applicant)
     return server
+
+
+def _wanted(found: list[Disagreement]) -> dict[str, Any]:
+    if not found:
+        raise _nothing_differs()
+    return {difference.field: difference.there for difference in found}
+
+
+def _edit(session: Session, actor: Actor, server: Server, changes: Mapping[str, Any]) -> None:
+    fields = replace(fields_of(server), **changes)
+    edit_server(session, actor, server.id, fields, server.version)
+
+
+def _nothing_differs() -> NotFound:
+    return NotFound(say("The two servers do not differ any more."))

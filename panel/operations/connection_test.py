@@ -1,4 +1,4 @@
-"""Test connection: would a sync with these parameters be let in? Neither side saves anything."""
+"""The connection test: whether the primary admits this satellite; neither side saves anything."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,27 +16,30 @@ from panel.sync.run import check_connection
 from panel.sync.satellite.sync_settings import SyncSettings, read_sync_settings
 from panel.sync.transport.http import HttpTransport, LinkFault, Target, Transport
 
-# A trial saves nothing, so what has to be confirmed before it is saved need not be here.
+# Nothing is saved, so nothing has to be confirmed.
 _ALL_ACTS = ("sync_id", "url_http", "url_on_primary")
 
 
 @dataclass(frozen=True)
 class Trial:
-    """How it went: ``code`` is empty if well, else one of ``panel.sync.protocol.error_codes``."""
+    """The result of a connection test.
+
+    ``code`` is empty for success, else one of :mod:`panel.sync.protocol.error_codes`.
+    """
 
     code: str = ""
     values: Mapping[str, Any] = field(default_factory=dict)
-    # To the primary and back, where it was reached.
+    # None where the primary was not reached.
     round_trip_ms: int | None = None
 
     @property
     def is_well(self) -> bool:
-        """Say whether a sync would be let in."""
+        """Say whether a sync would be admitted."""
         return not self.code
 
     @property
     def disagreements(self) -> list[Disagreement]:
-        """Return where the two servers do not agree on who they are."""
+        """Return the fields in which the two identities differ."""
         return disagreements(self.code, self.values, at_primary=False)
 
 
@@ -45,9 +48,10 @@ def try_connection(
     typed: Parameters | None = None,
     open_line: Callable[[Target], Transport] = HttpTransport,
 ) -> Trial:
-    """Try what is saved, or what was ``typed``, with the primary.
+    """Test the saved parameters, or the ``typed`` ones, with the primary; return the result.
 
-    Takes as long as the line does. Raise :class:`Invalid` where the typed could not be saved.
+    It waits for the line, up to its time-outs. Raise :class:`Invalid` if the typed parameters could
+    not be saved.
     """
     try:
         sync_settings = (
@@ -70,10 +74,10 @@ def try_connection(
 
 
 def _is_told_to_initialise(installation: Installation) -> bool:
-    """A trial moves nothing, so the primary says this to runs only: the last one was told so."""
+    """Say whether the last run got ``initialise_needed``, which a primary tells only to runs."""
     with installation.database.reading() as session:
-        told = session.get_one(Loop, 1).refusal == "initialise_needed"
-        return told and session.get_one(Link, 1).initialise == InitialiseState.DONE
+        is_refused = session.get_one(Loop, 1).refusal == "initialise_needed"
+        return is_refused and session.get_one(Link, 1).initialise == InitialiseState.DONE
 
 
 def _saved_settings(installation: Installation) -> SyncSettings:
@@ -82,7 +86,7 @@ def _saved_settings(installation: Installation) -> SyncSettings:
 
 
 def _typed_settings(installation: Installation, typed: Parameters) -> SyncSettings:
-    """Save ``typed`` by every rule, read what the loop would do then, and take it all back."""
+    """Save ``typed`` by every rule, read the settings of a run from it, and roll back."""
     with installation.database.writing() as session:
         version = lock_settings(session).parameters_version
         save_parameters(session, Actor(""), installation.vault, typed, version, _ALL_ACTS)

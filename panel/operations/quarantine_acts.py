@@ -1,4 +1,4 @@
-"""What a person does with a quarantined record: try it again, or leave it out."""
+"""A person's acts on a quarantined record: retry it, or leave it out."""
 
 from enum import Enum
 
@@ -18,20 +18,23 @@ from panel.sync.store.quarantine import UNREADABLE, apply_or_quarantine, item_of
 from panel.sync.store.sequence import lock_sequence
 
 
-class Tried(Enum):
-    """What came of trying a record again."""
+class RetryResult(Enum):
+    """What a retry of a record led to."""
 
     TAKEN = "taken"
     REFUSED = "refused"
-    # One of our own, that the primary has to take.
+    # A record of this server: the next push sends it again.
     QUEUED = "queued"
 
 
-def try_again(session: Session, actor: Actor, aside_id: int) -> Tried:
-    """Try one record at once, as often as asked, and return what came of it. Raise NotFound."""
-    # The clock before the row, as every run locks them: else each could wait for the other.
+def retry_record(session: Session, actor: Actor, quarantined_id: int) -> RetryResult:
+    """Apply one quarantined record again, however often it was tried, and return the result.
+
+    Raise NotFound if it is no longer quarantined.
+    """
+    # The sequence before the row, in the order of every run: another order could deadlock.
     lock_sequence(session)
-    row = _row(session, aside_id)
+    row = _row(session, quarantined_id)
     _record(session, actor, EventKind.SET_ASIDE_RETRIED, row)
     row.left_out_at = None
     settings = session.get_one(Settings, 1)
@@ -39,33 +42,36 @@ def try_again(session: Session, actor: Actor, aside_id: int) -> Tried:
     if row.source == own_sync_id:
         return _send_again(session, row)
     if row.reason == UNREADABLE:
-        return Tried.REFUSED
+        return RetryResult.REFUSED
     rule = pushed_by(row.source) if settings.is_primary else pulled_by(own_sync_id)
     refused = apply_or_quarantine(session, row.source, [item_of(row)], rule).refused
-    return Tried.REFUSED if refused else Tried.TAKEN
+    return RetryResult.REFUSED if refused else RetryResult.TAKEN
 
 
-def leave_out(session: Session, actor: Actor, aside_id: int) -> None:
-    """Stop trying one record; it stays in the list. Raise NotFound."""
-    row = _row(session, aside_id)
+def leave_out(session: Session, actor: Actor, quarantined_id: int) -> None:
+    """Stop retrying one record, which stays in the list.
+
+    Raise NotFound if it is no longer quarantined.
+    """
+    row = _row(session, quarantined_id)
     if row.left_out_at is None:
         row.left_out_at = clock.now()
         _record(session, actor, EventKind.SET_ASIDE_LEFT_OUT, row)
 
 
-def _send_again(session: Session, row: Quarantined) -> Tried:
-    """A record of our own goes up with the next push; once the primary took it, the note goes."""
+def _send_again(session: Session, row: Quarantined) -> RetryResult:
+    """Let the next push send a record of this server; its answer releases the quarantine."""
     session.execute(
         update(Record)
         .where(Record.table_name == row.table_name, Record.record_id == row.record_id)
         .where(Record.owner == row.owner)
         .values(waiting=True)
     )
-    return Tried.QUEUED
+    return RetryResult.QUEUED
 
 
-def _row(session: Session, aside_id: int) -> Quarantined:
-    row = session.get(Quarantined, aside_id)
+def _row(session: Session, quarantined_id: int) -> Quarantined:
+    row = session.get(Quarantined, quarantined_id)
     if row is None:
         raise NotFound(say("This record is no longer set aside."))
     return row
@@ -73,4 +79,4 @@ def _row(session: Session, aside_id: int) -> Quarantined:
 
 def _record(session: Session, actor: Actor, what: EventKind, row: Quarantined) -> None:
     label = f"{row.table_name}/{row.record_id}"
-    log.record(session, actor, what, subject="record", subject_id=row.id, label=label)
+    log.add_entry(session, actor, what, subject="record", subject_id=row.id, label=label)

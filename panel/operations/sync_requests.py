@@ -1,4 +1,4 @@
-"""What a person may ask of a satellite's loop, which hears it within a second or two."""
+"""A person's requests to the sync, which sees them within about a second."""
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -8,50 +8,71 @@ from panel.activity import log
 from panel.activity.kinds import EventKind
 from panel.activity.log import Actor
 from panel.errors import Refusal
-from panel.i18n import say
+from panel.i18n import Message, say
+from panel.models.records import HistoryReason
 from panel.models.runs import InitialiseState, Link, Loop, Run
 from panel.models.settings import Settings
-from panel.preferences.readiness import what_is_missing
+from panel.preferences.readiness import why_not_ready
+from panel.sync.store.sequence import begin_generation
 
 
 class NotNow(Refusal):
-    """This server goes to no other one: it is no satellite, or its sync is paused or disabled."""
+    """This server calls no primary: it is no satellite, or its sync is paused or disabled."""
 
     status = 409
     code = "not_now"
 
 
 def ask_to_sync(session: Session, actor: Actor) -> None:
-    """Let the next run begin at once, whatever it waits for. Raise :class:`NotNow`."""
-    _refuse_unless_it_goes(session)
+    """Make the next run due at once. Raise :class:`NotNow`."""
+    _require_ready_satellite(session)
     session.get_one(Loop, 1, with_for_update=True).asked_at = clock.now()
-    log.record(session, actor, EventKind.SYNC_ASKED)
+    log.add_entry(session, actor, EventKind.SYNC_ASKED)
 
 
 def ask_to_initialise(session: Session, actor: Actor) -> None:
-    """Let the next run, at once, get again all that this satellite owns and all central data.
+    """Make an initialise due at once: it receives this satellite's own records and central data.
 
-    One that is going on just now goes on: begun anew, all that came so far would come again. Raise
+    An initialise under way goes on, since a new one would receive everything again. Raise
     :class:`NotNow`.
     """
-    _refuse_unless_it_goes(session)
+    _require_ready_satellite(session)
     link = session.get_one(Link, 1, with_for_update=True)
-    if link.initialise == InitialiseState.RUNNING and _runs(session):
+    if link.initialise == InitialiseState.RUNNING and _is_running(session):
         return
     link.initialise = InitialiseState.NEEDED
     session.get_one(Loop, 1, with_for_update=True).asked_at = clock.now()
-    log.record(session, actor, EventKind.INITIALISE_ASKED)
+    log.add_entry(session, actor, EventKind.INITIALISE_ASKED)
 
 
-def _runs(session: Session) -> bool:
+def note_restored(session: Session, actor: Actor) -> Message:
+    """Note that this server was restored from a backup; return what follows from it."""
+    begin_generation(session, HistoryReason.BY_HAND)
+    log.add_entry(session, actor, EventKind.BACKUP_RESTORED)
+    settings = session.get_one(Settings, 1)
+    if settings.is_primary:
+        return say(
+            "Noted. Each satellite compares itself with this server at its next sync: it gets what "
+            "it lacks, and sends again what this server lost."
+        )
+    if settings.is_satellite:
+        session.get_one(Loop, 1, with_for_update=True).asked_at = clock.now()
+        return say(
+            "Noted. This server compares itself with the primary at its next sync: it gets back "
+            "what it lost, and sends what the primary lacks."
+        )
+    return say("Noted. Applications that follow changes begin anew.")
+
+
+def _is_running(session: Session) -> bool:
     return session.scalar(select(Run.id).where(Run.ended_at.is_(None)).limit(1)) is not None
 
 
-def _refuse_unless_it_goes(session: Session) -> None:
+def _require_ready_satellite(session: Session) -> None:
     settings = session.get_one(Settings, 1)
     if not settings.is_satellite:
         raise NotNow(say("Only a satellite goes to another server to synchronise."))
     if settings.interval_minutes == 0:
         raise NotNow(say("Sync is paused: set an interval above 0 first."))
-    if missing := what_is_missing(session, settings):
+    if missing := why_not_ready(session, settings):
         raise NotNow(missing)

@@ -1,1 +1,1 @@
-"""What the screen changes: verbs that take a session and an actor, keep the rules, never commit."""
+"""The preferences that the screen shows: functions that check, save and log, and never commit."""

@@ -1,4 +1,4 @@
-"""Checks of what people type, value by value, gathering a reason for each that cannot stand."""
+"""Checks of typed values, which gather a reason for each invalid field."""
 
 import ipaddress
 import re
@@ -6,34 +6,53 @@ from urllib.parse import SplitResult, urlsplit
 
 from panel.errors import Invalid
 from panel.i18n import Message, say
-from panel.models.base import HIGHEST_SYNC_ID, URL_LENGTH
+from panel.models.base import URL_LENGTH
 
+# OWASP ASVS 5.0, 6.2.1: at least eight characters.
 SHORTEST_SECRET, LONGEST_SECRET = 8, 200
+HTTP_WARNING = say(
+    "With http, everything on the way can be read and changed by others, the records too. "
+    "Use https if the primary can."
+)
+PRIMARY_URL_WARNING = say("This server is the primary: a URL here disables sync for all.")
+# Loopback, private (RFC 1918, RFC 4193) and link-local networks. ipaddress.is_private includes
+# networks for documentation and tests as well.
+_PRIVATE_NETWORKS = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16",
+        "::1/128", "fc00::/7", "fe80::/10",
+    )
+)  # fmt: skip
+_DEFAULT_PORTS = {"https": 443, "http": 80}
+_LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
+_HOST_NAME = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*")
+_PATH = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:%-]+)*/?")
 
 
 class Checks:
-    """Takes typed values and returns them tidied; what is wrong with them stays in ``problems``.
+    """Checks typed values, returns them normalised, and gathers reasons in ``problems``.
 
-    A value that cannot stand comes back empty, so that it may be looked up in the database like
-    any other: nothing is saved anyway.
+    An invalid value comes back empty, so that later checks may look it up in the database like any
+    other: nothing is saved, because :meth:`finish` raises.
     """
 
     def __init__(self) -> None:
         self.problems: dict[str, Message] = {}
 
     def refuse(self, field: str, reason: Message) -> None:
-        """Keep ``reason`` beside ``field``, unless something is wrong with it already."""
+        """Add ``reason`` for ``field``, unless the field has one already."""
         self.problems.setdefault(field, reason)
 
     def finish(self) -> None:
-        """Raise :class:`Invalid` with every reason gathered, if there is one."""
+        """Raise :class:`Invalid` with all reasons, if there are any."""
         if self.problems:
             raise Invalid(self.problems)
 
     def text(self, field: str, value: str, longest: int, missing: Message | None = None) -> str:
-        """Return ``value`` trimmed: one line of at most ``longest`` characters.
+        """Return ``value`` stripped; it must be one line of at most ``longest`` characters.
 
-        ``missing`` is the reason to give for an empty one; without it, empty is fine.
+        ``missing`` is the reason for an empty value; without it, an empty one is valid.
         """
         value = value.strip()
         if missing is not None and not value:
@@ -41,7 +60,7 @@ class Checks:
         return self._line(field, value, longest)
 
     def secret(self, field: str, value: str, shortest: int = 1) -> str:
-        """Return ``value`` as it is: spaces may be a part of it, a line's end may not."""
+        """Return ``value``, spaces included: one line of ``shortest`` to 200 characters."""
         if len(value) < shortest:
             self.refuse(field, say("At least %(shortest)s characters.", shortest=shortest))
             return ""
@@ -56,15 +75,8 @@ class Checks:
             return ""
         return value
 
-    def sync_id(self, field: str, value: int | None) -> int | None:
-        """Return ``value``: empty, or a whole number that a Sync ID may be."""
-        if value is None or 1 <= value <= HIGHEST_SYNC_ID:
-            return value
-        self.refuse(field, say("A whole number from 1 to %(highest)s.", highest=HIGHEST_SYNC_ID))
-        return None
-
     def url(self, field: str, value: str) -> str:
-        """Return ``value`` as it is to be kept."""
+        """Return ``value`` normalised by :func:`check_url`."""
         try:
             return check_url(value)[0]
         except Invalid as refusal:
@@ -72,31 +84,11 @@ class Checks:
             return ""
 
 
-# Loopback, private (RFC 1918, RFC 4193) and link-local networks. Python's own is_private also
-# takes in networks that are only for documentation or tests.
-_NEARBY = tuple(
-    ipaddress.ip_network(network)
-    for network in (
-        "127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16",
-        "::1/128", "fc00::/7", "fe80::/10",
-    )
-)  # fmt: skip
-HTTP_WARNING = say(
-    "With http, everything on the way can be read and changed by others, the records too. "
-    "Use https if the primary can."
-)
-PRIMARY_URL_WARNING = say("This server is the primary: a URL here disables sync for all.")
-_DEFAULT_PORTS = {"https": 443, "http": 80}
-_LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
-_HOST_NAME = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*")
-_PATH = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:%-]+)*/?")
-
-
 def check_url(text: str) -> tuple[str, bool]:
-    """Return the URL to keep for what was typed, and whether a warning must be confirmed first.
+    """Return the normalised URL of ``text``, and whether its http needs a confirmed warning.
 
     "Central.example.org/" becomes "https://central.example.org"; empty stays empty. The warning is
-    for http to anything but a loopback or private address. Raise :class:`Invalid` (field ``url``).
+    for http to any host but a loopback or private one. Raise :class:`Invalid` (field ``url``).
     """
     text = text.strip()
     if not text:
@@ -104,12 +96,12 @@ def check_url(text: str) -> tuple[str, bool]:
     if len(text) > URL_LENGTH:
         raise _invalid(say("At most %(longest)s characters.", longest=URL_LENGTH))
     parts = _split(text)
-    host, nearby = _check_host(parts.hostname or "")
+    host, is_private = _check_host(parts.hostname or "")
     port = _port(parts)
     path = parts.path.rstrip("/")
     if not _PATH.fullmatch(parts.path) or {".", ".."} & set(path.split("/")):
         raise _not_understood()
-    return f"{parts.scheme}://{host}{port}{path}", parts.scheme == "http" and not nearby
+    return f"{parts.scheme}://{host}{port}{path}", parts.scheme == "http" and not is_private
 
 
 def _split(text: str) -> SplitResult:
@@ -129,13 +121,15 @@ def _split(text: str) -> SplitResult:
 
 
 def _check_host(host: str) -> tuple[str, bool]:
-    """Return the host as it is kept, and whether it is a loopback or private address."""
+    """Return the normalised host, and whether it is a loopback or private address."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
         return _check_host_name(host)
-    nearby = any(address in network for network in _NEARBY)
-    return (f"[{address}]" if address.version == 6 else str(address)), nearby
+    is_private = any(address in network for network in _PRIVATE_NETWORKS)
+    return (
+        f"[{address}]" if isinstance(address, ipaddress.IPv6Address) else str(address)
+    ), is_private
 
 
 def _check_host_name(host: str) -> tuple[str, bool]:
@@ -143,7 +137,7 @@ def _check_host_name(host: str) -> tuple[str, bool]:
         name = host.encode("idna").decode("ascii").lower() if not host.isascii() else host
     except UnicodeError as error:
         raise _not_understood() from error
-    # Digits alone at the end can only be an IPv4 address, and a mistyped one.
+    # A last label of digits alone is a mistyped IPv4 address.
     if not _HOST_NAME.fullmatch(name) or name.rsplit(".", 1)[-1].isdigit():
         raise _not_understood()
     return name, name == "localhost" or name.endswith(".localhost")

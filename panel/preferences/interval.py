@@ -1,4 +1,4 @@
-"""The sync time interval: the one preference that is changed without unlocking."""
+"""The sync time interval, the one preference that is changed without an unlock."""
 
 from dataclasses import dataclass
 
@@ -7,10 +7,10 @@ from sqlalchemy.orm import Session
 from panel.activity import log
 from panel.activity.kinds import EventKind
 from panel.activity.log import Actor, refuse_stale
-from panel.errors import Invalid
 from panel.i18n import say
-from panel.models.base import LONGEST_INTERVAL_MINUTES
 from panel.models.settings import Settings, lock_settings
+from panel.preferences.fields import Checks
+from panel.preferences.parameter_fields import INTERVAL
 
 
 @dataclass(frozen=True)
@@ -21,32 +21,33 @@ class IntervalSet:
     before: int
 
 
-def set_interval(session: Session, actor: Actor, minutes: int, version: int) -> IntervalSet:
-    """Sync every ``minutes`` from now on; 0 pauses once the current batch has finished.
+def set_interval(session: Session, actor: Actor, minutes: int | None, version: int) -> IntervalSet:
+    """Save the interval in ``minutes``; 0 pauses after the current batch.
 
-    ``version`` is the ``interval_version`` that the form was opened on. Raise :class:`Invalid`
-    (field ``interval_minutes``) or :class:`Conflict`.
+    ``version`` is the ``interval_version`` that the form shows. Raise :class:`Invalid` (field
+    ``interval_minutes``) or :class:`Conflict`.
     """
     settings = lock_settings(session)
+    checks = Checks()
     if settings.sync_id is None:
-        raise Invalid({"interval_minutes": say("Give this server a Sync ID first.")})
-    if not 0 <= minutes <= LONGEST_INTERVAL_MINUTES:
-        reason = say("Whole minutes from 0 to %(longest)s.", longest=LONGEST_INTERVAL_MINUTES)
-        raise Invalid({"interval_minutes": reason})
+        checks.refuse(INTERVAL.name, say("Give this server a Sync ID first."))
+    minutes = INTERVAL.tidy(checks, minutes)
+    checks.finish()
     before = settings.interval_minutes
-    if minutes == before:
+    # Never None by now.
+    if minutes is None or minutes == before:
         return IntervalSet(settings, before)
     if version != settings.interval_version:
         refuse_stale(session, "interval", None, version, settings.interval_version)
     settings.interval_minutes = minutes
     settings.interval_version += 1
-    log.record(
+    log.add_entry(
         session,
         actor,
         EventKind.INTERVAL_CHANGED,
         subject="interval",
         version=settings.interval_version,
-        was={"interval_minutes": before},
-        became={"interval_minutes": minutes},
+        was={INTERVAL.name: before},
+        became={INTERVAL.name: minutes},
     )
     return IntervalSet(settings, before)

@@ -1,11 +1,18 @@
-"""The parameters as they are typed, and what each may be by itself."""
+"""The table of the parameters: the page, the shell, files, Activity and the checks follow from it.
 
-import re
+A new one is an entry here, its column with a migration, and the translations of its sentences.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Any
 
-from panel.i18n import say
+from panel.i18n import Message, say
 from panel.models.base import (
+    HIGHEST_SYNC_ID,
     LARGEST_REQUEST,
+    LONGEST_INTERVAL_MINUTES,
     NAME_LENGTH,
     PRIMARY_SYNC_ID,
     SMALLEST_REQUEST,
@@ -14,29 +21,218 @@ from panel.models.base import (
 )
 from panel.models.settings import Settings, SyncProtocol
 from panel.preferences.fields import Checks
+from panel.preferences.parameter_kinds import (
+    Certificate,
+    Choice,
+    Concerns,
+    Fingerprint,
+    Number,
+    Parameter,
+    Secret,
+    Text,
+    Url,
+)
+from panel.preferences.shared_password import is_password, read_password, set_password
+from panel.security.vault import Vault
 
-PROTOCOLS = (SyncProtocol.ASK, SyncProtocol.OWN, SyncProtocol.V5)
-LONGEST_CA = 20_000
+
+@dataclass(frozen=True, kw_only=True)
+class SharedPassword(Secret):
+    """The shared password, which a satellite keeps sealed and a primary as a hash."""
+
+    def write(self, settings: Settings, vault: Vault, value: str) -> None:
+        """Keep it in the form that the role needs."""
+        set_password(settings, vault, value)
+
+    def clear(self, settings: Settings) -> None:
+        """Forget it, in either form."""
+        settings.password_sealed = settings.password_hash = None
+        settings.password_changed_at = None
+
+    def open(self, settings: Settings, vault: Vault) -> str | None:
+        """Return it as a satellite sends it; a primary does not know it."""
+        return read_password(settings, vault)
+
+    def is_set(self, settings: Settings) -> bool:
+        """Say whether there is one, in either form."""
+        return settings.has_password
+
+    def matches(self, settings: Settings, vault: Vault, value: str) -> bool:
+        """Say whether it is ``value``, in either form."""
+        return is_password(settings, vault, value)
 
 
-@dataclass(frozen=True)
+_CERTIFICATE = say("Certificate")
+PROTOCOL = Choice(
+    name="protocol",
+    label=say("Protocol"),
+    help=say("Ask finds out. Ours is the lighter; v5 is for a primary that is mSupply."),
+    concerns=Concerns.SATELLITE,
+    choices={
+        SyncProtocol.ASK: say("ask, ours first"),
+        SyncProtocol.OWN: say("ours"),
+        SyncProtocol.V5: say("mSupply Sync v5"),
+    },
+    reason=say("Choose one of the protocols."),
+    default=SyncProtocol.ASK,
+)
+SYNC_ID = Number(
+    name="sync_id",
+    label=say("Sync ID"),
+    help=say(
+        "1 is the primary, higher ones are satellites, and no two are alike. Empty: stand-alone."
+    ),
+    smallest=PRIMARY_SYNC_ID,
+    largest=HIGHEST_SYNC_ID,
+    reason=say("A whole number from 1 to %(highest)s.", highest=HIGHEST_SYNC_ID),
+    empty=say("stand-alone"),
+)
+PASSWORD = SharedPassword(
+    name="password",
+    label=say("Password"),
+    help=say("Never shown. Empty leaves the one that is set."),
+)
+# In the order of the screen. What is in one part stands together.
+_ENTRIES: tuple[Parameter, ...] = (
+    SYNC_ID,
+    Text(
+        name="name",
+        label=say("Name"),
+        help=say("As the other server lists this one, letter for letter, or sync is refused."),
+        longest=NAME_LENGTH,
+    ),
+    Text(
+        name="store",
+        label=say("Store"),
+        help=say("The code of this store, as the other server lists it."),
+        longest=STORE_LENGTH,
+    ),
+    Text(
+        name="user_name",
+        label=say("User name"),
+        help=say(
+            "With the Password, what satellites sign in with: the same here and on the other "
+            "server."
+        ),
+        longest=USER_NAME_LENGTH,
+    ),
+    PASSWORD,
+    Url(
+        name="url",
+        label=say("URL"),
+        help=say("The address of the primary. Test connection tells whether it is right."),
+        help_on_primary=say("Leave it empty on the primary: one here disables sync for all."),
+        example="https://central.example.org",
+    ),
+    Number(
+        name="request_size",
+        label=say("Sync request size"),
+        help=say(
+            "Records in one batch. Empty: as many as the line takes well. Fewer lose less when it "
+            "breaks."
+        ),
+        smallest=SMALLEST_REQUEST,
+        largest=LARGEST_REQUEST,
+        reason=say(
+            "Automatic (empty), or from %(smallest)s to %(largest)s records.",
+            smallest=SMALLEST_REQUEST,
+            largest=LARGEST_REQUEST,
+        ),
+        empty=say("automatic"),
+    ),
+    PROTOCOL,
+    Fingerprint(
+        name="fingerprint",
+        label=say("SHA-256 fingerprint"),
+        help=say(
+            "Of the certificate of the primary, if no authority signed it. Any other is refused "
+            "then."
+        ),
+        concerns=Concerns.SATELLITE,
+        part=_CERTIFICATE,
+        brief=say("fingerprint %(start)s…"),
+    ),
+    Certificate(
+        name="private_ca",
+        label=say("Private authority (PEM)"),
+        help=say("The certificate of your own authority, if it signed that of the primary."),
+        concerns=Concerns.SATELLITE,
+        longest=20_000,
+        part=_CERTIFICATE,
+        brief=say("a private authority"),
+    ),
+)
+PARAMETERS = {parameter.name: parameter for parameter in _ENTRIES}
+# Not in the table: it is changed without unlocking, by its own form and verb.
+INTERVAL = Number(
+    name="interval_minutes",
+    in_shell="sync_interval",
+    label=say("Sync time interval"),
+    help=say("0 pauses sync once the current batch has finished."),
+    smallest=0,
+    largest=LONGEST_INTERVAL_MINUTES,
+    reason=say("Whole minutes from 0 to %(longest)s.", longest=LONGEST_INTERVAL_MINUTES),
+    required=True,
+)
+
+
+def preferences() -> dict[str, Parameter]:
+    """Return the interval and every parameter by its key in the shell and in a file."""
+    return {parameter.key: parameter for parameter in (INTERVAL, *PARAMETERS.values())}
+
+
+def plain_preferences() -> dict[str, Parameter]:
+    """Return those of :func:`preferences` that are not secret."""
+    return {key: parameter for key, parameter in preferences().items() if not parameter.is_secret}
+
+
+def secrets() -> list[Secret]:
+    """Return the parameters that are secret."""
+    return [parameter for parameter in PARAMETERS.values() if isinstance(parameter, Secret)]
+
+
+def shown_parts(settings: Settings) -> list[tuple[Message | None, list[Parameter]]]:
+    """Return what the page of this server shows, grouped by the heading it is folded under."""
+    shown = (parameter for parameter in PARAMETERS.values() if parameter.is_shown(settings))
+    return [(part, list(inside)) for part, inside in groupby(shown, lambda one: one.part)]
+
+
+def in_brief(inside: Sequence[Parameter], settings: Settings) -> Message | None:
+    """Return the words for the first parameter of a part that has a value; None without one."""
+    for parameter in inside:
+        if value := parameter.shown(settings):
+            return replace(parameter.brief or parameter.label, values={"start": str(value)[:8]})
+    return None
+
+
 class Parameters:
-    """The parameters as they were typed.
+    """A value for every parameter, as it was typed; what is not given has its default.
 
-    ``password`` None or empty leaves it as it is; ``request_size`` (records) None is automatic;
-    ``private_ca`` is PEM text and ``fingerprint`` a SHA-256 in hex, colons or not.
+    Each is an attribute of its name. None as a secret leaves it as it is. Raise ``TypeError`` for
+    what is no parameter.
     """
 
+    # What rules ask for by name.
     sync_id: int | None
-    name: str
-    store: str
     user_name: str
     password: str | None
     url: str
-    request_size: int | None
-    protocol: str = SyncProtocol.ASK
-    private_ca: str = ""
-    fingerprint: str = ""
+
+    def __init__(self, **values: Any) -> None:
+        if unknown := values.keys() - PARAMETERS.keys():
+            raise TypeError(f"no parameter: {', '.join(sorted(unknown))}")
+        defaults = {parameter.name: parameter.default for parameter in PARAMETERS.values()}
+        vars(self).update(defaults | values)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{name}: use replace()")
+
+    def __getitem__(self, name: str) -> Any:
+        return vars(self)[name]
+
+    def replace(self, **changes: Any) -> "Parameters":
+        """Return these with ``changes``."""
+        return Parameters(**{**vars(self), **changes})
 
     @property
     def is_primary(self) -> bool:
@@ -51,61 +247,11 @@ class Parameters:
 
 def tidy(checks: Checks, typed: Parameters) -> Parameters:
     """Return the values as they are to be kept; what is wrong with each alone is in ``checks``."""
-    size = typed.request_size
-    if size is not None and not SMALLEST_REQUEST <= size <= LARGEST_REQUEST:
-        reason = say(
-            "Automatic (empty), or from %(smallest)s to %(largest)s records.",
-            smallest=SMALLEST_REQUEST,
-            largest=LARGEST_REQUEST,
-        )
-        checks.refuse("request_size", reason)
-    if typed.protocol not in PROTOCOLS:
-        checks.refuse("protocol", say("Choose one of the protocols."))
-    return replace(
-        typed,
-        sync_id=checks.sync_id("sync_id", typed.sync_id),
-        name=checks.text("name", typed.name, NAME_LENGTH),
-        store=checks.text("store", typed.store, STORE_LENGTH),
-        user_name=checks.text("user_name", typed.user_name, USER_NAME_LENGTH),
-        password=checks.secret("password", typed.password) if typed.password else None,
-        url=checks.url("url", typed.url),
-        private_ca=_tidy_ca(checks, typed.private_ca),
-        fingerprint=_tidy_fingerprint(checks, typed.fingerprint),
+    return Parameters(
+        **{name: parameter.tidy(checks, typed[name]) for name, parameter in PARAMETERS.items()}
     )
-
-
-def _tidy_ca(checks: Checks, typed: str) -> str:
-    pem = "\n".join(line.strip() for line in typed.strip().splitlines())
-    if not pem:
-        return ""
-    # Imported late: it takes 2 MB, and hardly anybody has an authority of their own.
-    from cryptography import x509
-
-    try:
-        x509.load_pem_x509_certificates(pem[:LONGEST_CA].encode())
-    except ValueError:
-        checks.refuse("private_ca", say("This is no certificate in PEM form."))
-    return f"{pem}\n"
-
-
-def _tidy_fingerprint(checks: Checks, typed: str) -> str:
-    fingerprint = re.sub(r"[\s:]", "", typed).lower()
-    if fingerprint and not re.fullmatch(r"[0-9a-f]{64}", fingerprint):
-        checks.refuse("fingerprint", say("A SHA-256 fingerprint has 64 hexadecimal digits."))
-    return fingerprint
 
 
 def parameters_of(settings: Settings) -> Parameters:
-    """Return the saved parameters; the password is left as it is."""
-    return Parameters(
-        sync_id=settings.sync_id,
-        name=settings.name,
-        store=settings.store,
-        user_name=settings.user_name,
-        password=None,
-        url=settings.url,
-        request_size=settings.request_size,
-        protocol=settings.protocol,
-        private_ca=settings.private_ca,
-        fingerprint=settings.fingerprint,
-    )
+    """Return the saved parameters; secrets are left as they are."""
+    return Parameters(**{name: parameter.read(settings) for name, parameter in PARAMETERS.items()})

@@ -1,4 +1,4 @@
-"""What the parameters may be together: by role, by the list of servers, by what would follow."""
+"""Rules across parameters: role, password and list of servers, and what must be confirmed."""
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -17,14 +17,14 @@ from panel.security.vault import Unreadable, Vault
 def check_role(
     session: Session, checks: Checks, vault: Vault, settings: Settings, wanted: Parameters
 ) -> None:
-    """Gather what does not go together: the wanted role, the rows of the list, the password."""
+    """Add to ``checks`` what conflicts: the wanted role, the rows of the list, the password."""
     _check_list(session, checks, wanted)
-    if not wanted.password and (reason := _why_again(vault, settings, wanted)):
+    if not wanted.password and (reason := _why_password_again(vault, settings, wanted)):
         checks.refuse("password", reason)
 
 
-def _why_again(vault: Vault, settings: Settings, wanted: Parameters) -> Message | None:
-    """Say why the password that is set does not do for the wanted role."""
+def _why_password_again(vault: Vault, settings: Settings, wanted: Parameters) -> Message | None:
+    """Return why the saved password cannot serve the wanted role; None if it can."""
     if wanted.is_satellite and settings.password_sealed is None and settings.password_hash:
         return say("Type the Password again: a primary's cannot be sent, only checked.")
     try:
@@ -54,7 +54,7 @@ def _check_list(session: Session, checks: Checks, wanted: Parameters) -> None:
 
 
 def serious_acts(session: Session, settings: Settings, wanted: Parameters) -> dict[str, Message]:
-    """Return what must be confirmed before ``wanted`` is saved, and what will follow, by name."""
+    """Map each act that must be confirmed before ``wanted`` is saved to its warning."""
     acts = {}
     if wanted.sync_id != settings.sync_id and has_synchronised(session):
         acts["sync_id"] = _sync_id_warning(wanted.sync_id)
@@ -77,5 +77,5 @@ def _sync_id_warning(sync_id: int | None) -> Message:
 
 
 def has_synchronised(session: Session) -> bool:
-    """Say whether this server holds records or has ever run a sync."""
+    """Say whether this server holds records or has run a sync."""
     return any(session.scalar(select(table.id).limit(1)) for table in (Record, Run))

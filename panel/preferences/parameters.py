@@ -8,18 +8,15 @@ from sqlalchemy.orm import Session
 
 from panel.activity import log
 from panel.activity.kinds import EventKind
-from panel.activity.log import SECRET, Actor, refuse_stale
+from panel.activity.log import Actor, refuse_stale
 from panel.errors import NeedsConfirmation
 from panel.models.runs import Link
 from panel.models.settings import Server, Settings, lock_settings
 from panel.preferences.fields import Checks
-from panel.preferences.parameter_fields import Parameters, tidy
+from panel.preferences.parameter_fields import PARAMETERS, PASSWORD, Parameters, tidy
+from panel.preferences.parameter_kinds import Secret
 from panel.preferences.parameter_rules import check_role, serious_acts
-from panel.preferences.shared_password import (
-    fit_password,
-    is_password,
-    set_password,
-)
+from panel.preferences.shared_password import fit_password
 from panel.security.vault import Vault
 
 
@@ -57,14 +54,20 @@ def save_parameters(
 
 def remove_password(session: Session, actor: Actor, version: int) -> Settings:
     """Forget the shared password. Raise :class:`Conflict` as :func:`save_parameters` does."""
+    return remove_secret(session, actor, PASSWORD, version)
+
+
+def remove_secret(session: Session, actor: Actor, secret: Secret, version: int) -> Settings:
+    """Forget ``secret``. Raise :class:`Conflict` as :func:`save_parameters` does."""
     settings = lock_settings(session)
-    if not settings.has_password:
+    if not secret.is_set(settings):
         return settings
     _refuse_stale(session, settings, version)
-    settings.password_sealed = settings.password_hash = None
-    settings.password_changed_at = None
-    was, became = {"password": SECRET}, {"password": None}
-    record(session, actor, EventKind.PASSWORD_REMOVED, settings, was, became)
+    was = {secret.name: secret.note(settings)}
+    secret.clear(settings)
+    is_password = secret is PASSWORD
+    what = EventKind.PASSWORD_REMOVED if is_password else EventKind.PARAMETERS_CHANGED
+    record(session, actor, what, settings, was, {secret.name: None})
     return settings
 
 
@@ -86,11 +89,6 @@ def _refuse_stale(session: Session, settings: Settings, version: int) -> None:
         refuse_stale(session, "parameters", None, version, settings.parameters_version)
 
 
-# Everything but the password, whose value is never compared or written down.
-_PLAIN = (
-    "sync_id", "name", "store", "user_name", "url", "request_size",
-    "protocol", "private_ca", "fingerprint",
-)  # fmt: skip
 # A device token is good for one server, known under one name, at one other end.
 _OF_THE_TOKEN = {"sync_id", "user_name", "password", "url"}
 # Who stands at the other end may speak another protocol than the one that answered last.
@@ -98,31 +96,25 @@ _OF_THE_PROTOCOL = {"url", "protocol"}
 
 
 def find_changes(settings: Settings, vault: Vault, wanted: Parameters) -> dict[str, Any]:
-    """Return the fields that become something else, the typed password among them."""
-    changes = {
-        field: getattr(wanted, field)
-        for field in _PLAIN
-        if getattr(wanted, field) != getattr(settings, field)
+    """Return the values that become something else, the typed secrets among them."""
+    return {
+        name: wanted[name]
+        for name, parameter in PARAMETERS.items()
+        if parameter.differs(settings, vault, wanted[name])
     }
-    if wanted.password and not is_password(settings, vault, wanted.password):
-        changes["password"] = wanted.password
-    return changes
 
 
 def write_changes(
     session: Session, actor: Actor, vault: Vault, settings: Settings, changes: dict[str, Any]
 ) -> None:
     """Give ``settings`` the values in ``changes`` and record it, as one new version."""
-    plain = {field: value for field, value in changes.items() if field != "password"}
-    was = {field: getattr(settings, field) for field in plain}
-    became = dict(plain)
-    for field, value in plain.items():
-        setattr(settings, field, value)
-    if "password" in changes:
-        set_password(settings, vault, changes["password"])
-        was["password"] = became["password"] = SECRET
-    else:
+    was = {name: PARAMETERS[name].note(settings) for name in changes}
+    # In the order of the table: the form of the password follows from the Sync ID.
+    for name, value in changes.items():
+        PARAMETERS[name].write(settings, vault, value)
+    if "password" not in changes:
         fit_password(settings, vault)
+    became = {name: PARAMETERS[name].note(settings) for name in changes}
     record(session, actor, EventKind.PARAMETERS_CHANGED, settings, was, became)
     if "url" in changes:
         tell_row(session, actor, settings, was["url"])
@@ -148,7 +140,7 @@ def record(
         session.execute(update(Link).values(device_token_sealed=None))
     if _OF_THE_PROTOCOL & became.keys():
         session.execute(update(Link).values(protocol=""))
-    log.record(
+    log.add_entry(
         session,
         actor,
         what,
@@ -165,7 +157,7 @@ def tell_row(session: Session, actor: Actor, settings: Settings, was: str) -> No
         return
     for server in session.scalars(select(Server).where(Server.removed_at.is_(None))):
         server.version += 1
-        log.record(
+        log.add_entry(
             session,
             actor,
             EventKind.SERVER_CHANGED,

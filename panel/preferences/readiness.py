@@ -1,4 +1,4 @@
-"""What keeps a server from synchronising: a URL on a primary, empty parameters on a satellite."""
+"""What prevents a server from syncing: URLs on a primary, missing parameters on a satellite."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,12 +10,12 @@ from panel.i18n import Message, say
 from panel.models.base import PRIMARY_SYNC_ID
 from panel.models.settings import Server, Settings
 
-MOST_SHOWN_URLS = 50
+MOST_URLS = 50
 
 
 @dataclass(frozen=True)
 class BlockingUrl:
-    """A URL that disables sync on the primary: its own, or that of one row of the list."""
+    """A URL that disables sync on the primary: its own, or that of a row of the list."""
 
     kind: Literal["settings", "server"]
     server_id: int | None
@@ -23,7 +23,7 @@ class BlockingUrl:
 
 
 def blocking_urls(session: Session) -> list[BlockingUrl]:
-    """Return what disables sync on a primary: every URL that is set, at most the first 50."""
+    """Return the URLs that disable sync on a primary, at most :data:`MOST_URLS` of the list."""
     settings = session.get_one(Settings, 1)
     if not settings.is_primary:
         return []
@@ -32,17 +32,17 @@ def blocking_urls(session: Session) -> list[BlockingUrl]:
     return own + [BlockingUrl("server", server.id, server.label) for server in rows]
 
 
-# "Not empty", said so that the index of the URLs can answer it.
+# Greater than "": the index of URLs answers that, unlike "not equal".
 _WITH_URL = (
     select(Server)
     .where(Server.url > "", Server.removed_at.is_(None))
     .order_by(Server.sync_id)
-    .limit(MOST_SHOWN_URLS)
+    .limit(MOST_URLS)
 )
 
 
-def what_is_missing(session: Session, settings: Settings) -> Message | None:
-    """Return why this satellite cannot sync as its preferences stand; None if it can."""
+def why_not_ready(session: Session, settings: Settings) -> Message | None:
+    """Return why this satellite cannot sync with its preferences; None if it can."""
     if not settings.url:
         return say("Disabled, because the URL of the primary is empty.")
     if not settings.user_name or not settings.has_password:

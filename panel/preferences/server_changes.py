@@ -1,4 +1,4 @@
-"""How a row of the list is written: which fields change, where its URL goes, its Activity."""
+"""Changes of a row of the list of servers, each logged in Activity as a new version."""
 
 from typing import Any
 
@@ -15,35 +15,30 @@ from panel.preferences.server_fields import ServerFields
 from panel.preferences.shared_password import wire_password
 from panel.security.hashes import hash_secret, verify_secret
 
-_PLAIN = ("sync_id", "name", "store", "url", "user_name")
+_FIELDS = ("sync_id", "name", "store", "url", "user_name")
 
 
 def shown_url(settings: Settings, server: Server) -> str:
-    """Return the URL that a row shows: on a satellite that of the parameters."""
+    """Return the URL that a row shows: on a satellite the URL of the parameters."""
     return settings.url if settings.is_satellite else server.url
 
 
-def plain_fields(server: Server) -> dict[str, Any]:
-    """Return what Activity says of a row that goes or comes back as a whole."""
-    return {field: getattr(server, field) for field in _PLAIN}
+def logged_fields(server: Server) -> dict[str, Any]:
+    """Return the fields that Activity shows of a whole row, removed or restored."""
+    return {field: getattr(server, field) for field in _FIELDS}
 
 
 def find_changes(settings: Settings, server: Server, wanted: ServerFields) -> dict[str, Any]:
-    """Return the fields of ``server`` that become something else, the typed password among them."""
-    present = plain_fields(server)
+    """Map each field of ``server`` that ``wanted`` changes to its new value, password included."""
+    present = logged_fields(server)
     present["url"] = shown_url(settings, server)
-    changes = {field: getattr(wanted, field) for field in _PLAIN}
+    changes = {field: getattr(wanted, field) for field in _FIELDS}
     if wanted.url is None:
         del changes["url"]
     changes = {field: value for field, value in changes.items() if value != present[field]}
     if wanted.password and not _is_password(server, wanted.password):
         changes["password"] = wanted.password
     return changes
-
-
-def _is_password(server: Server, password: str) -> bool:
-    password_hash = server.password_hash
-    return password_hash is not None and verify_secret(password_hash, wire_password(password))
 
 
 def write_changes(
@@ -54,7 +49,7 @@ def write_changes(
     server: Server,
     changes: dict[str, Any],
 ) -> None:
-    """Give ``server`` the values in ``changes`` and record it, as one new version of the row."""
+    """Set the values in ``changes`` on ``server`` and log them as one new version of the row."""
     was = {field: getattr(server, field) for field in changes if field not in ("url", "password")}
     became = dict(changes)
     if "url" in changes:
@@ -67,22 +62,10 @@ def write_changes(
     server.store_key = searchable(server.store)[:STORE_LENGTH]
     server.user_name_key = searchable(server.user_name)[:USER_NAME_LENGTH]
     session.add(server)
-    record(session, actor, what, server, was, became)
+    log_change(session, actor, what, server, was, became)
 
 
-def _write(
-    session: Session, actor: Actor, settings: Settings, server: Server, field: str, value: Any
-) -> None:
-    if field == "password":
-        server.password_hash = hash_secret(wire_password(value))
-        server.password_changed_at = clock.now()
-    elif field == "url" and settings.is_satellite:
-        set_url(session, actor, settings, value)
-    else:
-        setattr(server, field, value)
-
-
-def record(
+def log_change(
     session: Session,
     actor: Actor,
     what: EventKind,
@@ -90,10 +73,10 @@ def record(
     was: dict[str, Any] | None = None,
     became: dict[str, Any] | None = None,
 ) -> None:
-    """Count one more version of ``server`` and write its row of Activity."""
+    """Raise the version of ``server`` and add the entry of Activity."""
     server.version = (server.version or 0) + 1
     session.flush()
-    log.record(
+    log.add_entry(
         session,
         actor,
         what,
@@ -107,9 +90,10 @@ def record(
 
 
 def clear_hardware(session: Session, actor: Actor, server_id: int, version: int) -> Server:
-    """Free the row from its machine, and end the device token: the next machine to call is bound.
+    """Clear the Hardware ID and the device token: the next machine that calls is bound.
 
-    Raise :class:`NotFound` or :class:`Conflict`.
+    ``version`` is the row's version that the form shows. Raise :class:`NotFound` or
+    :class:`Conflict`.
     """
     lock_settings(session)
     server = lock_server(session, server_id)
@@ -118,12 +102,15 @@ def clear_hardware(session: Session, actor: Actor, server_id: int, version: int)
     _refuse_stale(session, server, version)
     was = {"hardware_id": server.hardware_id}
     server.hardware_id = server.device_token_hash = None
-    record(session, actor, EventKind.HARDWARE_CLEARED, server, was, {"hardware_id": None})
+    log_change(session, actor, EventKind.HARDWARE_CLEARED, server, was, {"hardware_id": None})
     return server
 
 
 def clear_server_url(session: Session, actor: Actor, server_id: int, version: int) -> Server:
-    """Forget the URL that the row shows; on a satellite that is the one of the parameters."""
+    """Clear the URL that the row shows: on a satellite the URL of the parameters.
+
+    Raise :class:`NotFound` or :class:`Conflict`.
+    """
     settings = lock_settings(session)
     server = lock_server(session, server_id)
     if settings.is_satellite and settings.url:
@@ -132,12 +119,15 @@ def clear_server_url(session: Session, actor: Actor, server_id: int, version: in
     elif server.url:
         _refuse_stale(session, server, version)
         was, server.url = {"url": server.url}, ""
-        record(session, actor, EventKind.URL_CLEARED, server, was, {"url": ""})
+        log_change(session, actor, EventKind.URL_CLEARED, server, was, {"url": ""})
     return server
 
 
 def clear_server_password(session: Session, actor: Actor, server_id: int, version: int) -> Server:
-    """Take away the row's own pair, User name and Password: it uses the shared one from now on."""
+    """Clear the row's own User name and Password, so that it uses the shared pair.
+
+    Raise :class:`NotFound` or :class:`Conflict`.
+    """
     lock_settings(session)
     server = lock_server(session, server_id)
     if server.password_hash is None:
@@ -147,8 +137,25 @@ def clear_server_password(session: Session, actor: Actor, server_id: int, versio
     server.user_name = server.user_name_key = ""
     server.password_hash = server.password_changed_at = None
     became = {"user_name": "", "password": None}
-    record(session, actor, EventKind.PASSWORD_REMOVED, server, was, became)
+    log_change(session, actor, EventKind.PASSWORD_REMOVED, server, was, became)
     return server
+
+
+def _is_password(server: Server, password: str) -> bool:
+    password_hash = server.password_hash
+    return password_hash is not None and verify_secret(password_hash, wire_password(password))
+
+
+def _write(
+    session: Session, actor: Actor, settings: Settings, server: Server, field: str, value: Any
+) -> None:
+    if field == "password":
+        server.password_hash = hash_secret(wire_password(value))
+        server.password_changed_at = clock.now()
+    elif field == "url" and settings.is_satellite:
+        set_url(session, actor, settings, value)
+    else:
+        setattr(server, field, value)
 
 
 def _refuse_stale(session: Session, server: Server, version: int) -> None:

@@ -1,4 +1,4 @@
-"""What a row of the list may be: value by value, by this server's role, by what follows."""
+"""The fields of a row of the list of servers, and the rules for them."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
@@ -17,13 +17,15 @@ from panel.models.base import (
 )
 from panel.models.settings import Server, Settings
 from panel.preferences.fields import HTTP_WARNING, PRIMARY_URL_WARNING, Checks, check_url
+from panel.preferences.parameter_fields import SYNC_ID
 
 
 @dataclass(frozen=True)
 class ServerFields:
-    """A row as it was typed. ``url`` None leaves it as it is, ``password`` None or empty too.
+    """A row as somebody typed it.
 
-    On a satellite ``url`` is the one URL of the parameters.
+    ``url`` None, and ``password`` None or empty, leave the saved value. On a satellite ``url`` is
+    the URL of the parameters.
     """
 
     sync_id: int | None
@@ -35,13 +37,13 @@ class ServerFields:
 
 
 def tidy(checks: Checks, typed: ServerFields) -> ServerFields:
-    """Return the values as they are to be kept; what is wrong with each alone is in ``checks``."""
+    """Return the values normalised; the reasons against single values are in ``checks``."""
     if typed.sync_id is None:
         checks.refuse("sync_id", say("A server needs a Sync ID."))
     needs_name, needs_store = say("A server needs a Name."), say("A server needs a Store.")
     return replace(
         typed,
-        sync_id=checks.sync_id("sync_id", typed.sync_id),
+        sync_id=SYNC_ID.tidy(checks, typed.sync_id),
         name=checks.text("name", typed.name, NAME_LENGTH, needs_name),
         store=checks.text("store", typed.store, STORE_LENGTH, needs_store),
         url=None if typed.url is None else checks.url("url", typed.url),
@@ -57,8 +59,11 @@ def check_row(
     wanted: ServerFields,
     server: Server | None = None,
 ) -> None:
-    """Gather why ``wanted`` cannot be a row beside the others; ``server`` is the row it changes."""
-    if reason := _why_no_place(session, settings, wanted.sync_id, server):
+    """Add to ``checks`` why ``wanted`` conflicts with settings and other rows.
+
+    ``server`` is the row that it changes, None for a new one.
+    """
+    if reason := _why_not_this_sync_id(session, settings, wanted.sync_id, server):
         checks.refuse("sync_id", reason)
     if settings.is_primary:
         _check_own_pair(session, checks, settings, wanted, server)
@@ -69,7 +74,7 @@ def check_row(
                 checks.refuse(field, reason)
 
 
-def _why_no_place(
+def _why_not_this_sync_id(
     session: Session, settings: Settings, sync_id: int | None, server: Server | None
 ) -> Message | None:
     others = select(Server).where(Server.removed_at.is_(None)).limit(1)
@@ -82,12 +87,14 @@ def _why_no_place(
     same_id = session.scalar(others.where(Server.sync_id == sync_id))
     if same_id is not None:
         return say("%(server)s has this Sync ID already.", server=same_id.label)
-    if settings.is_primary:
-        return None
+    return None if settings.is_primary else _why_not_on_a_satellite(sync_id, session.scalar(others))
+
+
+def _why_not_on_a_satellite(sync_id: int | None, other: Server | None) -> Message | None:
     if sync_id != PRIMARY_SYNC_ID:
         return say("A satellite synchronises with the primary only, whose Sync ID is 1.")
-    if (present := session.scalar(others)) is not None:
-        return say("A satellite lists one server, and %(server)s is here.", server=present.label)
+    if other is not None:
+        return say("A satellite lists one server, and %(server)s is here.", server=other.label)
     return None
 
 
@@ -98,7 +105,7 @@ def _check_own_pair(
     wanted: ServerFields,
     server: Server | None,
 ) -> None:
-    """A pair is whole or not there, and its User name leads to one server only (v5 asks by it)."""
+    """Check that an own pair is complete and its User name unique (mSupply Sync v5 looks it up)."""
     has_password = wanted.password is not None or (
         server is not None and server.password_hash is not None
     )
@@ -119,10 +126,13 @@ def _check_own_pair(
         checks.refuse("user_name", reason)
 
 
-def ask_before_url(
+def check_url_confirmed(
     settings: Settings, url: str | None, was: str, confirmed: Collection[str]
 ) -> None:
-    """Raise :class:`NeedsConfirmation` if ``url`` is new and somebody has to be warned of it."""
+    """Raise :class:`NeedsConfirmation` if ``url`` differs from ``was`` and needs a warning.
+
+    ``confirmed`` names the acts that somebody was warned of.
+    """
     if not url or url == was:
         return
     if settings.is_primary and "url_on_primary" not in confirmed:
@@ -132,7 +142,7 @@ def ask_before_url(
 
 
 def fields_of(server: Server) -> ServerFields:
-    """Return the saved row; its password and its URL are left as they are."""
+    """Return the fields of a saved row; its password and its URL stay unchanged."""
     return ServerFields(
         sync_id=server.sync_id,
         name=server.name,

@@ -1,4 +1,4 @@
-"""The servers to synchronise with: added, changed, removed and put back, each with its Activity."""
+"""Acts on the list of servers: add, edit, remove and restore, each logged in Activity."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -15,12 +15,12 @@ from panel.models.settings import Server, Settings, lock_server, lock_settings
 from panel.preferences.fields import Checks
 from panel.preferences.server_changes import (
     find_changes,
-    plain_fields,
-    record,
+    log_change,
+    logged_fields,
     shown_url,
     write_changes,
 )
-from panel.preferences.server_fields import ServerFields, ask_before_url, check_row, tidy
+from panel.preferences.server_fields import ServerFields, check_row, check_url_confirmed, tidy
 from panel.security.hashes import hash_token
 
 
@@ -33,13 +33,12 @@ def add_server(
 ) -> Server:
     """Add a row to the list and return it.
 
-    ``key`` is the form's own: sent again with the same, it finds the row that the first one made.
-    ``confirmed`` names acts that somebody was warned of ("url_http", "url_on_primary"). Raise
-    :class:`Invalid` with a reason for every field that cannot stand, or
-    :class:`NeedsConfirmation`.
+    ``key`` identifies the form: sent again with the same key, it gets the row of the first time.
+    ``confirmed`` names the acts that somebody was warned of ("url_http", "url_on_primary"). Raise
+    :class:`Invalid` with a reason for each invalid field, or :class:`NeedsConfirmation`.
     """
     settings = lock_settings(session)
-    # A new row has no URL to clear: where none is typed, that of a satellite's parameters stays.
+    # A new row has no URL to clear: an empty one leaves that of a satellite's parameters.
     fields = replace(fields, url=fields.url or None)
     checks = Checks()
     wanted = tidy(checks, fields)
@@ -48,12 +47,12 @@ def add_server(
     if known := _find_added(session, added_key):
         if known.removed_at is None and not find_changes(settings, known, wanted):
             return known
-        # By Back somebody came to the form again, and has typed another server into it.
+        # Somebody went back to the form and typed another server into it.
         added_key = None
     check_row(session, checks, settings, wanted)
     checks.finish()
     server = Server(name="", store="", url="", user_name="", added_key=added_key)
-    ask_before_url(settings, wanted.url, shown_url(settings, server), confirmed)
+    check_url_confirmed(settings, wanted.url, shown_url(settings, server), confirmed)
     changes = find_changes(settings, server, wanted)
     write_changes(session, actor, EventKind.SERVER_ADDED, settings, server, changes)
     return server
@@ -73,9 +72,9 @@ def edit_server(
     version: int,
     confirmed: Collection[str] = (),
 ) -> Server:
-    """Change a row and return it. What is saved already is no change.
+    """Change a row and return it; without a difference nothing is written.
 
-    ``version`` is the row's that the form was opened on. Raise as :func:`add_server` does, and
+    ``version`` is the row's version that the form shows. Raise as :func:`add_server` does, and
     :class:`Conflict` or :class:`NotFound`.
     """
     settings = lock_settings(session)
@@ -89,42 +88,43 @@ def edit_server(
         refuse_stale(session, "server", server.id, version, server.version)
     check_row(session, checks, settings, wanted, server)
     checks.finish()
-    ask_before_url(settings, wanted.url, shown_url(settings, server), confirmed)
+    check_url_confirmed(settings, wanted.url, shown_url(settings, server), confirmed)
     write_changes(session, actor, EventKind.SERVER_CHANGED, settings, server, changes)
     return server
 
 
 def remove_servers(session: Session, actor: Actor, ids: Sequence[int]) -> list[Server]:
-    """Take the rows with these ids out of the list, so that :func:`restore_servers` can undo it.
+    """Remove the rows with these ids and return them; :func:`restore_servers` undoes it.
 
-    A row that was taken out before stays so. Return all of them; raise :class:`NotFound`.
+    Rows removed before stay as they are. Raise :class:`NotFound` for an unknown id or none.
     """
     lock_settings(session)
     servers = _lock_all(session, ids)
     for server in servers:
         if server.removed_at is None:
             server.removed_at = clock.now()
-            record(session, actor, EventKind.SERVER_REMOVED, server, was=plain_fields(server))
+            log_change(session, actor, EventKind.SERVER_REMOVED, server, was=logged_fields(server))
     return servers
 
 
 def restore_servers(session: Session, actor: Actor, ids: Sequence[int]) -> list[Server]:
-    """Put removed rows back as they were, all of them or none, and return them.
+    """Restore removed rows as they were, all or none, and return them.
 
-    Raise :class:`Invalid` (field ``sync_id``) naming the first that has no place any more.
+    Raise :class:`NotFound`, or :class:`Invalid` (field ``sync_id``) for the first row that
+    conflicts with the present list.
     """
     settings = lock_settings(session)
     servers = _lock_all(session, ids)
     for server in servers:
         if server.removed_at is None:
             continue
-        _check_place(session, settings, server)
+        _check_restorable(session, settings, server)
         server.removed_at = None
-        record(session, actor, EventKind.SERVER_RESTORED, server, became=plain_fields(server))
+        log_change(session, actor, EventKind.SERVER_RESTORED, server, became=logged_fields(server))
     return servers
 
 
-def _check_place(session: Session, settings: Settings, server: Server) -> None:
+def _check_restorable(session: Session, settings: Settings, server: Server) -> None:
     checks = Checks()
     row = ServerFields(server.sync_id, server.name, server.store, user_name=server.user_name)
     check_row(session, checks, settings, row, server)

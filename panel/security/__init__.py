@@ -1,1 +1,1 @@
-"""Secrets: sealed, hashed or derived; and the identity of this machine."""
+"""Secrets, sealed or hashed, and the identity of this machine."""

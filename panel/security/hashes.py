@@ -1,22 +1,32 @@
-"""Hashes of secrets that are only checked: people's passwords, the code, a primary's pairs."""
+"""Hashes of secrets that are only checked: passwords, the authorisation code and tokens."""
 
 import hashlib
 import hmac
-from typing import TYPE_CHECKING
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-if TYPE_CHECKING:
-    pass
+# OWASP's Password Storage Cheat Sheet: argon2id, 19 MiB, two passes, one lane. RFC 9106's first
+# choice takes 2 GiB a check and its second 64 MiB, more than a small site's machine can spare.
+_hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 
-# OWASP's Password Storage Cheat Sheet: argon2id, 19 MiB, two passes, one lane. RFC 9106's own
-# choice takes 64 MiB a check, which a small site's machine does not have to spare.
-_hasher = PasswordHasher(
-    time_cost=2,
-    memory_cost=19 * 1024,
-    parallelism=1,
-)
+
+class TypedSecret:
+    """A secret that somebody typed, with the results of the comparisons made so far.
+
+    A comparison is slow on purpose. It is made before a lock is taken, and its result is used
+    under the lock; a hash that was changed in between is compared too.
+    """
+
+    def __init__(self, secret: str) -> None:
+        self._secret = secret
+        self._results: dict[str, bool] = {}
+
+    def matches(self, secret_hash: str) -> bool:
+        """Say whether this is the secret of ``secret_hash``."""
+        if secret_hash not in self._results:
+            self._results[secret_hash] = verify_secret(secret_hash, self._secret)
+        return self._results[secret_hash]
 
 
 def hash_secret(secret: str) -> str:
@@ -25,36 +35,18 @@ def hash_secret(secret: str) -> str:
 
 
 def verify_secret(secret_hash: str, secret: str) -> bool:
-    """Say whether ``secret`` is the one that was hashed. Takes as long for a wrong one."""
+    """Say whether ``secret`` is that of ``secret_hash``; a wrong one takes as long as the right."""
     try:
         return _hasher.verify(secret_hash, secret)
     except (VerificationError, InvalidHashError, UnicodeError):
         return False
 
 
-class Typed:
-    """A secret that somebody typed, and the hashes that it was compared with already.
-
-    Comparing is slow on purpose: it is done once before a lock is taken, and what came of it counts
-    under the lock. If there is another hash by then, that one is compared with too.
-    """
-
-    def __init__(self, secret: str) -> None:
-        self._secret = secret
-        self._known: dict[str, bool] = {}
-
-    def is_secret_of(self, secret_hash: str) -> bool:
-        """Say whether it is the secret that was hashed."""
-        if secret_hash not in self._known:
-            self._known[secret_hash] = verify_secret(secret_hash, self._secret)
-        return self._known[secret_hash]
-
-
 def hash_token(token: str) -> str:
-    """Return the form in which a random token (256 bits) is stored: SHA-256 in hex."""
+    """Return the SHA-256 in hex under which a random token (256 bits) is stored."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def same(one: str, other: str) -> bool:
-    """Compare two texts in a time that does not tell where they differ."""
+def equal_in_constant_time(one: str, other: str) -> bool:
+    """Compare two texts in a time that does not depend on where they differ."""
     return hmac.compare_digest(one.encode(), other.encode())

@@ -1,8 +1,7 @@
-"""The secret key of this installation and what is derived from it.
+"""The secret key of this installation, and the vault that encrypts secrets with it.
 
 One random key signs cookies and, through HKDF (RFC 5869), encrypts the secrets that must be sent
-again later. Older keys still open what they closed, so a key can be changed without locking
-anybody out.
+again later. Older keys still decrypt, so that a change of the key loses nothing.
 """
 
 import base64
@@ -21,38 +20,44 @@ KEY_FILE_NAME = "secret_key"
 
 
 class Unreadable(Exception):
-    """A sealed secret that none of the present keys can open."""
+    """A sealed secret that no current key opens."""
 
 
 def read_or_make_key(data_dir: Path) -> str:
-    """Return the key kept in ``data_dir``; the first start makes it, readable by its owner only."""
+    """Return the key in ``data_dir``; a missing one is generated, readable by its owner only.
+
+    Raise OSError if the file is unusable.
+    """
     return write_once(data_dir / KEY_FILE_NAME, lambda: secrets.token_urlsafe(48))
 
 
 def has_key(data_dir: Path) -> bool:
-    """Say whether ``data_dir`` keeps a key already."""
+    """Say whether ``data_dir`` holds a key."""
     return (data_dir / KEY_FILE_NAME).exists()
 
 
 class Vault:
-    """Seals and opens secrets with the newest key, opening also with the older ones."""
+    """Seals secrets with the newest key (the first), and opens them with any.
+
+    Fernet: AES-128-CBC with HMAC-SHA-256.
+    """
 
     def __init__(self, secret_keys: Sequence[str]) -> None:
         self._secret_keys = tuple(secret_keys)
 
     @cached_property
     def _fernet(self) -> "MultiFernet":
-        # Imported late, as below: it takes 7 MB, which a primary hardly ever needs.
+        # Imported late, as below: it takes 7 MB, which a primary rarely needs.
         from cryptography.fernet import MultiFernet
 
         return MultiFernet([_fernet(key) for key in self._secret_keys])
 
     def seal(self, secret: str) -> str:
-        """Return ``secret`` encrypted and authenticated, as ASCII text."""
+        """Return ``secret`` encrypted and authenticated, in ASCII."""
         return self._fernet.encrypt(secret.encode()).decode("ascii")
 
     def open(self, sealed: str) -> str:
-        """Return what was sealed. Raise :class:`Unreadable` if no key fits."""
+        """Return the secret in ``sealed``. Raise :class:`Unreadable` if no key fits."""
         from cryptography.fernet import InvalidToken
 
         try:
@@ -61,7 +66,7 @@ class Vault:
             raise Unreadable from error
 
     def reseal(self, sealed: str) -> str:
-        """Return what was sealed under any key, sealed under the newest.
+        """Return the secret in ``sealed``, sealed anew with the newest key.
 
         Raise :class:`Unreadable` if no key fits.
         """

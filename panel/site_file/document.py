@@ -6,8 +6,8 @@
      "secrets": {"salt": "…", "sealed": "…"}}
 
 ``settings`` may name some keys only, ``servers`` and ``secrets`` may be missing. What is sealed is
-JSON too: the shared ``password`` or, on a primary, its ``password_hash``, and ``servers``, the hash
-of each own password by Sync ID.
+JSON too: each secret of the parameters, as ``password``; on a primary its ``password_hash``; and
+``servers``, the hash of each own password by Sync ID.
 """
 
 import base64
@@ -22,20 +22,24 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from panel.errors import Invalid
 from panel.i18n import Message, say
+from panel.preferences.parameter_fields import plain_preferences
+from panel.preferences.parameter_fields import secrets as parameter_secrets
+from panel.preferences.parameter_kinds import Number
 from panel.preferences.server_fields import ServerFields
 
 FORMAT, VERSION = "sync-panel site", 1
 SHORTEST_PASSPHRASE = 12
-NUMBERS = ("sync_interval", "sync_id", "request_size")
-TEXTS = ("name", "store", "user_name", "url", "protocol", "private_ca", "fingerprint")
 SERVER_TEXTS = ("name", "store", "url", "user_name")
 
 
 @dataclass(frozen=True)
 class Secrets:
-    """What is sealed in a file. Hashes are argon2's of what travels on the wire."""
+    """What is sealed in a file: each secret of the parameters by its key, and what is hashed.
 
-    password: str | None = None
+    Hashes are argon2's of what travels on the wire.
+    """
+
+    parameters: Mapping[str, str] = field(default_factory=dict)
     password_hash: str | None = None
     server_hashes: Mapping[int, str] = field(default_factory=dict)
 
@@ -75,7 +79,7 @@ def seal(secrets: Secrets, passphrase: str) -> dict[str, str]:
         raise Invalid({"passphrase": reason})
     salt = os.urandom(16)
     plain = {
-        "password": secrets.password,
+        **{secret.key: secrets.parameters.get(secret.key) for secret in parameter_secrets()},
         "password_hash": secrets.password_hash,
         "servers": {str(number): value for number, value in secrets.server_hashes.items()},
     }
@@ -96,7 +100,9 @@ def _open(sealed: object, passphrase: str | None) -> Secrets:
     except (KeyError, TypeError, ValueError) as error:
         raise _wrong(say("The secrets in this file are damaged.")) from error
     hashes = {int(number): value for number, value in plain["servers"].items()}
-    return Secrets(plain["password"], plain["password_hash"], hashes)
+    known = {secret.key for secret in parameter_secrets()}
+    given = {key: plain[key] for key in known & plain.keys() if plain[key]}
+    return Secrets(given, plain["password_hash"], hashes)
 
 
 def _fernet(passphrase: str, salt: bytes) -> Fernet:
@@ -106,12 +112,14 @@ def _fernet(passphrase: str, salt: bytes) -> Fernet:
 
 
 def _settings(found: object) -> dict[str, Any]:
-    settings = _object(found, say("“settings” must be an object."))
-    _refuse_unknown(settings, {*NUMBERS, *TEXTS})
+    settings, plain = _object(found, say("“settings” must be an object.")), plain_preferences()
+    _refuse_unknown(settings, set(plain))
     for key, value in settings.items():
-        _check(key, value)
-    if settings.get("sync_interval", 0) is None:
-        raise _wrong(say("“%(key)s” must be a whole number.", key="sync_interval"))
+        parameter = plain[key]
+        if isinstance(parameter, Number):
+            _check_number(key, value, parameter.required)
+        else:
+            _check_text(key, value)
     return settings
 
 
@@ -128,16 +136,20 @@ def _servers(found: object) -> list[ServerFields]:
 def _server(found: object) -> ServerFields:
     entry = _object(found, say("Each of “servers” must be an object."))
     _refuse_unknown(entry, {"sync_id", *SERVER_TEXTS})
-    for key, value in entry.items():
-        _check(key, value)
     texts = {key: entry.get(key, "") for key in SERVER_TEXTS}
+    for key, value in texts.items():
+        _check_text(key, value)
+    _check_number("sync_id", entry.get("sync_id"))
     return ServerFields(sync_id=entry.get("sync_id"), **texts)
 
 
-def _check(key: str, value: object) -> None:
-    if key in NUMBERS and not (value is None or type(value) is int):
+def _check_number(key: str, value: object, required: bool = False) -> None:
+    if type(value) is not int and (value is not None or required):
         raise _wrong(say("“%(key)s” must be a whole number.", key=key))
-    if key not in NUMBERS and not isinstance(value, str):
+
+
+def _check_text(key: str, value: object) -> None:
+    if not isinstance(value, str):
         raise _wrong(say("“%(key)s” must be a text.", key=key))
 
 

@@ -17,22 +17,18 @@ from panel.activity.log import SECRET, Actor
 from panel.errors import Invalid, Refusal
 from panel.i18n import say
 from panel.models.settings import Server, Settings
+from panel.preferences.parameter_fields import PASSWORD, plain_preferences, secrets
 from panel.preferences.server_changes import find_changes
 from panel.preferences.server_fields import ServerFields
-from panel.preferences.shared_password import is_password, read_password
 from panel.security.vault import Unreadable, Vault
 from panel.site_file.document import (
     FORMAT,
-    NUMBERS,
     SERVER_TEXTS,
-    TEXTS,
     VERSION,
     Secrets,
     Site,
     seal,
 )
-
-INTERVAL = "sync_interval"
 
 
 @dataclass(frozen=True)
@@ -65,7 +61,7 @@ def export_site(
     }
     if passphrase is not None:
         document["secrets"] = seal(_secrets(settings, servers, vault), passphrase)
-        log.record(session, actor, EventKind.EXPORTED_SECRETS)
+        log.add_entry(session, actor, EventKind.EXPORTED_SECRETS)
     return document
 
 
@@ -76,17 +72,17 @@ def live_servers(session: Session) -> list[Server]:
 
 
 def _settings(settings: Settings) -> dict[str, Any]:
-    parameters = {key: getattr(settings, key) for key in (*NUMBERS, *TEXTS) if key != INTERVAL}
-    return {INTERVAL: settings.interval_minutes, **parameters}
+    return {key: parameter.read(settings) for key, parameter in plain_preferences().items()}
 
 
 def _secrets(settings: Settings, servers: list[Server], vault: Vault) -> Secrets:
     try:
-        password = read_password(settings, vault)
+        opened = {secret.key: secret.open(settings, vault) for secret in secrets()}
     except Unreadable as error:
         raise Refusal(say("The key that the Password was kept under is gone.")) from error
     hashes = {server.sync_id: server.password_hash for server in servers if server.password_hash}
-    return Secrets(password, settings.password_hash, hashes)
+    known = {key: value for key, value in opened.items() if value is not None}
+    return Secrets(known, settings.password_hash, hashes)
 
 
 def plan_import(session: Session, vault: Vault, site: Site) -> list[Change]:
@@ -111,10 +107,14 @@ def _setting_changes(settings: Settings, vault: Vault, site: Site) -> Iterator[C
     for key, value in site.settings.items():
         if value != present[key]:
             yield Change("changed", "settings", key, present[key], value)
-    password, password_hash = site.secrets.password, site.secrets.password_hash
-    new_password = password is not None and not is_password(settings, vault, password)
-    if new_password or password_hash not in (None, settings.password_hash):
-        yield Change("changed", "settings", "password", SECRET, SECRET)
+    for secret in secrets():
+        new = secret.differs(settings, vault, site.secrets.parameters.get(secret.key))
+        if new or (secret is PASSWORD and _has_new_password_hash(settings, site)):
+            yield Change("changed", "settings", secret.key, SECRET, SECRET)
+
+
+def _has_new_password_hash(settings: Settings, site: Site) -> bool:
+    return site.secrets.password_hash not in (None, settings.password_hash)
 
 
 def wanted_rows(settings: Settings, site: Site) -> list[ServerFields]:

@@ -13,14 +13,14 @@ from panel.errors import Invalid
 from panel.i18n import say
 from panel.models.settings import Server, Settings, lock_settings
 from panel.preferences.interval import set_interval
-from panel.preferences.parameter_fields import parameters_of
+from panel.preferences.parameter_fields import INTERVAL, parameters_of, preferences
 from panel.preferences.parameters import save_parameters
-from panel.preferences.server_changes import clear_server_password, record
+from panel.preferences.server_changes import clear_server_password, log_change
 from panel.preferences.server_fields import ServerFields
 from panel.preferences.servers import add_server, edit_server, remove_servers
 from panel.security.vault import Vault
 from panel.site_file.document import Site
-from panel.site_file.export import INTERVAL, has_new_hash, live_servers, wanted_rows
+from panel.site_file.export import has_new_hash, live_servers, wanted_rows
 
 # A statement takes only so many values: 32 766 in SQLite.
 BATCH = 1_000
@@ -45,7 +45,7 @@ def apply_import(
     _apply_settings(session, actor, vault, settings, site, confirmed)
     for fields in wanted_rows(settings, site):
         _apply_server(session, actor, present.get(fields.sync_id or 0), fields, site, confirmed)
-    log.record(session, actor, EventKind.IMPORTED)
+    log.add_entry(session, actor, EventKind.IMPORTED)
 
 
 def _apply_settings(
@@ -56,13 +56,14 @@ def _apply_settings(
     site: Site,
     confirmed: Collection[str],
 ) -> None:
-    given = dict(site.settings)
-    minutes = given.pop(INTERVAL, settings.interval_minutes)
+    every, read = preferences(), {**site.settings, **site.secrets.parameters}
+    given = {every[key].name: value for key, value in read.items()}
+    minutes = given.pop(INTERVAL.name, settings.interval_minutes)
     had_sync_id = settings.sync_id is not None
     # The interval needs a Sync ID: whichever of the two has one comes first.
     if had_sync_id:
         _apply_interval(session, actor, settings, minutes)
-    parameters = replace(parameters_of(settings), password=site.secrets.password, **given)
+    parameters = parameters_of(settings).replace(**given)
     save_parameters(session, actor, vault, parameters, settings.parameters_version, confirmed)
     _apply_hash(session, actor, settings, site.secrets.password_hash)
     if not had_sync_id:
@@ -85,7 +86,7 @@ def _apply_hash(
     settings.password_hash, settings.password_sealed = password_hash, None
     settings.password_changed_at = clock.now()
     settings.parameters_version += 1
-    log.record(
+    log.add_entry(
         session,
         actor,
         EventKind.PARAMETERS_CHANGED,
@@ -115,7 +116,7 @@ def _apply_server(
             server.password_hash = site.secrets.server_hashes[server.sync_id]
             server.password_changed_at = clock.now()
             changed = {"password": SECRET}
-            record(session, actor, EventKind.SERVER_CHANGED, server, changed, changed)
+            log_change(session, actor, EventKind.SERVER_CHANGED, server, changed, changed)
         if server.user_name and not fields.user_name:
             clear_server_password(session, actor, server.id, server.version)
         edit_server(session, actor, server.id, fields, server.version, confirmed)

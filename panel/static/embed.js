@@ -1,4 +1,4 @@
-// For a page of another site: puts the panel where its <script> stands, and keeps its height.
+// For a page of another site: inserts the panel after its <script>, at the panel's full height.
 (() => {
   const script = document.currentScript;
   const panel = new URL("../?embed=1", script.src);
@@ -7,7 +7,7 @@
   frame.src = panel;
   Object.assign(frame.style, { display: "block", width: "100%", height: "20rem", border: 0 });
 
-  // Each page in the frame is asked once, and then tells its height whenever that changes.
+  // Each page in the frame is asked once, and reports its height whenever it changes.
   frame.onload = () => frame.contentWindow.postMessage("sync-panel", panel.origin);
   addEventListener("message", ({ origin, source, data }) => {
     if (origin == panel.origin && source == frame.contentWindow && Number.isFinite(data))

@@ -1,9 +1,9 @@
-// The few lines of script that the panel needs beside htmx.
+// The panel's own script, beside htmx.
 (() => {
   const { body, documentElement: root } = document;
   const listen = (name, act) => body.addEventListener(name, act);
 
-  // Here rather than in a <meta>, which every page would carry again.
+  // Set here and not in a <meta>, which every page would repeat.
   Object.assign(htmx.config, {
     allowEval: false,
     allowScriptTags: false,
@@ -17,9 +17,9 @@
     responseHandling: [{ code: "204", swap: false }, { code: "...", swap: true }],
   });
 
-  // Nothing is sent in vain, at 0.3 s a kB on a slow line: the header has the token already, and
-  // who only reads needs none. What is sent, and the lock's own bar, tell what the page shows:
-  // parameters that are text, and the rows whose places are kept for an undo.
+  // Sends nothing needless, because a kB takes 0.3 s on a slow line: the token is in a header
+  // already, and a GET needs none. A change, and any request of the lock's bar, says what the page
+  // shows: parameters as text, and the hidden rows that an undo would restore.
   listen("htmx:configRequest", ({ detail }) => {
     const { elt, formData, headers, verb } = detail;
     const reads = verb == "get";
@@ -32,14 +32,14 @@
     for (const row of document.querySelectorAll("#rows [hidden]")) formData.append("gone", row.id.slice(1));
   });
 
-  // What is on its way is not sent again, nor dropped meanwhile by the Cancel beside it. What is
-  // typed into a search is: htmx waits for the answer, then asks for the last.
+  // While a request is open, its form is not sent again and its Cancel does nothing. A search is
+  // sent again: htmx waits for the answer, then sends the last input.
   listen("htmx:confirm", (event) => {
     const { elt, triggeringEvent } = event.detail;
     if (/click|submit/.test(triggeringEvent?.type) && elt.closest(".htmx-request")) event.preventDefault();
   });
 
-  // Nor is a form that htmx does not send. A browser's Stop is told to nobody, so not for ever.
+  // The same for a form without htmx. No event tells of the browser's Stop, hence the timeout.
   listen("submit", (event) => {
     const form = event.target;
     if (event.defaultPrevented) return;
@@ -47,29 +47,29 @@
     form.classList.add("htmx-request");
     setTimeout(() => form.classList.remove("htmx-request"), 20000);
   });
-  // Back on a page that the browser kept as it was left.
+  // A page from the browser's back/forward cache.
   onpageshow = ({ persisted }) => {
     if (persisted) document.querySelectorAll("form.htmx-request").forEach((form) => form.classList.remove("htmx-request"));
   };
 
-  // A bar that says "Locked" again locks the list: only unlocking brings a new toolbar.
+  // When the bar says "Locked" again, disable the toolbar: only an unlock brings a new one.
   listen("htmx:load", () => {
     if (!document.querySelector("#bar:not(.open)")) return;
     document.querySelectorAll("#toolbar button").forEach((button) => (button.disabled = true));
     document.querySelector("#toolbar .help")?.remove();
   });
 
-  // What was done is said for a while.
+  // Remove a success message after a while.
   listen("htmx:oobAfterSwap", ({ detail: { target } }) => {
     if (target.id == "said") setTimeout(() => target.replaceChildren(), 6000);
   });
 
-  // Moments in the reader's own words and time zone; the whole of it stays in the title.
+  // Times in the reader's locale and time zone; the title holds the full time.
   const units = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
   const styles = { full: { dateStyle: "medium", timeStyle: "short" }, clock: { timeStyle: "short" }, day: { dateStyle: "long" } };
-  // Browsers of before 2020 show them as they are written.
+  // Browsers before 2020 show absolute times.
   const ago = Intl.RelativeTimeFormat && new Intl.RelativeTimeFormat(root.lang, { numeric: "auto", style: "short" });
-  // Once the time of an unlock, cut to the minute, is past, the bar is fetched anew, once.
+  // When the end of an unlock, rounded down to the minute, is past, fetch the bar once.
   let past;
   const lock = () => {
     const until = document.querySelector("#bar.open time");
@@ -101,7 +101,7 @@
   }, 60000);
   listen("htmx:load", tell);
 
-  // An answer that did not come, or that is no answer of ours: said beside what was pressed.
+  // A missing answer, or one that is not the panel's: a message beside the element that asked.
   const complain = (event, sentence) => {
     const { elt, requestConfig } = event.detail;
     const words = document.createElement("b");
@@ -121,7 +121,7 @@
     complain(event, "failed");
   });
 
-  // A row that is being edited stays as it is, whichever rows come around it.
+  // A row that is being edited stays as it is when the other rows are replaced.
   let edited = [];
   for (const name of ["htmx:beforeSwap", "htmx:oobBeforeSwap"])
     listen(name, ({ detail: { target } }) => {
@@ -136,29 +136,29 @@
     }
   });
 
-  // A page that shows this one in a frame asks once, and is told the height whenever it changes.
+  // An embedding page asks once, and gets the height whenever it changes.
   onmessage = ({ origin, source }) => {
     if (source == parent && body.dataset.hosts?.split(" ").includes(origin))
       new ResizeObserver(() => source.postMessage(root.offsetHeight, origin)).observe(root);
   };
 
-  // A printed sheet says where it came from, and when.
+  // A printed page shows its URL and the time.
   onbeforeprint = () => {
     body.dataset.printed = `${location} ${new Date().toLocaleString(root.lang)}`;
   };
 
-  // A page that nobody sees does not ask how a run goes.
+  // A hidden page does not poll a run.
   listen("htmx:beforeRequest", (event) => {
     if (document.hidden && event.detail.elt.id == "run") event.preventDefault();
   });
 
-  // A swap that took the focused element away gives the focus to what its successor names.
+  // If a swap removed the focused element, focus the element that data-back names.
   listen("htmx:afterSettle", (event) => {
     const back = event.detail.requestConfig?.elt.dataset.back;
     if (back && document.activeElement == body) document.querySelector(back)?.focus();
   });
 
-  // Escape is Cancel.
+  // Escape presses Cancel.
   listen("keydown", (event) => {
     if (event.key == "Escape") event.target.form?.querySelector("a.button")?.click();
   });

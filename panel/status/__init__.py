@@ -1,1 +1,1 @@
-"""How sync stands, in words and numbers: for the screen, the shell and the API alike."""
+"""The status of the sync in words and numbers, for the page, the shell and the API."""

@@ -1,4 +1,4 @@
-"""What the runs recorded, read for people: page by page, the newest first."""
+"""Past runs, quarantined records and one satellite's status, read page by page."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,14 +15,21 @@ from panel.models.settings import Server
 from panel.sync.store.change_feed import central_records, count
 
 PAGE_SIZE = 50
+# The code of a refusal that names the fields in which two identities differ.
+CODE = "identity_differs"
+# The fields in which a satellite describes its primary, and the field of the list for each.
+OF_PRIMARY = {"primary_name": "name", "primary_store": "store"}
+OF_SATELLITE = {"sync_id", "name", "store"}
+_TEXTS = {"name", "store", *OF_PRIMARY}
 
 
 def list_runs(
     session: Session, other: int | None = None, before_id: int | None = None, limit: int = PAGE_SIZE
 ) -> Sequence[Run]:
-    """Return the newest runs first, with one server if ``other`` (its Sync ID) names it.
+    """Return at most ``limit`` runs, the newest first.
 
-    ``before_id`` is the last run of the page before.
+    ``other`` is the Sync ID of the only server whose runs are wanted; ``before_id`` is the id of
+    the last run on the page before.
     """
     query = select(Run).order_by(Run.id.desc()).limit(limit)
     if other is not None:
@@ -38,7 +45,10 @@ def list_set_aside(
     before_id: int | None = None,
     limit: int = PAGE_SIZE,
 ) -> Sequence[Quarantined]:
-    """Return the records set aside, those left out too, the newest first; as :func:`list_runs`."""
+    """Return at most ``limit`` quarantined records, the newest first, those left out too.
+
+    ``source`` is the Sync ID of the only sender wanted; ``before_id`` as in :func:`list_runs`.
+    """
     query = select(Quarantined).order_by(Quarantined.id.desc()).limit(limit)
     if source is not None:
         query = query.where(Quarantined.source == source)
@@ -48,7 +58,7 @@ def list_set_aside(
 
 
 def count_set_aside(session: Session, source: int | None = None) -> int:
-    """Return how many records are set aside and not left out (from one server: ``source``)."""
+    """Return how many records are quarantined and not left out, of one ``source`` or of all."""
     query = _SET_ASIDE if source is None else _SET_ASIDE.where(Quarantined.source == source)
     return session.scalar(query) or 0
 
@@ -57,22 +67,15 @@ _SET_ASIDE = select(func.count()).select_from(Quarantined).where(Quarantined.lef
 
 
 def names_of(session: Session, sync_ids: Iterable[int]) -> dict[int, str]:
-    """Return the names of the servers of the list that have these Sync IDs."""
+    """Return the names of the servers in the list, by Sync ID, as far as they are in it."""
     query = select(Server.sync_id, Server.name)
     query = query.where(Server.sync_id.in_(set(sync_ids)), Server.removed_at.is_(None))
     return {row.sync_id: row.name for row in session.execute(query)}
 
 
-CODE = "identity_differs"
-# What a satellite calls its primary; the other fields are the satellite's own.
-OF_PRIMARY = {"primary_name": "name", "primary_store": "store"}
-OF_SATELLITE = {"sync_id", "name", "store"}
-_TEXTS = {"name", "store", *OF_PRIMARY}
-
-
 @dataclass(frozen=True)
 class Disagreement:
-    """One field: what is saved here, and what the other server says."""
+    """A field of an identity: its value here, and its value at the other server."""
 
     field: str
     here: object
@@ -82,7 +85,11 @@ class Disagreement:
 def disagreements(
     code: str, values: Mapping[str, Any] | None, *, at_primary: bool
 ) -> list[Disagreement]:
-    """Return what a refusal with this ``code`` and ``values`` names, seen from one of its sides."""
+    """Return the fields in which the two servers differ, from the ``values`` of a refusal.
+
+    ``at_primary`` says which of the two values is the one here. Every code but
+    ``identity_differs`` gives none.
+    """
     if code != CODE:
         return []
     named = (values or {}).get("differences")
@@ -92,19 +99,12 @@ def disagreements(
     return [Disagreement(field, theirs, ours) for field, ours, theirs in found]
 
 
-def _is_difference(value: object) -> bool:
-    # It came from another server: what is not understood is not shown, and harms nobody.
-    match value:
-        case ["sync_id", int() | None, int() | None]:
-            return True
-        case [str(field), str(), str()]:
-            return field in _TEXTS
-    return False
-
-
 @dataclass(frozen=True)
 class PeerStatus:
-    """One satellite. ``peer`` is None until it has called; the numbers are of records."""
+    """The status of one satellite, with numbers of records.
+
+    ``peer`` is None until it has called; ``waiting_there`` counts what it has still to push.
+    """
 
     server: Server
     peer: Peer | None
@@ -115,7 +115,7 @@ class PeerStatus:
 
 
 def read_peer_status(session: Session, server_id: int) -> PeerStatus:
-    """Return how the satellite in this row of the list stands. Raise :class:`NotFound`."""
+    """Return the status of the satellite in this row of the list. Raise :class:`NotFound`."""
     server = session.get(Server, server_id)
     if server is None or server.removed_at is not None:
         raise NotFound(say("This server is not in the list any more."))
@@ -133,13 +133,23 @@ def read_peer_status(session: Session, server_id: int) -> PeerStatus:
 
 
 def refused_among(session: Session, ids: Sequence[int]) -> set[int]:
-    """Return which of the rows with these ids were refused when they last called."""
+    """Return those of the row ``ids`` whose last call was refused."""
     return set(session.scalars(_REFUSED, {"ids": ids}))
 
 
 _REFUSED = select(Peer.server_id).where(
     Peer.server_id.in_(bindparam("ids", expanding=True)), Peer.refusal != ""
 )
+
+
+def _is_difference(value: object) -> bool:
+    # The other server sent it: what is malformed is left out.
+    match value:
+        case ["sync_id", int() | None, int() | None]:
+            return True
+        case [str(field), str(), str()]:
+            return field in _TEXTS
+    return False
 
 
 def _waiting_for(session: Session, server: Server, peer: Peer | None) -> int:

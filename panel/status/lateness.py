@@ -1,4 +1,4 @@
-"""How late a server is, and the sentence that says how sync stands."""
+"""The lateness of servers, and the sentences of the state of the sync."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,14 +10,14 @@ from sqlalchemy.orm import Session
 from panel.i18n import Message, say
 from panel.models.runs import Link, Loop, Run
 from panel.models.settings import Server, Settings
-from panel.preferences.readiness import what_is_missing
+from panel.preferences.readiness import why_not_ready
 from panel.sync.protocol.error_codes import PASSING
 
 LATE, VERY_LATE = timedelta(days=1), timedelta(days=3)
 
 
 class StateKind(StrEnum):
-    """How sync can stand."""
+    """The kinds of state of the sync."""
 
     STANDALONE = "standalone"
     PAUSED = "paused"
@@ -29,12 +29,12 @@ class StateKind(StrEnum):
     UNREACHABLE = "unreachable"
     REFUSED = "refused"
     NEVER = "never"
-    # A primary, which its satellites come to.
+    # A primary that its satellites can call.
     OPEN = "open"
 
 
 class Severity(StrEnum):
-    """How bad it is: the shape and the colour of a sentence or of a server in the list."""
+    """The severity of a state or of a server in the list: it gives the shape and the colour."""
 
     WELL = "well"
     LATE = "late"
@@ -45,7 +45,10 @@ class Severity(StrEnum):
 
 
 def server_severity(last_success_at: datetime | None, now: datetime) -> Severity:
-    """Say how late a server is: late after one day without success, very late after three."""
+    """Return the severity of a server whose last success was then: late after one day.
+
+    It is very late after three, and not seen without any success.
+    """
     if last_success_at is None:
         return Severity.NOT_SEEN
     age = now - last_success_at
@@ -56,7 +59,7 @@ def server_severity(last_success_at: datetime | None, now: datetime) -> Severity
 
 @dataclass(frozen=True)
 class Counts:
-    """The rows of a primary's list, by how long ago each last synchronised with success."""
+    """How many servers of a primary's list are up to date, late, very late and not yet seen."""
 
     total: int = 0
     up_to_date: int = 0
@@ -68,7 +71,7 @@ class Counts:
 def primary_says(
     settings: Settings, counts: Counts, *, is_blocked: bool
 ) -> tuple[StateKind, Severity, Message]:
-    """Return the kind of state, how bad it is, and the sentence.
+    """Return the kind of a primary's state, its severity, and the sentence.
 
     ``is_blocked`` says whether a URL disables sync.
     """
@@ -110,7 +113,7 @@ _COUNTS = select(
 def count_servers(
     session: Session, now: datetime
 ) -> tuple[Counts, datetime | None, datetime | None]:
-    """Return how many servers are how late, the last success of any, and the last contact."""
+    """Return the counts of the list at ``now``, the latest success and the latest contact."""
     row = session.execute(_COUNTS, {"late": now - LATE, "very_late": now - VERY_LATE}).one()
     total, within_late, within_very_late, seen, last_success_at, last_contact_at = row
     counts = Counts(
@@ -131,10 +134,13 @@ def satellite_says(
     run: Run | None,
     now: datetime,
 ) -> tuple[StateKind, Severity, Message]:
-    """Return the kind of state, how bad it is, and the sentence. What comes first tells most."""
+    """Return the kind of a satellite's state, its severity, and the sentence.
+
+    Of several states that apply, the first of those below is returned.
+    """
     if run is not None:
         return StateKind.SYNCING, Severity.WORKING, _syncing(settings.interval_minutes)
-    if missing := what_is_missing(session, settings):
+    if missing := why_not_ready(session, settings):
         return StateKind.DISABLED, Severity.OFF, missing
     if settings.interval_minutes == 0:
         return StateKind.PAUSED, Severity.OFF, say("Paused: the interval is 0.")

@@ -1,15 +1,14 @@
-"""How sync stands, in one sentence: read from what the sync service wrote, not its process."""
+"""The state of the sync in one sentence, read from the tables that the sync service writes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, func, select, text
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from panel.i18n import Message, say
-from panel.models.records import Record
 from panel.models.runs import InitialiseState, Link, Loop, Run
 from panel.models.settings import Settings
 from panel.preferences.readiness import BlockingUrl, blocking_urls
@@ -21,16 +20,17 @@ from panel.status.lateness import (
     primary_says,
     satellite_says,
 )
+from panel.sync.store.change_feed import count_waiting
 
 
 @dataclass(frozen=True)
 class State:
-    """How sync stands. The sentence names no time: the page puts it beside, in the reader's way.
+    """The state of the sync.
 
-    ``run`` is the one that goes on now; ``waiting`` counts records that have yet to reach the
-    primary; ``reason`` is the code of :mod:`panel.sync.protocol.error_codes` behind
-    "refused" and "unreachable", with its values; ``culprits`` are the URLs
-    that disable sync on a primary.
+    The sentence names no time, since the page shows times in the reader's locale. ``run`` is the
+    run under way; ``waiting`` counts the records that wait to be pushed; ``reason`` is the code of
+    :mod:`panel.sync.protocol.error_codes` of a refusal or a fault, with its values; ``culprits`` are
+    the URLs that disable sync on a primary.
     """
 
     kind: StateKind
@@ -49,7 +49,7 @@ class State:
 
 
 def read_state(session: Session, now: datetime) -> State:
-    """Return how sync stands at ``now``, in a handful of queries however much there is."""
+    """Return the state at ``now``; the number of queries does not grow with the data."""
     settings = session.get_one(Settings, 1)
     if settings.sync_id is None:
         sentence = say("This server is stand-alone: without a Sync ID it does not synchronise.")
@@ -57,6 +57,14 @@ def read_state(session: Session, now: datetime) -> State:
     if settings.is_primary:
         return _state_of_primary(session, settings, now)
     return _state_of_satellite(session, settings, now)
+
+
+def recent_runs(session: Session, n: int = 24) -> list[Run]:
+    """Return the last ``n`` runs, the oldest first, as the plot shows them."""
+    return list(session.scalars(_NEWEST_RUNS, {"most": n}))[::-1]
+
+
+_NEWEST_RUNS = select(Run).order_by(Run.started_at.desc(), Run.id.desc()).limit(bindparam("most"))
 
 
 def _state_of_satellite(session: Session, settings: Settings, now: datetime) -> State:
@@ -70,7 +78,7 @@ def _state_of_satellite(session: Session, settings: Settings, now: datetime) -> 
         sentence,
         last_success_at=link.last_success_at,
         last_attempt_at=link.last_attempt_at,
-        waiting=_count_waiting(session),
+        waiting=count_waiting(session),
         run=run,
         asked=loop.asked_at is not None,
         initialise=link.initialise,
@@ -80,7 +88,7 @@ def _state_of_satellite(session: Session, settings: Settings, now: datetime) -> 
 
 
 def _present_run(session: Session, loop: Loop, now: datetime) -> Run | None:
-    """Return the run that goes on; one whose loop holds no lease any more was cut off."""
+    """Return the run under way; without a lease, an open run was cut off."""
     if loop.held_until is None or loop.held_until <= now:
         return None
     run = session.scalar(select(Run).order_by(Run.started_at.desc(), Run.id.desc()).limit(1))
@@ -88,19 +96,11 @@ def _present_run(session: Session, loop: Loop, now: datetime) -> Run | None:
 
 
 def _reason(session: Session, loop: Loop) -> tuple[str, dict[str, Any] | None]:
-    """Return what stands in the way: the refusal that waits for somebody, or the line's fault."""
+    """Return the code and values of the present refusal, or of the last line fault."""
     if loop.refusal or not loop.failures:
         return loop.refusal, loop.refusal_values
     run = session.scalar(select(Run).where(Run.reason != "").order_by(Run.id.desc()).limit(1))
     return (run.reason, run.reason_values) if run else ("", None)
-
-
-def _count_waiting(session: Session) -> int:
-    return session.scalar(_WAITING) or 0
-
-
-# In these very words, as the partial index has them: a planner compares them literally.
-_WAITING = select(func.count()).select_from(Record).where(text("records.waiting"))
 
 
 def _state_of_primary(session: Session, settings: Settings, now: datetime) -> State:
@@ -116,11 +116,3 @@ def _state_of_primary(session: Session, settings: Settings, now: datetime) -> St
         counts=counts,
         culprits=culprits,
     )
-
-
-def recent_runs(session: Session, n: int = 24) -> list[Run]:
-    """Return the last ``n`` runs as a plot shows them, the oldest first."""
-    return list(session.scalars(_NEWEST_RUNS, {"most": n}))[::-1]
-
-
-_NEWEST_RUNS = select(Run).order_by(Run.started_at.desc(), Run.id.desc()).limit(bindparam("most"))

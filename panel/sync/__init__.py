@@ -1,1 +1,1 @@
-"""The exchange of records that the preferences govern. Nothing here knows Flask."""
+"""The exchange of records between a primary and its satellites, without a web server."""

@@ -1,4 +1,4 @@
-"""The loop: sees once a second whether a run is due, and once a day to what may be purged."""
+"""The loop that starts due runs, looking once a second, and purges old rows once a day."""
 
 import logging
 import threading
@@ -21,19 +21,19 @@ log = logging.getLogger(__name__)
 _LOOK_SECONDS = 1.0
 _PURGE_EVERY = timedelta(days=1)
 _PURGE_AGAIN = timedelta(hours=1)
-# How long the end of the process waits for a run to notice.
+# How long stop() waits for a run to end.
 _STOP_SECONDS = 5.0
 
 
 def start_loop(installation: Installation) -> "SyncLoop":
-    """Start the loop in a thread of its own; whoever starts it stops it."""
+    """Start a loop in a thread of its own and return it; the caller stops it."""
     loop = SyncLoop(installation)
     loop.start()
     return loop
 
 
 class SyncLoop:
-    """The satellite's loop, in a thread of its own beside the web, or alone in a worker."""
+    """The satellite's loop, in a thread beside the web server, or alone in a worker process."""
 
     def __init__(self, installation: Installation, open_line: OpenLine = HttpTransport) -> None:
         self._installation = installation
@@ -44,18 +44,18 @@ class SyncLoop:
         self._thread = threading.Thread(target=self.run, name="sync", daemon=True)
 
     def start(self) -> None:
-        """Begin, in a thread of its own."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End: a run that goes on stops before it stores anything more."""
+        """Stop the loop; a run under way ends before it stores anything more."""
         self._stopped.set()
         self._lease.stop()
         if self._thread.is_alive():
             self._thread.join(_STOP_SECONDS)
 
     def run(self) -> None:
-        """Go on until :meth:`stop`, whatever happens to the database or the line."""
+        """Look for due work until :meth:`stop`, whatever the database or the line does."""
         while not self._stopped.wait(_LOOK_SECONDS):
             try:
                 self.look()
@@ -64,18 +64,18 @@ class SyncLoop:
             except SQLAlchemyError as error:
                 log.warning("The database did not answer the sync: %s", error)
             except Exception:
-                # A thread that dies says nothing, and nothing would be synchronised any more.
+                # Otherwise the thread would die without a word, and the sync with it.
                 log.exception("The sync failed in a way that nobody thought of.")
 
     def look(self) -> Run | None:
-        """Do what is due now, and return the run if there was one."""
+        """Purge and run if due; return the run if there was one. Raise as :func:`run_once`."""
         self._purge()
         with self._installation.database.reading() as session:
             due = is_due(session, self._installation)
         return run_once(self._installation, self._lease, self._open_line) if due else None
 
     def _purge(self) -> None:
-        """Purge some of what is due; a failure is no reason not to synchronise."""
+        """Purge one transaction's worth if due; a failure does not keep the sync from running."""
         now = clock.now()
         if not _has_passed(_PURGE_AGAIN, self._purge_failed_at, now):
             return
@@ -85,17 +85,12 @@ class SyncLoop:
             if not _has_passed(_PURGE_EVERY, purged_at, now):
                 return
             with self._installation.database.writing() as session:
-                # The rest at the next look: others write in between.
+                # The next look purges the rest, so that others can write in between.
                 if not purge(session, self._installation.config.keep_days):
                     session.execute(update(Loop).values(purged_at=now))
         except SQLAlchemyError as error:
             self._purge_failed_at = now
             log.warning("What is older than the kept days could not be purged: %s", error)
-
-
-def _has_passed(span: timedelta, since: datetime | None, now: datetime) -> bool:
-    # A moment in the future was told by a clock that was wrong.
-    return since is None or not timedelta(0) <= now - since <= span
 
 
 def run_once(
@@ -105,22 +100,24 @@ def run_once(
     *,
     at_once: bool = False,
 ) -> Run | None:
-    """Run if it is still due (or ``at_once``) and nobody else does; return what became of it.
+    """Run if a run is due, or ``at_once``, and no other process runs; return the ended run or None.
 
-    Raise :class:`LeaseLost` if another process took over meanwhile.
+    Raise :class:`LeaseLost` if another process took over meanwhile, and what the run raises.
     """
     with installation.database.writing() as session:
-        # Locked first: another process may have run since this one looked.
+        # Locked before is_due(): another process may have run since this one looked.
         session.get_one(Loop, 1, with_for_update=True)
-        if not (at_once or is_due(session, installation)) or not lease.take(session):
+        if not (at_once or is_due(session, installation)) or not lease.acquire(session):
             return None
         note_start(session, installation)
-        # At once: a page drawn in between would see nothing going on, and ask no more.
+        # Same transaction: otherwise a page rendered in between stops polling.
         run = SatelliteRun(installation, open_line, lease.guard)
         run.begin(session)
     over = threading.Event()
-    heart = threading.Thread(target=lease.keep, args=(over,), name="sync lease", daemon=True)
-    heart.start()
+    renewal = threading.Thread(
+        target=lease.keep_renewing, args=(over,), name="sync lease", daemon=True
+    )
+    renewal.start()
     try:
         return run.run()
     except LeaseLost:
@@ -131,5 +128,10 @@ def run_once(
         raise
     finally:
         over.set()
-        heart.join()
-        lease.give_back()
+        renewal.join()
+        lease.release()
+
+
+def _has_passed(span: timedelta, since: datetime | None, now: datetime) -> bool:
+    # A moment in the future comes from a clock that was set back since.
+    return since is None or not timedelta(0) <= now - since <= span

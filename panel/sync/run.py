@@ -1,6 +1,6 @@
-"""One run of a satellite, in whichever protocol its primary speaks.
+"""One run of a satellite, in the protocol that its primary speaks.
 
-This is the only module that knows every protocol; what a run does is in the protocol's own folder.
+This is the only module that knows every protocol; each has the steps of a run in its own room.
 """
 
 from collections.abc import Callable
@@ -26,26 +26,29 @@ class SpokenProtocol(Protocol):
     """A protocol as a satellite speaks it."""
 
     def check(self, line: Transport, settings: SyncSettings) -> None:
-        """Ask the primary whether it would let this satellite in; change nothing on either side.
+        """Ask the primary whether it admits this satellite; neither side saves anything.
 
-        The password is sent and not the token, since it is the password that somebody typed. Raise
+        The password is sent and not the token, since a person typed it and wants it tested. Raise
         SyncRefusal or LinkFault if not.
         """
 
     def run(self, installation: Installation, line_to: OpenLine, progress: Progress) -> Finish:
-        """Synchronise until nothing is left to move. Raise SyncRefusal or LinkFault."""
+        """Synchronise until nothing is left to move, and return how the run ended.
+
+        ``line_to`` returns the connection to a target. Raise SyncRefusal or LinkFault.
+        """
 
 
 PROTOCOLS: dict[SyncProtocol, SpokenProtocol] = {
     SyncProtocol.OWN: OwnProtocol(),
     SyncProtocol.V5: MSupplyV5(),
 }
-# What a server answers that does not know the address of our own protocol.
+# The code of a server without the address of our own protocol.
 _NOT_THERE = "not_a_sync_server"
 
 
 def check_connection(line: Transport, settings: SyncSettings) -> None:
-    """Ask the primary whether it would let this satellite in, in the protocol it is to speak.
+    """Ask the primary whether it admits this satellite, in the protocol of ``settings``.
 
     Raise SyncRefusal or LinkFault if not.
     """
@@ -61,10 +64,10 @@ def check_connection(line: Transport, settings: SyncSettings) -> None:
 
 
 def find_protocol(line: Transport, settings: SyncSettings) -> SyncProtocol:
-    """Return which protocol the primary speaks, whether or not it lets us in.
+    """Return the protocol that the primary speaks, whether or not it admits this satellite.
 
-    Where it does not, the run that follows is told so, and the primary writes it down. Raise
-    LinkFault, or SyncRefusal where the answer is nothing that our own protocol says.
+    If it does not, the run that follows is refused, and the primary records that. Raise LinkFault,
+    or SyncRefusal if our own protocol does not have its code.
     """
     try:
         PROTOCOLS[SyncProtocol.OWN].check(line, settings)
@@ -81,8 +84,8 @@ def find_protocol(line: Transport, settings: SyncSettings) -> SyncProtocol:
 class SatelliteRun:
     """One run, from the first exchange to the last, over one connection.
 
-    What it reached is in the database after every batch (cursors, inbox, checkpoints, counters), so
-    that a run that is cut off goes on where it was.
+    Cursors, inbox, checkpoints and counters are stored after every batch, so that the run after one
+    that was cut off goes on from there.
     """
 
     def __init__(self, installation: Installation, open_line: OpenLine, guard: Guard) -> None:
@@ -93,13 +96,13 @@ class SatelliteRun:
         self._target: Target | None = None
 
     def begin(self, session: Session) -> None:
-        """Write down that this run goes on from here, in the transaction of who starts it."""
+        """Record the start of the run, in the caller's transaction."""
         self._progress.begin(session)
 
     def run(self) -> Run:
-        """Synchronise until nothing is left to move, and return what became of it.
+        """Synchronise until nothing is left to move, and return the row of the run.
 
-        Raises only what the guard raises: every other end is a result of the run.
+        Refusals and line faults are results of the run. Raise what the guard raises.
         """
         try:
             protocol = PROTOCOLS[self._protocol()]
@@ -116,14 +119,14 @@ class SatelliteRun:
         return self._progress.end(finish, self._line.meter if self._line else Meter())
 
     def _protocol(self) -> SyncProtocol:
-        """Return the protocol that the preferences name, or else the one the primary answers to."""
+        """Return the protocol of the preferences or, if they say "ask", of the primary."""
         with self._installation.database.reading() as session:
             settings = read_sync_settings(session, self._installation)
             link = session.get_one(Link, 1)
         if settings.protocol != SyncProtocol.ASK:
             return settings.protocol
         if settings.interval_minutes == 0:
-            # Nobody is called: our own finds out by itself that it is paused.
+            # Paused: our own protocol ends such a run without a call.
             return SyncProtocol.OWN
         if link.protocol:
             return link.protocol
@@ -133,12 +136,12 @@ class SatelliteRun:
         return protocol
 
     def _forget_protocol(self) -> None:
-        """Another server may stand there by now: the next run asks again."""
+        """Let the next run ask again: another server may be at the address by now."""
         with self._progress.step() as (session, _):
             session.get_one(Link, 1).protocol = SyncProtocol.UNKNOWN
 
     def _line_to(self, target: Target) -> Transport:
-        """Return the line of this run; another one if the preferences lead elsewhere by now."""
+        """Return the connection of this run, a new one if the target changed."""
         if self._line is None or target != self._target:
             if self._line is not None:
                 self._line.close()

@@ -1,4 +1,4 @@
-"""Wires everything, and nothing else."""
+"""The Flask application, put together from the rooms of ``panel.web``."""
 
 from datetime import timedelta
 
@@ -15,13 +15,12 @@ from panel.web.auth.csrf import init_csrf
 from panel.web.auth.lock import init_lock
 from panel.web.auth.session import Sessions
 from panel.web.base.assets import init_static
-from panel.web.base.bodies import init_programs
+from panel.web.base.bodies import init_bodies
 from panel.web.base.context import init_context
 from panel.web.base.embed import init_embed
 from panel.web.base.errors import init_errors
 from panel.web.base.headers import init_compression, init_headers
 from panel.web.base.htmx import init_htmx
-from panel.web.base.labels import init_labels
 from panel.web.base.language import init_formats, init_language
 from panel.web.base.proxy import TrustedProxies
 from panel.web.base.templates import init_templates
@@ -61,7 +60,7 @@ LARGEST_FORM_BYTES = 256 * 1024
 
 
 class RowId(IntegerConverter):
-    """A number in a URL that a database can look for: others are not found, here already."""
+    """The URL converter ``int``: numbers up to the largest row id; others are not found."""
 
     def __init__(self, url_map: Map) -> None:
         super().__init__(url_map, max=2**31 - 1)
@@ -76,15 +75,14 @@ def create_app(installation: Installation) -> Flask:
     app.url_map.converters["int"] = RowId
     app.session_interface = Sessions()
     init_context(app, installation)
-    # What comes first here looks at a request first, and at its answer last.
+    # In this order they handle a request, in reverse its answer.
     for initialise in (
-        init_programs,
+        init_bodies,
         init_compression,
         init_headers,
         init_htmx,
         init_language,
         init_formats,
-        init_labels,
         init_errors,
         init_embed,
         init_access,

@@ -1,0 +1,1 @@
+"""Weights and speed, measured beside peers: ``make bench``."""

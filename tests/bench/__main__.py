@@ -1,4 +1,4 @@
-"""``make bench``: prints what the README's tables say, measured now, on this machine.
+"""``make bench``: prints the tables of docs/measurements.md, measured now, on this machine.
 
 ``python -m tests.bench pages`` (or ``peers``, ``line``, ``crowd``) measures one part alone, and
 ``rates`` the requests a second of the panel and its peers, with nothing else.

@@ -13,13 +13,13 @@ from typing import Any
 from panel.models.base import PRIMARY_SYNC_ID
 from panel.preferences.shared_password import wire_password
 from panel.sync.protocol.batch_codec import Item
-from panel.sync.protocol.messages import CHECKPOINT_BYTES, About, Answer, Mode, Pair, Request
+from panel.sync.protocol.messages import CHECKPOINT_BYTES, Answer, Identity, Mode, Pair, Request
 from panel.sync.transport.exchange_client import exchange
 from panel.sync.transport.http import HttpTransport, Target
 from tests.bench.exchange import new_process
 from tests.bench.rate import resident_mebibytes
 from tests.bench.stock import stock_records
-from tests.real.site import NATIONAL, PAIR, Place, Site
+from tests.support.real_site import NATIONAL, PAIR, Place, Site
 
 CLIENTS = 2
 SATELLITES = 1_000
@@ -44,12 +44,12 @@ class _Caller:
     token: str = ""
     checkpoint: str = ""
     written: int = 0
-    about: About = field(init=False)
+    identity: Identity = field(init=False)
 
     def __post_init__(self) -> None:
         hardware_id = f"machine-{self.place.sync_id:08}"
         identity = (self.place.sync_id, self.place.name, self.place.store, hardware_id, "bench")
-        self.about = About(*identity, NATIONAL.name, NATIONAL.store)
+        self.identity = Identity(*identity, NATIONAL.name, NATIONAL.store)
 
     def join(self, transport: HttpTransport) -> None:
         """Begin with the primary, as every satellite does first."""
@@ -63,10 +63,10 @@ class _Caller:
     def _ask(self, transport: HttpTransport, **said: Any) -> Answer:
         proposed = secrets.token_urlsafe(CHECKPOINT_BYTES)
         asked = Request(
-            self.about, checkpoint=self.checkpoint, next_checkpoint=proposed, limit=100, **said
+            self.identity, checkpoint=self.checkpoint, next_checkpoint=proposed, limit=100, **said
         )
         pair = Pair(PAIR[0], wire_password(PAIR[1]))
-        answer, _response = exchange(transport, pair, self.token, self.about, asked)
+        answer, _response = exchange(transport, pair, self.token, self.identity, asked)
         self._learn(answer, proposed)
         return answer
 

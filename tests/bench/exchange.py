@@ -10,16 +10,16 @@ from sqlalchemy import select, update
 from panel.migrate import upgrade
 from panel.models.runs import Run
 from panel.models.settings import Server, Settings
-from panel.preferences.parameter_fields import Parameters
+from panel.preferences.parameter_fields import parameters_of
 from panel.preferences.parameters import save_parameters
 from panel.preferences.server_fields import ServerFields
 from panel.preferences.servers import edit_server
 from panel.security.vault import Vault
-from tests.bench.line import CLINIC, HEADER_BYTES, OPEN, SEGMENT_BYTES, Line
 from tests.bench.rate import resident_mebibytes
 from tests.bench.stock import BATCH, bytes_of_whole, stock_records
-from tests.processes import PanelProcess
-from tests.real.site import KADAVU, NATIONAL, TESTER, Site
+from tests.support.line import CLINIC, HEADER_BYTES, OPEN, SEGMENT_BYTES, Line
+from tests.support.processes import PanelProcess
+from tests.support.real_site import KADAVU, NATIONAL, TESTER, Site
 
 PATIENCE_SECONDS = 3_600.0
 OWN_PAIR = ("kadavu", "frigate bird 7")
@@ -84,8 +84,8 @@ class Clinic:
         process = self.satellite.process
         with self.satellite.database.writing() as session:
             settings = session.get_one(Settings, 1)
-            here = (settings.sync_id, settings.name, settings.store)
-            wanted = Parameters(*here, *OWN_PAIR, settings.url, None)
+            user_name, password = OWN_PAIR
+            wanted = parameters_of(settings).replace(user_name=user_name, password=password)
             vault = Vault(process.config.secret_keys)
             save_parameters(session, TESTER, vault, wanted, settings.parameters_version)
 

@@ -6,7 +6,7 @@ import random
 import uuid
 from datetime import date, timedelta
 
-from tests.real.api import Line
+from tests.support.records_api import Line
 
 COUNT = 10_000
 BATCH = 1_000

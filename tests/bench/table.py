@@ -1,4 +1,4 @@
-"""The table that the README carries: what the pages cost, what they may, and what peers cost."""
+"""The table of docs/measurements.md: what the pages cost, what they may, and what peers cost."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

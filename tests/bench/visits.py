@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from playwright.sync_api import Browser, Page, Request, StorageState
 
-from tests.bench.line import CLINIC, OPEN, Count, Line
+from tests.support.line import CLINIC, OPEN, Count, Line
 
 # The longest wait for the heaviest peer's cold visit, with room.
 PATIENCE_MILLISECONDS = 400_000

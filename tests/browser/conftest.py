@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from argon2 import PasswordHasher
 from playwright.sync_api import (
     Browser,
     BrowserContext,
@@ -24,10 +23,10 @@ from playwright.sync_api import (
 
 from panel import clock
 from panel.config import Config
-from panel.security import hashes
 from tests.browser import chromium
-from tests.browser.serving import MovableClock, Panel
+from tests.browser.serving import Panel
 from tests.real.conftest import new_site as new_site
+from tests.support.clock import RunningClock
 
 DESK = {"width": 1100, "height": 900}
 TELEPHONE = {"width": 360, "height": 740}
@@ -173,11 +172,8 @@ def empty_panel(
     config: Config, browser: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Panel]:
     """The panel, serving, on a database in which nobody was added yet."""
-    movable = MovableClock()
+    movable = RunningClock()
     monkeypatch.setattr(clock, "now", movable)
-    # How long a hash takes is not what these tests are about.
-    quick = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-    monkeypatch.setattr(hashes, "_hasher", quick)
     panel = Panel(config, movable)
     panel.start()
     yield panel

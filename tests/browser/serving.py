@@ -3,7 +3,6 @@
 import socket
 import threading
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from flask import Flask
@@ -29,24 +28,11 @@ from panel.preferences.server_list import list_servers
 from panel.security.vault import Vault
 from panel.web.app import create_app
 from panel.web.base.context import set_up_link_of
-from tests.processes import CODE, PASSWORD, USER
+from tests.support.clock import RunningClock
+from tests.support.processes import CODE, PASSWORD, USER
 
 OTHER, VIEWER = "bola", "vito"
 OPERATOR = Actor("operator")
-
-
-class MovableClock:
-    """The real time, further on by as much as the test has let pass."""
-
-    def __init__(self) -> None:
-        self._ahead = timedelta()
-
-    def __call__(self) -> datetime:
-        return datetime.now(UTC) + self._ahead
-
-    def pass_by(self, **duration: float) -> None:
-        """Let time pass; takes what ``timedelta`` takes."""
-        self._ahead += timedelta(**duration)
 
 
 class CompiledTemplates(BytecodeCache):
@@ -69,7 +55,7 @@ _templates = CompiledTemplates()
 class Panel:
     """One server: where it is, its database, and what a test wants to find there."""
 
-    def __init__(self, config: Config, clock: MovableClock) -> None:
+    def __init__(self, config: Config, clock: RunningClock) -> None:
         self.clock = clock
         self.config = config
         self.database = Database(make_engine(config.database_url))
@@ -121,7 +107,12 @@ class Panel:
     def become(self, sync_id: int, name: str, store: str, url: str = "") -> None:
         """Give this server its parameters."""
         wanted = Parameters(
-            sync_id, name, store, user_name="sync", password="tides", url=url, request_size=None
+            sync_id=sync_id,
+            name=name,
+            store=store,
+            user_name="sync",
+            password="tides",
+            url=url,
         )
         vault = Vault(self.config.secret_keys)
         with self.database.writing() as session:
@@ -164,7 +155,7 @@ class Panel:
         with self.database.writing() as session:
             person = find_person(session, name)
             assert person is not None
-            authorisation_code.lock_now(session, OPERATOR, person.id)
+            authorisation_code.end_unlocks(session, OPERATOR, person.id)
 
     # --- what is there afterwards -----------------------------------------------------------------
 

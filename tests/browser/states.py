@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 from tests.browser import data
 from tests.browser.serving import OTHER, VIEWER, Panel
 from tests.browser.steps import begin, fill, open_new_row, row, save, sign_in, unlock
-from tests.processes import USER
+from tests.support.processes import USER
 
 State = Callable[[Page, Panel], None]
 

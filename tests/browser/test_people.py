@@ -4,7 +4,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.serving import VIEWER, Panel
 from tests.browser.steps import fill, sign_in, sign_out
-from tests.processes import PASSWORD, USER
+from tests.support.processes import PASSWORD, USER
 
 
 def open_people(page: Page) -> None:

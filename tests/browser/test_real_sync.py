@@ -10,13 +10,13 @@ from sqlalchemy import select
 
 from panel.models.runs import Run
 from panel.sync.store.change_feed import count_waiting
-from tests.bench.line import OPEN, Shape
 from tests.browser.conftest import NewPage
 from tests.browser.steps import begin, row, save, sign_in
 from tests.conftest import NewDatabase
-from tests.faults import FaultyLine
 from tests.real.conftest import NewSite
-from tests.real.site import KADAVU, NATIONAL, Site, wait_until
+from tests.support.faulty_line import FaultyLine
+from tests.support.line import OPEN, Shape
+from tests.support.real_site import KADAVU, NATIONAL, Site, wait_until
 
 RECORDS = 150
 # Far away: each batch of ten takes about so long, and there are fifteen.

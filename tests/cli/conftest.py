@@ -1,4 +1,4 @@
-"""A command line of its own for each test; ``shell`` on SQLite, ``any_shell`` on PostgreSQL too."""
+"""A command line of its own for each test."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from panel.security.vault import read_or_make_key
-from tests.cli.shell import Shell
 from tests.conftest import NewDatabase
+from tests.support.shell import Shell
 
 SYSTEM_USER = "technician"
 
@@ -24,14 +24,7 @@ def _installed(folder: Path, database_url: str) -> Shell:
 
 
 @pytest.fixture
-def shell(tmp_path: Path, sqlite_url: str) -> Iterator[Shell]:
-    shell = _installed(tmp_path, sqlite_url)
-    yield shell
-    shell.database.close()
-
-
-@pytest.fixture
-def any_shell(tmp_path: Path, database_url: str) -> Iterator[Shell]:
+def shell(tmp_path: Path, database_url: str) -> Iterator[Shell]:
     shell = _installed(tmp_path, database_url)
     yield shell
     shell.database.close()

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from panel.cli.main import COMMANDS, commands
-from tests.cli.shell import Shell
+from tests.support.shell import Shell
 
 Named = tuple[str, click.Command]
 

@@ -9,7 +9,7 @@ from panel.accounts.sign_in import check_sign_in, find_person
 from panel.activity.log import Actor
 from panel.errors import Refusal
 from tests.cli.conftest import SYSTEM_USER
-from tests.cli.shell import CODE, PASSWORD, Shell
+from tests.support.shell import CODE, PASSWORD, Shell
 
 
 def set_up(shell: Shell) -> None:
@@ -35,11 +35,12 @@ def opens(shell: Shell, code: str) -> bool:
     return True
 
 
-def test_init_makes_the_first_person_and_the_code(any_shell: Shell) -> None:
-    set_up(any_shell)
-    assert signs_in(any_shell, "Asha", PASSWORD)
-    assert opens(any_shell, CODE)
-    people = json.loads(any_shell.do("person", "list", "--json"))
+@pytest.mark.both_databases
+def test_init_makes_the_first_person_and_the_code(shell: Shell) -> None:
+    set_up(shell)
+    assert signs_in(shell, "Asha", PASSWORD)
+    assert opens(shell, CODE)
+    people = json.loads(shell.do("person", "list", "--json"))
     assert people == [
         {
             "name": "Asha",

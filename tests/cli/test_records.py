@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.cli.shell import Shell
+import pytest
+
+from tests.support.shell import Shell
 
 
 def item(record_id: str, **data: Any) -> str:
@@ -20,8 +22,9 @@ def configured(shell: Shell) -> Shell:
     return shell
 
 
-def test_records_go_in_from_a_file_and_out_again(any_shell: Shell) -> None:
-    shell = configured(any_shell)
+@pytest.mark.both_databases
+def test_records_go_in_from_a_file_and_out_again(shell: Shell) -> None:
+    configured(shell)
     file = shell.file("in.jsonl", item("b", name="Émile") + item("a"))
     assert shell.do("records", "put", file) == "2 lines, 2 records changed.\n"
     out = shell.folder / "out.jsonl"

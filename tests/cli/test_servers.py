@@ -9,7 +9,7 @@ from sqlalchemy import text
 from panel.activity.log import Actor
 from panel.preferences.server_fields import ServerFields
 from panel.preferences.servers import add_server
-from tests.cli.shell import Shell
+from tests.support.shell import Shell
 
 
 @pytest.fixture
@@ -33,10 +33,10 @@ def names(shell: Shell, *options: str) -> list[str]:
     return [row["name"] for row in rows(shell, *options)]
 
 
-def test_what_is_added_is_listed(any_shell: Shell) -> None:
-    any_shell.do("settings", "set", "sync_id=1", "name=National Store", "store=NAT-01")
-    add(any_shell, 7, "Kadavu", "KDV-01")
-    assert rows(any_shell) == [
+def test_what_is_added_is_listed(shell: Shell) -> None:
+    shell.do("settings", "set", "sync_id=1", "name=National Store", "store=NAT-01")
+    add(shell, 7, "Kadavu", "KDV-01")
+    assert rows(shell) == [
         {
             "sync_id": 7,
             "name": "Kadavu",
@@ -49,7 +49,7 @@ def test_what_is_added_is_listed(any_shell: Shell) -> None:
             "last_contact_at": None,
         }
     ]
-    row = any_shell.activity()[0]
+    row = shell.activity()[0]
     assert (row.what, row.via, row.label) == ("server_added", "shell", "7 Kadavu")
 
 

@@ -9,7 +9,7 @@ from panel.models.settings import Settings
 from panel.preferences.shared_password import read_password
 from panel.security.vault import Vault
 from tests.cli.conftest import SYSTEM_USER
-from tests.cli.shell import Shell
+from tests.support.shell import Shell
 
 
 def shown(shell: Shell) -> dict[str, Any]:
@@ -23,13 +23,13 @@ def saved_password(shell: Shell) -> str | None:
         return read_password(session.get_one(Settings, 1), Vault([key]))
 
 
-def test_what_is_set_is_shown(any_shell: Shell) -> None:
-    any_shell.do(
+def test_what_is_set_is_shown(shell: Shell) -> None:
+    shell.do(
         "settings", "set", "sync_id=7", "name=Kadavu = Health", "store=KDV-01", "sync_interval=30",
         "user_name=kadavu", "url=central.example.org", "request_size=200", "protocol=own",
         f"fingerprint={'ab' * 32}",
     )  # fmt: skip
-    assert shown(any_shell) == {
+    assert shown(shell) == {
         "sync_interval": 30,
         "sync_id": 7,
         "name": "Kadavu = Health",

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from panel import clock
 from panel.models.runs import Link, Loop, Run
 from panel.models.settings import Server
-from tests.cli.shell import Shell
+from tests.support.shell import Shell
 
 LATE, NEEDS_SOMEBODY = 3, 4
 
@@ -38,8 +38,8 @@ def status(shell: Shell, code: int = 0) -> dict[str, Any]:
     return facts
 
 
-def test_a_stand_alone_server_has_nothing_to_see_to(any_shell: Shell) -> None:
-    assert status(any_shell)["state"] == "standalone"
+def test_a_stand_alone_server_has_nothing_to_see_to(shell: Shell) -> None:
+    assert status(shell)["state"] == "standalone"
 
 
 @pytest.mark.parametrize(

@@ -2,16 +2,16 @@
 
 import json
 
-from tests.cli.shell import Shell
+from tests.support.shell import Shell
 
 
-def test_a_token_is_shown_once_and_never_listed(any_shell: Shell) -> None:
-    secret = any_shell.do("token", "add", "Dispensary").strip()
+def test_a_token_is_shown_once_and_never_listed(shell: Shell) -> None:
+    secret = shell.do("token", "add", "Dispensary").strip()
     assert len(secret) > 40
-    listed = any_shell.do("token", "list") + any_shell.do("token", "list", "--json")
+    listed = shell.do("token", "list") + shell.do("token", "list", "--json")
     assert "Dispensary" in listed
     assert secret not in listed
-    (row,) = json.loads(any_shell.do("token", "list", "--json"))
+    (row,) = json.loads(shell.do("token", "list", "--json"))
     assert (row["name"], row["last_used_at"], row["revoked_at"]) == ("Dispensary", None, None)
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import click
 import pytest
 
-from tests.cli.shell import Shell
 from tests.cli.test_servers import add, names
+from tests.support.shell import Shell
 
 PASSPHRASE = "a passphrase of the tests"
 

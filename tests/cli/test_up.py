@@ -11,7 +11,7 @@ from re import search
 import pytest
 
 from panel.paths import MANIFEST
-from tests.processes import CODE, PASSWORD, PanelProcess
+from tests.support.processes import CODE, PASSWORD, PanelProcess
 
 
 @pytest.fixture

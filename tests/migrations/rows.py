@@ -6,7 +6,9 @@ So a new revision is tested with data in the older tables without anybody writin
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Column, Connection, MetaData, Table, func, insert, select, update
+from sqlalchemy import Column, Connection, Enum, MetaData, Table, func, insert, select, update
+
+from panel.models.base import Base
 
 # One number for all, ids too: so what refers to another row refers to the one that is there.
 NUMBER = 25
@@ -43,6 +45,15 @@ def _value(connection: Connection, column: Column[Any]) -> Any:
     kind = column.type.python_type
     if kind is datetime:
         return THEN if connection.dialect.name == "sqlite" else THEN.replace(tzinfo=UTC)
+    if states := _states(column):
+        return states[-1]
     if kind is str:
         return "é25"[: getattr(column.type, "length", None)]
     return {bool: True, int: NUMBER, float: float(NUMBER), object: {"name": "Kadavu"}}[kind]
+
+
+def _states(column: Column[Any]) -> list[str]:
+    """Return the texts of the states that ``column`` may hold; none if it holds no state."""
+    present = Base.metadata.tables[column.table.name].columns.get(column.name)
+    kind = None if present is None else present.type
+    return kind.enums if isinstance(kind, Enum) else []

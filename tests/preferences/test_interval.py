@@ -9,7 +9,7 @@ from panel.errors import Conflict, Invalid
 from panel.models.settings import Settings
 from panel.preferences.interval import set_interval
 from panel.security.vault import Vault
-from tests.preferences.steps import (
+from tests.support.steps import (
     SATELLITE,
     at_once,
     become,
@@ -55,6 +55,7 @@ def test_a_server_without_a_sync_id_has_no_interval(
     assert "Sync ID" in str(refused.value.problems["interval_minutes"])
 
 
+@pytest.mark.both_databases
 def test_of_two_at_once_the_second_hears_who_changed_what(
     satellite: Database, asha: Actor, ben: Actor
 ) -> None:
@@ -65,7 +66,7 @@ def test_of_two_at_once_the_second_hears_who_changed_what(
     assert len(done) == 1
     (conflict,) = refused
     assert isinstance(conflict, Conflict)
-    saved = done[0].interval_minutes
+    saved = done[0].settings.interval_minutes
     (difference,) = conflict.differences
     assert (difference.field, difference.was, difference.became) == ("interval_minutes", 10, saved)
     assert difference.person == ("Asha" if saved == 20 else "Ben")
@@ -78,7 +79,7 @@ def test_the_second_may_choose_to_save_on_top(satellite: Database, asha: Actor, 
     with pytest.raises(Conflict) as refused, satellite.writing() as session:
         set_interval(session, ben, 30, 1)
     with satellite.writing() as session:
-        assert set_interval(session, ben, 30, refused.value.version).interval_minutes == 30
+        assert set_interval(session, ben, 30, refused.value.version).settings.interval_minutes == 30
 
 
 def test_the_same_form_sent_twice_is_saved_once(satellite: Database, asha: Actor) -> None:
@@ -93,4 +94,4 @@ def test_an_interval_does_not_disturb_who_edits_the_parameters(
 ) -> None:
     with satellite.writing() as session:
         before = session.get_one(Settings, 1).parameters_version
-        assert set_interval(session, asha, 20, 1).parameters_version == before
+        assert set_interval(session, asha, 20, 1).settings.parameters_version == before

@@ -14,8 +14,10 @@ from panel.preferences.server_fields import ServerFields
 from panel.preferences.server_list import PAGE_SIZE, Listing, list_servers
 from panel.preferences.servers import remove_servers
 from panel.security.vault import Vault
-from tests.preferences.conftest import MovedClock
-from tests.preferences.steps import PRIMARY, SETTER_UP, add, become
+from tests.support.clock import Clock
+from tests.support.steps import PRIMARY, SETTER_UP, add, become
+
+pytestmark = pytest.mark.both_databases
 
 MANY = 40_000
 
@@ -150,7 +152,7 @@ def test_every_column_sorts_both_ways_and_empty_is_lowest(primary: Database, col
 
 
 def test_who_was_never_seen_comes_before_who_was_seen_longest_ago(
-    primary: Database, time: MovedClock
+    primary: Database, time: Clock
 ) -> None:
     rows = add(primary, *(ServerFields(number, "a", "a") for number in (2, 3, 4)))
     with primary.writing() as session:

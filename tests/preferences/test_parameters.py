@@ -17,8 +17,8 @@ from panel.preferences.parameter_fields import Parameters
 from panel.preferences.parameters import clear_url, save_parameters
 from panel.preferences.servers import remove_servers
 from panel.security.vault import Vault
-from tests.preferences.conftest import MovedClock
-from tests.preferences.steps import (
+from tests.support.clock import Clock
+from tests.support.steps import (
     KADAVU,
     LEVUKA,
     NATIONAL,
@@ -71,8 +71,9 @@ def site(database: Database, vault: Vault, asha: Actor) -> Site:
     return Site(database, vault, asha)
 
 
+@pytest.mark.both_databases
 def test_what_is_typed_is_saved_tidied_and_noted(site: Site) -> None:
-    site.save(replace(SATELLITE, name="  Kadavu  ", url="Central.Example/", request_size=10))
+    site.save(SATELLITE.replace(name="  Kadavu  ", url="Central.Example/", request_size=10))
     saved = site.settings()
     assert (saved.sync_id, saved.name, saved.url) == (7, "Kadavu", "https://central.example")
     assert saved.request_size == 10
@@ -92,7 +93,7 @@ def test_what_is_typed_is_saved_tidied_and_noted(site: Site) -> None:
 
 def test_the_password_is_in_no_column_and_no_activity(site: Site) -> None:
     site.save(SATELLITE)
-    site.save(replace(SATELLITE, password="another word"))
+    site.save(SATELLITE.replace(password="another word"))
     with site.database.reading() as session:
         texts = [repr(vars(site.settings())), *(repr(vars(row)) for row in search(session))]
     assert not [text for text in texts if "a shared word" in text or "another word" in text]
@@ -123,27 +124,27 @@ def test_every_bad_value_gets_its_reason_at_once(site: Site) -> None:
 
 @pytest.mark.parametrize("sync_id", [1, 2, 2_147_483_647, None])
 def test_a_sync_id_is_a_positive_number_or_empty(site: Site, sync_id: int | None) -> None:
-    assert site.save(replace(PRIMARY, sync_id=sync_id)).sync_id == sync_id
+    assert site.save(PRIMARY.replace(sync_id=sync_id)).sync_id == sync_id
 
 
 @pytest.mark.parametrize("sync_id", [0, -1, 2_147_483_648, 2**70])
 def test_a_sync_id_outside_its_range_is_refused(site: Site, sync_id: int) -> None:
-    assert site.problems(replace(SATELLITE, sync_id=sync_id)).keys() == {"sync_id"}
+    assert site.problems(SATELLITE.replace(sync_id=sync_id)).keys() == {"sync_id"}
 
 
 @pytest.mark.parametrize("size", [10, 5_000, None])
 def test_a_request_size_is_automatic_or_in_its_range(site: Site, size: int | None) -> None:
-    assert site.save(replace(SATELLITE, request_size=size)).request_size == size
+    assert site.save(SATELLITE.replace(request_size=size)).request_size == size
 
 
 @pytest.mark.parametrize("size", [0, 9, 5_001, -10])
 def test_a_request_size_outside_its_range_is_refused(site: Site, size: int) -> None:
-    assert site.problems(replace(SATELLITE, request_size=size)).keys() == {"request_size"}
+    assert site.problems(SATELLITE.replace(request_size=size)).keys() == {"request_size"}
 
 
 def test_a_fingerprint_may_be_typed_as_tools_print_it(site: Site) -> None:
     printed = ":".join(["AB"] * 32)
-    assert site.save(replace(SATELLITE, fingerprint=f" {printed} ")).fingerprint == "ab" * 32
+    assert site.save(SATELLITE.replace(fingerprint=f" {printed} ")).fingerprint == "ab" * 32
 
 
 # --- roles ----------------------------------------------------------------------------------------
@@ -158,7 +159,7 @@ def test_no_server_of_the_list_has_this_servers_sync_id(site: Site) -> None:
 def test_a_primary_with_satellites_cannot_become_one(site: Site) -> None:
     site.save(PRIMARY)
     add(site.database, KADAVU)
-    assert "primary only" in site.problems(replace(SATELLITE, sync_id=9))["sync_id"]
+    assert "primary only" in site.problems(SATELLITE.replace(sync_id=9))["sync_id"]
 
 
 def test_removed_rows_stand_in_nobodys_way(site: Site) -> None:
@@ -172,7 +173,7 @@ def test_removed_rows_stand_in_nobodys_way(site: Site) -> None:
 def test_the_shared_user_name_is_no_rows_own(site: Site) -> None:
     site.save(PRIMARY)
     add(site.database, replace(KADAVU, user_name="kadavu", password="its own word"))
-    assert "7 Kadavu" in site.problems(replace(PRIMARY, user_name="Kadavu"))["user_name"]
+    assert "7 Kadavu" in site.problems(PRIMARY.replace(user_name="Kadavu"))["user_name"]
 
 
 # --- what must be confirmed -----------------------------------------------------------------------
@@ -180,19 +181,19 @@ def test_the_shared_user_name_is_no_rows_own(site: Site) -> None:
 
 def test_the_first_sync_id_and_a_change_before_any_sync_ask_nothing(site: Site) -> None:
     site.save(SATELLITE)
-    site.save(replace(SATELLITE, sync_id=9))
+    site.save(SATELLITE.replace(sync_id=9))
 
 
-def test_another_sync_id_after_a_run_is_confirmed_first(site: Site, time: MovedClock) -> None:
+def test_another_sync_id_after_a_run_is_confirmed_first(site: Site, time: Clock) -> None:
     site.save(SATELLITE)
     site.synchronised(time.now)
-    wanted = replace(SATELLITE, sync_id=9)
+    wanted = SATELLITE.replace(sync_id=9)
     assert site.acts(wanted) == ["sync_id"]
     assert site.settings().sync_id == 7
     assert site.save(wanted, {"sync_id"}).sync_id == 9
 
 
-def test_another_sync_id_with_records_is_confirmed_first(site: Site, time: MovedClock) -> None:
+def test_another_sync_id_with_records_is_confirmed_first(site: Site, time: Clock) -> None:
     site.save(SATELLITE)
     with site.database.writing() as session:
         session.add(
@@ -201,41 +202,41 @@ def test_another_sync_id_with_records_is_confirmed_first(site: Site, time: Moved
                 data="{}", changed_at=time.now,
             )
         )  # fmt: skip
-    assert site.acts(replace(SATELLITE, sync_id=None)) == ["sync_id"]
+    assert site.acts(SATELLITE.replace(sync_id=None)) == ["sync_id"]
 
 
 def test_http_to_a_public_address_is_confirmed_once(site: Site) -> None:
-    wanted = replace(SATELLITE, url="http://central.example")
+    wanted = SATELLITE.replace(url="http://central.example")
     assert site.acts(wanted) == ["url_http"]
     site.save(wanted, {"url_http"})
-    site.save(replace(wanted, name="Another name"))
+    site.save(wanted.replace(name="Another name"))
 
 
 def test_http_next_door_asks_nothing(site: Site) -> None:
-    assert site.save(replace(SATELLITE, url="http://10.0.0.1")).url == "http://10.0.0.1"
+    assert site.save(SATELLITE.replace(url="http://10.0.0.1")).url == "http://10.0.0.1"
 
 
 def test_a_url_on_the_primary_is_confirmed_and_no_other_warning_given(site: Site) -> None:
-    wanted = replace(PRIMARY, url="http://central.example")
+    wanted = PRIMARY.replace(url="http://central.example")
     assert site.acts(wanted) == ["url_on_primary"]
     site.save(wanted, {"url_on_primary"})
 
 
 def test_a_satellite_with_a_url_that_becomes_the_primary_is_told(site: Site) -> None:
     site.save(SATELLITE)
-    assert site.acts(replace(SATELLITE, sync_id=1)) == ["url_on_primary"]
+    assert site.acts(SATELLITE.replace(sync_id=1)) == ["url_on_primary"]
 
 
 def test_an_http_url_left_from_the_primary_is_confirmed_on_the_satellite(site: Site) -> None:
     url = "http://central.example"
-    site.save(replace(PRIMARY, url=url), {"url_on_primary"})
-    assert site.acts(replace(SATELLITE, url=url)) == ["url_http"]
+    site.save(PRIMARY.replace(url=url), {"url_on_primary"})
+    assert site.acts(SATELLITE.replace(url=url)) == ["url_http"]
 
 
-def test_all_that_is_serious_is_asked_at_once(site: Site, time: MovedClock) -> None:
+def test_all_that_is_serious_is_asked_at_once(site: Site, time: Clock) -> None:
     site.save(SATELLITE)
     site.synchronised(time.now)
-    wanted = replace(SATELLITE, sync_id=9, url="http://central.example")
+    wanted = SATELLITE.replace(sync_id=9, url="http://central.example")
     assert site.acts(wanted) == ["sync_id", "url_http"]
     with pytest.raises(NeedsConfirmation) as refused:
         site.save(wanted, {"sync_id"})
@@ -245,12 +246,13 @@ def test_all_that_is_serious_is_asked_at_once(site: Site, time: MovedClock) -> N
 # --- two people, and one who sends twice ----------------------------------------------------------
 
 
+@pytest.mark.both_databases
 def test_of_two_at_once_the_second_hears_who_changed_what(
     site: Site, vault: Vault, asha: Actor, ben: Actor
 ) -> None:
     version = site.save(SATELLITE).parameters_version
-    by_asha = replace(SATELLITE, name="Asha's name", password="a new word")
-    by_ben = replace(SATELLITE, name="Ben's name", password="a newer word")
+    by_asha = SATELLITE.replace(name="Asha's name", password="a new word")
+    by_ben = SATELLITE.replace(name="Ben's name", password="a newer word")
     done, refused = at_once(
         doing(site.database, lambda s: save_parameters(s, asha, vault, by_asha, version)),
         doing(site.database, lambda s: save_parameters(s, ben, vault, by_ben, version)),
@@ -302,7 +304,7 @@ def test_clear_twice_is_clear_once(site: Site) -> None:
 
 def test_a_url_that_somebody_just_changed_is_not_cleared_unseen(site: Site) -> None:
     version = site.save(SATELLITE).parameters_version
-    site.save(replace(SATELLITE, url="https://other.example"))
+    site.save(SATELLITE.replace(url="https://other.example"))
     with pytest.raises(Conflict), site.database.writing() as session:
         clear_url(session, site.person, version)
     assert site.settings().url == "https://other.example"

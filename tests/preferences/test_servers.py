@@ -17,7 +17,7 @@ from panel.preferences.servers import add_server, edit_server, remove_servers, r
 from panel.preferences.shared_password import wire_password
 from panel.security.hashes import verify_secret
 from panel.security.vault import Vault
-from tests.preferences.steps import (
+from tests.support.steps import (
     KADAVU,
     LEVUKA,
     NATIONAL,
@@ -83,6 +83,7 @@ def test_a_sync_id_outside_its_range_is_refused(primary: Database, sync_id: int)
     assert problems(primary, replace(KADAVU, sync_id=sync_id)).keys() == {"sync_id"}
 
 
+@pytest.mark.both_databases
 def test_the_longest_names_fit(primary: Database) -> None:
     # Sharp s counts as two letters where upper and lower case do not matter.
     (server,) = add(primary, ServerFields(2_147_483_647, "ß" * 80, "ß" * 40))
@@ -98,6 +99,7 @@ def test_the_primarys_own_sync_id_is_taken(primary: Database) -> None:
     assert "itself" in problems(primary, NATIONAL)["sync_id"]
 
 
+@pytest.mark.both_databases
 def test_of_many_at_once_with_one_sync_id_one_is_added(primary: Database, asha: Actor) -> None:
     send = doing(primary, lambda session: add_server(session, asha, KADAVU))
     done, refused = at_once(send, send, send, send)
@@ -139,6 +141,7 @@ def test_a_form_whose_row_was_removed_meanwhile_adds_it_again(
     assert sync_ids(primary) == [7]
 
 
+@pytest.mark.both_databases
 def test_a_form_sent_twice_at_once_makes_one_row(primary: Database, asha: Actor) -> None:
     send = doing(primary, lambda session: add_server(session, asha, KADAVU, key="form").id)
     done, refused = at_once(send, send, send)
@@ -289,7 +292,7 @@ def test_who_edits_a_satellites_row_hears_of_a_new_url(
     satellite: Database, vault: Vault, asha: Actor
 ) -> None:
     (server,) = add(satellite, NATIONAL)
-    become(satellite, vault, replace(SATELLITE, url="https://moved.example"))
+    become(satellite, vault, SATELLITE.replace(url="https://moved.example"))
     stale = replace(NATIONAL, name="New name", url="https://central.example")
     with pytest.raises(Conflict) as refused, satellite.writing() as session:
         edit_server(session, asha, server.id, stale, server.version)
@@ -338,6 +341,7 @@ def test_another_rows_sync_id_is_refused_in_an_edit_too(primary: Database, asha:
     assert "8 Levuka" in str(refused.value.problems["sync_id"])
 
 
+@pytest.mark.both_databases
 def test_of_two_edits_at_once_the_second_hears_who_changed_what(
     primary: Database, asha: Actor, ben: Actor
 ) -> None:
@@ -355,6 +359,7 @@ def test_of_two_edits_at_once_the_second_hears_who_changed_what(
     assert told["name"].was == "Kadavu Health Centre"
 
 
+@pytest.mark.both_databases
 def test_two_edits_at_once_to_one_sync_id_leave_it_with_one(primary: Database, asha: Actor) -> None:
     kadavu, levuka = add(primary, KADAVU, LEVUKA)
     done, refused = at_once(
@@ -386,6 +391,7 @@ def test_a_row_that_was_removed_cannot_be_edited(primary: Database, asha: Actor)
 # --- removing and undoing -------------------------------------------------------------------------
 
 
+@pytest.mark.both_databases
 def test_rows_are_removed_and_put_back_as_they_were(primary: Database, asha: Actor) -> None:
     kadavu, levuka = add(primary, OWN_PAIR, LEVUKA)
     ids = [levuka.id, kadavu.id]
@@ -422,6 +428,7 @@ def test_removing_nothing_or_something_unknown_is_refused(primary: Database, ash
     assert sync_ids(primary) == [7]
 
 
+@pytest.mark.both_databases
 def test_undo_names_the_row_whose_sync_id_was_taken_and_restores_none(
     primary: Database, asha: Actor
 ) -> None:
@@ -449,6 +456,7 @@ def test_undo_does_not_bring_back_a_user_name_that_was_given_away(
         restore_servers(session, asha, [server.id])
 
 
+@pytest.mark.both_databases
 def test_a_removed_rows_sync_id_is_free(primary: Database, asha: Actor) -> None:
     (server,) = add(primary, KADAVU)
     with primary.writing() as session:

@@ -1,7 +1,5 @@
 """The shared password: which form it has in which role, and that nobody can read it back."""
 
-from dataclasses import replace
-
 import pytest
 
 from panel.activity.kinds import EventKind
@@ -14,7 +12,7 @@ from panel.preferences.parameters import remove_password, save_parameters
 from panel.preferences.shared_password import read_password, wire_password
 from panel.security.hashes import verify_secret
 from panel.security.vault import Unreadable, Vault
-from tests.preferences.steps import PRIMARY, SATELLITE, become, happened
+from tests.support.steps import PRIMARY, SATELLITE, become, happened
 
 
 def knows(settings: Settings, password: str) -> bool:
@@ -50,18 +48,18 @@ def test_an_empty_field_leaves_it_as_it_is(
     database: Database, vault: Vault, empty: str | None
 ) -> None:
     become(database, vault, SATELLITE)
-    settings = become(database, vault, replace(SATELLITE, password=empty, name="Renamed"))
+    settings = become(database, vault, SATELLITE.replace(password=empty, name="Renamed"))
     assert read_password(settings, vault) == "a shared word"
 
 
 def test_spaces_belong_to_it(database: Database, vault: Vault) -> None:
-    settings = become(database, vault, replace(SATELLITE, password="  a word "))
+    settings = become(database, vault, SATELLITE.replace(password="  a word "))
     assert read_password(settings, vault) == "  a word "
 
 
 def test_the_one_that_is_set_already_is_no_change(database: Database, vault: Vault) -> None:
     for role in (SATELLITE, PRIMARY):
-        wanted = replace(role, url="")
+        wanted = role.replace(url="")
         version = become(database, vault, wanted).parameters_version
         assert become(database, vault, wanted).parameters_version == version
 
@@ -70,7 +68,7 @@ def test_a_satellite_that_becomes_the_primary_keeps_it_as_a_hash(
     database: Database, vault: Vault
 ) -> None:
     become(database, vault, SATELLITE)
-    settings = become(database, vault, replace(PRIMARY, password=None))
+    settings = become(database, vault, PRIMARY.replace(password=None))
     assert settings.password_sealed is None
     assert knows(settings, "a shared word")
 
@@ -80,17 +78,17 @@ def test_a_primary_that_becomes_a_satellite_needs_it_again(
 ) -> None:
     become(database, vault, PRIMARY)
     with pytest.raises(Invalid) as refused:
-        become(database, vault, replace(SATELLITE, password=None))
+        become(database, vault, SATELLITE.replace(password=None))
     assert "again" in str(refused.value.problems["password"])
-    settings = become(database, vault, replace(SATELLITE, password="typed again"))
+    settings = become(database, vault, SATELLITE.replace(password="typed again"))
     assert settings.password_hash is None
     assert read_password(settings, vault) == "typed again"
 
 
 def test_a_primary_may_stand_alone_for_a_while(database: Database, vault: Vault) -> None:
     become(database, vault, PRIMARY)
-    become(database, vault, replace(PRIMARY, sync_id=None, password=None))
-    assert knows(become(database, vault, replace(PRIMARY, password=None)), "a shared word")
+    become(database, vault, PRIMARY.replace(sync_id=None, password=None))
+    assert knows(become(database, vault, PRIMARY.replace(password=None)), "a shared word")
 
 
 def test_a_lost_key_is_told_from_no_password(database: Database, vault: Vault) -> None:
@@ -99,7 +97,7 @@ def test_a_lost_key_is_told_from_no_password(database: Database, vault: Vault) -
     with pytest.raises(Unreadable):
         read_password(settings, stranger)
     with pytest.raises(Invalid) as refused:
-        become(database, stranger, replace(PRIMARY, password=None))
+        become(database, stranger, PRIMARY.replace(password=None))
     assert "key" in str(refused.value.problems["password"])
     assert knows(become(database, stranger, PRIMARY), "a shared word")
 
@@ -125,7 +123,7 @@ def test_one_that_was_just_changed_is_not_removed_unseen(
     database: Database, vault: Vault, asha: Actor
 ) -> None:
     version = become(database, vault, SATELLITE).parameters_version
-    become(database, vault, replace(SATELLITE, password="changed meanwhile"))
+    become(database, vault, SATELLITE.replace(password="changed meanwhile"))
     with pytest.raises(Conflict) as refused, database.writing() as session:
         remove_password(session, asha, version)
     (difference,) = refused.value.differences
@@ -144,10 +142,10 @@ def test_a_device_token_is_not_sent_to_where_it_was_not_given(
     with database.writing() as session:
         session.get_one(Link, 1).device_token_sealed = "sealed"
     with database.writing() as session:
-        save_parameters(session, asha, vault, replace(SATELLITE, name="New"), version)
+        save_parameters(session, asha, vault, SATELLITE.replace(name="New"), version)
         assert session.get_one(Link, 1).device_token_sealed == "sealed"
     with database.writing() as session:
-        wanted = replace(SATELLITE, name="New", **change)  # type: ignore[arg-type]
+        wanted = SATELLITE.replace(name="New", **change)
         save_parameters(session, asha, vault, wanted, version + 1)
     with database.reading() as session:
         assert session.get_one(Link, 1).device_token_sealed is None

@@ -1,0 +1,1 @@
+"""Real servers, each a process with a database of its own."""

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import ForkedPanel
-from tests.real.site import Place, Site
+from tests.support.processes import ForkedPanel
+from tests.support.real_site import Place, Site
 
 # How long it may take until a loop hears that somebody asked it to synchronise.
 LOOK, QUICK_LOOK_SECONDS = "panel.sync.loop._LOOK_SECONDS", 0.05

@@ -10,14 +10,15 @@ from sqlalchemy import select
 from panel.models.records import Record
 from tests.conftest import NewDatabase
 from tests.real.conftest import NewSite
-from tests.real.site import KADAVU, NATIONAL, ROTUMA
 from tests.soak.storm import Storm
+from tests.support.real_site import KADAVU, NATIONAL, ROTUMA
 
 # Of both kinds of database together; `make soak KILLS=n` asks for more.
 KILLS = int(os.environ.get("KILLS", "40"))
 SEED = int(os.environ.get("SEED", secrets.randbelow(10**6)))
 
 
+@pytest.mark.both_databases
 @pytest.mark.timeout(600 + 10 * KILLS)
 def test_killed_servers_lose_nothing_and_double_nothing(
     new_site: NewSite, new_database: NewDatabase, new_sqlite: NewDatabase

@@ -7,12 +7,12 @@ from secrets import token_hex
 
 import pytest
 
-from tests.bench.line import CLINIC, OPEN
 from tests.conftest import NewDatabase
-from tests.faults import Answer, Cut, Fault, FaultyLine, Stall, page
 from tests.real.conftest import NewSite
-from tests.real.screen import Screen
-from tests.real.site import KADAVU, NATIONAL, Site
+from tests.support.faulty_line import Answer, Cut, Fault, FaultyLine, Stall, page
+from tests.support.line import CLINIC, OPEN
+from tests.support.real_site import KADAVU, NATIONAL, Site
+from tests.support.screen import Screen
 
 RECORDS = 25
 
@@ -54,8 +54,11 @@ class Clinic:
 def clinic(
     request: pytest.FixtureRequest, new_site: NewSite, new_sqlite: NewDatabase
 ) -> Iterator[Clinic]:
-    """Both have synchronised once. A parameter says after how many seconds without a byte the
-    satellite gives the line up, where that is not to take a minute."""
+    """A primary and a satellite that have synchronised once.
+
+    A parameter says after how many seconds without a byte the satellite gives the line up, where
+    that is not to take a minute.
+    """
     silence_seconds = getattr(request, "param", 60.0)
     primary = new_site(NATIONAL, new_sqlite(True), others=(KADAVU,))
     line = FaultyLine(primary.process.port)

@@ -7,9 +7,9 @@ import pytest
 
 from panel.models.records import Inbox, Quarantined
 from tests.conftest import NewDatabase
-from tests.real.api import Api, Line
 from tests.real.conftest import NewSite
-from tests.real.site import KADAVU, NATIONAL, ROTUMA, Site
+from tests.support.real_site import KADAVU, NATIONAL, ROTUMA, Site
+from tests.support.records_api import Api, Line
 
 BATCH = 3
 NOT_YOURS = 403
@@ -52,6 +52,7 @@ def put_some(api: Api, table: str, count: int, **more: object) -> dict[str, Line
     return lines
 
 
+@pytest.mark.both_databases
 def test_records_go_every_way_and_a_second_run_moves_nothing(three: Three) -> None:
     items = put_some(three.at_primary, "items", 7)
     orders = put_some(three.at_primary, "orders", 4, to=KADAVU.sync_id)
@@ -127,6 +128,7 @@ def test_a_record_that_cannot_be_applied_holds_up_nothing(three: Three) -> None:
     assert three.sync() == (0, 0)
 
 
+@pytest.mark.both_databases
 def test_an_empty_satellite_gets_all_back_and_goes_on(
     three: Three, new_site: NewSite, new_sqlite: NewDatabase
 ) -> None:

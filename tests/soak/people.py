@@ -4,7 +4,7 @@ import random
 import threading
 from typing import Any
 
-from tests.real.api import Api, CursorEnded, Line, Unanswered
+from tests.support.records_api import Api, CursorEnded, Line, Unanswered
 
 RECORDS, TOGETHER = 300, 5
 LONGEST_REST_SECONDS = 0.1

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from panel.models.records import Inbox, Quarantined
-from tests.real.site import Row, Site
 from tests.soak.people import Author, Key, Reader
+from tests.support.real_site import Row, Site
 
 LONGEST_CALM_SECONDS, LONGEST_DOWN_SECONDS = 1.0, 0.2
 ASK_SECONDS = 0.3

@@ -1,1 +1,1 @@
-"""What tests of several rooms share: installations, the clock, people, servers and lines."""
+"""What tests of several rooms share: clock, people, installations, servers and lines."""

@@ -16,14 +16,14 @@ from panel.models.records import ChangeSequence, Quarantined
 from panel.models.runs import InitialiseState, Link, Loop, Peer
 from panel.models.settings import Server, Settings, SyncProtocol
 from panel.operations.adopt_identity import add_applicant, list_applicants
-from panel.operations.quarantine_acts import Tried, leave_out, try_again
+from panel.operations.quarantine_acts import RetryResult, leave_out, retry_record
 from panel.preferences.server_changes import clear_hardware
 from panel.preferences.servers import remove_servers
 from panel.preferences.shared_password import wire_password
 from panel.sync.primary import admission, run_log
 from panel.sync.protocol.body_codec import write_body
 from panel.sync.protocol.error_codes import PASSING, SyncRefusal
-from panel.sync.protocol.messages import About, Mode, Pair, Request
+from panel.sync.protocol.messages import Identity, Mode, Pair, Request
 from panel.sync.satellite import initialise
 from panel.sync.store import quarantine
 from panel.sync.store.sequence import lock_sequence
@@ -31,7 +31,7 @@ from panel.sync.transport.exchange_client import basic, read_error
 from panel.sync.transport.http import Response
 from tests.conftest import NewDatabase
 from tests.support.installations import installation_on
-from tests.sync.together import (
+from tests.support.two_sides import (
     PASSWORD,
     PRIMARY_NAME,
     PRIMARY_STORE,
@@ -74,6 +74,7 @@ def is_in_step(*servers: Side) -> bool:
     return all(one == everything[0] for one in everything)
 
 
+@pytest.mark.both_databases
 def test_every_direction_and_a_second_run_moves_nothing(
     primary: PrimarySide, kadavu: SatelliteSide, levuka: SatelliteSide
 ) -> None:
@@ -95,6 +96,7 @@ def test_every_direction_and_a_second_run_moves_nothing(
         assert (again.result, again.pushed, again.pulled, tamper.exchanges) == ("well", 0, 0, 1)
 
 
+@pytest.mark.both_databases
 def test_deletes_travel_as_tombstones(
     primary: PrimarySide, kadavu: SatelliteSide, levuka: SatelliteSide
 ) -> None:
@@ -110,6 +112,7 @@ def test_deletes_travel_as_tombstones(
     assert primary.contents() == {}
 
 
+@pytest.mark.both_databases
 def test_batches_of_a_fixed_size_carry_everything_in_order(
     primary: PrimarySide, kadavu: SatelliteSide
 ) -> None:
@@ -146,6 +149,7 @@ def test_a_run_cut_off_anywhere_goes_on_where_it_was(
     assert cut.pulled + after.pulled == 25
 
 
+@pytest.mark.both_databases
 def test_a_record_written_while_it_is_pushed_is_pushed_again(
     primary: PrimarySide, kadavu: SatelliteSide
 ) -> None:
@@ -180,6 +184,7 @@ def overheard(primary: PrimarySide) -> tuple[Callable[..., object], Sent]:
     return answer, sent
 
 
+@pytest.mark.both_databases
 def test_a_late_repeat_of_an_old_batch_changes_nothing(
     primary: PrimarySide, kadavu: SatelliteSide
 ) -> None:
@@ -234,6 +239,7 @@ def test_a_new_request_size_counts_from_the_next_batch(
 # --- set aside ------------------------------------------------------------------------------------
 
 
+@pytest.mark.both_databases
 def test_a_record_that_cannot_be_applied_holds_up_nothing(
     primary: PrimarySide, kadavu: SatelliteSide
 ) -> None:
@@ -258,6 +264,7 @@ def test_a_record_that_cannot_be_applied_holds_up_nothing(
     assert (again.result, again.pushed, again.pulled) == ("well", 0, 0)
 
 
+@pytest.mark.both_databases
 def test_a_record_set_aside_fits_once_its_key_is_free(
     primary: PrimarySide, kadavu: SatelliteSide, levuka: SatelliteSide
 ) -> None:
@@ -267,10 +274,10 @@ def test_a_record_set_aside_fits_once_its_key_is_free(
     assert kadavu.sync().set_aside == 1
     (aside,) = primary.asides()
     with primary.database.writing() as session:
-        assert try_again(session, ASHA, aside.id) is Tried.REFUSED
+        assert retry_record(session, ASHA, aside.id) is RetryResult.REFUSED
     _forget(primary, "taken")
     with primary.database.writing() as session:
-        assert try_again(session, ASHA, aside.id) is Tried.TAKEN
+        assert retry_record(session, ASHA, aside.id) is RetryResult.TAKEN
     assert primary.get("taken") == {"whose": "kadavu's"}
     assert primary.asides() == []
 
@@ -283,18 +290,19 @@ def test_one_of_our_own_is_sent_again_and_its_note_goes_once_the_primary_took_it
     kadavu.sync()
     (own,) = [one for one in kadavu.asides() if one.source == 7]
     with kadavu.database.writing() as session:
-        assert try_again(session, ASHA, own.id) is Tried.QUEUED
+        assert retry_record(session, ASHA, own.id) is RetryResult.QUEUED
     assert own.id in [one.id for one in kadavu.asides()]
     assert kadavu.sync().pushed == 1
     assert own.id in [one.id for one in kadavu.asides()]
     _forget(primary, "taken")
     with kadavu.database.writing() as session:
-        try_again(session, ASHA, own.id)
+        retry_record(session, ASHA, own.id)
     kadavu.sync()
     assert primary.get("taken") == {"whose": "kadavu's"}
     assert own.id not in [one.id for one in kadavu.asides()]
 
 
+@pytest.mark.both_databases
 def test_a_person_who_tries_again_waits_for_a_run_and_holds_up_none(
     primary: PrimarySide, kadavu: SatelliteSide
 ) -> None:
@@ -310,12 +318,13 @@ def test_a_person_who_tries_again_waits_for_a_run_and_holds_up_none(
         lock_sequence(run)
         person.execute(text("SET LOCAL lock_timeout = 50"))
         with pytest.raises(OperationalError):
-            try_again(person, ASHA, aside.id)
+            retry_record(person, ASHA, aside.id)
         # What the run does next: the person has nothing locked that it would wait for.
         run.get_one(Quarantined, aside.id, with_for_update={"nowait": True})
         person.rollback()
 
 
+@pytest.mark.both_databases
 def test_what_is_tried_again_is_bounded_in_bytes(
     primary: PrimarySide, kadavu: SatelliteSide, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -328,6 +337,7 @@ def test_what_is_tried_again_is_bounded_in_bytes(
     assert sorted(aside.tries for aside in primary.asides()) == [1, 1, 2, 2]
 
 
+@pytest.mark.both_databases
 def test_a_new_version_takes_the_place_of_the_one_set_aside_and_left_out_stays_so(
     primary: PrimarySide, kadavu: SatelliteSide
 ) -> None:
@@ -377,6 +387,7 @@ def test_a_reinstalled_satellite_gets_back_all_it_owned(
     again.close()
 
 
+@pytest.mark.both_databases
 def test_an_initialise_goes_on_where_it_was_cut_off_and_pushes_nothing_until_done(
     primary: PrimarySide, kadavu: SatelliteSide
 ) -> None:
@@ -405,6 +416,7 @@ def test_a_begin_that_arrives_again_takes_nothing_from_the_initialise_that_began
     assert kadavu.sync().result == "well"
 
 
+@pytest.mark.both_databases
 def test_either_side_restored_from_a_backup_is_told_to_initialise(
     primary: PrimarySide, kadavu: SatelliteSide
 ) -> None:
@@ -464,7 +476,7 @@ def refusal_of(primary: PrimarySide, body: bytes, headers: dict[str, str]) -> tu
     return reply.status, error.code
 
 
-def request_of(about: About, mode: Mode = Mode.BEGIN) -> bytes:
+def request_of(about: Identity, mode: Mode = Mode.BEGIN) -> bytes:
     return write_body(Request(about, mode=mode).to_json(), "").content
 
 
@@ -486,6 +498,7 @@ def test_nothing_is_read_of_whoever_does_not_prove_who_they_are(
     assert read == []
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("error", [OperationalError("BEGIN", {}, Exception()), NoConnection()])
 @pytest.mark.parametrize(("module", "name"), [(admission, "admit"), (run_log, "find_peer")])
 def test_a_busy_database_is_asked_again_and_nothing_stops(
@@ -505,7 +518,10 @@ def test_a_busy_database_is_asked_again_and_nothing_stops(
             session.get_one(Server, 1).store = "KDV-10"
     with monkeypatch.context() as patch:
         patch.setattr(module, name, busy)
-        assert refusal_of(primary, request_of(kadavu_about()), SHARED) == (503, "site_auth_timeout")
+        assert refusal_of(primary, request_of(kadavu_about()), SHARED) == (
+            503,
+            "site_auth_timeout",
+        )
         assert kadavu.sync().reason in PASSING
 
 
@@ -522,8 +538,8 @@ def test_a_server_that_is_no_primary_says_so_and_counts_no_wrong_try(
 
 
 def test_what_is_only_tried_is_not_written_down(primary: PrimarySide) -> None:
-    rotuma = About(9, "Rotuma", "ROT-01", "machine-9", "1", PRIMARY_NAME, PRIMARY_STORE)
-    other = About(7, "Kadavu", "KDV-01", "machine-7", "1", PRIMARY_NAME, PRIMARY_STORE)
+    rotuma = Identity(9, "Rotuma", "ROT-01", "machine-9", "1", PRIMARY_NAME, PRIMARY_STORE)
+    other = Identity(7, "Kadavu", "KDV-01", "machine-7", "1", PRIMARY_NAME, PRIMARY_STORE)
     for about, code in ((rotuma, "waiting_to_be_added"), (other, "identity_differs")):
         assert refusal_of(primary, request_of(about, Mode.TEST), SHARED)[1] == code
     with primary.database.reading() as session:
@@ -587,6 +603,7 @@ def test_a_copy_of_the_database_on_another_machine_is_refused(
     assert kadavu.sync().reason == "site_incorrect_hardware_id"
 
 
+@pytest.mark.both_databases
 def test_a_lost_first_answer_does_not_lock_out(kadavu: SatelliteSide) -> None:
     assert kadavu.sync(LoseAnswer(1)).reason == "cut_off"
     assert kadavu.sync().result == "well"
@@ -635,6 +652,7 @@ def test_an_unknown_satellite_waits_to_be_added(
     rotuma.close()
 
 
+@pytest.mark.both_databases
 def test_a_wrong_pair_is_refused_and_too_many_are_not_heard(
     primary: PrimarySide, kadavu: SatelliteSide, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -690,6 +708,7 @@ def test_a_primary_keeps_runs_that_moved_something_only(
     assert row.last_contact_at is not None
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("body", [b'{"version":99}', b'{"version":1,"about":""}'])
 def test_a_stranger_who_calls_again_and_again_fills_no_table(
     primary: PrimarySide, body: bytes
@@ -702,18 +721,20 @@ def test_a_stranger_who_calls_again_and_again_fills_no_table(
     assert told == ["192.0.2.67", "192.0.2.66"]
 
 
+@pytest.mark.both_databases
 def test_who_waits_to_be_added_is_bounded(
     primary: PrimarySide, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(admission, "MOST_APPLICANTS", 3)
     for sync_id in range(20, 26):
-        about = About(sync_id, f"Clinic {sync_id}", "S", "machine", "1", PRIMARY_NAME, "")
+        identity = Identity(sync_id, f"Clinic {sync_id}", "S", "machine", "1", PRIMARY_NAME, "")
         with primary.database.writing() as session:
-            admission.UnknownSite(about, "192.0.2.7").note(session)
+            admission.UnknownSite(identity, "192.0.2.7").record_applicant(session)
     with primary.database.reading() as session:
         assert [one.sync_id for one in list_applicants(session)] == [23, 24, 25]
 
 
+@pytest.mark.both_databases
 def test_a_machine_cleared_while_it_calls_is_not_bound_again(
     primary: PrimarySide, kadavu: SatelliteSide
 ) -> None:
@@ -727,5 +748,7 @@ def test_a_machine_cleared_while_it_calls_is_not_bound_again(
     assert primary.row(7).hardware_id is None
 
 
-def kadavu_about() -> About:
-    return About(7, "Kadavu Health Centre", "KDV-01", "machine-7", "1", PRIMARY_NAME, PRIMARY_STORE)
+def kadavu_about() -> Identity:
+    return Identity(
+        7, "Kadavu Health Centre", "KDV-01", "machine-7", "1", PRIMARY_NAME, PRIMARY_STORE
+    )

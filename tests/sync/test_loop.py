@@ -5,7 +5,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from datetime import datetime, timedelta
 from secrets import token_hex
 
 import pytest
@@ -30,20 +29,10 @@ from panel.sync.store.records import write_records
 from panel.sync.store.write_checks import Write
 from panel.sync.transport.http import LinkFault, Target
 from tests.conftest import NewDatabase
-from tests.sync.together import Line, PrimarySide, SatelliteSide, Tamper
+from tests.support.clock import Clock
+from tests.support.two_sides import Line, PrimarySide, SatelliteSide, Tamper
 
 ASHA = Actor("asha")
-
-
-class Time:
-    """A clock that a test turns."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now = datetime.fromisoformat("2026-11-23T08:00:00+00:00")
-        monkeypatch.setattr(clock, "now", lambda: self.now)
-
-    def pass_by(self, **delta: float) -> None:
-        self.now += timedelta(**delta)
 
 
 class Broken(Tamper):
@@ -53,15 +42,10 @@ class Broken(Tamper):
 
 
 @pytest.fixture
-def time(monkeypatch: pytest.MonkeyPatch) -> Time:
-    return Time(monkeypatch)
-
-
-@pytest.fixture
 def kadavu(
     new_sqlite: NewDatabase,
     new_database: NewDatabase,
-    time: Time,  # noqa: ARG001 - it stands still
+    time: Clock,  # noqa: ARG001 - it stands still
 ) -> Iterator[SatelliteSide]:
     """A satellite on either kind of database, and its primary; the time stands still."""
     primary = PrimarySide(new_sqlite(True))
@@ -91,7 +75,7 @@ def row(kadavu: SatelliteSide) -> Loop:
         return session.get_one(Loop, 1)
 
 
-def looks_until_due(kadavu: SatelliteSide, time: Time, tamper: Tamper | None = None) -> float:
+def looks_until_due(kadavu: SatelliteSide, time: Clock, tamper: Tamper | None = None) -> float:
     """Return the seconds that pass until a run begins."""
     loop, seconds = loop_of(kadavu, tamper), 0
     while loop.look() is None:
@@ -103,7 +87,7 @@ def looks_until_due(kadavu: SatelliteSide, time: Time, tamper: Tamper | None = N
 
 
 def test_it_runs_at_once_and_then_at_the_interval_with_some_jitter(
-    kadavu: SatelliteSide, time: Time
+    kadavu: SatelliteSide, time: Clock
 ) -> None:
     assert loop_of(kadavu).look() is not None
     waits = {looks_until_due(kadavu, time) for _ in range(5)}
@@ -111,19 +95,20 @@ def test_it_runs_at_once_and_then_at_the_interval_with_some_jitter(
     assert len(waits) > 1
 
 
-def test_a_change_of_the_interval_counts_at_once(kadavu: SatelliteSide, time: Time) -> None:
+def test_a_change_of_the_interval_counts_at_once(kadavu: SatelliteSide, time: Clock) -> None:
     loop_of(kadavu).look()
     kadavu.set_interval(1)
     assert looks_until_due(kadavu, time) <= 70
 
 
-def test_interval_0_runs_nothing_though_asked(kadavu: SatelliteSide, time: Time) -> None:
+def test_interval_0_runs_nothing_though_asked(kadavu: SatelliteSide, time: Clock) -> None:
     ask(kadavu)
     kadavu.set_interval(0)
     time.pass_by(days=1)
     assert loop_of(kadavu).look() is None
 
 
+@pytest.mark.both_databases
 def test_asked_it_runs_at_once(kadavu: SatelliteSide) -> None:
     loop = loop_of(kadavu)
     loop.look()
@@ -134,7 +119,7 @@ def test_asked_it_runs_at_once(kadavu: SatelliteSide) -> None:
     assert loop.look() is None
 
 
-def test_faults_back_off_up_to_the_interval(kadavu: SatelliteSide, time: Time) -> None:
+def test_faults_back_off_up_to_the_interval(kadavu: SatelliteSide, time: Clock) -> None:
     broken = Broken()
     loop_of(kadavu, broken).look()
     waits = [looks_until_due(kadavu, time, broken) for _ in range(8)]
@@ -146,7 +131,7 @@ def test_faults_back_off_up_to_the_interval(kadavu: SatelliteSide, time: Time) -
     assert row(kadavu).failures == 0
 
 
-def test_a_refusal_waits_for_a_person(kadavu: SatelliteSide, time: Time) -> None:
+def test_a_refusal_waits_for_a_person(kadavu: SatelliteSide, time: Clock) -> None:
     with kadavu.database.writing() as session:
         session.get_one(Settings, 1).store = "KDV-10"
     loop = loop_of(kadavu)
@@ -166,7 +151,7 @@ def test_a_refusal_waits_for_a_person(kadavu: SatelliteSide, time: Time) -> None
 
 
 def test_after_a_refusal_a_fault_of_the_line_is_tried_again(
-    kadavu: SatelliteSide, time: Time
+    kadavu: SatelliteSide, time: Clock
 ) -> None:
     with kadavu.database.writing() as session:
         session.get_one(Settings, 1).store = "KDV-10"
@@ -181,10 +166,11 @@ def test_after_a_refusal_a_fault_of_the_line_is_tried_again(
     assert looks_until_due(kadavu, time) <= 20
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("dying_in", [(Progress, "begin"), (SatelliteRun, "run")])
 def test_a_kill_as_a_run_begins_forgets_no_request(
     kadavu: SatelliteSide,
-    time: Time,
+    time: Clock,
     monkeypatch: pytest.MonkeyPatch,
     dying_in: tuple[type, str],
 ) -> None:
@@ -199,7 +185,7 @@ def test_a_kill_as_a_run_begins_forgets_no_request(
 
     with monkeypatch.context() as dying:
         dying.setattr(*dying_in, die)
-        dying.setattr(Lease, "give_back", lambda _self: None)
+        dying.setattr(Lease, "release", lambda _self: None)
         with pytest.raises(Killed):
             loop_of(kadavu).look()
     # Where nothing of it was written down, nobody holds the lease either.
@@ -208,7 +194,7 @@ def test_a_kill_as_a_run_begins_forgets_no_request(
 
 
 def test_what_the_primary_has_to_put_right_is_asked_again(
-    kadavu: SatelliteSide, time: Time
+    kadavu: SatelliteSide, time: Clock
 ) -> None:
     with kadavu.primary.database.writing() as session:
         session.get_one(Settings, 1).url = "https://elsewhere.example.org"
@@ -228,8 +214,9 @@ def test_nothing_runs_while_something_is_not_filled_in(kadavu: SatelliteSide) ->
     assert kadavu.runs() == []
 
 
+@pytest.mark.both_databases
 def test_one_at_a_time_and_a_dead_holder_is_replaced_within_a_minute(
-    kadavu: SatelliteSide, time: Time
+    kadavu: SatelliteSide, time: Clock
 ) -> None:
     with kadavu.database.writing() as session:
         loop = session.get_one(Loop, 1)
@@ -243,13 +230,14 @@ def test_one_at_a_time_and_a_dead_holder_is_replaced_within_a_minute(
     assert (cut.result, cut.reason) == ("cut_off", "stopped")
 
 
+@pytest.mark.both_databases
 @pytest.mark.skipif(os.name != "posix", reason="a process is asked after by a signal")
 def test_a_process_of_this_machine_that_died_is_replaced_at_once(kadavu: SatelliteSide) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     lease = Lease(kadavu.database)
     with kadavu.database.writing() as session:
-        assert lease.take(session)
+        assert lease.acquire(session)
         loop = session.get_one(Loop, 1)
         assert loop.holder is not None
         host, number, word = loop.holder.split(":")
@@ -259,7 +247,7 @@ def test_a_process_of_this_machine_that_died_is_replaced_at_once(kadavu: Satelli
     assert loop_of(kadavu).look() is not None
 
 
-def test_a_clock_that_was_set_back_holds_up_nothing(kadavu: SatelliteSide, time: Time) -> None:
+def test_a_clock_that_was_set_back_holds_up_nothing(kadavu: SatelliteSide, time: Clock) -> None:
     time.pass_by(days=3_650)
     loop_of(kadavu).look()
     with kadavu.database.writing() as session:
@@ -270,13 +258,14 @@ def test_a_clock_that_was_set_back_holds_up_nothing(kadavu: SatelliteSide, time:
     assert loop_of(kadavu).look() is None
 
 
+@pytest.mark.both_databases
 def test_a_busy_database_does_not_end_the_renewals(
-    kadavu: SatelliteSide, time: Time, monkeypatch: pytest.MonkeyPatch
+    kadavu: SatelliteSide, time: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lease_module, "_RENEW_SECONDS", 0.0)
     lease, over, guard = Lease(kadavu.database), threading.Event(), Lease.guard
     with kadavu.database.writing() as session:
-        lease.take(session)
+        lease.acquire(session)
     tries = 0
 
     def busy_once(self: Lease, session: Session) -> None:
@@ -289,11 +278,11 @@ def test_a_busy_database_does_not_end_the_renewals(
 
     monkeypatch.setattr(Lease, "guard", busy_once)
     time.pass_by(seconds=40)
-    lease.keep(over)
+    lease.keep_renewing(over)
     assert row(kadavu).held_until == time.now + LEASE
 
 
-def test_batches_that_the_line_breaks_become_smaller(kadavu: SatelliteSide, time: Time) -> None:
+def test_batches_that_the_line_breaks_become_smaller(kadavu: SatelliteSide, time: Clock) -> None:
     """A line that carries so many bytes and not more: fewer records get through in the end."""
     loop_of(kadavu).look()
     photos = [Write("item", str(n), {"photo": token_hex(50)}) for n in range(150)]
@@ -318,6 +307,7 @@ def test_batches_that_the_line_breaks_become_smaller(kadavu: SatelliteSide, time
     assert len(kadavu.primary.contents()) == 150
 
 
+@pytest.mark.both_databases
 def test_whoever_lost_the_lease_stores_nothing_more(kadavu: SatelliteSide) -> None:
     kadavu.put("a", {"n": 1})
 
@@ -350,7 +340,7 @@ def test_a_stopped_loop_leaves_a_run_that_goes_on_later(kadavu: SatelliteSide) -
     assert kadavu.primary.get("a") == {"n": 1}
 
 
-def test_a_crash_is_told_and_tried_again_later(kadavu: SatelliteSide, time: Time) -> None:
+def test_a_crash_is_told_and_tried_again_later(kadavu: SatelliteSide, time: Clock) -> None:
     class Bug(Tamper):
         def before(self, content: bytes) -> None:
             raise RuntimeError
@@ -363,8 +353,9 @@ def test_a_crash_is_told_and_tried_again_later(kadavu: SatelliteSide, time: Time
     assert 5 <= looks_until_due(kadavu, time) <= 20
 
 
+@pytest.mark.both_databases
 def test_a_purge_that_fails_holds_up_nothing(
-    kadavu: SatelliteSide, time: Time, monkeypatch: pytest.MonkeyPatch
+    kadavu: SatelliteSide, time: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tries = 0
 
@@ -385,8 +376,9 @@ def test_a_purge_that_fails_holds_up_nothing(
     assert row(kadavu).purged_at == time.now
 
 
+@pytest.mark.both_databases
 def test_a_large_purge_goes_in_portions_between_which_others_write(
-    kadavu: SatelliteSide, time: Time, monkeypatch: pytest.MonkeyPatch
+    kadavu: SatelliteSide, time: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(purge_module, "_TOMBSTONES_AT_ONCE", 2)
     loop = loop_of(kadavu)

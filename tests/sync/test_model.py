@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 from panel.models.base import PRIMARY_SYNC_ID
 from panel.sync.primary.exchange import ReadContent
 from panel.sync.satellite import initialise
-from tests.sync.together import CutBefore, LoseAnswer, PrimarySide, SatelliteSide, Tamper
+from tests.support.two_sides import CutBefore, LoseAnswer, PrimarySide, SatelliteSide, Tamper
 
 KADAVU, LEVUKA = 7, 8
 OWNERS = st.sampled_from([PRIMARY_SYNC_ID, KADAVU, LEVUKA])

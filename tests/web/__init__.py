@@ -1,0 +1,1 @@
+"""Tests of the pages and addresses, through Flask's test client."""

@@ -3,16 +3,13 @@
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from argon2 import PasswordHasher
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from panel import clock
 from panel.accounts import authorisation_code, people
 from panel.accounts.people import Permission
 from panel.activity import log
@@ -21,8 +18,8 @@ from panel.config import Config
 from panel.db import Database, make_engine
 from panel.installation import Installation
 from panel.models.activity import Activity
-from panel.security import hashes
 from panel.web.app import create_app
+from tests.support.clock import Clock
 
 PASSWORD, CODE = "correct horse", "battery staple"
 MANAGER, VIEWER = "asha", "vito"
@@ -30,19 +27,6 @@ OPERATOR = Actor("operator")
 
 MakeApp = Callable[..., Flask]
 Happened = Callable[..., list[Activity]]
-
-
-class Clock:
-    """The time the panel sees: it stands still until a test moves it."""
-
-    def __init__(self) -> None:
-        self.time = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        return self.time
-
-    def pass_by(self, **duration: float) -> None:
-        self.time += timedelta(**duration)
 
 
 class Browser:
@@ -102,18 +86,8 @@ class Browser:
 
 
 @pytest.fixture(autouse=True)
-def time(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The panel's clock; ``time.pass_by(minutes=15)`` moves it."""
-    standing = Clock()
-    monkeypatch.setattr(clock, "now", standing)
-    return standing
-
-
-@pytest.fixture(autouse=True)
-def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hashes that take no time: how long they take is not what these tests are about."""
-    quick = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-    monkeypatch.setattr(hashes, "_hasher", quick)
+def standing_clock(time: Clock) -> None:
+    """Pages say what time it is: in these tests it stands still."""
 
 
 @pytest.fixture

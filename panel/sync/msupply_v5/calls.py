@@ -1,4 +1,4 @@
-"""The calls of v5 that a site makes, each within the caller's transaction (PROTOCOL.md, *v5*)."""
+"""The calls of a v5 site, answered in the caller's transaction (PROTOCOL.md, *mSupply Sync v5*)."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,18 +17,19 @@ from panel.sync.protocol.error_codes import SyncRefusal
 from panel.sync.protocol.json_reader import LARGEST_RECORD_BYTES, BadMessage, JsonObject
 from panel.sync.store import change_feed
 from panel.sync.store.apply import pushed_by
-from panel.sync.store.quarantine import note_unreadable, retry
+from panel.sync.store.quarantine import note_unreadable, retry_quarantined
 
 USUAL_LIMIT = 500
 _HIGHEST = 2**63 - 1
+_HIGHEST_DIGITS = len(str(_HIGHEST))
 _MOST_WAITING = 2**31 - 1
 
 
 @dataclass(frozen=True)
 class Request:
-    """One call: ``name`` is what follows ``/sync/v5/``; the names of ``headers`` are lower case.
+    """An HTTP request: ``name`` follows ``/sync/v5/``, the names of ``headers`` are lower case.
 
-    ``read_body`` returns the body as it came, still compressed.
+    ``read_body`` returns the body as it was sent, still compressed.
     """
 
     method: str
@@ -41,15 +42,18 @@ class Request:
 
 @dataclass(frozen=True)
 class Calls:
-    """What a site may ask for; each returns the answer's JSON object, or None for a 204."""
+    """The calls of a site; each returns the JSON object of the answer, or None for a 204.
+
+    Each may raise SyncRefusal, or BadMessage for a malformed query or body.
+    """
 
     session: Session
     site: Site
     query: Mapping[str, str]
     sent: JsonObject
 
-    def who_am_i(self) -> dict[str, Any]:
-        """GET site, with which a site begins its cycle."""
+    def describe_site(self) -> dict[str, Any]:
+        """Answer ``GET site``, with which a site begins its cycle."""
         sites.cut_off(self.session, self.site)
         server, peer = self.site.server, self.site.peer
         return {
@@ -58,23 +62,23 @@ class Calls:
             "code": server.store,
             "name": server.name,
             "initialisationStatus": peer.initialisation,
-            # The whole of it is here: the site need not look for a second server.
+            # There is no second, v6 server.
             "isOmSupplyCentralServer": True,
             "omSupplyCentralServerUrl": "",
             "mSupplyCentralSiteId": PRIMARY_SYNC_ID,
         }
 
     def initialise(self) -> dict[str, Any]:
-        """POST initialise."""
+        """Answer ``POST initialise``."""
         server, peer = self.site.server, self.site.peer
         return {"queueLength": queue.begin_restore(self.session, server, peer)}
 
     def central_records(self) -> dict[str, Any]:
-        """GET central_records."""
+        """Answer ``GET central_records``."""
         cursor, peer = self._number("cursor", 0, 0), self.site.peer
         self._check_cursor(cursor)
         page = change_feed.central(self.session, cursor, self._limit())
-        # Asking from beyond the last record is what proves that it was stored.
+        # A site that asks for what follows a record has stored that record.
         proven = cursor if page.records else page.cursor
         peer.central_cursor = max(peer.central_cursor, proven)
         newest = self.session.scalar(
@@ -85,7 +89,7 @@ class Calls:
         return {"maxCursor": max(cursor, newest or 0), "data": data}
 
     def queued_records(self) -> dict[str, Any]:
-        """GET queued_records, which answers with nothing at the end of a cycle."""
+        """Answer ``GET queued_records``; an empty answer ends the cycle."""
         server, peer = self.site.server, self.site.peer
         records = queue.queued(self.session, server, peer, self._limit())
         if not records:
@@ -95,13 +99,13 @@ class Calls:
         return {"queueLength": queue.queue_length(self.session, server, peer), "data": data}
 
     def acknowledge(self) -> None:
-        """POST acknowledged_records."""
-        ids = [one for one in self.sent.list("syncIDs") if type(one) is str]
+        """Answer ``POST acknowledged_records``."""
+        ids = [text for text in self.sent.list("syncIDs") if type(text) is str]
         dropped = queue.acknowledge(self.session, self.site.server, self.site.peer, ids)
         sites.note_pulled(self.session, self.site, RunStep.PULLING_ADDRESSED, dropped)
 
     def push(self) -> dict[str, Any]:
-        """POST queued_records: the batch is stored when it is answered, so that nothing is late."""
+        """Answer ``POST queued_records``; the batch is stored with the answer."""
         entries = self.sent.list("data")
         if len(entries) > MOST_RECORDS:
             raise BadMessage(f"data: more than {MOST_RECORDS} records")
@@ -110,42 +114,43 @@ class Calls:
         changes, unusable = read_changes(entries, LARGEST_RECORD_BYTES)
         outcome = take_changes(self.session, sync_id, sync_id, changes, False)
         outcome.refused += [
-            note_unreadable(self.session, sync_id, one.key, str(one)) for one in unusable
+            note_unreadable(self.session, sync_id, change.key, str(change)) for change in unusable
         ]
         sites.note_pushed(self.session, self.site, outcome, left)
         self.site.peer.waiting_there = left
         if not entries:
-            retry(self.session, sync_id, pushed_by(sync_id))
+            retry_quarantined(self.session, sync_id, pushed_by(sync_id))
         return {"integrationStarted": left == 0}
 
     def _check_cursor(self, cursor: int) -> None:
         present = self.session.get_one(ChangeSequence, 1, populate_existing=True)
         peer = self.site.peer
         if cursor == 0:
-            # Who reads from the beginning needs no tombstone of what it never had.
+            # A site that reads from the beginning has missed no tombstone.
             peer.central_cursor = max(peer.central_cursor, present.purged_seq)
         elif cursor > present.seq or peer.central_cursor < present.purged_seq:
             raise SyncRefusal("initialise_needed")
 
     def _number(self, name: str, usual: int, lowest: int) -> int:
         text = self.query.get(name, str(usual))
-        number = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else -1
+        is_number = text.isascii() and text.isdigit() and len(text) <= _HIGHEST_DIGITS
+        number = int(text) if is_number else -1
         if not lowest <= number <= _HIGHEST:
             raise BadMessage(f"{name}: not a whole number from {lowest} up")
         return number
 
     def _limit(self) -> int:
-        # Asked for more, fewer is a good answer too.
+        # An answer may have fewer records than asked for.
         return min(self._number("limit", USUAL_LIMIT, 1), MOST_RECORDS)
 
 
 CALLS: dict[tuple[str, str], Callable[[Calls], dict[str, Any] | None]] = {
-    ("GET", "site"): Calls.who_am_i,
+    ("GET", "site"): Calls.describe_site,
     ("POST", "initialise"): Calls.initialise,
     ("GET", "central_records"): Calls.central_records,
     ("GET", "queued_records"): Calls.queued_records,
     ("POST", "queued_records"): Calls.push,
     ("POST", "acknowledged_records"): Calls.acknowledge,
 }
-# An initialise has one too, of which nothing is asked.
+# The body of an initialise is not read.
 WITH_BODY = {("POST", "queued_records"), ("POST", "acknowledged_records")}

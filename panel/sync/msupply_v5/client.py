@@ -1,7 +1,8 @@
-"""A central server of mSupply as our satellite sees it: one method a call."""
+"""The client of an mSupply central server, one method a call (PROTOCOL.md, *mSupply Sync v5*)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from panel import __version__
@@ -13,18 +14,17 @@ from panel.sync.msupply_v5.codec import (
     read_mark,
     to_bytes,
 )
-from panel.sync.protocol.body_codec import Body, read_body
 from panel.sync.protocol.json_reader import JsonObject
 from panel.sync.satellite.sync_settings import SyncSettings
-from panel.sync.transport.exchange_client import basic, read_error
+from panel.sync.transport.exchange_client import basic, read_error, read_json
 from panel.sync.transport.http import Response, Transport
 
 _HIGHEST = 2**62
 
 
 @dataclass(frozen=True)
-class About:
-    """What a central server says of a site: ``uuid`` never changes for it."""
+class SiteIdentity:
+    """The answer to ``site``: who the central server takes us for; ``uuid`` is constant."""
 
     uuid: str
     sync_id: int
@@ -32,9 +32,11 @@ class About:
 
 @dataclass(frozen=True)
 class Queued:
-    """Some records of a queue or of central data, and how many wait in all (or the last cursor).
+    """A page of queued records or of central data.
 
-    ``marks`` names all of them, in order: what can be taken and what no record here can be.
+    ``marks`` are the ``syncOutId`` or ``ID`` of all its entries, in order; ``changes`` are those
+    that can be stored, ``unusable`` those that cannot. ``length`` is the ``queueLength`` or
+    ``maxCursor``.
     """
 
     marks: list[str]
@@ -44,7 +46,7 @@ class Queued:
 
 
 class Central:
-    """The calls of v5, made over a line that stays open.
+    """The calls of v5 over one open connection.
 
     Each raises SyncRefusal, LinkFault, or BadMessage for an answer that is not v5's.
     """
@@ -53,59 +55,55 @@ class Central:
         self._line = line
         self._headers = {
             "Authorization": basic(sync_settings.pair),
-            "msupply-site-uuid": sync_settings.about.hardware_id,
+            "msupply-site-uuid": sync_settings.identity.hardware_id,
             "version": str(NEWEST_VERSION),
             "app-name": "Sync Panel",
             "app-version": __version__,
             "Accept-Encoding": "gzip",
         }
 
-    def site(self) -> About:
-        """Return who the central server takes us for."""
+    def site(self) -> SiteIdentity:
+        """Call ``GET site``, and return who the central server takes us for."""
         answer = self._get("site")
-        return About(answer.text("id", 64), answer.whole("siteId", 1, _HIGHEST))
+        return SiteIdentity(answer.text("id", 64), answer.whole("siteId", 1, _HIGHEST))
 
     def is_idle(self) -> bool:
-        """Say whether it has finished what it was told before."""
+        """Call ``GET site_status``, and say whether no call of ours is still under way."""
         return self._get("site_status").text("code", 40) == "idle"
 
     def initialise(self) -> int:
-        """Have all that this site owns queued; return how many records that is."""
+        """Call ``POST initialise``, which queues this site's records; return how many."""
         return self._post("initialise", {}).whole("queueLength", 0, _HIGHEST)
 
     def central_records(self, cursor: int, limit: int) -> Queued:
-        """Return central data from beyond ``cursor``."""
+        """Return at most ``limit`` central records after ``cursor``."""
         answer = self._get(f"central_records?cursor={cursor}&limit={limit}")
         return _queued(answer, "maxCursor")
 
     def queued_records(self, limit: int) -> Queued:
-        """Return the oldest records that wait for this site."""
+        """Return the ``limit`` oldest records that are queued for this site."""
         return _queued(self._get(f"queued_records?limit={limit}"), "queueLength")
 
     def acknowledge(self, marks: Sequence[str]) -> None:
-        """Say that these were stored."""
+        """Call ``POST acknowledged_records`` with the ``syncOutId`` of stored records."""
         self._send("POST", "acknowledged_records", to_bytes({"syncIDs": list(marks)}))
 
     def push(self, left: int, changes: Sequence[Mapping[str, Any]]) -> bool:
-        """Send a batch; ``left`` counts it too. Return whether the integration began."""
+        """Send a batch; ``left`` counts it too. Return whether the integration has started."""
         answer = self._post("queued_records", {"queueLength": left, "data": list(changes)})
         return answer.flag("integrationStarted")
 
     def _get(self, path: str) -> JsonObject:
-        return self._read(self._send("GET", path))
+        return JsonObject(read_json(self._send("GET", path)))
 
     def _post(self, path: str, body: Mapping[str, Any]) -> JsonObject:
-        return self._read(self._send("POST", path, to_bytes(body)))
+        return JsonObject(read_json(self._send("POST", path, to_bytes(body))))
 
     def _send(self, method: str, path: str, content: bytes = b"") -> Response:
         response = self._line.send(method, f"/sync/v5/{path}", self._headers, content)
-        if not 200 <= response.status < 300:
+        if not HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
             raise read_error(response)
         return response
-
-    def _read(self, response: Response) -> JsonObject:
-        encoding = response.headers.get("Content-Encoding", "")
-        return JsonObject(read_body(Body(response.content, encoding)))
 
 
 def _queued(answer: JsonObject, length: str) -> Queued:

@@ -1,4 +1,4 @@
-"""Records as mSupply Sync v5 writes them on the wire (PROTOCOL.md, *v5*)."""
+"""The encoding of records in mSupply Sync v5 (PROTOCOL.md, *mSupply Sync v5*)."""
 
 import json
 import math
@@ -13,11 +13,11 @@ from panel.sync.protocol.batch_codec import Item
 from panel.sync.protocol.json_reader import DEEPEST, BadMessage, JsonObject, is_plain, is_too_deep
 from panel.sync.store.apply import Outcome, pushed_by
 from panel.sync.store.quarantine import apply_or_quarantine
-from panel.sync.store.records import Present, find_records
+from panel.sync.store.records import StoredRecord, find_records
 from panel.sync.store.sequence import lock_sequence
 
-# The records are opaque here, so an older client whose calls are the same is welcome; a newer one
-# may expect answers that this version does not know.
+# Older clients make the same calls, and their records are opaque here. Newer ones may expect other
+# answers.
 OLDEST_VERSION, NEWEST_VERSION = 1, 14
 MOST_RECORDS = 5_000
 MARK_LENGTH = 100
@@ -27,7 +27,10 @@ ACTIONS = ("insert", "update", "delete", "merge")
 
 @dataclass(frozen=True)
 class Change:
-    """One record as v5 tells of it; ``data`` None deletes. ``mark`` names it in its queue."""
+    """An entry of v5's ``data``: a put or, with ``data`` None, a delete.
+
+    ``mark`` is its ``syncOutId`` or ``ID``.
+    """
 
     mark: str
     table: str
@@ -36,26 +39,26 @@ class Change:
 
     @property
     def key(self) -> Key:
-        """Return what tells the record from every other."""
+        """Return the table name and the record id, which identify a record."""
         return self.table, self.record_id
 
 
 class Unusable(BadMessage):
-    """A change that says which record it is of, and that no server could keep as it is."""
+    """A change that names its record, and that cannot be stored as it is."""
 
     def __init__(self, table: str, record_id: str, what: str) -> None:
         super().__init__(what)
-        # As far as they can be shown.
+        # Shortened, without control characters, for people to read.
         self.key = _shown(table, TABLE_NAME_LENGTH), _shown(record_id, RECORD_ID_LENGTH)
 
 
 def to_bytes(value: Any) -> bytes:
-    """Return ``value`` as a JSON body."""
+    """Return ``value`` as a JSON body in UTF-8."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def read_object(body: bytes) -> JsonObject:
-    """Return the JSON object that ``body`` is. Raise :class:`BadMessage`."""
+    """Return the JSON object of ``body``. Raise :class:`BadMessage`."""
     try:
         return JsonObject(json.loads(body))
     except (ValueError, RecursionError) as error:
@@ -63,9 +66,10 @@ def read_object(body: bytes) -> JsonObject:
 
 
 def read_change(value: Any) -> Change:
-    """Return what one entry of ``data`` tells. Raise :class:`BadMessage`, or :class:`Unusable`.
+    """Return the change of one entry of ``data``.
 
-    A merge deletes the record that went into another; which one that was stays behind.
+    A merge deletes the record ``mergeIdToDelete``. Raise :class:`BadMessage`, or :class:`Unusable`
+    if only the record's name can be read.
     """
     fields = JsonObject(value)
     action = fields.text("action", 20).lower()
@@ -83,9 +87,10 @@ def read_change(value: Any) -> Change:
 def read_changes(
     entries: Sequence[Any], largest_bytes: float = math.inf
 ) -> tuple[list[Change], list[Unusable]]:
-    """Return the changes that ``entries`` tell, and what of them no record here can be.
+    """Return the changes of ``entries``, and those that cannot be stored.
 
-    Of one record only the last counts for the second. Raise :class:`BadMessage`.
+    A record is in the second list if its last change cannot be stored, or is larger than
+    ``largest_bytes``. Raise :class:`BadMessage`.
     """
     changes: list[Change] = []
     unusable: dict[Key, Unusable] = {}
@@ -103,12 +108,42 @@ def read_changes(
 
 
 def change_of(record: Record) -> dict[str, Any]:
-    """Return a record as v5 tells of it, still without the name of its place in a queue."""
+    """Return the entry of ``data`` for a record, without ``syncOutId`` and ``ID``."""
     change = {"tableName": record.table_name, "recordId": record.record_id}
     if record.data is None:
         return {**change, "action": "delete"}
-    # Whether the other side has it already, neither side needs to know: both mean "as it is now".
+    # "insert" and "update" mean the same to both sides.
     return {**change, "action": "update", "recordData": json.loads(record.data)}
+
+
+def read_mark(fields: JsonObject) -> str:
+    """Return the ``syncOutId`` of a queued entry or the ``ID`` of central data, as a text.
+
+    Raise :class:`BadMessage`.
+    """
+    if fields.get("syncOutId") is not None:
+        return fields.text("syncOutId", MARK_LENGTH)
+    return str(fields.whole("ID", 0, 2**63 - 1, default=0))
+
+
+def take_changes(
+    session: Session, source: int, owner: int, changes: Sequence[Change], spare_waiting: bool
+) -> Outcome:
+    """Apply ``changes`` that server ``source`` sent, in order, as records of ``owner``.
+
+    Those that cannot be applied are quarantined. With ``spare_waiting``, records that wait here to
+    be pushed are left as they are: v5 has no versions to tell which is newer. Return the outcome.
+    """
+    # Locked before the stored records are read, since versions continue from theirs.
+    sequence = lock_sequence(session)
+    arrived = [(change.key, change.data) for change in changes]
+    found = find_records(session, arrived)
+    spared = {key for key, record in found.items() if spare_waiting and record.waiting}
+    wanted = [change for change in changes if change.key not in spared]
+    items = _items(wanted, dict(found), owner)
+    # Records that are written here later get higher versions than these.
+    sequence.seq = max([sequence.seq, *(item.version for item in items if spare_waiting)])
+    return apply_or_quarantine(session, source, items, pushed_by(owner))
 
 
 def _change(fields: JsonObject, action: str) -> Change:
@@ -132,7 +167,7 @@ def _name(fields: JsonObject, name: str, longest: int) -> str:
 
 
 def _shown(text: str, longest: int) -> str:
-    return "".join(one if is_plain(one) else "?" for one in text[:longest])
+    return "".join(char if is_plain(char) else "?" for char in text[:longest])
 
 
 def _data(data: Any) -> str:
@@ -148,51 +183,21 @@ def _data(data: Any) -> str:
     return text
 
 
-def read_mark(fields: JsonObject) -> str:
-    """Return what names an entry of ``data`` in its queue. Raise :class:`BadMessage`."""
-    # Central data has a number, ID; what is queued for a site has a text, syncOutId.
-    if fields.get("syncOutId") is not None:
-        return fields.text("syncOutId", MARK_LENGTH)
-    return str(fields.whole("ID", 0, 2**63 - 1, default=0))
+def _items(changes: Sequence[Change], newest: dict[Key, StoredRecord], owner: int) -> list[Item]:
+    """Return the items of ``changes`` with versions; a change without effect is left out.
 
-
-def take_changes(
-    session: Session, source: int, owner: int, changes: Sequence[Change], spare_waiting: bool
-) -> Outcome:
-    """Take ``changes`` that came from server ``source``, in order, as records of ``owner``.
-
-    What cannot be taken is set aside. ``spare_waiting`` leaves alone what was written here and is
-    still to be pushed: without versions nobody can say which is newer, and this one is the only
-    copy.
-    """
-    # Locked before it is read what is there, since versions are counted on from that.
-    clock = lock_sequence(session)
-    arrived = [(change.key, change.data) for change in changes]
-    found = find_records(session, arrived)
-    spared = {key for key, record in found.items() if spare_waiting and record.waiting}
-    wanted = [change for change in changes if change.key not in spared]
-    items = _items(wanted, dict(found), owner)
-    # What is written here later shall have a higher version than what is taken now.
-    clock.seq = max([clock.seq, *(item.version for item in items if spare_waiting)])
-    return apply_or_quarantine(session, source, items, pushed_by(owner))
-
-
-def _items(changes: Sequence[Change], newest: dict[Key, Present], owner: int) -> list[Item]:
-    """Give each change a version; what changes nothing is left out.
-
-    The order in which they come is the order in which they were written: each is newer than the
-    last.
+    A site sends its changes in the order of writing, so each has a higher version than the last.
     """
     items = []
     for change in changes:
         key = change.key
-        present = newest.get(key)
-        if present is None and change.data is None:
+        stored = newest.get(key)
+        if stored is None and change.data is None:
             continue
-        if present is not None and present.owner == owner and present.data == change.data:
+        if stored is not None and stored.owner == owner and stored.data == change.data:
             continue
-        to = present.to if present is not None and present.owner == owner else None
-        version = present.version + 1 if present is not None else 1
+        to = stored.to if stored is not None and stored.owner == owner else None
+        version = stored.version + 1 if stored is not None else 1
         items.append(Item(0, *key, owner, to, version, change.data))
-        newest[key] = Present(owner, to, version, change.data)
+        newest[key] = StoredRecord(owner, to, version, change.data)
     return items

@@ -1,4 +1,4 @@
-"""The primary's side of v5: each call of a site is one transaction (PROTOCOL.md, *v5*)."""
+"""The primary's side of v5, one transaction a call (PROTOCOL.md, *As a primary*)."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,30 +16,30 @@ from panel.sync.protocol.body_codec import Garbled, TooLarge, UnknownEncoding, u
 from panel.sync.protocol.error_codes import SyncRefusal, explain
 from panel.sync.protocol.json_reader import BadMessage, JsonObject
 
-# 1 024 records of the largest size would be a gigabyte; of the usual size they are half of one MiB.
+# 1 024 records, which a site sends at once, are about half a MiB at the usual size.
 LARGEST_BODY_BYTES = 32 * 1024 * 1024
-# Asked while another call is under way, so it is none of them and waits for none.
+# Answered while another call is under way.
 STATUS = ("GET", "site_status")
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A status and a JSON body, which a 204 has none of."""
+    """An HTTP status and a JSON body; a 204 has no body."""
 
     status: int
     body: bytes = b""
 
 
 def is_call(method: str, name: str) -> bool:
-    """Say whether v5 has such a call."""
+    """Say whether v5 has this call."""
     return (method, name) == STATUS or (method, name) in CALLS
 
 
-def answer(database: Database, doorkeeper: Authenticator, request: Request) -> Answer:
-    """Return the answer to one call of a site; an error is an answer too."""
+def answer(database: Database, authenticator: Authenticator, request: Request) -> Answer:
+    """Return the answer to one call of a site; errors are answers too."""
     try:
         with refusals_noted(database, request.address):
-            return _answer(database, doorkeeper, request)
+            return _answer(database, authenticator, request)
     except SyncRefusal as refusal:
         return _error_answer(refusal)
     except BadMessage as error:
@@ -53,15 +53,15 @@ def _error_answer(refusal: SyncRefusal) -> Answer:
     return Answer(refusal.status, to_bytes({"error": error}))
 
 
-def _answer(database: Database, doorkeeper: Authenticator, request: Request) -> Answer:
+def _answer(database: Database, authenticator: Authenticator, request: Request) -> Answer:
     caller = sites.caller_of(request.headers, request.address)
-    server_id = sites.recognise(database, doorkeeper, caller)
+    server_id = sites.recognise(database, authenticator, caller)
     if (request.method, request.name) == STATUS:
         return Answer(200, to_bytes(_status_of(server_id)))
     call = CALLS[request.method, request.name]
     with _alone(server_id, request.name):
-        # Only now, since a few bytes of a stranger's could fill the memory; and while no other
-        # writer has to wait for it.
+        # Once the caller is known, since a stranger's body could fill the memory, and before the
+        # transaction, so that no writer waits for it.
         content, sent = b"", JsonObject({})
         if (request.method, request.name) in WITH_BODY:
             content = request.read_body()
@@ -93,7 +93,7 @@ _under_way_lock = Lock()
 
 @contextmanager
 def _alone(server_id: int, name: str) -> Iterator[None]:
-    # What another process has under way is not seen here; there the locks of the rows make it wait.
+    # Calls in other processes are not seen here: the row locks make them wait.
     with _under_way_lock:
         if server_id in _under_way:
             raise SyncRefusal("sync_is_running")

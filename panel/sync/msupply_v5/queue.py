@@ -1,8 +1,8 @@
-"""What waits for a v5 site: its own records while it is restored, and those addressed to it.
+"""The queue of a v5 site: records addressed to it and, in an initialise, its own.
 
-The queue is no table. It is the records above two cursors of the :class:`Peer`, less the ones that
-were acknowledged out of order; a ``syncOutId`` is the record's ``seq``. A record that changes
-while it waits gets a new ``seq`` and so waits once, in its newest version.
+The queue is not a table. It consists of the records above two cursors of the :class:`Peer`, without
+those acknowledged out of order; the ``syncOutId`` is the record's ``seq``. A record that changes
+while it waits gets a new ``seq``, and so waits once, as its newest version.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,26 +16,26 @@ from panel.models.settings import Server
 from panel.sync.store import change_feed
 from panel.sync.store.sequence import present_seq
 
-# SQLite takes 32 766 values in one statement, older ones 999.
+# The limit of values in a statement is 32 766 in SQLite, 999 in old versions.
 _CHUNK = 500
-# What has as many digits is in no column.
+# A number with this many digits may not fit into a BIGINT column.
 _DIGITS = 19
 
 
 def queued(session: Session, server: Server, peer: Peer, limit: int) -> list[Record]:
-    """Return the oldest records that wait, at most ``limit``."""
+    """Return the oldest queued records, at most ``limit``."""
     return list(change_feed.read(session, _waits(server, peer), 0, limit).records)
 
 
 def queue_length(session: Session, server: Server, peer: Peer) -> int:
-    """Return how many records wait."""
+    """Return how many records are queued."""
     return change_feed.count(session, _waits(server, peer), 0)
 
 
 def begin_restore(session: Session, server: Server, peer: Peer) -> int:
-    """Queue all that the site owns and all that is addressed to it; return how many that is.
+    """Queue everything that the site owns or that is addressed to it; return how many records.
 
-    Asked again before anything was acknowledged, the restore that was begun is left as it is.
+    Repeated before anything of it was acknowledged, it changes nothing.
     """
     if (
         peer.initialisation != SiteInitialisation.STARTED
@@ -50,7 +50,7 @@ def begin_restore(session: Session, server: Server, peer: Peer) -> int:
 
 
 def acknowledge(session: Session, server: Server, peer: Peer, ids: Iterable[str]) -> int:
-    """Drop these ``syncOutId`` from the queue; return how many were in it. Others are no error."""
+    """Remove these ``syncOutId`` from the queue, ignoring others; return how many were in it."""
     positions = sorted({int(text) for text in ids if _is_position(text)})
     dropped = 0
     for begin in range(0, len(positions), _CHUNK):
@@ -60,11 +60,11 @@ def acknowledge(session: Session, server: Server, peer: Peer, ids: Iterable[str]
 
 
 def move_cursors(session: Session, server: Server, peer: Peer) -> None:
-    """Move the cursors up to the first record that still waits, and forget what they passed.
+    """Move the cursors up to the first queued record, and delete acknowledgements below them.
 
-    The restore is complete when its cursor has reached its end.
+    The initialise is completed when the restore cursor has reached its end.
     """
-    # Read before the queue: what the queue then does not hold up to here, is not coming any more.
+    # Read before the queue: no record up to this seq is added to the queue after that.
     newest = present_seq(session)
     first = next(iter(queued(session, server, peer, 1)), None)
     passed = newest if first is None else first.seq - 1

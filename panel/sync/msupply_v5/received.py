@@ -1,8 +1,8 @@
-"""What our satellite received over v5: kept first, applied in order when the pull is complete."""
+"""The inbox of a satellite over v5: stored first, applied in order once the pull is complete."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from sqlalchemy import exists, func, select, text, update
+from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session
 
 from panel.models.base import PRIMARY_SYNC_ID
@@ -18,54 +18,56 @@ from panel.sync.store.apply import pulled_by, renewed_by
 from panel.sync.store.quarantine import note_unreadable
 from panel.sync.store.sequence import lock_sequence
 
-_AT_ONCE = 500
-# In the place of a point, which v5 has none of: the queue of an initialise was asked for.
-_ASKED = "v5 asked"
+# In the place of a checkpoint, which v5 lacks: the central server has queued the initialise.
+_QUEUE_REQUESTED = "v5 asked"
 
 
 def begin_initialise(session: Session) -> None:
-    """Forget what was received before, unless this initialise was begun already.
+    """Start an initialise, unless one is under way: clear the cursor and the inbox.
 
-    What waits to be pushed stays as it is, and what does not is the central server's to tell.
+    Unlike in our own protocol, no record is marked as waiting to be pushed.
     """
     link = session.get_one(Link, 1)
     if link.initialise == InitialiseState.NEEDED:
         link.initialise, link.checkpoint, link.next_checkpoint = InitialiseState.RUNNING, "", ""
         link.central_cursor = 0
         for stream in Stream:
-            inbox.clear(session, stream)
+            inbox.clear_stream(session, stream)
 
 
 def came_from_central(link: Link) -> bool:
-    """Say whether what was received so far came over v5, so that its cursors mean something here.
+    """Say whether what was received came over v5, so that its cursors are valid.
 
-    Over our own protocol there is a point, and nothing is known of a central server.
+    Over our own protocol there is a checkpoint, and no ``site_uuid``.
     """
     if link.initialise == InitialiseState.DONE:
         return bool(link.site_uuid) and not link.checkpoint
-    return link.checkpoint in ("", _ASKED)
+    return link.checkpoint in ("", _QUEUE_REQUESTED)
 
 
-def was_asked(session: Session) -> bool:
-    """Say whether the central server has queued everything for this initialise."""
-    return session.get_one(Link, 1).checkpoint == _ASKED
+def is_queue_requested(session: Session) -> bool:
+    """Say whether the central server was asked to queue this initialise."""
+    return session.get_one(Link, 1).checkpoint == _QUEUE_REQUESTED
 
 
-def note_asked(session: Session) -> None:
-    """Remember that it has."""
-    session.get_one(Link, 1).checkpoint = _ASKED
+def note_queue_requested(session: Session) -> None:
+    """Record that the central server was asked to queue this initialise."""
+    session.get_one(Link, 1).checkpoint = _QUEUE_REQUESTED
 
 
 def keep_central(session: Session, cursor: int, page: Queued) -> None:
-    """Keep central data; its cursor is its version too, since it only ever rises."""
+    """Store a page of central data in the inbox; its ``ID``, which only rises, is its version.
+
+    ``cursor`` is the one that was asked for. Raise BadMessage for cursors that do not rise.
+    """
     if not all(mark.isdecimal() for mark in page.marks):
         raise BadMessage("a central record without its cursor")
     positions = [int(mark) for mark in page.marks]
     if positions != sorted(positions) or (positions and positions[0] <= cursor):
         raise BadMessage("central records out of order")
     items = [
-        Item(int(one.mark), *one.key, PRIMARY_SYNC_ID, None, int(one.mark), one.data)
-        for one in page.changes
+        Item(int(change.mark), *change.key, PRIMARY_SYNC_ID, None, int(change.mark), change.data)
+        for change in page.changes
     ]
     inbox.receive(session, Stream.CENTRAL, items)
     if positions:
@@ -73,45 +75,42 @@ def keep_central(session: Session, cursor: int, page: Queued) -> None:
 
 
 def note_unusable(session: Session, page: Queued) -> int:
-    """Set aside what no record here can be, so that it holds up nothing; return how many."""
-    for one in page.unusable:
-        note_unreadable(session, PRIMARY_SYNC_ID, one.key, str(one))
+    """Quarantine the names of the changes that cannot be stored; return how many."""
+    for change in page.unusable:
+        note_unreadable(session, PRIMARY_SYNC_ID, change.key, str(change))
     return len(page.unusable)
 
 
 def keep_queued(session: Session, changes: Sequence[Change]) -> None:
-    """Keep what was queued for this site, in the order in which it came."""
+    """Store queued changes in the inbox, in the order of their arrival."""
     query = select(func.max(Inbox.position)).where(Inbox.stream == Stream.ADDRESSED)
     first = (session.scalar(query) or 0) + 1
-    items = [Item(at, *one.key, 0, None, 0, one.data) for at, one in enumerate(changes, first)]
+    numbered = enumerate(changes, first)
+    items = [Item(number, *change.key, 0, None, 0, change.data) for number, change in numbered]
     inbox.receive(session, Stream.ADDRESSED, items)
 
 
-def apply(session: Session, own_sync_id: int) -> int:
-    """Apply a complete pull; return how many records were set aside."""
-    refused = inbox.apply(session, Stream.CENTRAL, pulled_by(own_sync_id))
+def apply_received(session: Session, own_sync_id: int) -> int:
+    """Apply a complete pull, and return how many records were quarantined."""
+    refused = inbox.apply_stream(session, Stream.CENTRAL, pulled_by(own_sync_id))
     return refused + _apply_queued(session, own_sync_id)
 
 
 def finish_initialise(session: Session, own_sync_id: int) -> int:
-    """Apply all that an initialise received; return how many records were set aside."""
-    refused = inbox.apply(session, Stream.CENTRAL, renewed_by(own_sync_id))
-    inbox.sweep(session, Stream.CENTRAL, own_sync_id)
-    _push_what_it_lacks(session, own_sync_id)
+    """Apply what an initialise received, and return how many records were quarantined."""
+    refused = inbox.apply_stream(session, Stream.CENTRAL, renewed_by(own_sync_id))
+    inbox.delete_missing(session, Stream.CENTRAL, own_sync_id)
+    _mark_lacking_as_waiting(session, own_sync_id)
     refused += _apply_queued(session, own_sync_id)
     link = session.get_one(Link, 1)
     link.initialise, link.checkpoint = InitialiseState.DONE, ""
     return refused
 
 
-def _push_what_it_lacks(session: Session, own_sync_id: int) -> None:
-    """Let this site's records go up that a restored central server did not hand back."""
-    handed_back = exists().where(
-        Inbox.stream == Stream.ADDRESSED,
-        Inbox.table_name == Record.table_name,
-        Inbox.record_id == Record.record_id,
-    )
+def _mark_lacking_as_waiting(session: Session, own_sync_id: int) -> None:
+    """Mark the own records as waiting that a restored central server did not hand back."""
     lock_sequence(session)
+    handed_back = inbox.is_delivered(Stream.ADDRESSED)
     lacking = Record.owner == own_sync_id, ~Record.deleted, text("NOT waiting"), ~handed_back
     session.execute(
         update(Record).where(*lacking).values(waiting=True),
@@ -121,20 +120,10 @@ def _push_what_it_lacks(session: Session, own_sync_id: int) -> None:
 
 def _apply_queued(session: Session, own_sync_id: int) -> int:
     refused = 0
-    for changes in _queued(session):
+    for items in inbox.read_batches(session, Stream.ADDRESSED):
+        changes = [Change("", item.table, item.record_id, item.data) for item in items]
         outcome = take_changes(session, PRIMARY_SYNC_ID, own_sync_id, changes, spare_waiting=True)
         refused += len(outcome.refused)
     for stream in Stream:
-        inbox.clear(session, stream)
+        inbox.clear_stream(session, stream)
     return refused
-
-
-def _queued(session: Session) -> Iterator[list[Change]]:
-    last = 0
-    while True:
-        query = select(Inbox).where(Inbox.stream == Stream.ADDRESSED, Inbox.position > last)
-        rows = session.scalars(query.order_by(Inbox.position).limit(_AT_ONCE)).all()
-        if not rows:
-            return
-        yield [Change("", row.table_name, row.record_id, row.data) for row in rows]
-        last = rows[-1].position

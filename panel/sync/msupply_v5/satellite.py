@@ -1,7 +1,6 @@
-"""The satellite's side of v5: one run against a central server of mSupply, in its client's order.
+"""The satellite's side of v5: a run against an mSupply central server, in the client's order.
 
-What v5 does not say is decided here: central data belongs to the primary, what is queued for this
-site belongs to this installation, and of a record that waits to be pushed the copy here counts.
+PROTOCOL.md, *As a satellite*, says what is decided here where v5 leaves a choice.
 """
 
 import time
@@ -14,7 +13,7 @@ from panel.installation import Installation
 from panel.models.runs import InitialiseState, Link, Run, RunResult, RunStep
 from panel.models.settings import SyncProtocol
 from panel.sync.msupply_v5 import received
-from panel.sync.msupply_v5.client import About, Central, Queued
+from panel.sync.msupply_v5.client import Central, Queued, SiteIdentity
 from panel.sync.msupply_v5.codec import change_of
 from panel.sync.protocol.error_codes import SyncRefusal
 from panel.sync.protocol.json_reader import BadMessage
@@ -24,20 +23,20 @@ from panel.sync.satellite.sync_settings import SyncSettings, read_sync_settings
 from panel.sync.store import change_feed
 from panel.sync.transport.http import LinkFault, Target, Transport
 
-# What an Open mSupply server asks for at once; a smaller request size in the preferences counts.
+# The batches of Open mSupply; a smaller request size in the preferences is used instead.
 PULL_RECORDS, PUSH_RECORDS = 500, 1_024
 POLL_SECONDS, LONGEST_POLL_SECONDS = 1.0, 600.0
 
 
 class _Paused(Exception):
-    """While the run lasted the interval was set to 0, or who meets whom was changed."""
+    """During the run the interval was set to 0, or the settings of the connection changed."""
 
 
 class MSupplyV5:
     """mSupply Sync v5 as a satellite speaks it."""
 
     def check(self, line: Transport, settings: SyncSettings) -> None:
-        """Ask the central server whether it lets this site in. Raise SyncRefusal or LinkFault."""
+        """Ask the central server whether it admits this site. Raise SyncRefusal or LinkFault."""
         with _faults_named():
             _check_site(Central(line, settings).site(), settings)
 
@@ -47,12 +46,15 @@ class MSupplyV5:
         line_to: Callable[[Target], Transport],
         progress: Progress,
     ) -> Finish:
-        """Synchronise until nothing is left to move. Raise SyncRefusal or LinkFault."""
+        """Synchronise until nothing is left to move, and return how the run ended.
+
+        Raise SyncRefusal or LinkFault.
+        """
         return _V5Run(installation, line_to, progress).run()
 
 
 class _V5Run:
-    """One run, each answer stored before the next call; ``line_to`` keeps one connection open."""
+    """One run, each answer stored before the next call, over the connection of ``line_to``."""
 
     def __init__(
         self, installation: Installation, line_to: Callable[[Target], Transport], progress: Progress
@@ -60,37 +62,37 @@ class _V5Run:
         self._installation = installation
         self._line_to = line_to
         self._progress = progress
-        # A digest of the preferences with which the central server was met.
-        self._met = ""
+        # Of the settings that the central server was called with first; "" before that.
+        self._settings_digest = ""
 
     def run(self) -> Finish:
         """Synchronise until nothing is left to move. Raise SyncRefusal or LinkFault."""
         try:
             with _faults_named():
-                self._meet()
+                self._identify_central()
                 if self._initialises():
-                    self._ask_for_everything()
+                    self._request_queue()
                     self._pull()
                     self._apply(received.finish_initialise)
                 self._push()
                 self._pull()
-                self._apply(received.apply)
+                self._apply(received.apply_received)
         except _Paused:
             return Finish(RunResult.PAUSED)
         return Finish(RunResult.WELL)
 
-    def _meet(self) -> None:
+    def _identify_central(self) -> None:
         central, sync_settings = self._central()
-        about = central.site()
+        site = central.site()
         with self._step() as (session, run):
             run.protocol = SyncProtocol.V5
             link = session.get_one(Link, 1)
             known = "" if link.initialise == InitialiseState.NEEDED else link.site_uuid
-            _check_site(about, sync_settings, known)
+            _check_site(site, sync_settings, known)
             if link.initialise != InitialiseState.NEEDED and not received.came_from_central(link):
                 raise SyncRefusal("initialise_needed")
-            link.site_uuid, link.protocol = about.uuid, SyncProtocol.V5
-        self._met = sync_settings.digest()
+            link.site_uuid, link.protocol = site.uuid, SyncProtocol.V5
+        self._settings_digest = sync_settings.digest()
 
     def _initialises(self) -> bool:
         with self._step() as (session, run):
@@ -100,22 +102,22 @@ class _V5Run:
             received.begin_initialise(session)
             return True
 
-    def _ask_for_everything(self) -> None:
+    def _request_queue(self) -> None:
         with self._installation.database.reading() as session:
-            was_asked = received.was_asked(session)
-        if not was_asked:
-            length = self._have_all_queued()
+            is_requested = received.is_queue_requested(session)
+        if not is_requested:
+            length = self._call_initialise()
             with self._step() as (session, run):
-                received.note_asked(session)
+                received.note_queue_requested(session)
                 run.to_pull += length
         self._wait_until_idle()
 
-    def _have_all_queued(self) -> int:
+    def _call_initialise(self) -> int:
         try:
             return self._central()[0].initialise()
         except LinkFault as fault:
-            # It may take a central server longer than a line may be silent. One that is idle did
-            # not hear of it, or is done so soon that it can be asked again.
+            # A central server may take longer than the time-out. If it is idle, it did not get the
+            # call or has finished it, and the next run calls again.
             if fault.code not in ("timed_out", "cut_off") or self._central()[0].is_idle():
                 raise
             return 0
@@ -126,15 +128,15 @@ class _V5Run:
             with self._installation.database.reading() as session:
                 left = change_feed.count_waiting(session)
                 records = change_feed.waiting(session, _size(sync_settings, PUSH_RECORDS)).records
-            changes = [{"syncOutId": str(one.seq), **change_of(one)} for one in records]
+            changes = [{"syncOutId": str(r.seq), **change_of(r)} for r in records]
             began = central.push(left, changes)
             with self._step() as (session, run):
                 run.step = RunStep.PUSHING
                 run.pushed += len(records)
                 run.to_push = max(run.to_push, run.pushed + left - len(records))
-                note_pushed(session, [one.seq for one in records])
+                note_pushed(session, [record.seq for record in records])
             if not records:
-                # The empty batch that ends the push; a server that will not integrate is not well.
+                # The empty batch ends the push, and starts the integration.
                 if not began:
                     raise LinkFault("integration_not_started")
                 return self._wait_until_idle()
@@ -171,7 +173,7 @@ class _V5Run:
             run.set_aside += received.note_unusable(session, page)
             _count_pulled(run, RunStep.PULLING_ADDRESSED, page, page.length)
         if page.marks:
-            # Only now: what was acknowledged does not come again.
+            # After the commit: an acknowledged record is not sent again.
             central.acknowledge(page.marks)
         return bool(page.marks)
 
@@ -183,11 +185,15 @@ class _V5Run:
             run.set_aside += apply(session, own_sync_id)
 
     def _central(self) -> tuple[Central, SyncSettings]:
-        """Return the central server to call next, as the preferences say by now."""
+        """Return the central server and the settings that the preferences give now.
+
+        Raise :class:`_Paused` if they changed during the run.
+        """
         with self._installation.database.reading() as session:
             sync_settings = read_sync_settings(session, self._installation)
-        # Another server is to be met first, by the next run, which begins at once.
-        if sync_settings.interval_minutes == 0 or self._met not in ("", sync_settings.digest()):
+        # The next run, which is due at once, begins with the other server's site.
+        is_changed = self._settings_digest not in ("", sync_settings.digest())
+        if sync_settings.interval_minutes == 0 or is_changed:
             raise _Paused
         self._line = self._line_to(sync_settings.target)
         return Central(self._line, sync_settings), sync_settings
@@ -209,19 +215,19 @@ def _count_pulled(run: Run, step: RunStep, page: Queued, left: int) -> None:
     run.to_pull = max(run.to_pull, run.pulled, run.pulled - len(page.marks) + left)
 
 
-def _check_site(about: About, settings: SyncSettings, known_uuid: str = "") -> None:
-    """Raise SyncRefusal if the central server takes us for another site, or is another one."""
-    if about.sync_id != settings.sync_id:
+def _check_site(site: SiteIdentity, settings: SyncSettings, known_uuid: str = "") -> None:
+    """Raise SyncRefusal if the central server takes us for another site, or is another server."""
+    if site.sync_id != settings.sync_id:
         raise SyncRefusal(
-            "identity_differs", differences=[["sync_id", about.sync_id, settings.sync_id]]
+            "identity_differs", differences=[["sync_id", site.sync_id, settings.sync_id]]
         )
-    if known_uuid and about.uuid != known_uuid:
+    if known_uuid and site.uuid != known_uuid:
         raise SyncRefusal("initialise_needed")
 
 
 @contextmanager
 def _faults_named() -> Iterator[None]:
-    """Turn an answer that is not v5's into the fault that it is."""
+    """Turn the BadMessage of an answer that is not v5's into a LinkFault."""
     try:
         yield
     except BadMessage as error:

@@ -1,4 +1,4 @@
-"""Who calls over v5: a row of the list with its own user name, and the machine it is bound to."""
+"""The sites that call over v5: their authentication, admission and runs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,11 +19,13 @@ from panel.sync.protocol.messages import HARDWARE_ID_LENGTH, Pair
 from panel.sync.store.apply import Outcome
 
 APP_NAME_LENGTH, APP_VERSION_LENGTH = 60, 40
+# A longer version is taken for 0, which is refused.
+_VERSION_DIGITS = 8
 
 
 @dataclass(frozen=True)
 class Caller:
-    """What a request says of its sender."""
+    """The headers of a request that describe its sender, and its address."""
 
     authorization: str
     hardware_id: str
@@ -35,14 +37,14 @@ class Caller:
 
 @dataclass(frozen=True)
 class Site:
-    """A caller who was let in: its row, and what this primary remembers of it."""
+    """An admitted caller: its row of the list and its peer."""
 
     server: Server
     peer: Peer
 
 
 def caller_of(headers: Mapping[str, str], address: str) -> Caller:
-    """Read a caller out of ``headers``, whose names are in lower case."""
+    """Return the caller that ``headers``, with names in lower case, describe."""
     return Caller(
         authorization=headers.get("authorization", ""),
         hardware_id=headers.get("msupply-site-uuid", "").strip(),
@@ -53,10 +55,10 @@ def caller_of(headers: Mapping[str, str], address: str) -> Caller:
     )
 
 
-def recognise(database: Database, doorkeeper: Authenticator, caller: Caller) -> int:
-    """Return the id of the row whose own pair and machine the caller has. Raise SyncRefusal.
+def recognise(database: Database, authenticator: Authenticator, caller: Caller) -> int:
+    """Return the id of the row with the caller's pair and machine. Raise SyncRefusal.
 
-    The password is checked before any transaction that writes: nobody waits for it.
+    The password is checked outside writing transactions, so that no writer waits for argon2.
     """
     _check_version(caller)
     with database.reading() as session:
@@ -64,28 +66,29 @@ def recognise(database: Database, doorkeeper: Authenticator, caller: Caller) -> 
         pair = read_authorization(caller.authorization)
         if not isinstance(pair, Pair):
             raise SyncRefusal("site_name_not_found")
-        server = doorkeeper.check_pair(session, pair, caller.address)
+        server = authenticator.check_pair(session, pair, caller.address)
     if server is None:
-        # The shared pair: v5 has no place for a Sync ID, so nobody knows whose call this is.
+        # The shared pair does not identify a site, and v5 has no place for a Sync ID.
         raise SyncRefusal("site_name_not_found")
     _check_machine(server, caller)
     return server.id
 
 
 def admit(session: Session, server_id: int, caller: Caller) -> Site:
-    """Let a recognised caller in, bind its row to its machine if to none yet, and note the contact.
+    """Return the site of a recognised caller, and record the contact.
 
-    Its row stays locked until the caller of this commits. Raise SyncRefusal.
+    Its row stays locked until the commit; the first contact binds it to the machine. Raise
+    SyncRefusal.
     """
     server = session.get_one(Server, server_id, with_for_update=True, populate_existing=True)
     if server.removed_at is not None:
         raise SyncRefusal("site_name_not_found")
-    # Once more: of two machines that came first at once, one has bound the row by now.
+    # Checked again: of two simultaneous first contacts one has bound the row by now.
     _check_machine(server, caller)
     peer = find_peer(session, server)
     if server.hardware_id is None:
         bind(session, server, caller.hardware_id, Actor(server.user_name, caller.address, "sync"))
-        # Another machine begins anew, whatever the one before had.
+        # Another machine has to initialise, even if the one before had.
         peer.initialisation = SiteInitialisation.NEW
     server.last_contact_at = clock.now()
     peer.protocol, peer.app_name, peer.app_version = (
@@ -97,9 +100,52 @@ def admit(session: Session, server_id: int, caller: Caller) -> Site:
     return Site(server, peer)
 
 
+def cut_off(session: Session, site: Site) -> None:
+    """End the open run of the site as cut off: it starts a new cycle."""
+    run = open_run(session, site.server.sync_id)
+    if run is not None:
+        run.ended_at, run.result = clock.now(), RunResult.CUT_OFF
+
+
+def note_pushed(session: Session, site: Site, outcome: Outcome, left: int) -> None:
+    """Count the records that the site pushed; ``left`` more wait there."""
+    count = len(outcome.taken) + len(outcome.refused)
+    if count:
+        run = _run(session, site)
+        run.step = RunStep.PUSHING
+        run.pushed += count
+        run.set_aside += len(outcome.refused)
+        run.to_push = run.pushed + left
+
+
+def note_pulled(session: Session, site: Site, step: RunStep, count: int, left: int = 0) -> None:
+    """Count ``count`` records that the site pulled in ``step``; ``left`` more wait for it."""
+    if count:
+        run = _run(session, site)
+        run.step = step
+        run.pulled += count
+        run.to_pull = run.pulled + left
+
+
+def note_end(session: Session, site: Site) -> None:
+    """Record a success of the site, and end its open run well if there is one."""
+    site.server.last_success_at = clock.now()
+    run = open_run(session, site.server.sync_id)
+    if run is not None:
+        run.ended_at, run.result = clock.now(), RunResult.WELL
+
+
+def count_bytes(session: Session, site: Site, bytes_up: int, bytes_down: int) -> None:
+    """Add the bytes of a call's bodies to the open run, if there is one."""
+    run = open_run(session, site.server.sync_id)
+    if run is not None:
+        run.bytes_up += bytes_up
+        run.bytes_down += bytes_down
+
+
 def _check_version(caller: Caller) -> None:
     text = caller.version
-    version = int(text) if text.isascii() and text.isdigit() and len(text) < 9 else 0
+    version = int(text) if text.isascii() and text.isdigit() and len(text) <= _VERSION_DIGITS else 0
     if not OLDEST_VERSION <= version <= NEWEST_VERSION:
         window = {"oldest": OLDEST_VERSION, "newest": NEWEST_VERSION, "theirs": version}
         raise SyncRefusal("api_version_incompatible", **window)
@@ -115,49 +161,6 @@ def _check_machine(server: Server, caller: Caller) -> None:
     except SyncRefusal as refusal:
         refusal.server_id = server.id
         raise
-
-
-def cut_off(session: Session, site: Site) -> None:
-    """The site begins anew: whatever it did not finish was cut off."""
-    run = open_run(session, site.server.sync_id)
-    if run is not None:
-        run.ended_at, run.result = clock.now(), RunResult.CUT_OFF
-
-
-def note_pushed(session: Session, site: Site, outcome: Outcome, left: int) -> None:
-    """The site pushed records, of which ``outcome`` tells, and ``left`` are still there."""
-    count = len(outcome.taken) + len(outcome.refused)
-    if count:
-        run = _run(session, site)
-        run.step = RunStep.PUSHING
-        run.pushed += count
-        run.set_aside += len(outcome.refused)
-        run.to_push = run.pushed + left
-
-
-def note_pulled(session: Session, site: Site, step: RunStep, count: int, left: int = 0) -> None:
-    """The site pulled ``count`` records in ``step``, and ``left`` more wait for it."""
-    if count:
-        run = _run(session, site)
-        run.step = step
-        run.pulled += count
-        run.to_pull = run.pulled + left
-
-
-def note_end(session: Session, site: Site) -> None:
-    """The site has everything: its run, and its cycle even if nothing moved, ended well."""
-    site.server.last_success_at = clock.now()
-    run = open_run(session, site.server.sync_id)
-    if run is not None:
-        run.ended_at, run.result = clock.now(), RunResult.WELL
-
-
-def count_bytes(session: Session, site: Site, bytes_up: int, bytes_down: int) -> None:
-    """A call was made whose bodies had so many bytes; those of a run count."""
-    run = open_run(session, site.server.sync_id)
-    if run is not None:
-        run.bytes_up += bytes_up
-        run.bytes_down += bytes_down
 
 
 def _run(session: Session, site: Site) -> Run:

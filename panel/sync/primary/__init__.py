@@ -1,1 +1,1 @@
-"""The primary's side of an exchange."""
+"""The primary's side: authentication, admission, the exchange, and the log of runs."""

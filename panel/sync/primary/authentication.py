@@ -1,4 +1,4 @@
-"""Who calls: what the Authorization header says, and whether it is true."""
+"""The authentication of callers by the ``Authorization`` header (PROTOCOL.md, *Who calls*)."""
 
 import base64
 import binascii
@@ -13,32 +13,37 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from panel import clock
-from panel.models.base import NAME_LENGTH, searchable
+from panel.models.base import HIGHEST_SYNC_ID, NAME_LENGTH, searchable
 from panel.models.settings import Server, Settings
-from panel.security.hashes import hash_token, same, verify_secret
+from panel.security.hashes import equal_in_constant_time, hash_token, verify_secret
 from panel.sync.protocol.error_codes import SyncRefusal
 from panel.sync.protocol.messages import Pair
 
-# Wrong pairs that one address may try within the window. More than people's five: behind one
-# address may sit many satellites, and their names are no secrets to each other.
+# Wrong pairs of one address within the window. More than the five of people, since many satellites
+# may share an address.
 MOST_WRONG, WINDOW = 20, timedelta(minutes=15)
 _MOST_ADDRESSES, _MOST_KNOWN = 10_000, 2_000
+_SYNC_ID_DIGITS = len(str(HIGHEST_SYNC_ID))
 
 
 @dataclass(frozen=True)
 class DeviceToken:
-    """What a primary gave to one device instead: ``SYNC_ID.SECRET``."""
+    """A token ``SYNC_ID.SECRET`` that the primary issued to one device."""
 
     sync_id: int
     token: str
 
 
 def read_authorization(header: str) -> Pair | DeviceToken:
-    """Read an ``Authorization`` header. Raise SyncRefusal if there is neither in it."""
+    """Return the pair (Basic, RFC 7617) or the token (Bearer, RFC 6750) of a header.
+
+    Raise SyncRefusal if there is neither in it.
+    """
     scheme, _, value = header.strip().partition(" ")
     if scheme.lower() == "bearer":
         sync_id, _, secret = value.partition(".")
-        if sync_id.isascii() and sync_id.isdigit() and len(sync_id) <= 10 and secret:
+        is_number = sync_id.isascii() and sync_id.isdigit() and len(sync_id) <= _SYNC_ID_DIGITS
+        if is_number and secret:
             return DeviceToken(int(sync_id), value)
         raise SyncRefusal("device_token_ended")
     if scheme.lower() == "basic":
@@ -51,23 +56,23 @@ def read_authorization(header: str) -> Pair | DeviceToken:
 
 
 def find_device(session: Session, device: DeviceToken) -> Server:
-    """Return the row whose token this is. Raise SyncRefusal (device_token_ended)."""
+    """Return the row with this token. Raise SyncRefusal (device_token_ended) if there is none."""
     server = find_server(session, device.sync_id)
     if server is None or server.device_token_hash is None:
         raise SyncRefusal("device_token_ended")
-    if not same(server.device_token_hash, hash_token(device.token)):
+    if not equal_in_constant_time(server.device_token_hash, hash_token(device.token)):
         raise SyncRefusal("device_token_ended")
     return server
 
 
 def find_server(session: Session, sync_id: int) -> Server | None:
-    """Return the live row with this Sync ID."""
+    """Return the row with this Sync ID that is not removed, None if there is none."""
     query = select(Server).where(Server.sync_id == sync_id, Server.removed_at.is_(None))
     return session.scalar(query)
 
 
-class _Tries:
-    """When the last wrong pairs came, by whatever they are counted by."""
+class _WrongPairs:
+    """The moments of the last wrong pairs, by address or by user name."""
 
     def __init__(self) -> None:
         self._wrong: OrderedDict[str, deque[datetime]] = OrderedDict()
@@ -77,8 +82,8 @@ class _Tries:
         self._wrong.move_to_end(key)
         _trim(self._wrong, _MOST_ADDRESSES)
 
-    def seconds_closed(self, key: str) -> int:
-        """Return for how long nothing more is heard; 0 if it is."""
+    def seconds_blocked(self, key: str) -> int:
+        """Return for how many more seconds pairs are refused; 0 if they are not."""
         now, wrong = clock.now(), self._wrong.get(key)
         if wrong and len(wrong) == MOST_WRONG and now - wrong[0] < WINDOW:
             return int((wrong[0] + WINDOW - now).total_seconds()) + 1
@@ -86,21 +91,21 @@ class _Tries:
 
 
 class Authenticator:
-    """Checks pairs, and stops hearing an address that gave too many wrong ones.
+    """Checks pairs, and blocks an address with too many wrong ones (PROTOCOL.md, *Who calls*).
 
-    One for each process. A pair that was right is remembered (as a digest), since v5 sends it with
-    every request and argon2 is slow on purpose. It passes a closed door too: behind one address may
-    sit many sites, and one that is wrong shall not shut out the others. Nobody can find out a
-    password that way, since tries at a closed door close it to their user name altogether.
+    There is one for each process. A right pair is remembered as a digest, since v5 sends it with
+    every request and argon2 is slow. It is accepted from a blocked address too, so that one wrong
+    site does not shut out the others behind its address. That does not help to guess a password:
+    wrong pairs from a blocked address block their user name too.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._by_address, self._by_name = _Tries(), _Tries()
+        self._by_address, self._by_name = _WrongPairs(), _WrongPairs()
         self._right: OrderedDict[str, None] = OrderedDict()
 
     def check_pair(self, session: Session, pair: Pair, address: str) -> Server | None:
-        """Return the row that has this pair as its own; None if it is the shared pair.
+        """Return the row whose own pair this is; None for the shared pair.
 
         Raise SyncRefusal: too_many_tries, site_name_not_found, site_incorrect_password.
         """
@@ -108,11 +113,11 @@ class Authenticator:
         digest = hashlib.sha256(f"{password_hash} {pair.wire_password}".encode()).hexdigest()
         name = f"{address} {searchable(pair.user_name)[:NAME_LENGTH]}"
         with self._lock:
-            if password_hash and digest in self._right and not self._by_name.seconds_closed(name):
+            if password_hash and digest in self._right and not self._by_name.seconds_blocked(name):
                 return owner
-            if seconds := self._by_address.seconds_closed(address):
+            if seconds := self._by_address.seconds_blocked(address):
                 if password_hash:
-                    # Made-up names guard nothing, and would only push out those that count.
+                    # Unknown names are not counted: they would evict the real ones.
                     self._by_name.count(name)
                 raise SyncRefusal("too_many_tries", seconds=seconds)
         if password_hash is None or not verify_secret(password_hash, pair.wire_password):
@@ -128,7 +133,7 @@ class Authenticator:
 
 
 def _find_pair(session: Session, user_name: str) -> tuple[Server | None, str | None]:
-    """Return the row with this user name of its own, or None for the shared one, and the hash."""
+    """Return the row with this own user name, None for the shared one, and the password hash."""
     key = searchable(user_name)
     query = select(Server).where(Server.user_name_key == key, Server.removed_at.is_(None))
     server = (

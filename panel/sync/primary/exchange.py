@@ -1,4 +1,4 @@
-"""The primary's side of an exchange: bytes in, bytes out. Nothing here knows of a web server."""
+"""The primary's side of an exchange, from bytes to bytes, without a web server."""
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping
@@ -33,18 +33,19 @@ from panel.sync.protocol.messages import (
 )
 from panel.sync.store import change_feed
 from panel.sync.store.apply import Outcome, pushed_by
-from panel.sync.store.quarantine import apply_or_quarantine, retry
+from panel.sync.store.quarantine import apply_or_quarantine, retry_quarantined
+from panel.sync.store.sequence import present_seq
 
 ReadContent = Callable[[], bytes]
 Records = dict[Stream, list[Record]]
 
-# Once so much is in an answer, the next stream waits for the next one.
+# An answer with this much data has no further stream.
 _ENOUGH_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What the web side sends: status, headers and body."""
+    """The HTTP response to send: status, headers and body."""
 
     status: int
     headers: dict[str, str]
@@ -53,7 +54,7 @@ class Reply:
 
 @dataclass
 class Primary:
-    """What answers exchanges: its database, and who keeps the door of this process."""
+    """The server of exchanges, with its database and the authenticator of this process."""
 
     database: Database
     authenticator: Authenticator = field(default_factory=Authenticator)
@@ -61,10 +62,10 @@ class Primary:
     def exchange(
         self, read_content: ReadContent, headers: Mapping[str, str], address: str
     ) -> Reply:
-        """Answer one ``POST /sync/exchange`` that came from ``address``. Raise nothing expected.
+        """Return the response to a ``POST /sync/exchange`` from ``address``; errors are responses.
 
-        The body is read once it is known who calls. ``headers`` are looked up as
-        ``Authorization``, ``Content-Encoding``, ``Accept-Encoding``.
+        ``read_content`` is called once the caller is authenticated. ``headers`` are looked up as
+        ``Authorization``, ``Content-Encoding`` and ``Accept-Encoding``.
         """
         try:
             with refusals_noted(self.database, address):
@@ -79,19 +80,19 @@ class Primary:
         credentials = read_authorization(headers.get("Authorization", ""))
         accepted = headers.get("Accept-Encoding", "")
         with self.database.reading() as session:
-            # Before anything of the body is in memory: a stranger's could fill it.
+            # Before the body is read: a stranger's could fill the memory.
             proof = admission.prove(session, self.authenticator, credentials, address)
             sent = Body(read_content(), headers.get("Content-Encoding", ""))
             request = _read_request(sent)
-            with _marked(request):
-                caller = admission.identify(session, proof, request.about, address)
-        with _marked(request), self.database.writing() as session:
+            with _trials_marked(request):
+                caller = admission.identify(session, proof, request.identity, address)
+        with _trials_marked(request), self.database.writing() as session:
             server, peer, token = admission.admit(session, caller, Actor("", address, "sync"))
             if request.mode is Mode.TEST:
                 session.rollback()
                 return write_body(Answer().to_json(), accepted)
             answer = _exchange(session, server, peer, request, token)
-            # Before it is committed, since the run counts what it weighs.
+            # Before the commit, since the run counts the bytes of the body.
             body = write_body(answer.to_json(), accepted)
             sizes = len(sent.content), len(body.content)
             note_exchange(session, server, peer, Exchanged(request, answer, *sizes))
@@ -99,11 +100,11 @@ class Primary:
 
 
 @contextmanager
-def _marked(request: Request) -> Iterator[None]:
+def _trials_marked(request: Request) -> Iterator[None]:
     try:
         yield
     except SyncRefusal as refusal:
-        # What is only tried is not how the satellite stands.
+        # A connection test does not change the status of the satellite.
         refusal.is_trial = request.mode is Mode.TEST
         raise
 
@@ -127,8 +128,8 @@ def _check_version(fields: JsonObject) -> None:
 
 def _exchange(session: Session, server: Server, peer: Peer, request: Request, token: str) -> Answer:
     if request.mode is Mode.BEGIN:
-        # Only whoever gets this answer can go on: a request that comes again, much later, cannot.
-        # Kept until it does: such a request shall not take its point from whoever has it.
+        # Only a satellite that gets this answer can go on from it. The checkpoint is kept until one
+        # does: the same request, repeated late, must not replace it.
         peer.checkpoint_begun = peer.checkpoint_begun or secrets.token_urlsafe(CHECKPOINT_BYTES)
         to_pull = _count(session, server, request)
         return Answer(
@@ -146,22 +147,25 @@ def _exchange(session: Session, server: Server, peer: Peer, request: Request, to
     return Answer(
         rolled=rolled,
         cursors=cursors if moved else {},
-        records={stream: [item_of(one) for one in found] for stream, found in records.items()},
+        records={
+            stream: [item_of(record) for record in found] for stream, found in records.items()
+        },
         more=more,
         to_pull=_to_pull(session, server, request, records, more) if request.start else 0,
         refused=[Refused(item.position, p.reason, p.values) for item, p in outcome.refused],
         token=token,
+        count=present_seq(session) if request.records else 0,
     )
 
 
 def _check_checkpoint(session: Session, server: Server, peer: Peer, request: Request) -> None:
-    """Refuse where one side does not remember what the other does (PROTOCOL.md, *Checkpoints*)."""
+    """Raise SyncRefusal if the two sides' checkpoints disagree (PROTOCOL.md, *Checkpoints*)."""
     is_last = request.checkpoint == peer.checkpoint
     is_begun = request.checkpoint == peer.checkpoint_begun
     is_lost_answer = (
         request.checkpoint == peer.checkpoint_before and request.next_checkpoint == peer.checkpoint
     )
-    # Both remember none before the first initialise, or after another protocol was spoken.
+    # Both sides have none before the first initialise, and after another protocol was spoken.
     is_known = bool(request.checkpoint) and (is_last or is_begun or is_lost_answer)
     count = session.get_one(ChangeSequence, 1)
     cursors = _cursors(request)
@@ -177,7 +181,7 @@ def _check_checkpoint(session: Session, server: Server, peer: Peer, request: Req
 def _push(session: Session, server: Server, request: Request) -> Outcome:
     rule = pushed_by(server.sync_id)
     if request.start:
-        retry(session, server.sync_id, rule)
+        retry_quarantined(session, server.sync_id, rule)
     if not request.records:
         return Outcome()
     return apply_or_quarantine(session, server.sync_id, request.records, rule)
@@ -194,7 +198,7 @@ def _streams(request: Request) -> list[Stream]:
 def _pull(
     session: Session, server: Server, request: Request
 ) -> tuple[Records, Cursors, Stream | None]:
-    """Return the records of each stream, where each goes on, and the first that has more."""
+    """Return the records and the cursor of each stream, and the first stream that has more."""
     records: Records = {}
     cursors = _cursors(request)
     room, size = request.limit, 0
@@ -225,8 +229,8 @@ def _page(
 def _to_pull(
     session: Session, server: Server, request: Request, records: Records, more: Stream | None
 ) -> int:
-    """Return how many records there are to pull, those that this answer delivers included."""
-    # Most exchanges leave nothing: what they deliver, if anything, is all there is.
+    """Return how many records there are to pull, with those of this answer."""
+    # Most answers leave nothing, and need no counting.
     return _count(session, server, request) if more else sum(map(len, records.values()))
 
 

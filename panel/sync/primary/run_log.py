@@ -1,4 +1,4 @@
-"""What a primary writes down of its satellites' exchanges: contact, success, runs, refusals."""
+"""A primary's log of its satellites' exchanges: contacts, successes, runs and refusals."""
 
 import logging
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ from panel.sync.protocol.messages import Answer, Request, Stream
 
 log = logging.getLogger(__name__)
 
-# These are part of a talk that goes on, no refusals that anybody has to see.
+# Refusals that are a step of the protocol, or that nobody has to act on: they are not recorded.
 _SILENT = {
     "identity_wanted",
     "device_token_ended",
@@ -34,13 +34,13 @@ _SILENT = {
     "too_many_tries",
 }
 _NEWS_AGAIN_AFTER = timedelta(hours=1)
-# Locked by another writer for too long, or every connection in use.
+# Another writer holds the lock for too long, or every connection is in use.
 _BUSY = (OperationalError, NoConnection)
 
 
 @dataclass(frozen=True)
 class Exchanged:
-    """What was asked and answered, and the bytes of both bodies as they are on the wire."""
+    """A request and its answer, and the bytes of their bodies on the wire."""
 
     request: Request
     answer: Answer
@@ -54,7 +54,7 @@ class Exchanged:
 
 
 def note_exchange(session: Session, server: Server, peer: Peer, exchanged: Exchanged) -> None:
-    """Write down an exchange that went well, within its own transaction."""
+    """Record an exchange that went well, in its transaction."""
     now, request = clock.now(), exchanged.request
     server.last_contact_at = now
     peer.waiting_there, peer.protocol = request.waiting, SyncProtocol.OWN
@@ -68,8 +68,43 @@ def note_exchange(session: Session, server: Server, peer: Peer, exchanged: Excha
     _note_run(session, server, exchanged)
 
 
+@contextmanager
+def refusals_noted(database: Database, address: str) -> Iterator[None]:
+    """Record the SyncRefusal that the block raises, for a call from ``address``.
+
+    If the database is busy for too long, in the block or while the refusal is recorded, raise the
+    refusal ``site_auth_timeout``.
+    """
+    try:
+        try:
+            yield
+        except SyncRefusal as refusal:
+            _note_refusal(database, refusal, address)
+            raise
+    except _BUSY as error:
+        # A full disk raises the same error; the caller is not told the difference.
+        log.warning("The database did not answer a call from %s: %s", address, error)
+        raise SyncRefusal("site_auth_timeout") from error
+
+
+def begin_run(session: Session, sync_id: int, protocol: str) -> Run:
+    """Add and return a new run of a satellite, with all counts 0."""
+    run = Run(other=sync_id, started_at=clock.now(), protocol=protocol)
+    # Column defaults come with the INSERT, and the counts are raised before it.
+    run.pushed = run.pulled = run.to_push = run.to_pull = run.set_aside = 0
+    run.bytes_up = run.bytes_down = 0
+    session.add(run)
+    return run
+
+
+def open_run(session: Session, sync_id: int) -> Run | None:
+    """Return the run of a satellite that has not ended, None if there is none."""
+    query = select(Run).where(Run.other == sync_id, Run.ended_at.is_(None))
+    return session.scalar(query.order_by(Run.id.desc()).limit(1))
+
+
 def _note_run(session: Session, server: Server, exchanged: Exchanged) -> None:
-    """Only runs that move something are kept: most of a thousand satellites' move nothing."""
+    """Record the exchange in its run; a run that moves nothing is not kept."""
     request, answer = exchanged.request, exchanged.answer
     run = open_run(session, server.sync_id)
     if run is not None and request.start:
@@ -81,7 +116,7 @@ def _note_run(session: Session, server: Server, exchanged: Exchanged) -> None:
             return
         run = begin_run(session, server.sync_id, SyncProtocol.OWN)
     run.step = RunStep.PUSHING if request.waiting else RunStep.PULLING_CENTRAL
-    # As the satellite counts: what goes up is pushed, what comes down is pulled.
+    # Counted as the satellite does: it pushes and pulls.
     run.pushed += len(request.records)
     run.to_push = run.pushed + request.waiting
     run.pulled += delivered
@@ -93,36 +128,17 @@ def _note_run(session: Session, server: Server, exchanged: Exchanged) -> None:
         run.ended_at, run.result = clock.now(), RunResult.WELL
 
 
-@contextmanager
-def refusals_noted(database: Database, address: str) -> Iterator[None]:
-    """Write down the refusal that the block raises, for a call from ``address``.
-
-    Where the database was busy for longer than anybody should wait, while it worked or while this
-    was written down, the refusal is ``site_auth_timeout``.
-    """
-    try:
-        try:
-            yield
-        except SyncRefusal as refusal:
-            _note_refusal(database, refusal, address)
-            raise
-    except _BUSY as error:
-        # A full disk looks alike, and the caller is not told which it is.
-        log.warning("The database did not answer a call from %s: %s", address, error)
-        raise SyncRefusal("site_auth_timeout") from error
-
-
 def _note_refusal(database: Database, refusal: SyncRefusal, address: str) -> None:
-    # In a transaction of its own, since the one it came from is undone.
+    # In a transaction of its own: the block's is rolled back.
     if refusal.code in _SILENT or refusal.is_trial:
         return
     with database.writing() as session:
         if isinstance(refusal, UnknownSite):
-            refusal.note(session)
+            refusal.record_applicant(session)
         elif refusal.server_id is not None:
             _note_on_row(session, refusal, refusal.server_id, address)
-        elif not _noted_lately(session, refusal, address):
-            activity.record(
+        elif not _is_in_activity_lately(session, refusal, address):
+            activity.add_entry(
                 session,
                 Actor("", address, "sync"),
                 EventKind.SYNC_REFUSED,
@@ -130,8 +146,8 @@ def _note_refusal(database: Database, refusal: SyncRefusal, address: str) -> Non
             )
 
 
-def _noted_lately(session: Session, refusal: SyncRefusal, address: str) -> bool:
-    """Anybody may call, as often as they like: from one address a reason is news once an hour."""
+def _is_in_activity_lately(session: Session, refusal: SyncRefusal, address: str) -> bool:
+    """Say whether Activity has this refusal of ``address`` from the last hour already."""
     rows = select(Activity.became).where(Activity.what == EventKind.SYNC_REFUSED)
     rows = rows.where(Activity.at > clock.now() - _NEWS_AGAIN_AFTER, Activity.address == address)
     return {"code": refusal.code} in session.scalars(rows.where(Activity.subject_id.is_(None)))
@@ -145,7 +161,7 @@ def _note_on_row(session: Session, refusal: SyncRefusal, server_id: int, address
     if (peer.refusal, peer.refusal_values) == (refusal.code, values):
         return
     peer.refusal, peer.refusal_values = refusal.code, values
-    if _refused_lately(session, server, refusal.code):
+    if _is_in_runs_lately(session, server, refusal.code):
         return
     now = clock.now()
     session.add(
@@ -158,7 +174,7 @@ def _note_on_row(session: Session, refusal: SyncRefusal, server_id: int, address
             reason_values=values,
         )
     )
-    activity.record(
+    activity.add_entry(
         session,
         Actor("", address, "sync"),
         EventKind.SYNC_REFUSED,
@@ -169,26 +185,10 @@ def _note_on_row(session: Session, refusal: SyncRefusal, server_id: int, address
     )
 
 
-def _refused_lately(session: Session, server: Server, code: str) -> bool:
-    """A caller that is refused in turn for this and for that, or now and then, fills no table."""
+def _is_in_runs_lately(session: Session, server: Server, code: str) -> bool:
+    """Say whether the runs have this refusal of ``server`` from the last hour already."""
     runs = select(Run.id).where(Run.other == server.sync_id, Run.reason == code)
     runs = runs.where(
         Run.result == RunResult.REFUSED, Run.started_at > clock.now() - _NEWS_AGAIN_AFTER
     )
     return session.scalar(runs.limit(1)) is not None
-
-
-def begin_run(session: Session, sync_id: int, protocol: str) -> Run:
-    """Return a new run of a satellite, with nothing moved yet."""
-    run = Run(other=sync_id, started_at=clock.now(), protocol=protocol)
-    # A default comes with the INSERT, and these are counted up before.
-    run.pushed = run.pulled = run.to_push = run.to_pull = run.set_aside = 0
-    run.bytes_up = run.bytes_down = 0
-    session.add(run)
-    return run
-
-
-def open_run(session: Session, sync_id: int) -> Run | None:
-    """Return the run of a satellite that has not ended yet."""
-    query = select(Run).where(Run.other == sync_id, Run.ended_at.is_(None))
-    return session.scalar(query.order_by(Run.id.desc()).limit(1))

@@ -1,1 +1,1 @@
-"""The messages of an exchange and how they are written on the wire."""
+"""The messages of an exchange, their encoding, and the codes of refusals (PROTOCOL.md)."""

@@ -1,6 +1,6 @@
-"""Batches of records on the wire: a table's field names once, then columns of values.
+"""The encoding of batches: the field names of a table once, then its values in columns.
 
-What repeats then stands together, where a compressor finds it (PROTOCOL.md, *Batches*).
+Equal values then stand together, where a compressor finds them (PROTOCOL.md, *Batches*).
 """
 
 import json
@@ -22,15 +22,15 @@ from panel.sync.protocol.column_codec import (
 from panel.sync.protocol.json_reader import BadMessage, JsonObject, is_plain, to_text, whole
 
 MOST_RECORDS = 5_000
-# What the records of a batch may come to once they are objects again, in characters.
+# Characters of the JSON texts of a batch once it is decoded.
 LARGEST_DATA = 32 * 1024 * 1024
-# Such as "":0 in a record's text.
+# Characters of the shortest field in a record's text: "":0.
 _SHORTEST_FIELD = 4
 
 
 @dataclass(frozen=True)
 class Item:
-    """A record on its way: ``position`` is the sender's own count, ``data`` None a tombstone."""
+    """A record in an exchange: ``position`` is the sender's ``seq``, ``data`` None a tombstone."""
 
     position: int
     table: str
@@ -42,13 +42,13 @@ class Item:
 
     @property
     def key(self) -> tuple[str, str]:
-        """Return what tells the record from every other."""
+        """Return the table name and the record id, which identify a record."""
         return self.table, self.record_id
 
 
 @dataclass
 class _Shape:
-    """The records of a batch that have the same table and the same fields; None for tombstones."""
+    """The records of a batch with the same table and fields; ``fields`` is None for tombstones."""
 
     table: str
     fields: tuple[str, ...] | None
@@ -57,7 +57,7 @@ class _Shape:
 
 
 def item_of(record: Record) -> Item:
-    """Return ``record`` as it is sent."""
+    """Return the item that ``record`` is sent as."""
     return Item(
         record.seq,
         record.table_name,
@@ -70,7 +70,7 @@ def item_of(record: Record) -> Item:
 
 
 def pack(items: Sequence[Item]) -> dict[str, Any]:
-    """Return ``items`` as one JSON object of columns, in their order."""
+    """Return the JSON object that encodes ``items`` in their order."""
     shapes: dict[tuple[str, tuple[str, ...] | None], _Shape] = {}
     order = []
     for item in items:
@@ -92,11 +92,11 @@ def pack(items: Sequence[Item]) -> dict[str, Any]:
 
 
 def unpack(batch: Any) -> list[Item]:
-    """Return the items of a batch, in their order. Raise :class:`BadMessage`."""
+    """Return the items that the JSON value ``batch`` encodes. Raise :class:`BadMessage`."""
     fields = JsonObject(batch)
     order, packed_shapes = _order(fields.list("order")), fields.list("shapes")
     counts = Counter(order)
-    # Before anything is done for each of them: a few bytes can name very many.
+    # Checked before work is done for each shape: a few bytes can name very many.
     if len(counts) != len(packed_shapes) or max(counts, default=-1) >= len(packed_shapes):
         raise BadMessage("the order names other shapes than there are")
     room = LARGEST_DATA
@@ -180,9 +180,11 @@ def _text(data: dict[str, Any]) -> str:
 def _order(runs: list[Any]) -> list[int]:
     order: list[int] = []
     for run in runs:
-        if not isinstance(run, list) or len(run) != 2:
-            raise BadMessage("the order is no list of shapes and their numbers")
-        order += [whole(run[0], 0, MOST_RECORDS)] * whole(run[1], 1, MOST_RECORDS)
+        match run:
+            case [shape, count]:
+                order += [whole(shape, 0, MOST_RECORDS)] * whole(count, 1, MOST_RECORDS)
+            case _:
+                raise BadMessage("the order is no list of shapes and their numbers")
         if len(order) > MOST_RECORDS:
             raise BadMessage("a batch has too many records")
     return order

@@ -1,4 +1,4 @@
-"""Bodies on the wire: JSON, compressed where that makes them shorter."""
+"""The encoding of bodies: JSON, compressed where that makes it shorter."""
 
 import json
 import zlib
@@ -11,11 +11,11 @@ import brotli
 from panel.sync.protocol.json_reader import BadMessage
 
 LARGEST_BODY_BYTES = 16 * 1024 * 1024
-# Every side of our own protocol understands both, and bodies that are not compressed.
+# Both sides of our own protocol decode these, and bodies that are not compressed.
 ACCEPTED = "br, gzip"
-# Measured on batches of stock records: 6 to 9 take up to three times as long and save one percent.
+# On batches of stock records 6 to 9 take up to three times as long and save one percent.
 _BROTLI_QUALITY = 5
-# What "Content-Encoding: br" and its line end cost.
+# Of "Content-Encoding: br" and its line end.
 _HEADER_BYTES = 22
 
 
@@ -28,7 +28,10 @@ class Body:
 
 
 def write_body(message: dict[str, Any], accepted: str = ACCEPTED) -> Body:
-    """Return ``message`` as a body, in the best encoding among those ``accepted`` by the reader."""
+    """Return ``message`` as a body, compressed with the best encoding of ``accepted``.
+
+    ``accepted`` is the reader's ``Accept-Encoding``. The body is plain where that is not longer.
+    """
     text = json.dumps(message, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     plain = text.encode()
     understood = {part.split(";")[0].strip().lower() for part in accepted.split(",")}
@@ -42,7 +45,10 @@ def write_body(message: dict[str, Any], accepted: str = ACCEPTED) -> Body:
 
 
 def read_body(body: Body, limit: int = LARGEST_BODY_BYTES) -> Any:
-    """Return the JSON value of a body. Raise :class:`BadMessage`."""
+    """Return the JSON value of a body of at most ``limit`` bytes once it is decompressed.
+
+    Raise :class:`BadMessage`.
+    """
     try:
         text = unpack(body.content, body.encoding, limit).decode()
         return json.loads(text, parse_constant=_refuse_constant)
@@ -54,20 +60,16 @@ def read_body(body: Body, limit: int = LARGEST_BODY_BYTES) -> Any:
         raise BadMessage(f"not JSON: {error}") from error
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
-
-
 class TooLarge(Exception):
-    """A body is larger than the limit once it is no longer compressed."""
+    """A body is larger than the limit once it is decompressed."""
 
 
 class Garbled(Exception):
-    """A body is not what its encoding says, or it ends too early."""
+    """A body is damaged, or it ends too early."""
 
 
 class UnknownEncoding(Exception):
-    """A body is in an encoding that is not understood here."""
+    """A body is in an encoding that is not supported."""
 
 
 class _Decoder(Protocol):
@@ -104,10 +106,10 @@ _DECODERS: dict[str, Callable[[], _Decoder]] = {"gzip": _Gzip, "br": _Brotli}
 
 
 def unpack(body: bytes, encoding: str, limit: int) -> bytes:
-    """Return ``body`` without its ``Content-Encoding`` (``gzip``, ``br``, ``identity`` or empty).
+    """Return ``body`` decompressed from ``gzip``, ``br``, ``identity`` or ``""``.
 
-    ``limit`` counts the bytes that come out. Raise :class:`TooLarge` beyond it, :class:`Garbled`
-    or :class:`UnknownEncoding`.
+    Raise :class:`TooLarge` if that is more than ``limit`` bytes, :class:`Garbled` or
+    :class:`UnknownEncoding`.
     """
     encoding = encoding.strip().lower()
     if encoding in ("", "identity"):
@@ -122,10 +124,14 @@ def unpack(body: bytes, encoding: str, limit: int) -> bytes:
         raise Garbled(str(error)) from error
 
 
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
 def _unpack(decoder: _Decoder, body: bytes, limit: int) -> bytes:
     output = bytearray()
     piece = body
-    # A step may stop before everything came out; the next one then needs no input.
+    # A step stops at the room it is given; the next one then needs no input.
     while more := decoder.step(piece, limit + 1 - len(output)):
         output += more
         _check(len(output), limit)

@@ -1,8 +1,8 @@
-"""Columns of values on the wire, in the shortest of five forms (PROTOCOL.md, *Batches*).
+"""The encoding of columns of values in the shortest of five forms (PROTOCOL.md, *Batches*).
 
-A column is a list of its values; a list of the one value that all share; null where it repeats the
-records' ids; UUIDs as the base64 of their bytes; or UUIDs that repeat as those bytes, each once,
-and the places where they stand. Numbers that rise travel as the first one and a column of steps.
+A column is a list of its values; a list of the one value that all share; null where the values are
+the records' ids; a text with the base64 of UUIDs' bytes; or, where UUIDs repeat, such a text with
+each of them once, and the list of their indexes. Numbers are the first one and a column of steps.
 """
 
 import base64
@@ -18,12 +18,12 @@ from panel.sync.protocol.json_reader import BadMessage, JsonObject, whole
 HIGHEST_NUMBER = 2**62
 _UUID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _UUID_DIGITS = 32
-# Of these, equal values have equal JSON.
+# Types whose equal values have equal JSON.
 _WRITTEN_IN_ONE_WAY = {str, int, bool, type(None)}
 
 
 def pack_column(values: list[Any], ids: list[str] | None = None) -> Any:
-    """Return ``values`` as they are sent beside the records' ``ids``."""
+    """Return the column that encodes ``values`` beside the records' ``ids``."""
     if values == ids:
         return None
     if len(values) > 1 and _are_the_same(values):
@@ -38,7 +38,7 @@ def pack_column(values: list[Any], ids: list[str] | None = None) -> Any:
 
 
 def unpack_column(column: Any, count: int, ids: list[Any] | None = None) -> list[Any]:
-    """Return the ``count`` values of a column. Raise :class:`BadMessage`."""
+    """Return the ``count`` values that ``column`` encodes. Raise :class:`BadMessage`."""
     values = _values(column, ids)
     if len(values) == 1:
         return values * count
@@ -48,22 +48,24 @@ def unpack_column(column: Any, count: int, ids: list[Any] | None = None) -> list
 
 
 def pack_numbers(numbers: Sequence[int]) -> list[Any]:
-    """Return the first number, and the column of the steps to each next one."""
+    """Return the first number, and the column of the steps from each to the next."""
     steps = [after - before for before, after in pairwise(numbers)]
     return [numbers[0], pack_column(steps)] if numbers else []
 
 
 def unpack_numbers(column: list[Any], count: int) -> list[int]:
-    """Return what :func:`pack_numbers` was given. Raise :class:`BadMessage`."""
+    """Return the ``count`` numbers that ``column`` encodes. Raise :class:`BadMessage`."""
     if not count:
         return []
-    if len(column) != 2:
-        raise BadMessage("numbers are the first one and the steps")
-    steps = unpack_column(column[1], count - 1)
+    match column:
+        case [first, packed_steps]:
+            steps = unpack_column(packed_steps, count - 1)
+        case _:
+            raise BadMessage("numbers are the first one and the steps")
     for step in steps:
         whole(step, -HIGHEST_NUMBER, HIGHEST_NUMBER)
-    first = whole(column[0], 0, HIGHEST_NUMBER)
-    return [whole(number, 0, HIGHEST_NUMBER) for number in accumulate([first, *steps])]
+    numbers = accumulate([whole(first, 0, HIGHEST_NUMBER), *steps])
+    return [whole(number, 0, HIGHEST_NUMBER) for number in numbers]
 
 
 def _values(column: Any, ids: list[Any] | None) -> list[Any]:
@@ -84,7 +86,7 @@ def _values(column: Any, ids: list[Any] | None) -> list[Any]:
 def _are_the_same(values: list[Any]) -> bool:
     if not all(value == values[0] for value in values):
         return False
-    # To Python 1, 1.0 and True are the same, and so are 0.0 and -0.0; to JSON they are not.
+    # In Python 1, 1.0 and True are equal, and so are 0.0 and -0.0; their JSON differs.
     kinds = set(map(type, values))
     if len(kinds) == 1 and kinds <= _WRITTEN_IN_ONE_WAY:
         return True

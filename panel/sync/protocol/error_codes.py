@@ -1,8 +1,7 @@
-"""Why a primary does not do what a caller asks: a stable code, its HTTP status, and values.
+"""The stable codes of refusals, faults and problems, with their HTTP status and explanations.
 
-The codes that begin with ``site_``, ``api_`` or ``sync_is`` are those of mSupply Sync v5, the rest
-are our own. What each means to people, and what to do next, is in
-:mod:`panel.sync.protocol.error_codes`.
+Codes that begin with ``site_``, ``api_`` or ``sync_is`` are those of mSupply Sync v5, the others
+are our own. :func:`explain` returns what a code means to people, and what to do next.
 """
 
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from typing import Any
 
 from panel.i18n import Message, say
 
+# The HTTP status of each code that a primary refuses a call with.
 STATUS = {
     "bad_request": 400,
     "site_name_not_found": 401,
@@ -24,7 +24,7 @@ STATUS = {
     "api_version_incompatible": 409,
     "identity_differs": 409,
     "initialise_needed": 409,
-    # The digest of the identity is not the one known: send it in full.
+    # The digest of the identity is unknown: send the identity in full.
     "identity_wanted": 409,
     "too_many_tries": 429,
     "site_auth_timeout": 503,
@@ -32,7 +32,7 @@ STATUS = {
     "sync_paused": 503,
 }
 
-# What somebody at the primary puts right, or what passes: the satellite goes on asking.
+# Refusals that pass or that somebody at the primary puts right: a satellite tries them again.
 PASSING = frozenset(
     {
         "waiting_to_be_added",
@@ -46,15 +46,18 @@ PASSING = frozenset(
 
 
 class SyncRefusal(Exception):
-    """A primary refuses a caller, who gets ``values``: nothing that is a secret to them."""
+    """A primary refuses a call with a code of :data:`STATUS`, or of a newer primary.
+
+    The caller is sent ``values``, so nothing in them is secret from it.
+    """
 
     def __init__(self, code: str, /, **values: Any) -> None:
         super().__init__(code)
         self.code = code
         self.values = values
-        # The row of the caller, once it is known that it speaks for it.
+        # The id of the caller's row, once its credentials were checked.
         self.server_id: int | None = None
-        # Somebody only tries whether a sync would be let in: nothing of it is written down.
+        # A connection test, which is not recorded.
         self.is_trial = False
 
     @property
@@ -65,13 +68,13 @@ class SyncRefusal(Exception):
 
 @dataclass(frozen=True)
 class Reason:
-    """What is the matter, and what somebody can do about it."""
+    """The explanation of a code: what the problem is, and what to do next."""
 
     what: Message
     next: Message
 
 
-# Shown in place of a value that an older or another program did not send.
+# In the place of a value that the other server did not send.
 _UNKNOWN_VALUE = "?"
 _VALUES = (
     *("host", "why", "status", "location", "owner", "seconds", "sync_id"),
@@ -230,7 +233,7 @@ _REASONS: Mapping[str, Reason] = {
 
 
 def explain(code: str, values: Mapping[str, Any] | None = None) -> Reason:
-    """Return what ``code`` means with its ``values``; of an unknown one, no more than the code."""
+    """Return the explanation of ``code`` with its ``values``; of an unknown one, with the code."""
     reason = _REASONS.get(code)
     if reason is None:
         return Reason(
@@ -242,6 +245,6 @@ def explain(code: str, values: Mapping[str, Any] | None = None) -> Reason:
 
 
 def _filled(message: Message, values: Mapping[str, Any]) -> Message:
-    # Only what the sentence names: what else another server sent is not for people.
+    # Only the values that the sentence names, of all that the other server sent.
     named = {name: values[name] for name in _VALUES if f"%({name})s" in message.text}
     return Message(message.text, named)

@@ -1,4 +1,4 @@
-"""Reading what another server sent: every value is checked before it is used."""
+"""The reading and checking of JSON from other servers, and the JSON text of records."""
 
 import json
 import unicodedata
@@ -8,24 +8,27 @@ from typing import Any
 from panel.errors import Invalid
 from panel.i18n import say
 
-# Of what fills in a sentence or two; the longest of our own names five fields on both sides.
+LARGEST_RECORD_BYTES = 1024 * 1024
+# How deep a record's JSON may nest: Python's own limit depends on the caller's stack.
+DEEPEST = 100
+# Characters of a reason's values; the longest of our own name five fields of both sides.
 _LONGEST_VALUES = 4_000
 
 
 class BadMessage(Exception):
-    """A message is not what PROTOCOL.md says; the text names what is wrong, for the log."""
+    """A message is not as PROTOCOL.md specifies it; the text names the problem, for the log."""
 
 
 def is_plain(text: str) -> bool:
-    """Say whether ``text`` is free of control characters and of halves of characters."""
-    # Most texts are printable, which is quicker to see.
+    """Say whether ``text`` has no control characters and no lone surrogates."""
+    # Most texts are printable, which is quicker to check.
     return text.isprintable() or all(
         unicodedata.category(character) not in ("Cc", "Cs") for character in text
     )
 
 
 def presentable(values: Any) -> dict[str, Any]:
-    """Return what another server gave beside a reason's code; nothing if no page could show it."""
+    """Return the ``values`` that another server sent with a code; {} if they cannot be shown."""
     try:
         text = json.dumps(values, ensure_ascii=False)
     except RecursionError:
@@ -36,14 +39,14 @@ def presentable(values: Any) -> dict[str, Any]:
 
 def whole(value: Any, lowest: int, highest: int) -> int:
     """Return ``value`` if it is a whole number within bounds. Raise :class:`BadMessage`."""
-    # True is an int to Python, but not in JSON.
+    # bool is a subclass of int.
     if type(value) is not int or not lowest <= value <= highest:
         raise BadMessage(f"not a whole number from {lowest} to {highest}")
     return value
 
 
 class JsonObject:
-    """The members of one JSON object, read by name and by kind."""
+    """The members of a JSON object, read by name and type; each raises :class:`BadMessage`."""
 
     def __init__(self, value: Any) -> None:
         if not isinstance(value, dict):
@@ -51,7 +54,7 @@ class JsonObject:
         self._members = value
 
     def get(self, name: str) -> Any:
-        """Return a member of any kind, None if it is missing."""
+        """Return a member of any type, None if it is missing."""
         return self._members.get(name)
 
     def whole(self, name: str, lowest: int, highest: int, default: int | None = None) -> int:
@@ -70,7 +73,7 @@ class JsonObject:
         return value
 
     def flag(self, name: str) -> bool:
-        """Return whether a member is there and true."""
+        """Return a boolean, False if it is missing."""
         value = self._members.get(name, False)
         if not isinstance(value, bool):
             raise BadMessage(f"{name}: neither true nor false")
@@ -84,15 +87,11 @@ class JsonObject:
         return value
 
 
-LARGEST_RECORD_BYTES = 1024 * 1024
-
-
-# Python reads JSON to a depth that depends on who calls: what one reader takes, all must.
-DEEPEST = 100
-
-
 def to_text(data: Mapping[str, Any]) -> str:
-    """Return ``data`` as the JSON text that is kept and compared. Raise Invalid."""
+    """Return ``data`` as the JSON text that is stored and compared.
+
+    Raise Invalid if it is not a JSON object, too large, or nested deeper than :data:`DEEPEST`.
+    """
     if not isinstance(data, dict):
         raise Invalid({"data": say("Must be a JSON object.")})
     try:
@@ -101,7 +100,7 @@ def to_text(data: Mapping[str, Any]) -> str:
         if is_too_deep(data):
             raise ValueError(f"deeper than {DEEPEST} levels")
     except (TypeError, ValueError, RecursionError) as error:
-        # Not JSON (NaN, a date), half a character, or nested too deep.
+        # Not JSON (NaN, a date), a lone surrogate, or nested too deep.
         raise Invalid({"data": say("Cannot be written as JSON.")}) from error
     if size > LARGEST_RECORD_BYTES:
         raise Invalid({"data": say("Is larger than a record may be, 1 MiB.")})
@@ -109,11 +108,11 @@ def to_text(data: Mapping[str, Any]) -> str:
 
 
 def is_too_deep(data: Mapping[str, Any]) -> bool:
-    """Say whether objects and lists stand in each other deeper than :data:`DEEPEST`."""
+    """Say whether objects and lists nest deeper than :data:`DEEPEST` levels."""
     level: list[Any] = [data]
     for _ in range(DEEPEST):
         if not level:
             return False
-        insides = (one.values() if isinstance(one, dict) else one for one in level)
+        insides = (value.values() if isinstance(value, dict) else value for value in level)
         level = [value for inside in insides for value in inside if isinstance(value, dict | list)]
     return bool(level)

@@ -1,6 +1,4 @@
-"""The two messages of an exchange, as PROTOCOL.md specifies them: what a satellite asks, what a
-primary answers.
-"""
+"""The two messages of an exchange, a satellite's request and a primary's answer (PROTOCOL.md)."""
 
 import base64
 import hashlib
@@ -20,23 +18,23 @@ VERSION = 1
 OLDEST_VERSION = 1
 HARDWARE_ID_LENGTH, APP_VERSION_LENGTH, CHECKPOINT_LENGTH, TOKEN_LENGTH = 64, 40, 12, 100
 _DIGEST_BYTES = 12
-# Random enough never to come again, short enough for every exchange: 11 characters.
+# 64 random bits, which never repeat, in 11 characters of every exchange.
 CHECKPOINT_BYTES = 8
 
 
 class Mode(StrEnum):
-    """What an exchange is for."""
+    """The purpose of an exchange."""
 
     NORMAL = "normal"
-    # Asks for the point that an initialise starts from; moves nothing. Then the initialise.
+    # Asks for the checkpoint that an initialise starts from; moves no records.
     BEGIN = "begin"
     INITIALISE = "initialise"
-    # Nothing is changed on either side.
+    # The connection test: neither side saves anything.
     TEST = "test"
 
 
 class Stream(StrEnum):
-    """What a satellite pulls, in this order; the first only when it initialises."""
+    """The streams that a satellite pulls, in this order; RESTORE only in an initialise."""
 
     RESTORE = "restore"
     CENTRAL = "central"
@@ -47,8 +45,8 @@ Cursors = dict[Stream, int]
 
 
 @dataclass(frozen=True)
-class About:
-    """Who a satellite is, and who it takes its primary for."""
+class Identity:
+    """Who a satellite is, and who it takes its primary to be (PROTOCOL.md, *Who calls*)."""
 
     sync_id: int
     name: str
@@ -59,18 +57,18 @@ class About:
     primary_store: str
 
     def digest(self) -> str:
-        """Return 16 characters that stand for all of it, once both sides know it."""
+        """Return the 16 characters that are sent instead once the primary knows the identity."""
         text = json.dumps(list(vars(self).values()), separators=(",", ":"))
         digest = hashlib.sha256(text.encode()).digest()[:_DIGEST_BYTES]
         return base64.urlsafe_b64encode(digest).decode()
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as it is sent."""
+        """Return the JSON object that is sent."""
         return dict(vars(self))
 
     @classmethod
-    def from_json(cls, value: Any) -> "About":
-        """Read what :meth:`to_json` made. Raise BadMessage."""
+    def from_json(cls, value: Any) -> "Identity":
+        """Return the identity that a JSON value is. Raise BadMessage."""
         fields = JsonObject(value)
         return cls(
             fields.whole("sync_id", 1, HIGHEST_SYNC_ID),
@@ -85,27 +83,27 @@ class About:
 
 @dataclass(frozen=True)
 class Request:
-    """What a satellite sends. ``cursors`` acknowledge all that came before them."""
+    """What a satellite sends; ``cursors`` acknowledge every record up to them."""
 
-    # In full, or its digest.
-    about: About | str
+    # The identity in full, or its digest.
+    identity: Identity | str
     mode: Mode = Mode.NORMAL
-    # The first of a run: the primary counts what there is to pull.
+    # The first exchange of a run: the primary counts the records to pull.
     start: bool = False
     checkpoint: str = ""
     next_checkpoint: str = ""
     cursors: Cursors = field(default_factory=dict)
-    # How many of its own records wait to be pushed after this batch.
+    # How many records wait to be pushed after this batch.
     waiting: int = 0
     # The largest number of records that the answer may carry.
     limit: int = 0
     records: list[Item] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as it is sent: what is empty is left out."""
-        about = self.about if isinstance(self.about, str) else self.about.to_json()
+        """Return the JSON object that is sent, without empty members."""
+        identity = self.identity if isinstance(self.identity, str) else self.identity.to_json()
         message = {
-            "about": about,
+            "about": identity,
             "mode": "" if self.mode is Mode.NORMAL else str(self.mode),
             "start": self.start,
             "point": self.checkpoint,
@@ -119,14 +117,14 @@ class Request:
 
     @classmethod
     def from_json(cls, value: Any) -> "Request":
-        """Read what :meth:`to_json` made. Raise BadMessage."""
+        """Return the message that a JSON value is. Raise BadMessage."""
         fields = JsonObject(value)
-        about = fields.get("about")
+        identity = fields.get("about")
         mode = fields.text("mode", 20, "") or Mode.NORMAL
         if mode not in set(Mode):
             raise BadMessage("mode: not one of those specified")
         return cls(
-            about if isinstance(about, str) else About.from_json(about),
+            identity if isinstance(identity, str) else Identity.from_json(identity),
             Mode(mode),
             fields.flag("start"),
             fields.text("point", CHECKPOINT_LENGTH, ""),
@@ -140,7 +138,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Refused:
-    """A record that the primary set aside: its position in the push, a code and its values."""
+    """A pushed record that the primary quarantined: its position, a code and the code's values."""
 
     position: int
     reason: str
@@ -151,23 +149,25 @@ class Refused:
 class Answer:
     """What a primary sends back."""
 
-    # Something moved: the point that the satellite proposed is the point now.
+    # Something moved: the proposed checkpoint is the present one now.
     rolled: bool = False
-    # Only where something was delivered or passed over.
+    # Empty where nothing moved.
     cursors: Cursors = field(default_factory=dict)
     records: dict[Stream, list[Item]] = field(default_factory=dict)
     # The first stream that has more; those before it are complete, and all are if it is None.
     more: Stream | None = None
-    # At the start of a run: how many records there are to pull.
+    # In the first exchange of a run: how many records there are to pull.
     to_pull: int = 0
     refused: list[Refused] = field(default_factory=list)
-    # A new token for this device, once.
+    # A new device token, after a password.
     token: str = ""
-    # To a BEGIN: the point that the initialise starts from.
+    # The answer to BEGIN: the checkpoint that the initialise starts from.
     begun: str = ""
+    # To a push: a number of the primary by which it has all that was pushed.
+    count: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as it is sent: what is empty is left out."""
+        """Return the JSON object that is sent, without empty members."""
         message = {
             "rolled": self.rolled,
             "cursors": _pack_cursors(self.cursors),
@@ -178,15 +178,16 @@ class Answer:
             },
             "more": self.more,
             "to_pull": self.to_pull,
-            "refused": [[one.position, one.reason, dict(one.values)] for one in self.refused],
+            "refused": [[r.position, r.reason, dict(r.values)] for r in self.refused],
             "token": self.token,
             "begun": self.begun,
+            "count": self.count,
         }
         return {"version": VERSION, **{name: value for name, value in message.items() if value}}
 
     @classmethod
     def from_json(cls, value: Any) -> "Answer":
-        """Read what :meth:`to_json` made. Raise BadMessage."""
+        """Return the message that a JSON value is. Raise BadMessage."""
         fields = JsonObject(value)
         whole(fields.get("version"), OLDEST_VERSION, VERSION)
         more = fields.text("more", 20, "")
@@ -198,14 +199,23 @@ class Answer:
             {stream: _unpack_batch(fields.get(stream)) for stream in Stream if fields.get(stream)},
             Stream(more) if more else None,
             fields.whole("to_pull", 0, HIGHEST_NUMBER, 0),
-            [_refused(one) for one in fields.list("refused")],
+            [_refused(value) for value in fields.list("refused")],
             fields.text("token", TOKEN_LENGTH, ""),
             fields.text("begun", CHECKPOINT_LENGTH, ""),
+            fields.whole("count", 0, HIGHEST_NUMBER, 0),
         )
 
 
+@dataclass(frozen=True)
+class Pair:
+    """A user name, and the lower-case hex SHA-256 of the password, which the wire carries."""
+
+    user_name: str
+    wire_password: str
+
+
 def _pack_cursors(cursors: Cursors) -> list[int]:
-    # The ones that are always there first, so that the third is left out but in an initialise.
+    # RESTORE is last, and left out outside an initialise.
     names = (Stream.CENTRAL, Stream.ADDRESSED, Stream.RESTORE)
     numbers = [cursors.get(name, 0) for name in names]
     return numbers if numbers[2] else numbers[:2] if any(numbers) else []
@@ -229,11 +239,3 @@ def _refused(value: Any) -> Refused:
         case [int(position), str(reason), dict(values)] if is_plain(reason):
             return Refused(position, reason[:40], presentable(values))
     raise BadMessage("refused: a position, a code and its values")
-
-
-@dataclass(frozen=True)
-class Pair:
-    """User name, and the password as it travels: lower-case hex SHA-256."""
-
-    user_name: str
-    wire_password: str

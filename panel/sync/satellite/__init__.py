@@ -1,1 +1,1 @@
-"""The satellite's side: when it synchronises, and one run."""
+"""The satellite's side: the schedule, the lease, and a run in our own protocol."""

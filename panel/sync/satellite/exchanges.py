@@ -1,6 +1,6 @@
-"""A satellite's run in our own protocol: exchange by exchange, each stored before the next.
+"""A satellite's run in our own protocol: exchanges, each stored before the next is sent.
 
-PROTOCOL.md has the states.
+The states are in PROTOCOL.md, *States of a satellite*.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from panel.sync.satellite.push import Sent
 from panel.sync.satellite.sync_settings import SyncSettings, read_sync_settings
 from panel.sync.store import change_feed
 from panel.sync.store.apply import pulled_by
-from panel.sync.store.quarantine import retry
+from panel.sync.store.quarantine import retry_quarantined
 from panel.sync.transport import exchange_client
 from panel.sync.transport.http import LinkFault, Target, Transport
 
@@ -26,12 +26,12 @@ class OwnProtocol:
     """Our own protocol as a satellite speaks it."""
 
     def check(self, line: Transport, settings: SyncSettings) -> None:
-        """Ask the primary whether it would let this satellite in. Raise SyncRefusal or LinkFault.
+        """Ask the primary whether it admits this satellite. Raise SyncRefusal or LinkFault if not.
 
-        With the password and not the token, since it is the password that somebody typed.
+        The password is sent and not the token, since a person typed it and wants it tested.
         """
-        request = Request(settings.about, mode=Mode.TEST)
-        exchange_client.exchange(line, settings.pair, "", settings.about, request)
+        request = Request(settings.identity, mode=Mode.TEST)
+        exchange_client.exchange(line, settings.pair, "", settings.identity, request)
 
     def run(
         self,
@@ -39,7 +39,10 @@ class OwnProtocol:
         line_to: Callable[[Target], Transport],
         progress: Progress,
     ) -> Finish:
-        """Synchronise until nothing is left to move. Raise SyncRefusal or LinkFault."""
+        """Synchronise until nothing is left to move, and return how the run ended.
+
+        Raise SyncRefusal or LinkFault.
+        """
         return _Exchanges(installation, line_to, progress).run()
 
 
@@ -72,21 +75,21 @@ class _Exchanges:
         with self._progress.step() as (session, run):
             link = session.get_one(Link, 1)
             if link.initialise == InitialiseState.DONE and not link.checkpoint:
-                # All that is here came over v5.
+                # What was received came over v5.
                 raise SyncRefusal("initialise_needed")
             if link.initialise == InitialiseState.NEEDED:
                 initialise.begin(session, settings.sync_id)
             if first:
-                retry(session, PRIMARY_SYNC_ID, pulled_by(settings.sync_id))
-            return push.prepare(session, run, settings, first)
+                retry_quarantined(session, PRIMARY_SYNC_ID, pulled_by(settings.sync_id))
+            return push.prepare_request(session, run, settings, first)
 
     def _exchange(self, sent: Sent) -> Answer:
-        """Send, and store what the answer brings in one transaction."""
+        """Send the request, and store the answer in one transaction."""
         settings = sent.settings
         line = self._line_to(settings.target)
         try:
             answer, response = exchange_client.exchange(
-                line, settings.pair, settings.token, settings.about, sent.request
+                line, settings.pair, settings.token, settings.identity, sent.request
             )
         except LinkFault as fault:
             with self._progress.step() as (session, _):
@@ -94,21 +97,21 @@ class _Exchanges:
             raise
         received = Received(answer, response.seconds, line.meter)
         with self._progress.step() as (session, run):
-            pull.store(session, run, self._installation.vault, sent, received)
+            pull.store_answer(session, run, self._installation.vault, sent, received)
         return answer
 
     def _apply(self, sent: Sent, answer: Answer) -> None:
-        """Apply the streams that are complete by now, each in a transaction of its own."""
+        """Apply the streams that are complete now, each in a transaction of its own."""
         own_sync_id = sent.settings.sync_id
         if sent.request.mode is not Mode.NORMAL:
             if answer.more is None:
                 with self._progress.step() as (session, run):
                     run.set_aside += initialise.finish(session, own_sync_id)
             return
-        for stream in pull.complete(self._installation.database, answer):
+        for stream in pull.complete_streams(self._installation.database, answer):
             with self._progress.step() as (session, run):
                 run.step = RunStep.APPLYING
-                run.set_aside += pull.apply(session, stream, own_sync_id)
+                run.set_aside += pull.apply_stream(session, stream, own_sync_id)
 
     def _is_done(self, sent: Sent, answer: Answer) -> bool:
         if answer.more is not None or sent.request.waiting:
@@ -116,5 +119,5 @@ class _Exchanges:
         if sent.request.mode is Mode.NORMAL:
             return True
         with self._installation.database.reading() as session:
-            # What the initialise kept back goes up now.
+            # An initialise pushes nothing: what waits is pushed after it.
             return not change_feed.count_waiting(session)

@@ -1,7 +1,7 @@
-"""The lease that keeps the loop single: whoever holds it runs, and must renew it while it does.
+"""The lease that lets one process run at a time; its holder renews it during a run.
 
-A holder that died without giving it back is replaced when the lease ends, or at once if it was a
-process of this machine. A holder that was only slow finds out before it stores anything more.
+A holder that died is replaced when its lease ends, or at once if it was a process of this machine.
+A holder that was only slow notices that before it stores anything more.
 """
 
 import logging
@@ -22,35 +22,35 @@ from panel.models.runs import Loop
 log = logging.getLogger(__name__)
 
 LEASE = timedelta(seconds=45)
-# By how much the clocks of two machines with one database may differ.
+# How far the clocks of two machines with one database may differ.
 _SKEW = LEASE
 _RENEW_SECONDS = 10.0
 _HOST = socket.gethostname()[:30]
 
 
 class LeaseLost(Exception):
-    """Another process runs the loop by now, or this one was told to stop."""
+    """Another process has the lease now, or this one was told to stop."""
 
 
 def is_free(loop: Loop) -> bool:
-    """Say whether nobody runs now: none has the lease, it ran out, or its holder died."""
+    """Say whether the lease can be acquired: it is free, it ended, or its holder died."""
     if loop.holder is None or loop.held_until is None:
         return True
     left = loop.held_until - clock.now()
-    # One that is held for longer than any is was taken before the clock was set back.
+    # One that ends later than any lease was acquired before the clock was set back.
     return not timedelta(0) < left <= LEASE + _SKEW or _has_died(loop.holder)
 
 
 class Lease:
-    """One holder's hold on the loop."""
+    """The lease as one holder has it."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._holder = f"{_HOST}:{os.getpid()}:{secrets.token_hex(4)}"
         self._ended = threading.Event()
 
-    def take(self, session: Session) -> bool:
-        """Take the lease if nobody else has it; say whether it is ours when this commits."""
+    def acquire(self, session: Session) -> bool:
+        """Acquire the lease in the transaction of ``session`` if it is free; say whether it was."""
         loop = session.get_one(Loop, 1, with_for_update=True, populate_existing=True)
         if loop.holder != self._holder and not is_free(loop):
             return False
@@ -66,17 +66,17 @@ class Lease:
             raise LeaseLost
 
     def stop(self) -> None:
-        """Let the run that holds it end before it stores anything more."""
+        """Make :meth:`guard` raise from now on, so that the run stores nothing more."""
         self._ended.set()
 
-    def give_back(self) -> None:
-        """Let the next one run."""
+    def release(self) -> None:
+        """Release the lease for the next holder."""
         with self._database.writing() as session:
             held = update(Loop).where(Loop.holder == self._holder)
             session.execute(held.values(holder=None, held_until=None))
 
-    def keep(self, until: threading.Event) -> None:
-        """Renew the lease while ``until`` is not set: a batch may take longer than it lasts."""
+    def keep_renewing(self, until: threading.Event) -> None:
+        """Renew the lease until the event is set: a batch may take longer than a lease lasts."""
         while not until.wait(_RENEW_SECONDS):
             try:
                 with self._database.writing() as session:
@@ -84,14 +84,14 @@ class Lease:
             except LeaseLost:
                 return
             except SQLAlchemyError as error:
-                # Busy for once; it may not be the next time, which is still soon enough.
+                # The lease lasts for several renewals: the next one is soon enough.
                 log.warning("The lease of the sync could not be renewed: %s", error)
 
 
 def _has_died(holder: str) -> bool:
     host, _, rest = holder.partition(":")
     number = rest.partition(":")[0]
-    # On Windows this signal would end the process that it asks about.
+    # On Windows os.kill with signal 0 would end the process.
     if os.name != "posix" or host != _HOST or not number.isdigit():
         return False
     try:

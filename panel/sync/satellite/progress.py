@@ -1,4 +1,4 @@
-"""What a satellite's run writes down of itself, and that it is still the one to do so."""
+"""The progress of a satellite's run in its row, guarded by the lease."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,13 +15,13 @@ from panel.models.runs import Link, Run, RunResult
 from panel.sync.satellite.schedule import note_end
 from panel.sync.transport.link_meter import Meter
 
-# Called at the end of every transaction of a run: raises if the run is no longer ours.
+# Called at the end of every transaction of a run; raises LeaseLost if another process runs now.
 Guard = Callable[[Session], None]
 
 
 @dataclass(frozen=True)
 class Finish:
-    """How a run ended, with the code of a refusal or a fault and its values."""
+    """The result of a run, with the code of a refusal or a fault and its values."""
 
     result: RunResult
     reason: str = ""
@@ -29,7 +29,7 @@ class Finish:
 
 
 class Progress:
-    """The row of the run that goes on, written in the same transactions as what it did."""
+    """The row of the run under way, written in the transactions of its steps."""
 
     def __init__(self, database: Database, guard: Guard) -> None:
         self._database = database
@@ -37,7 +37,7 @@ class Progress:
         self._run_id = 0
 
     def begin(self, session: Session) -> None:
-        """Write down that a run began, and that those which never ended were cut off."""
+        """Add the row of a run that starts now, and close those of runs that never ended."""
         now = clock.now()
         session.execute(
             update(Run)
@@ -52,14 +52,14 @@ class Progress:
 
     @contextmanager
     def step(self) -> Iterator[tuple[Session, Run]]:
-        """Yield a session and the run's row for a step, which is stored as a whole or not."""
+        """Yield a session and the run's row for one transaction. Raise what the guard raises."""
         with self._database.writing() as session:
             yield session, session.get_one(Run, self._run_id)
-            # Last: it locks what others wait for, and nothing may be stored after a take-over.
+            # Last: it locks a row that others wait for, and refuses the commit after a takeover.
             self._guard(session)
 
     def end(self, finish: Finish, meter: Meter) -> Run:
-        """Write down how the run ended and what ``meter`` still counted; return its row."""
+        """Record the result and the remaining bytes of ``meter``; return the row of the run."""
         with self.step() as (session, run):
             count_bytes(run, meter)
             run.ended_at = clock.now()
@@ -67,13 +67,13 @@ class Progress:
             run.reason_values = dict(finish.values) or None
             if finish.result == RunResult.WELL:
                 session.get_one(Link, 1).last_success_at = run.ended_at
-            # At once, or a page would show for a moment a run that failed, and nothing amiss.
+            # Same transaction: otherwise a page between the two shows a failed run as well.
             note_end(session, run)
         return run
 
 
 def count_bytes(run: Run, meter: Meter) -> None:
-    """Add to ``run`` what went over the line since the last time."""
+    """Add to ``run`` the bytes that ``meter`` counted since the last call."""
     up, down = meter.take_bytes()
     run.bytes_up += up
     run.bytes_down += down

@@ -1,4 +1,4 @@
-"""What a satellite does with an answer: all of it in one transaction, then the complete pulls."""
+"""The satellite's handling of an answer: stored in one transaction, then applied by stream."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from panel.sync.satellite.progress import count_bytes
 from panel.sync.satellite.push import Sent, note_pushed
 from panel.sync.store import inbox
 from panel.sync.store.apply import Problem, pulled_by
-from panel.sync.store.quarantine import forget, quarantine
+from panel.sync.store.quarantine import quarantine, release
 from panel.sync.transport.batch_size import batch_size, measure, measure_broken
 from panel.sync.transport.http import LinkFault
 from panel.sync.transport.link_meter import Meter
@@ -27,22 +27,22 @@ _STEPS = {
 
 @dataclass(frozen=True)
 class Received:
-    """An answer, how many seconds the exchange took, and what the line measured."""
+    """An answer, the seconds that the exchange took, and the meter of its link."""
 
     answer: Answer
     seconds: float
     meter: Meter
 
 
-def store(session: Session, run: Run, vault: Vault, sent: Sent, received: Received) -> None:
-    """Store everything that an answer brought or proved."""
+def store_answer(session: Session, run: Run, vault: Vault, sent: Sent, received: Received) -> None:
+    """Store the answer to ``sent``: checkpoint, token, cursors, records, counts, batch times."""
     answer, link = received.answer, session.get_one(Link, 1)
     if answer.rolled:
         link.checkpoint = sent.request.next_checkpoint
     if answer.begun:
         link.checkpoint = answer.begun
     link.next_checkpoint = ""
-    # What came over v5 is known no longer: its cursors counted something else.
+    # Cursors of v5 mean nothing to our own protocol.
     link.protocol, link.site_uuid = SyncProtocol.OWN, ""
     if answer.token:
         link.device_token_sealed = vault.seal(answer.token)
@@ -57,7 +57,7 @@ def store(session: Session, run: Run, vault: Vault, sent: Sent, received: Receiv
 
 
 def note_fault(session: Session, request: Request, fault: LinkFault) -> None:
-    """Learn from a batch that broke off on its way: the next one is to be smaller."""
+    """Halve the next batch of a request that was cut off or timed out."""
     if fault.code not in ("cut_off", "timed_out"):
         return
     link = session.get_one(Link, 1)
@@ -67,8 +67,8 @@ def note_fault(session: Session, request: Request, fault: LinkFault) -> None:
         link.seconds_per_record_down = measure_broken(link.seconds_per_record_down)
 
 
-def complete(database: Database, answer: Answer) -> list[Stream]:
-    """Return the streams that are complete with ``answer`` and have something to apply."""
+def complete_streams(database: Database, answer: Answer) -> list[Stream]:
+    """Return the streams that ``answer`` completes and that have records to apply."""
     streams = [Stream.CENTRAL, Stream.ADDRESSED]
     if answer.more is not None:
         streams = streams[: streams.index(answer.more)]
@@ -76,22 +76,22 @@ def complete(database: Database, answer: Answer) -> list[Stream]:
         return [stream for stream in streams if not inbox.is_empty(session, stream)]
 
 
-def apply(session: Session, stream: Stream, own_sync_id: int) -> int:
-    """Apply a complete pull; return how many records were set aside."""
-    refused = inbox.apply(session, stream, pulled_by(own_sync_id))
-    inbox.clear(session, stream)
+def apply_stream(session: Session, stream: Stream, own_sync_id: int) -> int:
+    """Apply a complete stream, and return how many records were quarantined."""
+    refused = inbox.apply_stream(session, stream, pulled_by(own_sync_id))
+    inbox.clear_stream(session, stream)
     return refused
 
 
 def _store_pushed(session: Session, sent: Sent, answer: Answer) -> None:
-    """Note what reached the primary; a record that changed since has another seq, and waits on."""
+    """Mark the pushed records, and quarantine those that the primary refused."""
     items = {item.position: item for item in sent.request.records}
-    note_pushed(session, list(items))
+    note_pushed(session, list(items), answer.count or None)
     own_sync_id = sent.settings.sync_id
-    for one in answer.refused:
-        if item := items.pop(one.position, None):
-            quarantine(session, own_sync_id, item, Problem(one.reason, one.values))
-    forget(session, own_sync_id, list(items.values()))
+    for refused in answer.refused:
+        if item := items.pop(refused.position, None):
+            quarantine(session, own_sync_id, item, Problem(refused.reason, refused.values))
+    release(session, own_sync_id, list(items.values()))
 
 
 def _count(run: Run, request: Request, received: Received, pulled: int) -> None:
@@ -106,7 +106,7 @@ def _count(run: Run, request: Request, received: Received, pulled: int) -> None:
 
 
 def _measure(link: Link, sent: Sent, received: Received) -> None:
-    """Learn how long a record takes, from exchanges that carried some in one direction only."""
+    """Measure the seconds per record of exchanges with records in one direction only."""
     up, down = len(sent.request.records), sum(map(len, received.answer.records.values()))
     carrying_seconds = max(received.seconds - received.meter.round_trip_seconds, 0.0)
     if not down:

@@ -1,4 +1,4 @@
-"""What a satellite sends next: its own waiting records, and what it wants in return."""
+"""The satellite's next request: its waiting records, and the limit and cursors of its pull."""
 
 import secrets
 from collections.abc import Sequence
@@ -21,17 +21,20 @@ _SEQS_AT_ONCE = 500
 
 @dataclass(frozen=True)
 class Sent:
-    """An exchange on its way, and the preferences that it obeys."""
+    """A request, and the settings that it was prepared with."""
 
     request: Request
     settings: SyncSettings
 
 
-def prepare(session: Session, run: Run, sync_settings: SyncSettings, first: bool) -> Sent:
-    """Return the next exchange. What it proposes is remembered before it is sent."""
+def prepare_request(session: Session, run: Run, sync_settings: SyncSettings, first: bool) -> Sent:
+    """Return the next request, and store the checkpoint that it proposes before it is sent.
+
+    ``first`` marks the first exchange of the run.
+    """
     link = session.get_one(Link, 1)
     if not link.next_checkpoint:
-        # Else an exchange went out that was never answered: it is this one, once more.
+        # A stored one belongs to an exchange without an answer, which this one repeats.
         link.next_checkpoint = secrets.token_urlsafe(CHECKPOINT_BYTES)
     mode = mode_of(link)
     waiting = change_feed.count_waiting(session) if mode is Mode.NORMAL else 0
@@ -40,17 +43,17 @@ def prepare(session: Session, run: Run, sync_settings: SyncSettings, first: bool
         size = batch_size(sync_settings.request_size, link.seconds_per_record_up)
         records = [item_of(record) for record in change_feed.waiting(session, size).records]
     left = waiting - len(records)
-    _note(run, mode, len(records), waiting)
+    _note_step(run, mode, len(records), waiting)
     return Sent(
         Request(
-            about=sync_settings.about,
+            identity=sync_settings.identity,
             mode=mode,
             start=first,
             checkpoint=link.checkpoint,
             next_checkpoint=link.next_checkpoint,
             cursors=cursors_of(link),
             waiting=left,
-            # Its own first: it pulls once the last of them is on its way.
+            # It pulls once its last records are in a request.
             limit=0
             if left
             else batch_size(sync_settings.request_size, link.seconds_per_record_down),
@@ -60,29 +63,32 @@ def prepare(session: Session, run: Run, sync_settings: SyncSettings, first: bool
     )
 
 
-def note_pushed(session: Session, seqs: Sequence[int]) -> None:
-    """Note what reached the primary; a record that changed since has another seq, and waits on."""
+def note_pushed(session: Session, seqs: Sequence[int], remote_seq: int | None = None) -> None:
+    """Note what reached the primary; a record that changed since has another seq, and waits on.
+
+    ``remote_seq`` is a number of the primary by which it had them, if it gave one.
+    """
     if seqs:
-        # As every writer of records does: two that met in other orders would wait for each other.
+        # As every writer of records does, so that two cannot deadlock.
         lock_sequence(session)
     for start in range(0, len(seqs), _SEQS_AT_ONCE):
         some = seqs[start : start + _SEQS_AT_ONCE]
         session.execute(
-            update(Record).where(Record.seq.in_(some)).values(waiting=False),
+            update(Record).where(Record.seq.in_(some)).values(waiting=False, remote_seq=remote_seq),
             execution_options={"synchronize_session": False},
         )
 
 
 def mode_of(link: Link) -> Mode:
-    """Return what the next exchange is for."""
+    """Return the mode of the next exchange."""
     if link.initialise == InitialiseState.DONE:
         return Mode.NORMAL
-    # The first answer of an initialise brings the point to start from.
+    # The answer to BEGIN brings the checkpoint that the initialise starts from.
     return Mode.INITIALISE if link.checkpoint else Mode.BEGIN
 
 
 def cursors_of(link: Link) -> Cursors:
-    """Return how far each stream was received."""
+    """Return the cursor of each stream; RESTORE has one in an initialise only."""
     cursors = {
         Stream.CENTRAL: link.central_cursor,
         Stream.ADDRESSED: link.addressed_cursor,
@@ -92,7 +98,7 @@ def cursors_of(link: Link) -> Cursors:
     return cursors
 
 
-def _note(run: Run, mode: Mode, pushing: int, waiting: int) -> None:
+def _note_step(run: Run, mode: Mode, pushing: int, waiting: int) -> None:
     if mode is not Mode.NORMAL:
         run.step = RunStep.INITIALISING
     elif pushing:

@@ -1,4 +1,4 @@
-"""When a satellite synchronises next: by the interval, when asked, and when not to at all."""
+"""The schedule of a satellite's runs (PROTOCOL.md, *When*)."""
 
 import random
 from datetime import datetime, timedelta
@@ -14,47 +14,47 @@ from panel.sync.protocol.error_codes import PASSING, SyncRefusal
 from panel.sync.satellite.lease import is_free
 from panel.sync.satellite.sync_settings import read_sync_settings
 
-# Satellites that lost the same line should not all come back in the same second.
+# Of a span: satellites on the same line do not all call in the same second.
 _JITTER = 0.1
 _FIRST_PAUSE_SECONDS = 15.0
 
 
 def is_due(session: Session, installation: Installation) -> bool:
-    """Say whether a run should begin now."""
+    """Say whether a run is due now."""
     settings, loop = session.get_one(Settings, 1), session.get_one(Loop, 1)
     if not settings.is_satellite or settings.interval_minutes == 0:
         return False
     try:
         sync_settings = read_sync_settings(session, installation)
     except SyncRefusal:
-        # Something is not filled in, which the page says: there is nowhere to go.
+        # A parameter is missing, which the page says.
         return False
     if loop.asked_at is not None or loop.settings_digest != sync_settings.digest():
         return True
     if _was_cut_off(session, loop):
         return True
     if loop.refusal and loop.refusal not in PASSING:
-        # It waits for a person, who asks, or corrects what was refused.
+        # The sync stops until a person asks for it or changes the parameters.
         return False
     return due_at(loop, settings.interval_minutes) <= clock.now()
 
 
 def due_at(loop: Loop, interval_minutes: int) -> datetime:
-    """Return when the next run is due by the present interval, nobody asking for it."""
+    """Return when the next run is due by the interval and the back-off."""
     now = clock.now()
     if loop.started_at is None or loop.started_at > now:
-        # One in the future was told by a clock that was wrong.
+        # A start in the future comes from a clock that was set back since.
         return now
-    # The same for the same start, so that it does not change from one look to the next.
+    # Seeded with the start, so that every look computes the same moment.
     jitter = random.Random(loop.started_at.timestamp()).uniform(-_JITTER, _JITTER)  # noqa: S311
     regular = loop.started_at + timedelta(minutes=interval_minutes) * (1 + jitter)
     return regular if loop.due_at is None else min(regular, loop.due_at)
 
 
 def note_start(session: Session, installation: Installation) -> None:
-    """Note that a run begins: what was asked for is being done.
+    """Record that a run starts: clear the request, the back-off and the last refusal.
 
-    Whoever had to see to the last refusal has done so, or else it comes again.
+    A refusal that still holds comes again.
     """
     loop = session.get_one(Loop, 1)
     loop.refusal, loop.refusal_values, loop.refused_at = "", None, None
@@ -63,7 +63,7 @@ def note_start(session: Session, installation: Installation) -> None:
 
 
 def note_crash(session: Session) -> None:
-    """Note that a run ended in a way that nobody thought of: try again, but not at once."""
+    """Record that a run ended by an unexpected exception, and back off."""
     loop, now = session.get_one(Loop, 1), clock.now()
     loop.failures += 1
     loop.due_at = now + _pause(loop.failures)
@@ -72,7 +72,7 @@ def note_crash(session: Session) -> None:
 
 
 def note_end(session: Session, run: Run) -> None:
-    """Note how a run ended: when it is tried again, and whether at all."""
+    """Record the result of a run for the schedule: a refusal stops it, a fault backs off."""
     loop = session.get_one(Loop, 1)
     if run.result == RunResult.REFUSED:
         loop.failures = 0
@@ -87,15 +87,15 @@ def note_end(session: Session, run: Run) -> None:
 
 
 def _pause(failures: int) -> timedelta:
-    """Twice as long each time; :func:`due_at` knows that it is never longer than the interval."""
+    """Return the back-off after so many faults, doubling; :func:`due_at` bounds it."""
     seconds = _FIRST_PAUSE_SECONDS * 2.0 ** min(failures - 1, 20)
     return timedelta(seconds=seconds * random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311
 
 
 def _was_cut_off(session: Session, loop: Loop) -> bool:
-    """Say whether a run never ended: its process did, and what it was at goes on at once."""
+    """Say whether the process of a run ended during it, so that the next run is due at once."""
     open_run = select(Run.id).where(Run.ended_at.is_(None)).limit(1)
-    # A lease that was not given back: it ended before it had written down its run.
+    # A lease that was not released is of a process that ended before it could release it.
     never_ended = loop.holder is not None or session.scalar(open_run) is not None
     return never_ended and is_free(loop)
 

@@ -1,4 +1,4 @@
-"""What a run obeys: the preferences, as they are at the moment of each batch."""
+"""The settings of a run, read from the preferences before each batch."""
 
 import hashlib
 from dataclasses import dataclass
@@ -14,37 +14,37 @@ from panel.models.settings import Server, Settings, SyncProtocol
 from panel.preferences.shared_password import read_password, wire_password
 from panel.security.vault import Unreadable, Vault
 from panel.sync.protocol.error_codes import SyncRefusal
-from panel.sync.protocol.messages import About, Pair
+from panel.sync.protocol.messages import Identity, Pair
 from panel.sync.transport.http import Target
 
 
 @dataclass(frozen=True)
 class SyncSettings:
-    """What the preferences of a satellite say."""
+    """The settings of a satellite's run."""
 
     interval_minutes: int
     # None: automatic.
     request_size: int | None
     protocol: SyncProtocol
     target: Target
-    about: About
+    identity: Identity
     pair: Pair
-    # What the primary gave to this device, "" if nothing yet.
+    # The device token, "" before the primary has issued one.
     token: str
 
     @property
     def sync_id(self) -> int:
         """Return the Sync ID of this server."""
-        return self.about.sync_id
+        return self.identity.sync_id
 
     def digest(self) -> str:
-        """Return 16 characters that change with what a refusal may be about."""
-        told = f"{self.target} {self.about} {self.pair} {self.protocol}"
-        return hashlib.sha256(told.encode()).hexdigest()[:16]
+        """Return 16 characters that change with every setting that may cause a refusal."""
+        settings = f"{self.target} {self.identity} {self.pair} {self.protocol}"
+        return hashlib.sha256(settings.encode()).hexdigest()[:16]
 
 
 def read_sync_settings(session: Session, installation: Installation) -> SyncSettings:
-    """Return what the preferences say now. Raise SyncRefusal where they do not suffice to sync."""
+    """Return the settings that the preferences give now. Raise SyncRefusal if one is missing."""
     settings = session.get_one(Settings, 1, populate_existing=True)
     if not settings.is_satellite or not settings.url:
         raise SyncRefusal("not_a_satellite" if not settings.is_satellite else "no_url")
@@ -59,15 +59,15 @@ def read_sync_settings(session: Session, installation: Installation) -> SyncSett
         settings.request_size,
         settings.protocol,
         Target(settings.url, settings.private_ca, settings.fingerprint),
-        about(settings, primary, installation.hardware_id),
+        own_identity(settings, primary, installation.hardware_id),
         _pair(settings, installation.vault),
         _token(session, installation.vault),
     )
 
 
-def about(settings: Settings, primary: Server, hardware_id: str) -> About:
-    """Return how this satellite introduces itself."""
-    return About(
+def own_identity(settings: Settings, primary: Server, hardware_id: str) -> Identity:
+    """Return the identity that this satellite states."""
+    return Identity(
         settings.sync_id or 0,
         settings.name,
         settings.store,
@@ -93,5 +93,5 @@ def _token(session: Session, vault: Vault) -> str:
     try:
         return vault.open(sealed) if sealed else ""
     except Unreadable:
-        # The password gets another one.
+        # The next exchange with the password brings a new token.
         return ""

@@ -1,1 +1,1 @@
-"""Records in the database: written, read in order, applied, kept aside, purged."""
+"""The store of records: writes, ordered reads, applying, quarantine and retention."""

@@ -1,7 +1,7 @@
-"""Reading records in the order in which they changed: for satellites and for applications.
+"""The feed of changed records in the order of ``seq``, for satellites and for applications.
 
-Every reading stops at the count as it was when the reading began, so that the cursor it ends with
-(that count, when there is no more) never passes a change that is not visible yet.
+A read stops at the ``seq`` that was the highest when it began, so that the cursor it returns never
+passes a change that is not visible yet (PROTOCOL.md, *Order*).
 """
 
 import base64
@@ -16,9 +16,9 @@ from sqlalchemy.orm import Session
 from panel.errors import Invalid, Refusal
 from panel.i18n import say
 from panel.models.records import ChangeSequence, Record
-from panel.sync.store.sequence import present_seq
+from panel.sync.store.sequence import last_common_seq, present_seq
 
-# What one answer may carry, whatever the number of records: half of what a receiver takes.
+# The data of one answer, whatever the number of records: half of what a receiver accepts.
 LARGEST_BATCH_BYTES = 8 * 1024 * 1024
 _CENTRAL = literal_column('records.owner = 1 AND records."to" IS NULL', Boolean)
 _WAITING = literal_column("records.waiting", Boolean)
@@ -26,7 +26,7 @@ _WAITING = literal_column("records.waiting", Boolean)
 
 @dataclass(frozen=True)
 class Page:
-    """Some records in the order of ``seq``, where to read on, and whether there is more."""
+    """Records in the order of ``seq``, the cursor to read on from, and whether there are more."""
 
     records: Sequence[Record]
     cursor: int
@@ -34,57 +34,97 @@ class Page:
 
 
 def central(session: Session, cursor: int, limit: int) -> Page:
-    """Return the primary's own records for everybody, from beyond ``cursor``."""
+    """Return the page of central data after ``cursor``."""
     return read(session, central_records(), cursor, limit)
 
 
 def addressed(session: Session, sync_id: int, cursor: int, limit: int) -> Page:
-    """Return what is addressed to server ``sync_id``, from beyond ``cursor``."""
+    """Return the page of records addressed to server ``sync_id`` after ``cursor``."""
     return read(session, Record.to == sync_id, cursor, limit)
 
 
 def owned(session: Session, sync_id: int, cursor: int, limit: int) -> Page:
-    """Return what server ``sync_id`` owns, tombstones too, from beyond ``cursor``."""
+    """Return the page of records that server ``sync_id`` owns, tombstones too, after ``cursor``."""
     return read(session, Record.owner == sync_id, cursor, limit)
 
 
 def everything(session: Session, cursor: int, limit: int) -> Page:
-    """Return what changed here, from beyond ``cursor``, whoever wrote it."""
+    """Return the page of all records, of every owner, after ``cursor``."""
     return read(session, true(), cursor, limit)
 
 
 def central_records() -> ColumnElement[bool]:
-    """Return the condition of central data: the primary's own, addressed to nobody alone."""
-    # In the very words of the partial index: a planner compares them literally.
+    """Return the condition of central data: records of the primary that are not addressed."""
+    # The text of the partial index, which a planner compares literally.
     return _CENTRAL
 
 
 def count(session: Session, which: ColumnElement[bool], cursor: int) -> int:
-    """Return how many records of ``which`` are beyond ``cursor``."""
+    """Return how many records that fulfil ``which`` have a ``seq`` above ``cursor``."""
     query = select(func.count()).select_from(Record).where(which, Record.seq > cursor)
     return session.scalar(query) or 0
 
 
 def waiting(session: Session, limit: int) -> Page:
-    """Return what was written here and is not yet known to have reached the primary."""
+    """Return the page of records written here that still have to be pushed."""
     return read(session, _WAITING, 0, limit)
 
 
 def count_waiting(session: Session) -> int:
-    """Return how many records :func:`waiting` has in all."""
+    """Return how many records still have to be pushed."""
     return count(session, _WAITING, 0)
 
 
 def read(session: Session, which: ColumnElement[bool], cursor: int, limit: int) -> Page:
-    """Return the records of ``which`` from beyond ``cursor``: not more than an answer may carry."""
+    """Return the page of records that fulfil ``which`` after ``cursor``.
+
+    It has at most ``limit`` records and :data:`LARGEST_BATCH_BYTES` of data, but at least one
+    record if there is any. Raise ValueError for a limit below 1.
+    """
     until = present_seq(session)
-    beyond = select(Record).where(which, Record.seq > cursor, Record.seq <= until)
-    last, more = _cut(session, beyond, limit)
+    newer = select(Record).where(which, Record.seq > cursor, Record.seq <= until)
+    last, more = _cut(session, newer, limit)
     if last is None:
         return Page([], max(cursor, until), False)
-    query = beyond.where(Record.seq <= last).order_by(Record.seq)
+    query = newer.where(Record.seq <= last).order_by(Record.seq)
     records = session.scalars(query, execution_options={"populate_existing": True}).all()
     return Page(records, last if more else until, more)
+
+
+class CursorEnded(Refusal):
+    """The changes after the cursor are not known in full any more: read again without one."""
+
+    status = 410
+    code = "cursor_ended"
+
+    def __init__(self) -> None:
+        super().__init__(
+            say(
+                "This cursor is too old, or from a past that was lost when this server was restored "
+                "from a backup. Begin without a cursor."
+            )
+        )
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Records in the order of their changes, tombstones too, and the cursor to read on from."""
+
+    records: Sequence[Record]
+    cursor: str
+    more: bool
+
+
+def changes(session: Session, since: str = "", limit: int = 500) -> Changes:
+    """Return at most ``limit`` changes after the cursor ``since`` ("": all), the oldest first.
+
+    A record appears once, as its newest version. Raise Invalid for a malformed cursor, and
+    :class:`CursorEnded` for one from a lost past or from before purged tombstones.
+    """
+    sequence = session.get_one(ChangeSequence, 1, populate_existing=True)
+    seq = _position(session, since, sequence) if since else 0
+    page = everything(session, seq, limit)
+    return Changes(page.records, _cursor(page.cursor, sequence), page.more)
 
 
 def _cut(session: Session, query: Select[Record], limit: int) -> tuple[int | None, bool]:
@@ -101,54 +141,21 @@ def _cut(session: Session, query: Select[Record], limit: int) -> tuple[int | Non
     return last, False
 
 
-class CursorEnded(Refusal):
-    """What came after the cursor is no longer known in full: read everything again."""
-
-    status = 410
-    code = "cursor_ended"
-
-    def __init__(self) -> None:
-        super().__init__(
-            say("This cursor is too old, or older than an initialise. Begin without a cursor.")
-        )
-
-
-@dataclass(frozen=True)
-class Changes:
-    """Records in the order in which they changed here, tombstones too, and where to read on."""
-
-    records: Sequence[Record]
-    cursor: str
-    more: bool
-
-
-def changes(session: Session, since: str = "", limit: int = 500) -> Changes:
-    """Return what changed after the cursor ``since`` (empty: from the beginning), oldest first.
-
-    A record appears once, as its newest version. Raise Invalid for a cursor that none was given
-    out like, :class:`CursorEnded` for one of too long ago: purged tombstones would be missed.
-    """
-    clock = session.get_one(ChangeSequence, 1, populate_existing=True)
-    seq = _position(since, clock) if since else 0
-    page = everything(session, seq, limit)
-    return Changes(page.records, _cursor(page.cursor, clock), page.more)
-
-
-def _cursor(seq: int, clock: ChangeSequence) -> str:
-    # With what was purged by then: a first reading that takes long goes on from below it.
-    text = json.dumps([clock.mark, seq, clock.purged_seq], separators=(",", ":"))
+def _cursor(seq: int, sequence: ChangeSequence) -> str:
+    # purged_seq too: a first read that takes long may go on from below a later purge.
+    text = json.dumps([sequence.generation, seq, sequence.purged_seq], separators=(",", ":"))
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def _position(cursor: str, clock: ChangeSequence) -> int:
+def _position(session: Session, cursor: str, sequence: ChangeSequence) -> int:
     try:
         text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-        mark, seq, purged_seq = json.loads(text)
+        generation, seq, purged_seq = json.loads(text)
     except (binascii.Error, ValueError, TypeError, RecursionError) as error:
         raise Invalid({"since": say("Is not a cursor that was given out here.")}) from error
-    if not isinstance(seq, int) or seq < 0:
+    if not isinstance(generation, str) or not isinstance(seq, int) or seq < 0:
         raise Invalid({"since": say("Is not a cursor that was given out here.")})
-    complete = seq >= clock.purged_seq or purged_seq == clock.purged_seq
-    if mark != clock.mark or seq > clock.seq or not complete:
+    complete = seq >= sequence.purged_seq or purged_seq == sequence.purged_seq
+    if not complete or seq > last_common_seq(session, generation, sequence):
         raise CursorEnded
     return seq

@@ -1,4 +1,4 @@
-"""What a satellite received: kept first, applied when its pull is complete."""
+"""The inbox of a satellite: received records, stored until their pull is complete."""
 
 from collections.abc import Iterator, Sequence
 
@@ -15,7 +15,7 @@ from panel.sync.store.quarantine import apply_or_quarantine
 from panel.sync.store.sequence import lock_sequence, next_seqs
 
 _AT_ONCE = 500
-# As Item has them.
+# In the order of the fields of Item.
 _COLUMNS = (
     *(Inbox.position, Inbox.table_name, Inbox.record_id, Inbox.owner, Inbox.to),
     *(Inbox.version, Inbox.data),
@@ -23,7 +23,7 @@ _COLUMNS = (
 
 
 def receive(session: Session, stream: Stream, items: Sequence[Item]) -> int:
-    """Keep ``items`` of ``stream``; return how many of them were not here already."""
+    """Store ``items`` of ``stream``; return how many were not in the inbox before."""
     positions = [item.position for item in items]
     known: set[int] = set()
     for start in range(0, len(items), _AT_ONCE):
@@ -37,43 +37,45 @@ def receive(session: Session, stream: Stream, items: Sequence[Item]) -> int:
     return len(new)
 
 
-def apply(session: Session, stream: Stream, rule: Rule) -> int:
-    """Apply all that was received of ``stream``, in order; return how many were set aside."""
+def apply_stream(session: Session, stream: Stream, rule: Rule) -> int:
+    """Apply what was received of ``stream``, in order; return how many were quarantined."""
     refused = 0
-    for items in _batches(session, stream):
+    for items in read_batches(session, stream):
         refused += len(apply_or_quarantine(session, PRIMARY_SYNC_ID, items, rule).refused)
     return refused
 
 
 def is_empty(session: Session, stream: Stream) -> bool:
-    """Say whether nothing of ``stream`` waits to be applied."""
+    """Say whether no record of ``stream`` waits to be applied."""
     return session.scalar(select(Inbox.id).where(Inbox.stream == stream).limit(1)) is None
 
 
-def clear(session: Session, stream: Stream) -> None:
-    """Forget what was received of ``stream``."""
+def clear_stream(session: Session, stream: Stream) -> None:
+    """Delete what was received of ``stream``."""
     session.execute(delete(Inbox).where(Inbox.stream == stream))
 
 
-def raise_count(session: Session) -> None:
-    """Count on from beyond every version that the primary hands back: new ones are newer."""
+def raise_sequence(session: Session) -> None:
+    """Raise the sequence to the highest version that the primary handed back.
+
+    Records that are written from now on then have a higher version than those.
+    """
     query = select(func.max(Inbox.version)).where(Inbox.stream == Stream.RESTORE)
     highest = session.scalar(query) or 0
-    own_count = lock_sequence(session)
-    own_count.seq = max(own_count.seq, highest)
+    sequence = lock_sequence(session)
+    sequence.seq = max(sequence.seq, highest)
 
 
-def sweep(session: Session, stream: Stream, own_sync_id: int) -> None:
-    """After an initialise: make tombstones of what the primary no longer has in ``stream``."""
-    delivered = exists().where(
-        Inbox.stream == stream,
-        Inbox.table_name == Record.table_name,
-        Inbox.record_id == Record.record_id,
-    )
+def delete_missing(session: Session, stream: Stream, own_sync_id: int) -> None:
+    """Replace by tombstones the records of ``stream`` that an initialise did not deliver.
+
+    The primary does not have them any more.
+    """
     lock_sequence(session)
-    query = select(Record.id).where(_foreign(stream, own_sync_id), ~Record.deleted, ~delivered)
+    query = select(Record.id).where(_foreign(stream, own_sync_id), ~Record.deleted)
+    query = query.where(~is_delivered(stream))
     ids = session.scalars(query.order_by(Record.seq)).all()
-    # Of version 0: should it come back after all, whatever version it has is newer.
+    # Version 0: if the primary delivers it again, every version of it is higher.
     gone = {"deleted": True, "data": None, "size": 0, "version": 0, "changed_at": clock.now()}
     rows = [
         {"id": record_id, "seq": seq, **gone}
@@ -83,13 +85,17 @@ def sweep(session: Session, stream: Stream, own_sync_id: int) -> None:
         session.execute(update(Record), rows)
 
 
-def _foreign(stream: Stream, own_sync_id: int) -> ColumnElement[bool]:
-    if stream is Stream.CENTRAL:
-        return and_(Record.owner == PRIMARY_SYNC_ID, Record.to.is_(None))
-    return and_(Record.owner != own_sync_id, Record.to == own_sync_id)
+def is_delivered(stream: Stream) -> ColumnElement[bool]:
+    """Return the condition of the stored records that are in the inbox of ``stream`` too."""
+    return exists().where(
+        Inbox.stream == stream,
+        Inbox.table_name == Record.table_name,
+        Inbox.record_id == Record.record_id,
+    )
 
 
-def _batches(session: Session, stream: Stream) -> Iterator[list[Item]]:
+def read_batches(session: Session, stream: Stream) -> Iterator[list[Item]]:
+    """Yield what was received of ``stream``, in order, in lists that fit into memory."""
     last = 0
     while True:
         query = select(*_COLUMNS).where(Inbox.stream == stream, Inbox.position > last)
@@ -98,6 +104,12 @@ def _batches(session: Session, stream: Stream) -> Iterator[list[Item]]:
             return
         yield [Item(*row) for row in rows]
         last = rows[-1].position
+
+
+def _foreign(stream: Stream, own_sync_id: int) -> ColumnElement[bool]:
+    if stream is Stream.CENTRAL:
+        return and_(Record.owner == PRIMARY_SYNC_ID, Record.to.is_(None))
+    return and_(Record.owner != own_sync_id, Record.to == own_sync_id)
 
 
 def _row(stream: Stream, item: Item) -> dict[str, object]:

@@ -1,8 +1,8 @@
-"""Records as JSON Lines, in and out: one object a line, in batches that fit into memory.
+"""The import and export of records as JSON Lines, in batches that fit into memory.
 
-A line is what the API calls a record: ``{"table": …, "id": …, "data": {…}}``, with ``"to"`` where
-it is addressed and ``"deleted": true`` instead of data for a delete. What a line of ours says
-besides (owner, when it changed) is passed over on the way in: an export can be put elsewhere.
+A line is a record as the API has it: ``{"table": …, "id": …, "data": {…}}``, with ``"to"`` where
+it is addressed and ``"deleted": true`` in the place of data for a delete. ``owner`` and
+``changed_at`` of an export are ignored by the import, so that another server can take it.
 """
 
 import json
@@ -21,18 +21,18 @@ from panel.sync.protocol.json_reader import LARGEST_RECORD_BYTES
 from panel.sync.store.records import write_records
 from panel.sync.store.write_checks import Write, check_write
 
-# One commit for so many lines or so many bytes, whichever comes first.
+# A transaction has at most this many records, and ends with the line that reaches these bytes.
 BATCH_LINES, BATCH_BYTES = 500, 4 * 1024 * 1024
-# So many rows are in memory at once on the way out, each of at most 1 MiB.
+# Rows in memory during an export, each of at most 1 MiB.
 _ROWS_AT_ONCE = 50
-# JSON may need six bytes for a character that takes one when it is kept ("\u0041").
+# JSON may write a character of one byte in six ("\u0041").
 LONGEST_LINE_BYTES = 6 * LARGEST_RECORD_BYTES
 _NAMES = {"table", "id", "data", "to", "deleted"}
 _PASSED_OVER = {"owner", "changed_at"}
 
 
 class LineRefused(Refusal):
-    """One line of a file, or one batch of lines, cannot be put; the batches before it were."""
+    """A line or a batch of lines cannot be written; the batches before it were."""
 
     status = 422
     code = "line_refused"
@@ -40,7 +40,7 @@ class LineRefused(Refusal):
 
 @dataclass(frozen=True)
 class Batch:
-    """What some lines of a file ask for; the first and the last by their number from 1."""
+    """The writes of some lines; the numbers of the first and the last line count from 1."""
 
     first: int
     last: int
@@ -48,7 +48,7 @@ class Batch:
 
 
 def as_line(record: Record) -> dict[str, Any]:
-    """Return a record as the API and JSON Lines show it."""
+    """Return a record as the JSON object of the API and of JSON Lines."""
     return {
         "table": record.table_name,
         "id": record.record_id,
@@ -61,14 +61,14 @@ def as_line(record: Record) -> dict[str, Any]:
 
 
 def as_write(line: Any) -> Write:
-    """Return what one line asks for. Raise :class:`Invalid`, a field a problem."""
+    """Return the write that a line asks for. Raise :class:`Invalid` with the problem by field."""
     if not isinstance(line, dict):
         raise Invalid({"record": say("Must be a JSON object.")})
     unknown = sorted(line.keys() - _NAMES - _PASSED_OVER)
     if unknown:
         raise Invalid({"record": say("There is no field %(name)s.", name=unknown[0][:80])})
     deleted, data = line.get("deleted", False), line.get("data")
-    # 1 and 1.0 are as good as true to Python, but not in JSON.
+    # 1 and 1.0 equal True in Python, but not in JSON.
     if type(deleted) is not bool:
         raise Invalid({"deleted": say("Must be true or false.")})
     if deleted == (data is not None):
@@ -77,17 +77,17 @@ def as_write(line: Any) -> Write:
 
 
 def as_sync_id(value: Any) -> Any:
-    """Return a whole number as Python writes it: to JSON 7.0 is one too. The rest is left alone."""
+    """Return a whole number such as 7.0, which JSON allows, as an int; other values as they are."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def put_lines(
-    database: Database, own_sync_id: int, file: BinaryIO, told: Callable[[int], None]
+    database: Database, own_sync_id: int, file: BinaryIO, on_commit: Callable[[int], None]
 ) -> tuple[int, int]:
-    """Put every line of ``file``; return how many lines it has and how many records changed.
+    """Write every line of ``file``; return the number of lines and of changed records.
 
-    A batch of lines is a transaction: ``told`` hears how many lines are safely stored. Raise
-    :class:`LineRefused`.
+    A batch of lines is a transaction, after which ``on_commit`` is called with the number of lines
+    committed so far. Raise :class:`LineRefused`.
     """
     lines = changed = 0
     for batch in _batches(file, own_sync_id):
@@ -97,12 +97,12 @@ def put_lines(
         except Refusal as refusal:
             _refuse(batch.first, batch.last, refusal)
         lines = batch.last
-        told(lines)
+        on_commit(lines)
     return lines, changed
 
 
 def export_records(session: Session, table: str | None = None) -> Iterator[Record]:
-    """Yield every record that is not deleted, of one table or of all, a batch at a time."""
+    """Yield the records that are not deleted, of one table or of all, by table and id."""
     query = select(Record).where(~Record.deleted).order_by(Record.table_name, Record.record_id)
     if table is not None:
         query = query.where(Record.table_name == table)
@@ -110,7 +110,7 @@ def export_records(session: Session, table: str | None = None) -> Iterator[Recor
 
 
 def write_lines(records: Iterable[Record], file: BinaryIO) -> int:
-    """Write each of ``records`` to ``file`` as a line; return how many."""
+    """Write ``records`` to ``file``, one a line; return how many."""
     count = 0
     for record in records:
         line = json.dumps(as_line(record), ensure_ascii=False, separators=(",", ":"))
@@ -138,7 +138,7 @@ def _read_line(number: int, line: bytes, own_sync_id: int) -> Write:
         if len(line) > LONGEST_LINE_BYTES:
             raise Invalid({"record": say("Is longer than a record may be.")})
         write = as_write(json.loads(line))
-        # Checked again with its batch; here the number of its line is known.
+        # Checked again with its batch, where the number of the line is not known.
         check_write(write, own_sync_id)
     except Refusal as refusal:
         _refuse(number, number, refusal)

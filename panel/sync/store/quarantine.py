@@ -1,4 +1,4 @@
-"""Records set aside: they could not be taken, with the reason; shown, retried, never in the way."""
+"""The quarantine of received records that could not be applied, with their reasons and retries."""
 
 from collections.abc import Sequence
 from itertools import accumulate
@@ -7,34 +7,35 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from panel import clock
+from panel.models.base import PRIMARY_SYNC_ID
 from panel.models.records import Key, Quarantined
 from panel.sync.protocol.batch_codec import Item
-from panel.sync.store.apply import Outcome, Problem, Rule, take
+from panel.sync.store.apply import Outcome, Problem, Rule, apply_items
 from panel.sync.store.change_feed import LARGEST_BATCH_BYTES
 
-# A record that did not fit so often waits for a person, or for its next version.
+# A record that was refused this often waits for a person, or for its next version.
 MOST_TRIES = 20
 _AT_ONCE = 200
-# Nothing of it could be kept, so there is nothing to try again.
+# The reason of a record of which no data could be stored, so that it cannot be retried.
 UNREADABLE = "unreadable"
 
 
 def apply_or_quarantine(
     session: Session, source: int, items: Sequence[Item], rule: Rule
 ) -> Outcome:
-    """Take ``items`` that came from server ``source``; set aside those that cannot be taken.
+    """Apply ``items`` that server ``source`` sent; quarantine those that cannot be applied.
 
-    A record that fits by now, or that the owner made fit, is no longer set aside.
+    A record that could be applied leaves the quarantine. Return the outcome.
     """
-    outcome = take(session, items, rule)
-    forget(session, source, outcome.taken + outcome.known)
+    outcome = apply_items(session, items, rule, from_primary=source == PRIMARY_SYNC_ID)
+    release(session, source, outcome.taken + outcome.known)
     for item, problem in outcome.refused:
         quarantine(session, source, item, problem)
     return outcome
 
 
 def quarantine(session: Session, source: int, item: Item, problem: Problem) -> None:
-    """Keep ``item`` and why it could not be taken; a newer version takes the place of an older."""
+    """Store ``item`` with the reason; a newer version replaces an older one."""
     query = select(Quarantined).where(Quarantined.source == source)
     query = query.where(
         Quarantined.table_name == item.table, Quarantined.record_id == item.record_id
@@ -58,17 +59,21 @@ def quarantine(session: Session, source: int, item: Item, problem: Problem) -> N
 
 
 def note_unreadable(session: Session, source: int, key: Key, what: str) -> tuple[Item, Problem]:
-    """Note that server ``source`` sent a record of which nothing can be kept, and return the note.
+    """Quarantine the name of a record that server ``source`` sent and that cannot be stored.
 
-    Whatever version of it can be read takes its place.
+    ``what`` is the problem. Its version is 0, so that the next readable one replaces it. Return
+    the item and the problem.
     """
     item, problem = Item(0, *key, source, None, 0, None), Problem(UNREADABLE, {"what": what})
     quarantine(session, source, item, problem)
     return item, problem
 
 
-def retry(session: Session, source: int, rule: Rule) -> int:
-    """Try again what came from ``source``, oldest first, a bounded number; return how many fit."""
+def retry_quarantined(session: Session, source: int, rule: Rule) -> int:
+    """Apply again a bounded number of the records that ``source`` sent; return how many were taken.
+
+    Those whose last try was the longest ago come first.
+    """
     query = select(Quarantined).where(
         Quarantined.source == source, Quarantined.left_out_at.is_(None)
     )
@@ -84,8 +89,8 @@ def retry(session: Session, source: int, rule: Rule) -> int:
     return len(apply_or_quarantine(session, source, items, rule).taken)
 
 
-def forget(session: Session, source: int, items: Sequence[Item]) -> None:
-    """No longer keep aside what came from ``source`` and is in its place by now."""
+def release(session: Session, source: int, items: Sequence[Item]) -> None:
+    """Delete from the quarantine the ``items`` that server ``source`` sent and that are applied."""
     if (
         not items
         or session.scalar(select(Quarantined.id).where(Quarantined.source == source)) is None
@@ -100,4 +105,5 @@ def forget(session: Session, source: int, items: Sequence[Item]) -> None:
 
 
 def item_of(row: Quarantined) -> Item:
+    """Return the record of a row as it was received, without its position."""
     return Item(0, row.table_name, row.record_id, row.owner, row.to, row.version, row.data)

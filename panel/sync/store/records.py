@@ -1,7 +1,8 @@
-"""What applications do with records: put, delete, get, list, and follow what changed.
+"""The records of applications: put, delete, get and list.
 
-A record is (table name, record id, one JSON object). The server that first writes it owns it, and
-nobody else may write it; an owner may address it to one other server, for as long as it lives.
+A record is (table name, record id, one JSON object). The server that writes it first owns it and
+alone may write it. The owner may address it to one other server, for the life of the record
+(PROTOCOL.md, *What is exchanged*).
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,14 +22,12 @@ from panel.sync.store.change_feed import LARGEST_BATCH_BYTES
 from panel.sync.store.sequence import lock_sequence, next_seqs
 from panel.sync.store.write_checks import Write, check_write
 
-# Two values a key: well below what SQLite (32 766) and PostgreSQL (65 535) take in a statement.
+# Two values a key: well below the limits of a statement, 32 766 in SQLite, 65 535 in PostgreSQL.
 _KEYS_AT_ONCE = 500
-# Rows are written in bulk, which the session's own objects do not notice.
+# Rows are written in bulk, past the objects of the session.
 _AS_IT_IS = {"populate_existing": True}
-
-
-# In the place of a text that is not loaded, since its size says that it is another one.
-ANOTHER = ""
+# In the place of a text that is not loaded: its size shows that it is another one.
+DIFFERENT_TEXT = ""
 _COLUMNS = (
     *(Record.id, Record.table_name, Record.record_id, Record.owner, Record.to, Record.version),
     *(Record.deleted, Record.size, Record.waiting),
@@ -36,10 +35,10 @@ _COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Present:
-    """What is here under a key: of a record, what decides about the one that arrived.
+class StoredRecord:
+    """The stored record of a key, as far as it decides about a received one.
 
-    ``data`` is None for a tombstone, and :data:`ANOTHER` where it is not what arrived.
+    ``data`` is None for a tombstone, and :data:`DIFFERENT_TEXT` where it is not the received text.
     """
 
     owner: int
@@ -58,7 +57,7 @@ class OwnedByAnother(Refusal):
 
 
 class AddressFixed(Refusal):
-    """A record stays addressed as it was first written, until its tombstone is purged."""
+    """The address of a record is fixed until its tombstone is purged."""
 
     status = 409
     code = "address_fixed"
@@ -72,21 +71,25 @@ def put_record(
     data: Mapping[str, Any],
     to: int | None = None,
 ) -> Record:
-    """Write one record and return it. What is the same as before changes nothing and sends nothing.
+    """Write one record and return it; data that is the same as before changes nothing.
 
-    Raise Invalid, :class:`OwnedByAnother` or :class:`AddressFixed`.
+    ``to`` is the Sync ID of the server to address it to. Raise Invalid, :class:`OwnedByAnother` or
+    :class:`AddressFixed`.
     """
     write_records(session, own_sync_id, [Write(table, record_id, data, to)])
     return get_record(session, table, record_id)
 
 
 def delete_record(session: Session, own_sync_id: int, table: str, record_id: str) -> None:
-    """Make a tombstone of a record; one that is deleted already stays as it is. Raise NotFound."""
+    """Replace a record by its tombstone; one that is deleted already stays as it is.
+
+    Raise NotFound or :class:`OwnedByAnother`.
+    """
     write_records(session, own_sync_id, [Write(table, record_id, None)])
 
 
 def get_record(session: Session, table: str, record_id: str) -> Record:
-    """Return a record that is not deleted. Raise NotFound."""
+    """Return a record. Raise NotFound if there is none or it is deleted."""
     query = select(Record).where(Record.table_name == table, Record.record_id == record_id)
     record = session.scalar(query.where(~Record.deleted), execution_options=_AS_IT_IS)
     if record is None:
@@ -97,9 +100,10 @@ def get_record(session: Session, table: str, record_id: str) -> Record:
 def list_records(
     session: Session, table: str, after: str = "", limit: int = 500
 ) -> tuple[Sequence[Record], bool]:
-    """Return records of ``table`` that are not deleted, by id, from beyond ``after``.
+    """Return records of ``table`` with an id above ``after``, by id, and whether there are more.
 
-    At most ``limit`` of them, and not more than an answer may carry; and whether there are more.
+    Deleted ones are left out. It has at most ``limit`` records and ``LARGEST_BATCH_BYTES`` of data,
+    but at least one record if there is any.
     """
     query = select(Record).where(Record.table_name == table, ~Record.deleted)
     query = query.where(Record.record_id > after).order_by(Record.record_id)
@@ -112,77 +116,58 @@ def list_records(
 def write_records(session: Session, own_sync_id: int, writes: Sequence[Write]) -> int:
     """Write all of ``writes`` in order, or none; return how many changed something.
 
-    Every value is checked before the clock is locked, and the lock is held until the caller's
-    commit: commit soon. Raise what :func:`put_record` raises, or NotFound for a delete.
+    Every value is checked before the sequence is locked. The lock is held until the caller's
+    commit, so commit soon. Raise what :func:`put_record` raises, or NotFound for a delete.
     """
     texts = [check_write(write, own_sync_id) for write in writes]
     lock_sequence(session)
     wanted = [(write.key, text) for write, text in zip(writes, texts, strict=True)]
     draft = _Draft(find_records(session, wanted), own_sync_id)
     for write, text in zip(writes, texts, strict=True):
-        draft.take(write, text)
+        draft.add(write, text)
     draft.save(session)
     return len(draft.changed)
 
 
-def find_records(session: Session, arrived: Sequence[tuple[Key, str | None]]) -> dict[Key, Present]:
-    """Return what is here, tombstones too, under the keys of what ``arrived``: keys and texts.
+def find_records(
+    session: Session, arrived: Sequence[tuple[Key, str | None]]
+) -> dict[Key, StoredRecord]:
+    """Return the stored records, tombstones too, with the keys of the ``arrived`` keys and texts.
 
-    Only as much of it comes into memory as what arrived has itself.
+    Only texts of the same size are loaded: memory is bounded by what arrived.
     """
     sizes: dict[Key, set[int]] = {}
     for key, text in arrived:
         sizes.setdefault(key, set()).add(size_of(text))
-    found: dict[Key, Present] = {}
+    found: dict[Key, StoredRecord] = {}
     keys = list(sizes)
     for start in range(0, len(keys), _KEYS_AT_ONCE):
         found |= _find(session, keys[start : start + _KEYS_AT_ONCE], sizes)
     return found
 
 
-def _find(
-    session: Session, keys: Sequence[Key], sizes: Mapping[Key, set[int]]
-) -> dict[Key, Present]:
-    columns = select(*_COLUMNS).where(tuple_(Record.table_name, Record.record_id).in_(keys))
-    rows = {(row.table_name, row.record_id): row for row in session.execute(columns)}
-    alike = [row.id for key, row in rows.items() if not row.deleted and row.size in sizes[key]]
-    query = select(Record.id, Record.data).where(Record.id.in_(alike))
-    texts = {row.id: row.data for row in session.execute(query)} if alike else {}
-    return {
-        key: Present(
-            row.owner,
-            row.to,
-            row.version,
-            None if row.deleted else texts.get(row.id, ANOTHER),
-            row.id,
-            row.waiting,
-        )
-        for key, row in rows.items()
-    }
-
-
 def size_of(text: str | None) -> int:
-    """Return the ``size`` of a record with this text."""
+    """Return the bytes of a record's text in UTF-8; 0 for a tombstone."""
     return 0 if text is None else len(text.encode())
 
 
 class _Draft:
-    """The rows as they will be, in the order in which they change."""
+    """The rows to write, in the order of their changes."""
 
-    def __init__(self, found: dict[Key, Present], own_sync_id: int) -> None:
+    def __init__(self, found: dict[Key, StoredRecord], own_sync_id: int) -> None:
         self._found = found
         self._own_sync_id = own_sync_id
-        # By key, since a later write of the same record replaces the earlier one.
+        # By key: a later write of the same record replaces the earlier one.
         self.changed: dict[Key, dict[str, Any]] = {}
 
-    def take(self, write: Write, text: str | None) -> None:
+    def add(self, write: Write, text: str | None) -> None:
         record = self._found.get(write.key)
-        present = self.changed.get(write.key) or (_values(record) if record else None)
-        if present is None and text is None:
+        stored = self.changed.get(write.key) or (_values(record) if record else None)
+        if stored is None and text is None:
             raise _not_found(write.table, write.record_id)
-        if present is not None:
-            self._check(write, present)
-            if present["data"] == text:
+        if stored is not None:
+            self._check(write, stored)
+            if stored["data"] == text:
                 return
         self.changed.pop(write.key, None)
         self.changed[write.key] = {
@@ -190,26 +175,26 @@ class _Draft:
             "table_name": write.table,
             "record_id": write.record_id,
             "owner": self._own_sync_id,
-            "to": present["to"] if present else write.to,
+            "to": stored["to"] if stored else write.to,
             "deleted": text is None,
             "data": text,
             "size": size_of(text),
-            # The primary has nobody above it to send to.
+            # A primary pushes to nobody.
             "waiting": self._own_sync_id != PRIMARY_SYNC_ID,
             "changed_at": clock.now(),
         }
 
-    def _check(self, write: Write, present: Mapping[str, Any]) -> None:
-        if present["owner"] != self._own_sync_id:
+    def _check(self, write: Write, stored: Mapping[str, Any]) -> None:
+        if stored["owner"] != self._own_sync_id:
             raise OwnedByAnother(
                 say(
                     "%(table)s/%(record_id)s belongs to server %(owner)s: only that one writes it.",
                     table=write.table,
                     record_id=write.record_id,
-                    owner=present["owner"],
+                    owner=stored["owner"],
                 )
             )
-        if write.to is not None and write.to != present["to"]:
+        if write.to is not None and write.to != stored["to"]:
             raise AddressFixed(
                 say(
                     "%(table)s/%(record_id)s cannot be addressed to another server than before.",
@@ -226,7 +211,7 @@ class _Draft:
 
 
 def save_rows(session: Session, rows: Sequence[dict[str, Any]]) -> None:
-    """Write rows of records: those without an ``id`` are new."""
+    """Insert the rows whose ``id`` is None, and update the others."""
     new = [{k: v for k, v in row.items() if k != "id"} for row in rows if row["id"] is None]
     old = [row for row in rows if row["id"] is not None]
     if new:
@@ -235,7 +220,28 @@ def save_rows(session: Session, rows: Sequence[dict[str, Any]]) -> None:
         session.execute(update(Record), old)
 
 
-def _values(record: Present) -> dict[str, Any]:
+def _find(
+    session: Session, keys: Sequence[Key], sizes: Mapping[Key, set[int]]
+) -> dict[Key, StoredRecord]:
+    columns = select(*_COLUMNS).where(tuple_(Record.table_name, Record.record_id).in_(keys))
+    rows = {(row.table_name, row.record_id): row for row in session.execute(columns)}
+    alike = [row.id for key, row in rows.items() if not row.deleted and row.size in sizes[key]]
+    query = select(Record.id, Record.data).where(Record.id.in_(alike))
+    texts = {row.id: row.data for row in session.execute(query)} if alike else {}
+    return {
+        key: StoredRecord(
+            row.owner,
+            row.to,
+            row.version,
+            None if row.deleted else texts.get(row.id, DIFFERENT_TEXT),
+            row.id,
+            row.waiting,
+        )
+        for key, row in rows.items()
+    }
+
+
+def _values(record: StoredRecord) -> dict[str, Any]:
     return {"owner": record.owner, "to": record.to, "data": record.data}
 
 

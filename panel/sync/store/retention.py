@@ -1,4 +1,4 @@
-"""Keeps the tables of the exchange small: what is older than the kept days goes."""
+"""The retention of runs, tombstones, applicants, left-out records and removed servers."""
 
 from datetime import datetime, timedelta
 
@@ -11,15 +11,14 @@ from panel.models.runs import Acknowledged, Applicant, Peer, Run
 from panel.models.settings import Server
 from panel.sync.store.sequence import lock_sequence
 
-# Whoever writes records waits until they are gone.
+# Bounded, since writers of records wait for the lock of the sequence meanwhile.
 _TOMBSTONES_AT_ONCE = 2_000
 
 
 def purge(session: Session, keep_days: int) -> bool:
-    """Remove runs, tombstones, applicants and removed servers older than ``keep_days``.
+    """Delete what is older than ``keep_days`` days; say whether tombstones are left to delete.
 
-    Return whether there are more tombstones than one transaction should remove. Whoever did not
-    read one in all that time is told to initialise (``Clock.purged_seq``).
+    A reader that has not read a purged tombstone has to initialise (``ChangeSequence.purged_seq``).
     """
     before = clock.now() - timedelta(days=keep_days)
     session.execute(delete(Run).where(Run.started_at < before))
@@ -38,13 +37,13 @@ def purge(session: Session, keep_days: int) -> bool:
 
 
 def _purge_tombstones(session: Session, before: datetime) -> bool:
-    # One that waits to be pushed is kept, however old.
+    # A tombstone that waits to be pushed is kept.
     old = text("records.deleted AND NOT records.waiting"), Record.changed_at < before
-    own_count = lock_sequence(session)
+    sequence = lock_sequence(session)
     query = select(Record.seq).where(*old).order_by(Record.seq).limit(_TOMBSTONES_AT_ONCE)
     seqs = session.scalars(query).all()
     if seqs:
-        own_count.purged_seq = max(own_count.purged_seq, seqs[-1])
+        sequence.purged_seq = max(sequence.purged_seq, seqs[-1])
         session.execute(delete(Record).where(*old, Record.seq <= seqs[-1]))
     return len(seqs) == _TOMBSTONES_AT_ONCE
 

@@ -1,34 +1,264 @@
-"""The count of changes on this server, given out so that a reader's cursor never skips one.
+"""The gap-free sequence of changes on this server, its history, and the witness beside it.
 
-Numbers are given out under the lock of the one Clock row, which is held until the commit. So they
-become visible in their own order: whoever sees the count at N sees every change up to N. Readers
-take no lock, and hold up no writer.
+Numbers are allocated under the lock of the one ChangeSequence row, which is held until the commit.
+So they become visible in their own order: a reader that sees the sequence at N sees every change up
+to N, and its cursor skips none. Readers take no lock (PROTOCOL.md, *Order*).
+
+No number is used twice. A start that finds the database older than the numbers that it allocated
+begins a new generation, which continues beyond them (PROTOCOL.md, *History*).
 """
 
-from sqlalchemy import select
+import logging
+import os
+import secrets
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from sqlalchemy import select, text, update
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from panel.models.records import ChangeSequence
+from panel import clock
+from panel.db import Database
+from panel.models.records import ChangeSequence, Generation, HistoryReason
+from panel.models.runs import Link
+
+if sys.platform != "win32":
+    import fcntl
+
+log = logging.getLogger(__name__)
+
+GENERATION_BYTES = 8
+# What a new generation leaves out: a power cut may have taken the last numbers from the witness.
+MARGIN = 1_000_000
+_GIVEN_OUT = "numbers given out"
+_DIGITS = 20
 
 
 def lock_sequence(session: Session) -> ChangeSequence:
-    """Return the clock; until the caller's commit nobody else changes records.
+    """Return the row of the sequence, locked until the caller's commit.
 
-    Every writer of records comes here first, then reads what is there: what it reads stays true,
-    and two writers cannot wait for each other.
+    Every writer of records calls this before it reads them: what it reads does not change until it
+    commits, and two writers cannot deadlock.
     """
     session.flush()
     return session.get_one(ChangeSequence, 1, with_for_update=True, populate_existing=True)
 
 
 def next_seqs(session: Session, count: int) -> range:
-    """Return the next ``count`` numbers of the sequence, to be written before the commit."""
-    clock = lock_sequence(session)
-    first = clock.seq + 1
-    clock.seq += count
+    """Allocate the next ``count`` numbers of the sequence, for rows of this transaction."""
+    sequence = lock_sequence(session)
+    first = sequence.seq + 1
+    sequence.seq += count
+    if count:
+        session.info[_GIVEN_OUT] = Mark(sequence.generation, sequence.seq)
     return range(first, first + count)
 
 
 def present_seq(session: Session) -> int:
-    """Return the number up to which every change is visible to ``session`` from here on."""
+    """Return the number up to which ``session`` sees every change."""
     return session.scalars(select(ChangeSequence.seq)).one()
+
+
+# --- generations ----------------------------------------------------------------------------------
+
+
+def last_common_seq(session: Session, generation: str, sequence: ChangeSequence) -> int:
+    """Return the last number of ``generation`` that this database has; -1 if it knows no such."""
+    if generation == sequence.generation:
+        return sequence.seq
+    row = session.get(Generation, generation)
+    return -1 if row is None or row.last_seq is None else row.last_seq
+
+
+def begin_generation(session: Session, reason: HistoryReason, beyond: int = 0) -> None:
+    """Begin a generation whose numbers are higher than any given out, ``beyond`` among them.
+
+    A satellite tells its primary with its next run, and gets back what it lost.
+    """
+    sequence = lock_sequence(session)
+    session.execute(
+        update(Generation)
+        .where(Generation.generation == sequence.generation)
+        .values(last_seq=sequence.seq)
+    )
+    sequence.generation = secrets.token_urlsafe(GENERATION_BYTES)
+    sequence.seq = max(sequence.seq, beyond) + MARGIN
+    home = find_home(session)
+    session.add(
+        Generation(
+            generation=sequence.generation,
+            first_seq=sequence.seq + 1,
+            began_at=clock.now(),
+            reason=reason,
+            cluster=home.cluster,
+            timeline=home.timeline,
+        )
+    )
+    session.info[_GIVEN_OUT] = Mark(sequence.generation, sequence.seq)
+    _note_doubt(session, reason, sequence.seq + 1)
+
+
+def _note_doubt(session: Session, reason: HistoryReason, first_seq: int) -> None:
+    """Note from which own number on records were written since a past was lost."""
+    link = session.get_one(Link, 1)
+    # Before anybody noticed, numbers of the lost past may have been given out again.
+    is_certain = reason in (HistoryReason.RESTORED, HistoryReason.TIMELINE)
+    since = first_seq if is_certain else 0
+    known = link.written_since
+    link.written_since = since if known is None else min(known, since)
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where a PostgreSQL database stands; None where the server does not tell, or has no such."""
+
+    cluster: str | None = None
+    timeline: str | None = None
+
+
+def find_home(session: Session) -> Home:
+    """Return where the database stands: its cluster and its own number there, and the timeline."""
+    if session.connection().dialect.name != "postgresql":
+        return Home()
+    # A server may keep these to itself, and one that only follows another tells no timeline.
+    return Home(
+        _told(
+            session,
+            "SELECT system_identifier || ':' || oid FROM pg_control_system(), pg_database"
+            " WHERE datname = current_database()",
+        ),
+        _told(session, "SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)"),
+    )
+
+
+def _told(session: Session, query: str) -> str | None:
+    try:
+        with session.begin_nested():
+            told: str | None = session.scalar(text(query))
+    except DBAPIError:
+        return None
+    return told
+
+
+# --- the witness ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A number, and the generation in which it was given out."""
+
+    generation: str
+    number: int
+
+    def precedes(self, other: "Mark") -> bool:
+        """Say whether ``other`` takes the place of this one: higher, or of another generation."""
+        return self.generation != other.generation or self.number < other.number
+
+
+class Witness:
+    """A file beside the database that knows the highest number given out.
+
+    A backup of the database alone does not have it. It is written after each commit that gave out
+    numbers, and is not lowered within a generation. Several processes of a machine share it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "witness"
+        self._lock = threading.Lock()
+
+    def read(self) -> Mark | None:
+        """Return what it knows; None if there is none, or none that can be read."""
+        try:
+            with self._path.open("rb") as file:
+                return _read_mark(file)
+        except OSError:
+            return None
+
+    def note(self, mark: Mark) -> None:
+        """Note a mark unless a higher one of its generation is known. A fault is only logged."""
+        try:
+            with self._opened() as file:
+                known = _read_mark(file)
+                if (
+                    known is None
+                    or known.generation != mark.generation
+                    or known.number < mark.number
+                ):
+                    file.seek(0)
+                    file.write(f"{mark.generation:<12} {mark.number:>{_DIGITS}}\n".encode())
+        except OSError as error:
+            # The numbers are committed. Without a newer mark, a restore is noticed less surely.
+            log.warning("The witness of the numbers given out cannot be written: %s", error)
+
+    def note_commit(self, session: Session) -> None:
+        """Note the numbers that a committed ``session`` gave out."""
+        mark = session.info.pop(_GIVEN_OUT, None)
+        if isinstance(mark, Mark):
+            self.note(mark)
+
+    @contextmanager
+    def _opened(self) -> Iterator[BinaryIO]:
+        """Yield the file, opened for this thread alone."""
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
+        with self._lock, os.fdopen(os.open(self._path, flags, 0o600), "rb+", 0) as file:
+            _lock_file(file)
+            yield file
+
+
+def _read_mark(file: BinaryIO) -> Mark | None:
+    generation, _, number = file.read(100).decode("ascii", "replace").partition(" ")
+    number = number.strip()
+    return Mark(generation, int(number)) if generation and number.isdecimal() else None
+
+
+def _lock_file(file: BinaryIO) -> None:
+    # It is given back when the file is closed. Windows has another one; one process serves there.
+    if sys.platform != "win32":
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+
+def notice_restore(database: Database, witness: Witness) -> None:
+    """Begin a generation if the database is older than its witness, or stands elsewhere.
+
+    Without a witness one is made from what the database says.
+    """
+    # Before the database is read: its numbers only rise meanwhile.
+    witnessed = witness.read()
+    with database.reading() as session:
+        if witnessed is not None and _is_at_home(session, witnessed):
+            return
+    with database.writing() as session:
+        sequence = lock_sequence(session)
+        if (reason := _why_restored(session, witnessed)) is not None:
+            begin_generation(session, reason, witnessed.number if witnessed else 0)
+        else:
+            present, home = session.get_one(Generation, sequence.generation), find_home(session)
+            present.cluster, present.timeline = home.cluster, home.timeline
+        mark = Mark(sequence.generation, sequence.seq)
+    witness.note(mark)
+
+
+def _is_at_home(session: Session, witnessed: Mark) -> bool:
+    present = session.get_one(Generation, session.get_one(ChangeSequence, 1).generation)
+    is_noted = find_home(session) == Home(present.cluster, present.timeline)
+    return is_noted and _why_restored(session, witnessed) is None
+
+
+def _why_restored(session: Session, witnessed: Mark | None) -> HistoryReason | None:
+    sequence = session.get_one(ChangeSequence, 1)
+    if witnessed is not None and (
+        witnessed.number > sequence.seq or session.get(Generation, witnessed.generation) is None
+    ):
+        return HistoryReason.RESTORED
+    present, home = session.get_one(Generation, sequence.generation), find_home(session)
+    pairs = (present.cluster, home.cluster), (present.timeline, home.timeline)
+    # What was never noted, or is not told now, proves nothing.
+    if any(noted and told and noted != told for noted, told in pairs):
+        return HistoryReason.TIMELINE
+    return None

@@ -1,4 +1,4 @@
-"""What an application wants to write, checked before anything is locked or written."""
+"""The writes of applications and their checks, made before anything is locked."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from panel.sync.protocol.json_reader import is_plain, to_text
 
 @dataclass(frozen=True)
 class Write:
-    """One thing to write: ``data`` None deletes. ``to`` None leaves a record addressed as it is."""
+    """A put or, with ``data`` None, a delete; ``to`` None keeps the address of the record."""
 
     table: str
     record_id: str
@@ -22,12 +22,16 @@ class Write:
 
     @property
     def key(self) -> Key:
-        """Return what tells the record from every other on this server."""
+        """Return the table name and the record id, which identify a record."""
         return self.table, self.record_id
 
 
 def check_write(write: Write, own_sync_id: int) -> str | None:
-    """Return the text that will be kept, None for a delete. Raise Invalid with every problem."""
+    """Return the JSON text to store, None for a delete.
+
+    Raise Invalid with every problem by field. The limits are those of PROTOCOL.md, *What is
+    exchanged*.
+    """
     problems: dict[str, Message] = {}
     _check_name(problems, "table", write.table, TABLE_NAME_LENGTH)
     _check_name(problems, "record_id", write.record_id, RECORD_ID_LENGTH)
@@ -52,6 +56,6 @@ def _check_name(problems: dict[str, Message], field: str, name: object, longest:
 
 
 def _is_another(sync_id: object, own_sync_id: int) -> bool:
-    # A bool is an int to Python, but not to people.
+    # bool is a subclass of int.
     whole = isinstance(sync_id, int) and not isinstance(sync_id, bool)
     return whole and 1 <= int(str(sync_id)) <= HIGHEST_SYNC_ID and sync_id != own_sync_id

@@ -1,1 +1,1 @@
-"""The connection to the primary: HTTP, its measured speed, one request and its answer."""
+"""The connection to a primary: HTTP, the measured link, batch sizes and one exchange."""

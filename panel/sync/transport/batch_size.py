@@ -1,16 +1,16 @@
-"""How many records go into a batch where the preferences leave it to us."""
+"""The automatic size of batches, from the measured seconds per record (PROTOCOL.md, *When*)."""
 
 from panel.models.base import LARGEST_REQUEST, SMALLEST_REQUEST
 
-# A batch should take so long on the line: short enough to stop after, long enough to use it well.
+# The aim for one batch: short enough to stop after it, long enough to use the line well.
 BATCH_SECONDS = 5.0
 _FIRST = 100
-# From fewer, what every exchange costs would be taken for what a record costs.
+# In smaller batches the cost of an exchange would be taken for the cost of its records.
 _FEWEST_MEASURED = 10
-# However quickly a batch came, it says nothing about one that is so many times as large.
+# However quick a batch was, the next one is at most this many times as large.
 _MOST_GROWTH = 8
 _QUICKEST, _SLOWEST = BATCH_SECONDS / LARGEST_REQUEST, BATCH_SECONDS / SMALLEST_REQUEST
-# How much of the average the latest batch is: less, and a line is well used only after many.
+# The weight of the latest batch in the average: with less, batches grow too slowly.
 _LATEST = 0.75
 
 
@@ -27,11 +27,11 @@ def batch_size(wanted: int | None, seconds_per_record: float | None) -> int:
 def measure(
     before: float | None, allowed: int, records: int, carrying_seconds: float
 ) -> float | None:
-    """Return the seconds per record after a batch of ``records``, most of it that of the batch.
+    """Return the average seconds per record, with a batch of ``records`` taken into it.
 
-    ``allowed`` is how many there might have been, ``carrying_seconds`` what the batch took without
-    the way there and back: one twice as large does not take it twice. A batch that had fewer
-    because there were no more says something only if it was slow all the same.
+    ``before`` is the average so far. ``allowed`` is how many records the batch could have had, and
+    ``carrying_seconds`` the time it took without the round trip. A batch with less than half of
+    what it could have had counts only if it was slow all the same.
     """
     is_slow = carrying_seconds >= BATCH_SECONDS
     if records < _FEWEST_MEASURED or (2 * records < allowed and not is_slow):
@@ -42,9 +42,9 @@ def measure(
 
 
 def measure_broken(before: float | None) -> float:
-    """Return the seconds per record after a batch that the line did not carry to its end.
+    """Return twice the seconds per record, after a batch that was cut off or timed out.
 
-    Twice as many, so that the next batch is half as large: sooner or later one gets through.
+    The next batch is half as large, until one gets through.
     """
     if before is None:
         before = BATCH_SECONDS / _FIRST

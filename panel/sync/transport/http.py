@@ -1,4 +1,4 @@
-"""The line to the primary: one connection a run, patient with slow lines, and faults by name."""
+"""The HTTP connection to a primary: one a run, with time-outs for slow lines and named faults."""
 
 import io
 import socket
@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from http.client import BadStatusLine, LineTooLong
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -21,18 +22,18 @@ from panel.sync.protocol.body_codec import LARGEST_BODY_BYTES
 from panel.sync.transport.link_meter import Meter
 
 CONNECT_SECONDS = 20.0
-# Without a single byte; a line that moves, however slowly, is no fault.
+# Without a single byte: a line that moves, however slowly, is no fault.
 SILENCE_SECONDS = 60.0
-# Sent and refilled piece by piece: the time-out of a socket counts for the whole piece.
+# A body is sent in pieces, since the time-out of a socket counts for a whole piece.
 _PIECE_BYTES = 4 * 1024
-# What the system takes over at once (Linux doubles it). More would hide from us whether the line
-# still moves: 64 KiB take 21 s at 25 kbit/s.
+# The system's buffer (Linux doubles it). A larger one would hide whether the line still moves:
+# 64 KiB take 21 s at 25 kbit/s.
 _SEND_BUFFER_BYTES = 32 * 1024
 _READ_BYTES = 16 * 1024
 
 
 class LinkFault(Exception):
-    """The primary could not be reached or understood: a code of reasons, and its values."""
+    """The primary could not be reached or understood: a code of ``error_codes``, and its values."""
 
     def __init__(self, code: str, **values: Any) -> None:
         super().__init__(code)
@@ -42,7 +43,10 @@ class LinkFault(Exception):
 
 @dataclass(frozen=True)
 class Target:
-    """Where the primary is, and whom to believe besides the well-known authorities."""
+    """The URL of the primary, and what to trust besides the public authorities.
+
+    ``private_ca`` is PEM text, ``fingerprint`` the SHA-256 of the certificate in hex.
+    """
 
     url: str
     private_ca: str = ""
@@ -51,9 +55,9 @@ class Target:
 
 @dataclass(frozen=True)
 class Response:
-    """An answer, whatever its status.
+    """An HTTP response of any status.
 
-    ``seconds`` from the first byte sent to the last received; connecting is not in them.
+    ``seconds`` are from the first byte sent to the last one received, without connecting.
     """
 
     status: int
@@ -63,7 +67,7 @@ class Response:
 
 
 class Transport(Protocol):
-    """What a run needs of a line; the tests have one to a primary in the same process."""
+    """A connection to a primary, as a run uses it."""
 
     meter: Meter
 
@@ -96,7 +100,7 @@ class HttpTransport:
         """Send one request and return its answer. Raise :class:`LinkFault`."""
         target = urlsplit(self.target.url).path.rstrip("/") + path
         headers = {"User-Agent": SKIP_HEADER, **headers}
-        # As a file it is sent piece by piece; bytes would have to be through within one silence.
+        # A file is sent in pieces; bytes would have to be sent within one time-out.
         body = io.BytesIO(content)
         if content:
             headers["Content-Length"] = str(len(content))
@@ -116,10 +120,10 @@ class HttpTransport:
                 answered_at = time.monotonic()
                 received = self._read(response)
         finally:
-            # Of a transfer that fails, what left was paid for all the same.
+            # The bytes sent count even if the transfer fails.
             self.meter.bytes_up += body.tell()
-        if response.status == 200 and not received and _has_no_length(response):
-            # What http.client makes of a line that broke in the head of the answer.
+        if response.status == HTTPStatus.OK and not received and _has_no_length(response):
+            # http.client returns this if the line broke in the headers of the answer.
             raise LinkFault("cut_off", host=self._host)
         self.meter.bytes_up += _size(f"{method} {target}", {"Host": self._netloc, **headers})
         self.meter.bytes_down += _size("200 OK", response.headers)
@@ -127,7 +131,7 @@ class HttpTransport:
         self.meter.note_answer(len(content), answered_at - began)
         seconds = time.monotonic() - began
         if began > self.meter.connected_at:
-            # Else the first: whoever stands in between may have connected further only now.
+            # Not the first of a connection: a proxy may have connected to the primary only for it.
             self.meter.note_push(len(content), len(received), seconds)
         return Response(response.status, response.headers, received, seconds)
 
@@ -175,7 +179,7 @@ def _pool(target: Target, meter: Meter) -> HTTPConnectionPool:
 
 def _trust(target: Target) -> dict[str, Any]:
     if target.fingerprint:
-        # The pinned certificate is believed whoever signed it, and no other is.
+        # Only the pinned certificate is trusted, whoever signed it.
         return {"cert_reqs": "CERT_NONE", "assert_fingerprint": target.fingerprint}
     context = ssl.create_default_context()
     if target.private_ca:
@@ -184,7 +188,7 @@ def _trust(target: Target) -> dict[str, Any]:
 
 
 def _patient(base: type[Any], meter: Meter) -> Any:
-    """Return a kind of connection that measures the way, and waits for bytes, not for the whole."""
+    """Return a connection class that measures connecting, and whose time-out is for each piece."""
 
     class Connection(base):  # type: ignore[misc]
         def _new_conn(self) -> socket.socket:
@@ -196,7 +200,7 @@ def _patient(base: type[Any], meter: Meter) -> Any:
         def connect(self) -> None:
             super().connect()
             meter.connected_at = time.monotonic()
-            # Until now it was the shorter time to connect, which would cut off a slow upload.
+            # The time-out to connect is shorter, and would cut off a slow upload.
             self.sock.settimeout(SILENCE_SECONDS)
 
     return Connection
@@ -204,7 +208,7 @@ def _patient(base: type[Any], meter: Meter) -> Any:
 
 def _size(first_line: str, headers: Mapping[str, str]) -> int:
     lines = [f"{k}: {v}" for k, v in headers.items() if v != SKIP_HEADER]
-    # The version and a space belong to the first line, and an empty line ends them all.
+    # The HTTP version ends the first line, and an empty line the headers.
     return len(first_line) + len(" HTTP/1.1\r\n\r\n") + sum(len(line) + 2 for line in lines)
 
 
@@ -214,7 +218,7 @@ def _named_faults(host: str) -> Iterator[None]:
         yield
     except faults.NameResolutionError as error:
         raise LinkFault("name_not_found", host=host) from error
-    # Before the time-outs, one of which it is to urllib3.
+    # Before the time-outs: urllib3 makes it a subclass of one.
     except faults.NewConnectionError as error:
         raise LinkFault("connection_refused", host=host) from error
     except (faults.ConnectTimeoutError, faults.ReadTimeoutError, TimeoutError) as error:
@@ -226,13 +230,13 @@ def _named_faults(host: str) -> Iterator[None]:
 
 
 def _broken(error: Exception) -> str:
-    """Return the code of a transfer that did not come to its end."""
+    """Return the code of a transfer that was not completed."""
     cause = error.args[-1] if error.args else None
-    # While it is sent, a silence is one of these to urllib3.
+    # urllib3 wraps the time-out of a send in a protocol error.
     if isinstance(cause, TimeoutError):
         return "timed_out"
-    # Something answered, and in no way that a web server does. A line that broke before the answer
-    # is one of these as well, to http.client.
+    # The answer is not HTTP. http.client also raises an OSError of this kind if the line breaks
+    # before the answer.
     if isinstance(cause, BadStatusLine | LineTooLong) and not isinstance(cause, OSError):
         return "not_a_sync_server"
     return "cut_off"

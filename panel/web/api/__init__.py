@@ -1,1 +1,1 @@
-"""The addresses that programs call: applications, other servers, supervisors."""
+"""The endpoints for programs: applications, other servers, supervisors."""

@@ -1,13 +1,14 @@
-"""The API with which applications on this machine read and write their records.
+"""The API for applications on this machine, which read and write their records.
 
-Every request carries a bearer token (``sync-panel token add``). ``openapi.json`` beside this file
-describes it; the tests compare the two.
+Every request carries a bearer token (RFC 6750), made by ``sync-panel token add``. ``openapi.json``
+beside this file describes the API; tests compare the two.
 """
 
 import json
+import re
 import unicodedata
-from collections.abc import Collection
 from functools import cache
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from flask import Blueprint, Response, request, url_for
 from sqlalchemy.orm import Session
 
 from panel import clock
-from panel.accounts.tokens import find_token, note_use, use_is_news
+from panel.accounts.tokens import find_token, last_used_is_outdated, update_last_used
 from panel.errors import Invalid, Refusal
 from panel.i18n import say
 from panel.models.settings import Settings
@@ -32,94 +33,86 @@ from panel.web.auth.csrf import protect
 from panel.web.base.bodies import BodyNotUnderstood, json_answer, read_json
 from panel.web.base.context import installation
 
+LARGEST_REQUEST_BYTES = 16 * 1024 * 1024
+DEFAULT_LIMIT, HIGHEST_LIMIT = 500, 5_000
+ONE_RECORD = "/records/<table>/<path:record_id>"
+_PUBLIC = "api.describe"
+_QUERY = {"api.list_": {"after", "limit"}, "api.follow": {"since", "limit"}}
+
+blueprint = Blueprint("api", __name__, url_prefix="/api/v1")
+protect.exempt(blueprint)
+
 
 class TokenNeeded(Refusal):
-    """The request has no bearer token, or one that is unknown or revoked."""
+    """The request has no bearer token, or an unknown or revoked one."""
 
     status = 401
     code = "token_needed"
 
 
-def ask_for_tokens(blueprint: Blueprint, but_not: Collection[str]) -> None:
-    """Refuse every request to ``blueprint`` without a token, but for the endpoints ``but_not``."""
-
-    def check() -> None:
-        if request.endpoint not in but_not:
-            _check_token()
-
-    blueprint.before_request(check)
-    blueprint.after_request(_name_the_scheme)
-
-
-def _check_token() -> None:
-    scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
-    with installation().database.reading() as session:
-        token = find_token(session, secret.strip()) if scheme.lower() == "bearer" else None
-    if token is None:
-        raise TokenNeeded(say("Send a token: `sync-panel token add` makes one."))
-    if use_is_news(token, clock.now()):
-        with installation().database.writing() as session:
-            note_use(session, token.id, clock.now())
-
-
-def _name_the_scheme(response: Response) -> Response:
-    if response.status_code == 401:
-        response.headers["WWW-Authenticate"] = "Bearer"
-    return response
-
-
-LARGEST_REQUEST_BYTES = 16 * 1024 * 1024
-USUAL_LIMIT, HIGHEST_LIMIT = 500, 5_000
-_QUERY = {"api.list_": {"after", "limit"}, "api.follow": {"since", "limit"}}
-ONE_RECORD = "/records/<table>/<path:record_id>"
-
-blueprint = Blueprint("api", __name__, url_prefix="/api/v1")
-protect.exempt(blueprint)
-ask_for_tokens(blueprint, but_not=("api.describe",))
-
-
 class NoSyncId(Refusal):
-    """This server has no Sync ID yet, so nothing written here would have an owner."""
+    """This server has no Sync ID yet, so a record written here would have no owner."""
 
     status = 409
     code = "no_sync_id"
 
 
 @blueprint.before_request
-def _check_address() -> None:
+def _check_token() -> None:
+    if request.endpoint == _PUBLIC:
+        return
+    scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
+    with installation().database.reading() as session:
+        token = find_token(session, secret.strip()) if scheme.lower() == "bearer" else None
+    if token is None:
+        raise TokenNeeded(say("Send a token: `sync-panel token add` makes one."))
+    if last_used_is_outdated(token, clock.now()):
+        with installation().database.writing() as session:
+            update_last_used(session, token.id, clock.now())
+
+
+@blueprint.before_request
+def _check_url() -> None:
     known = _QUERY.get(request.endpoint or "", set())
     problems = {
         name: say("There is no such parameter.") for name in request.args if name not in known
     }
     for name, value in (*(request.view_args or {}).items(), *request.args.items()):
-        # No record has one in its name, and PostgreSQL does not take NUL even in a question.
+        # No record has one in its name, and PostgreSQL refuses NUL even in a query.
         if any(unicodedata.category(character) == "Cc" for character in value):
             problems[name] = say("Must not have control characters in it.")
     if problems:
         raise Invalid(problems)
 
 
+@blueprint.after_request
+def _add_challenge(response: Response) -> Response:
+    if response.status_code == HTTPStatus.UNAUTHORIZED:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response
+
+
 @blueprint.get("/openapi.json")
 def describe() -> Response:
-    """Return the description of this API in OpenAPI 3.1."""
+    """Return the OpenAPI 3.1 description of this API."""
     base = url_for("api.describe").partition("/openapi.json")[0]
     return json_answer({**_description(), "servers": [{"url": base}]})
 
 
 @blueprint.get("/records/<table>")
 def list_(table: str) -> Response:
-    """Return the records of a table by id, from beyond ``after``, and the next ``after``."""
+    """Return records of a table by id, beyond ``after``, and the next ``after`` or null."""
     after, limit = request.args.get("after", ""), _limit()
     with installation().database.reading() as session:
         records, more = list_records(session, table, after, limit)
         lines = [as_line(record) for record in records]
-    # All that there was may be gone by now, and what was counted with it.
+    # The records may be deleted since they were counted: no lines then.
     return json_answer({"records": lines, "next": lines[-1]["id"] if lines and more else None})
 
 
 @blueprint.post("/records")
 def write() -> Response:
-    """Put and delete many records, all of them or none."""
+    """Put and delete many records, all or none; return how many changed."""
     body = _read_object({"records"})
     lines = body.get("records")
     if not isinstance(lines, list):
@@ -162,7 +155,7 @@ def delete(table: str, record_id: str) -> Response:
 
 @blueprint.get("/changes")
 def follow() -> Response:
-    """Return what changed after the cursor ``since``, oldest first, and where to go on."""
+    """Return the changes after the cursor ``since``, oldest first, and the next cursor."""
     with installation().database.reading() as session:
         page = changes(session, request.args.get("since", ""), _limit())
         lines = [as_line(record) for record in page.records]
@@ -177,8 +170,8 @@ def _description() -> dict[str, Any]:
 
 
 def _limit() -> int:
-    text = request.args.get("limit", str(USUAL_LIMIT))
-    number = int(text) if text.isascii() and text.isdigit() and len(text) < 9 else 0
+    text = request.args.get("limit", str(DEFAULT_LIMIT))
+    number = int(text) if re.fullmatch(r"[0-9]{1,8}", text) else 0
     if not 1 <= number <= HIGHEST_LIMIT:
         reason = say("Must be a whole number from 1 to %(highest)s.", highest=HIGHEST_LIMIT)
         raise Invalid({"limit": reason})

@@ -1,4 +1,4 @@
-"""The addresses that other servers and supervisors call; ``panel.sync`` checks who calls."""
+"""The endpoints for other servers, which ``panel.sync`` authenticates, and for supervisors."""
 
 from typing import cast
 
@@ -13,7 +13,7 @@ from panel.sync.primary.exchange import Primary
 from panel.sync.protocol import body_codec
 from panel.web.auth.csrf import protect
 from panel.web.base.context import installation, installation_of
-from panel.web.base.errors import answer_program
+from panel.web.base.errors import error_json
 
 _PRIMARY = "panel.primary"
 
@@ -22,28 +22,28 @@ protect.exempt(blueprint)
 
 
 def init_server_endpoints(app: Flask) -> None:
-    """Let other servers and supervisors call ``app``."""
+    """Register the endpoints on ``app``."""
     app.extensions[_PRIMARY] = Primary(installation_of(app).database)
     app.register_blueprint(blueprint)
 
 
 @blueprint.post("/sync/exchange")
 def exchange() -> Response:
-    """Take part in one exchange of our own protocol."""
+    """Answer one exchange of our own protocol (panel/sync/protocol/PROTOCOL.md)."""
     request.max_content_length = body_codec.LARGEST_BODY_BYTES
     reply = _primary().exchange(_read_content, dict(request.headers), request.remote_addr or "")
     response = Response(reply.content, reply.status, reply.headers)
-    # Both sides know what it is, and a satellite on a slow line pays for each byte.
+    # Both sides know the type, and on a slow line every byte counts.
     del response.headers["Content-Type"]
     return response
 
 
 @blueprint.route("/sync/v5/<name>", methods=["GET", "POST"])
 def call_v5(name: str) -> Response:
-    """Answer one call of mSupply Sync v5, whose client sends JSON without saying so."""
+    """Answer one call of mSupply Sync v5; its client sends JSON without a Content-Type."""
     if not v5.is_call(request.method, name):
         abort(404)
-    # Not more than is ever needed, and read only once it is known who calls.
+    # The body is read only after authentication, up to this limit.
     request.max_content_length = v5.LARGEST_BODY_BYTES
     call = Request(
         name=name,
@@ -68,13 +68,11 @@ def _primary() -> Primary:
 
 @blueprint.get("/healthz")
 def health() -> Response:
-    """Answer 200 when the database answers and is migrated, else 503 with the reason."""
+    """Answer 200 if the database answers and is migrated, else 503 with the reason."""
     try:
         revision = present_revision(installation().database.engine)
     except SQLAlchemyError:
-        return answer_program(503, "database_unreachable", say("The database does not answer."))
+        return error_json(503, "database_unreachable", say("The database does not answer."))
     if revision != newest_revision():
-        return answer_program(
-            503, "not_migrated", say("The database is not at this version's tables.")
-        )
+        return error_json(503, "not_migrated", say("The database is not at this version's tables."))
     return jsonify(status="ok")

@@ -1,1 +1,1 @@
-"""Who sends a request, what they may do, and whether the lock is open."""
+"""Sessions, access, CSRF protection and the lock."""

@@ -1,4 +1,4 @@
-"""Deny by default: every route needs a signed-in person, but for the short list here."""
+"""Access control: every route needs a signed-in person, except those in :data:`PUBLIC`."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -15,13 +15,11 @@ from panel.i18n import say
 from panel.models.people import Person
 from panel.web.auth.session import actor, current_person, ended_by_password
 from panel.web.base.context import installation
-from panel.web.base.errors import answer, wants_json
+from panel.web.base.errors import error_response, wants_json
 from panel.web.base.htmx import is_fragment
 
 P = ParamSpec("P")
-
-# Endpoints for those who are not signed in. Who comes here proves otherwise who they are, or
-# learns nothing.
+# Endpoints without a session: they authenticate in another way, or reveal nothing.
 PUBLIC = (
     "server.health",
     "people.choose_language",
@@ -42,14 +40,21 @@ PUBLIC = (
     "server.call_v5",
     "server.exchange",
 )
-# For the signed-in, whatever their permissions.
-LEAVE = "sign_in.leave"
+# The endpoint for signed-in people without any permission.
+SIGN_OUT = "sign_in.leave"
+_LACKING = {
+    Permission.VIEW: say("You may not look at these preferences. Ask whoever manages people here."),
+    Permission.EDIT: say("You may look at this, but not change it."),
+    Permission.MANAGE: say("You may not manage people here."),
+}
+_SIGNED_OUT = say("You were signed out, so nothing was changed.")
+_NEW_PASSWORD = say("Your password was changed, which ended this session.")
 
 
 def init_access(app: Flask) -> None:
-    """Guard every route of ``app``, and give templates ``person`` and ``may()``."""
+    """Guard every route of ``app``; give templates ``person`` and ``may()``."""
     app.before_request(_guard)
-    app.context_processor(lambda: {"person": g.get("person"), "may": _reader_may})
+    app.context_processor(lambda: {"person": g.get("person"), "may": _current_person_may})
 
 
 def may(person: Person, permission: Permission) -> bool:
@@ -60,7 +65,7 @@ def may(person: Person, permission: Permission) -> bool:
 def permitted(
     permission: Permission,
 ) -> Callable[[Callable[P, ResponseReturnValue]], Callable[P, ResponseReturnValue]]:
-    """Let only people with ``permission`` reach the view; others get 403 and an Activity row."""
+    """Decorate a view for people with ``permission``; others get 403 and an entry in Activity."""
 
     def decorate(view: Callable[P, ResponseReturnValue]) -> Callable[P, ResponseReturnValue]:
         @wraps(view)
@@ -74,24 +79,13 @@ def permitted(
 
 
 def require(permission: Permission) -> None:
-    """Raise :class:`NotPermitted`, with an Activity row, unless the person has ``permission``."""
+    """Raise :class:`NotPermitted` and log it, unless the person has ``permission``."""
     person = current_person()
     if person is not None and may(person, permission):
         return
     with installation().database.writing() as session:
-        log.record(session, actor(), EventKind.REFUSED_PERMISSION, label=request.path)
+        log.add_entry(session, actor(), EventKind.REFUSED_PERMISSION, label=request.path)
     raise NotPermitted(_LACKING[permission])
-
-
-_LACKING = {
-    Permission.VIEW: say("You may not look at these preferences. Ask whoever manages people here."),
-    Permission.EDIT: say("You may look at this, but not change it."),
-    Permission.MANAGE: say("You may not manage people here."),
-}
-
-
-_SIGNED_OUT = say("You were signed out, so nothing was changed.")
-_NEW_PASSWORD = say("Your password was changed, which ended this session.")
 
 
 def _guard() -> ResponseReturnValue | None:
@@ -99,7 +93,7 @@ def _guard() -> ResponseReturnValue | None:
         return None
     if current_person() is None:
         return _ask_to_sign_in()
-    if request.endpoint != LEAVE:
+    if request.endpoint != SIGN_OUT:
         require(Permission.VIEW)
     return None
 
@@ -108,11 +102,11 @@ def _ask_to_sign_in() -> ResponseReturnValue:
     if request.method in ("GET", "HEAD") and not is_fragment() and not wants_json():
         here = request.full_path.rstrip("?")
         return redirect(url_for("sign_in.show", next=here if here != "/" else None), 303)
-    # What was typed stays in the page that sent it, good to be sent again.
-    why = _NEW_PASSWORD if ended_by_password() else _SIGNED_OUT
-    return answer(401, "signed_out", why, "signed_out.html")
+    # The page keeps what was typed, so that it can be sent again after signing in.
+    reason = _NEW_PASSWORD if ended_by_password() else _SIGNED_OUT
+    return error_response(401, "signed_out", reason, "signed_out.html")
 
 
-def _reader_may(permission: str) -> bool:
+def _current_person_may(permission: str) -> bool:
     person: Person | None = g.get("person")
     return person is not None and may(person, Permission(permission))

@@ -1,8 +1,8 @@
-"""Guards every post against other sites: Flask-WTF's check, on a short token, and a second look.
+"""CSRF protection: Flask-WTF's check of a token masked anew in each answer, and Sec-Fetch-Site.
 
-A page holds the session's secret masked by as many random bytes, as Django does: it need not be
-signed, since the session that it is compared with is. Each page masks it anew: what a page reflects
-and what it hides are compressed together (BREACH).
+A page holds the session's secret masked by as many random bytes, as Django does. It needs no
+signature, since the session has one. It is masked, because a page compresses it together with what
+the request says, which would reveal it byte by byte (BREACH).
 """
 
 import base64
@@ -22,14 +22,14 @@ SECRET_BYTES = 8
 
 
 class MaskedProtect(CSRFProtect):  # type: ignore[misc]
-    """Flask-WTF's check, for tokens masked by :func:`masked_token`."""
+    """Flask-WTF's protection for tokens masked by :func:`masked_token`."""
 
     def _get_csrf_token(self) -> str | None:
         token = request.form.get(CSRF) or request.headers.get(HEADER)
         return _signed(_unmasked(token)) if token else None
 
     def protect(self, apply_exemptions: bool = False) -> None:
-        """Refuse with ``CSRFError`` a post that does not come from one of our pages."""
+        """Raise ``CSRFError`` for a post that does not come from one of our pages."""
         super().protect(apply_exemptions)
         exempt = apply_exemptions and (not request.endpoint or self._is_exempt())
         if request.method == "POST" and not exempt:
@@ -44,25 +44,25 @@ protect = MaskedProtect()
 
 
 def init_csrf(app: Flask) -> None:
-    """Check every post, and give templates ``csrf_token()`` and the hidden field ``csrf()``."""
+    """Check every post to ``app``; give templates ``csrf_token()`` and the field ``csrf()``."""
     app.config.update(
         WTF_CSRF_FIELD_NAME=CSRF,
         WTF_CSRF_HEADERS=[HEADER],
-        # A page on a slow line stays open longer than any limit we could choose.
+        # No limit: a page on a slow line stays open for long.
         WTF_CSRF_TIME_LIMIT=None,
-        # As itsdangerous wants them, the newest last: a page outlives a change of the key.
+        # itsdangerous takes the newest last; older ones let open pages survive a new key.
         WTF_CSRF_SECRET_KEY=list(reversed(installation_of(app).config.secret_keys)),
     )
     protect.init_app(app)
     app.jinja_env.globals["csrf_token"] = masked_token
-    app.context_processor(lambda: {"csrf_token": masked_token, "csrf": hidden_field})
+    app.context_processor(lambda: {"csrf_token": masked_token, "csrf": csrf_field})
 
 
 def masked_token() -> str:
-    """Return this session's token for the page's ``hx-headers`` and its forms.
+    """Return this session's token for ``hx-headers`` and forms.
 
-    It is the same all through an answer, where it compresses to almost nothing, and never twice
-    alike in two.
+    It is the same within one answer, where repeats compress to almost nothing, and differs in every
+    other.
     """
     if "masked_token" not in g:
         g.masked_token = _masked()
@@ -70,14 +70,14 @@ def masked_token() -> str:
 
 
 def _masked() -> str:
-    # Flask-WTF would put one of 40 letters in the cookie that every request carries.
+    # Shorter than Flask-WTF's 40 letters, because every request carries the cookie.
     secret = bytes.fromhex(session.setdefault(CSRF, secrets.token_hex(SECRET_BYTES)))
     mask = secrets.token_bytes(SECRET_BYTES)
-    return base64.urlsafe_b64encode(mask + _crossed(mask, secret)).decode().rstrip("=")
+    return base64.urlsafe_b64encode(mask + _xor(mask, secret)).decode().rstrip("=")
 
 
-def hidden_field() -> Markup:
-    """Return the hidden field for a form; nothing in a fragment, where ``hx-headers`` brings it."""
+def csrf_field() -> Markup:
+    """Return the hidden field of a form; empty in a fragment, where ``hx-headers`` sends it."""
     if is_fragment():
         return Markup()
     return Markup('<input type="hidden" name="{}" value="{}">').format(CSRF, masked_token())
@@ -86,7 +86,7 @@ def hidden_field() -> Markup:
 def _unmasked(token: str) -> str:
     try:
         masked = base64.urlsafe_b64decode(token.encode() + b"==")
-        return _crossed(masked[:SECRET_BYTES], masked[SECRET_BYTES:]).hex()
+        return _xor(masked[:SECRET_BYTES], masked[SECRET_BYTES:]).hex()
     except ValueError:
         return ""
 
@@ -97,6 +97,6 @@ def _signed(secret: str) -> str:
     return str(URLSafeTimedSerializer(keys, salt="wtf-csrf-token").dumps(secret))
 
 
-def _crossed(mask: bytes, other: bytes) -> bytes:
+def _xor(mask: bytes, other: bytes) -> bytes:
     """Raise ValueError unless both are equally long."""
     return bytes(one ^ another for one, another in zip(mask, other, strict=True))

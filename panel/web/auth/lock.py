@@ -1,4 +1,8 @@
-"""The lock on the preferences that can do harm: checked on every locked write, on the server."""
+"""The lock: views that need an unlock, the unlock's cookie, and passwords sealed in forms.
+
+Sensitive changes need a second secret (OWASP ASVS 5.0, 7.5.3), which every locked write checks on
+the server (8.3.1).
+"""
 
 import json
 from collections.abc import Callable
@@ -20,40 +24,40 @@ from panel.errors import Invalid, Locked, Refusal, Throttled
 from panel.i18n import say
 from panel.security.vault import Unreadable
 from panel.web.auth.access import require
-from panel.web.auth.session import actor, cookie_name, current_person, give_cookie
+from panel.web.auth.session import actor, cookie_name, current_person, set_cookie
 from panel.web.base.context import installation
 from panel.web.base.errors import wants_json, with_retry_after
 from panel.web.base.htmx import PROMPT, is_fragment, retarget
 
 P = ParamSpec("P")
-
 CODE_FIELD = "authorisation_code"
-
-_CLOSED = say("Locked. Give the authorisation code to save this; nothing was changed yet.")
+COOKIE = "u"
+SEALED_INPUT_MINUTES = 30
+_LOCKED = say("Locked. Give the authorisation code to save this; nothing was changed yet.")
 
 
 def init_lock(app: Flask) -> None:
-    """Give templates ``unlock`` (an Unlock or None), ``prompt`` and ``seal_typed()``."""
+    """Give templates ``unlock`` (an Unlock or None), ``prompt`` and ``seal_input()``."""
     app.context_processor(
-        lambda: {"unlock": open_unlock(), "prompt": g.get("prompt"), "seal_typed": seal_typed}
+        lambda: {"unlock": open_unlock(), "prompt": g.get("prompt"), "seal_input": seal_input}
     )
 
 
 def locked(
     reopen: Callable[P, str],
 ) -> Callable[[Callable[P, ResponseReturnValue]], Callable[P, ResponseReturnValue]]:
-    """Let a view change something only for people who may edit and have unlocked.
+    """Decorate a view for people who may edit and have unlocked.
 
-    A form that brings the right code in ``authorisation_code`` unlocks and goes on. Otherwise the
-    answer asks for it: in the form that still stands, or without scripting by ``reopen``, which
-    takes what the view takes and returns the full page with the form as it was sent.
+    A form with the right code in ``authorisation_code`` unlocks and continues. Otherwise the answer
+    asks for the code: in the open form, or without scripting on the page that ``reopen`` returns.
+    ``reopen`` takes the view's arguments and returns the whole page with the form as it was sent.
     """
 
     def decorate(view: Callable[P, ResponseReturnValue]) -> Callable[P, ResponseReturnValue]:
         @wraps(view)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
             require(Permission.EDIT)
-            refusal = _refusal()
+            refusal = _unlock_by_form()
             if refusal is None:
                 return view(*args, **kwargs)
             return _ask_for_code(refusal, lambda: reopen(*args, **kwargs))
@@ -63,14 +67,71 @@ def locked(
     return decorate
 
 
-def _refusal() -> Refusal | None:
+def open_unlock() -> Unlock | None:
+    """Return the person's unlock from the cookie if it is valid now, else None."""
+    if "unlock" not in g:
+        g.unlock = _unlock_of_cookie()
+    unlock: Unlock | None = g.unlock
+    return unlock
+
+
+def begin_unlock(unlock: Unlock) -> None:
+    """Set the cookie of ``unlock`` with this answer."""
+    g.unlock = unlock
+    g.unlocked_now = True
+
+    @after_this_request
+    def set_it(response: Response) -> Response:
+        seconds = max(0, int((unlock.expires_at - clock.now()).total_seconds()))
+        set_cookie(response, cookie_name(COOKIE), _serialise(unlock), seconds)
+        return response
+
+
+def unlocked_now() -> bool:
+    """Say whether this request unlocked, so that the bar of the page still says *Locked*."""
+    return bool(g.get("unlocked_now", False))
+
+
+def end_unlock() -> None:
+    """Delete the cookie of the unlock with this answer."""
+    g.unlock = None
+
+    @after_this_request
+    def delete_it(response: Response) -> Response:
+        set_cookie(response, cookie_name(COOKIE), "", 0)
+        return response
+
+
+def seal_input(secret: str) -> str:
+    """Return a typed password encrypted for its form, so that it need not be typed again.
+
+    Only the person who typed it can send it back, within :data:`SEALED_INPUT_MINUTES`.
+    """
+    until = clock.now() + timedelta(minutes=SEALED_INPUT_MINUTES)
+    return installation().vault.seal(
+        json.dumps(["typed", _input_owner(), until.timestamp(), secret])
+    )
+
+
+def open_input(sealed: str) -> str | None:
+    """Return the password in ``sealed``; None if it is another person's, too old or damaged."""
+    try:
+        purpose, owner, until, secret = json.loads(installation().vault.open(sealed))
+    except (Unreadable, ValueError, TypeError):
+        return None
+    is_valid = purpose == "typed" and owner == _input_owner() and clock.now().timestamp() < until
+    return str(secret) if is_valid else None
+
+
+def _unlock_by_form() -> Refusal | None:
+    """Unlock with the code of the form, if the lock is closed; return why that failed."""
     code = request.form.get(CODE_FIELD, "")
     if open_unlock() is not None:
         return None
     if not code:
         with installation().database.writing() as session:
-            log.record(session, actor(), EventKind.REFUSED_LOCKED, label=request.path)
-        return Locked(_CLOSED)
+            log.add_entry(session, actor(), EventKind.REFUSED_LOCKED, label=request.path)
+        return Locked(_LOCKED)
     try:
         opened = authorisation_code.try_code(
             installation().database, actor(), code, installation().config.unlock_minutes
@@ -86,70 +147,33 @@ def _ask_for_code(refusal: Refusal, reopen: Callable[[], str]) -> ResponseReturn
     if wants_json():
         raise refusal
     if is_fragment():
-        asking = retarget(render_template("prompt.html"), PROMPT, status=refusal.status)
+        response = retarget(render_template("prompt.html"), PROMPT, status=refusal.status)
     else:
-        asking = make_response(reopen(), refusal.status)
-    return with_retry_after(asking, refusal)
+        response = make_response(reopen(), refusal.status)
+    return with_retry_after(response, refusal)
 
 
-COOKIE = "u"
-
-
-def open_unlock() -> Unlock | None:
-    """Return this person's unlock, if the cookie holds one that is good now."""
-    if "unlock" not in g:
-        g.unlock = _good_unlock()
-    found: Unlock | None = g.unlock
-    return found
-
-
-def begin_unlock(found: Unlock) -> None:
-    """Give the browser the cookie of ``found`` with this answer."""
-    g.unlock = found
-    g.unlocked_now = True
-
-    @after_this_request
-    def give(response: Response) -> Response:
-        seconds = max(0, int((found.expires_at - clock.now()).total_seconds()))
-        give_cookie(response, cookie_name(COOKIE), _written(found), seconds)
-        return response
-
-
-def unlocked_now() -> bool:
-    """Say whether this very request opened the lock: the bar of the page still says *Locked*."""
-    return bool(g.get("unlocked_now", False))
-
-
-def end_unlock() -> None:
-    """Take the cookie back with this answer."""
-    g.unlock = None
-
-    @after_this_request
-    def take(response: Response) -> Response:
-        give_cookie(response, cookie_name(COOKIE), "", 0)
-        return response
-
-
-def _good_unlock() -> Unlock | None:
+def _unlock_of_cookie() -> Unlock | None:
     person, text = current_person(), request.cookies.get(cookie_name(COOKIE), "")
-    found = _read(text) if person and text else None
-    if person is None or found is None:
+    unlock = _parse(text) if person and text else None
+    if person is None or unlock is None:
         return None
     with installation().database.reading() as session:
-        return found if authorisation_code.is_open(session, found, person, clock.now()) else None
+        is_valid = authorisation_code.is_unlock_valid(session, unlock, person, clock.now())
+    return unlock if is_valid else None
 
 
-def _written(found: Unlock) -> str:
+def _serialise(unlock: Unlock) -> str:
     values = {
-        "p": found.person_id,
-        "e": int(found.expires_at.timestamp()),
-        "g": found.generation,
-        "l": found.unlock_generation,
+        "p": unlock.person_id,
+        "e": int(unlock.expires_at.timestamp()),
+        "g": unlock.generation,
+        "l": unlock.unlock_generation,
     }
     return str(_signer().dumps(values))
 
 
-def _read(text: str) -> Unlock | None:
+def _parse(text: str) -> Unlock | None:
     try:
         values = _signer().loads(text)
     except BadData:
@@ -163,30 +187,11 @@ def _read(text: str) -> Unlock | None:
 
 
 def _signer() -> URLSafeSerializer:
-    # The newest key last, as itsdangerous wants them.
+    # itsdangerous takes the newest key last.
     keys = list(reversed(installation().config.secret_keys))
     return URLSafeSerializer(keys, salt="sync-panel unlock")
 
 
-TYPED_MINUTES = 30
-
-
-def seal_typed(secret: str) -> str:
-    """Return a typed password so that only who typed it can send it back, within half an hour."""
-    until = clock.now() + timedelta(minutes=TYPED_MINUTES)
-    return installation().vault.seal(json.dumps(["typed", _owner(), until.timestamp(), secret]))
-
-
-def open_typed(sealed: str) -> str | None:
-    """Return what :func:`seal_typed` sealed; None if it is another's, or too old."""
-    try:
-        purpose, owner, until, secret = json.loads(installation().vault.open(sealed))
-    except (Unreadable, ValueError, TypeError):
-        return None
-    good = purpose == "typed" and owner == _owner() and clock.now().timestamp() < until
-    return str(secret) if good else None
-
-
-def _owner() -> object:
-    """Return who is signed in; before anybody can be, the set-up link that the form came by."""
+def _input_owner() -> object:
+    """Return the id of the signed-in person, or the token of the set-up link in the URL."""
     return actor().person_id or (request.view_args or {}).get("token")

@@ -1,7 +1,8 @@
-"""Who is signed in: a signed cookie with the person and the generation that it is good for.
+"""The session: a signed cookie with the person and their generation.
 
-A new password or a disabling raises the person's generation, which ends every older session at
-once. A session that a reverse proxy began is good only while that proxy names the same person.
+A new password or disabling the person raises the generation, which ends all older sessions at once
+(OWASP ASVS 5.0, 7.4.2 and 7.4.3). A session begun by a reverse proxy is valid only while the proxy
+names the same person.
 """
 
 import hashlib
@@ -23,42 +24,47 @@ from panel.i18n import say
 from panel.models.people import Person
 from panel.web.base.context import installation
 from panel.web.base.embed import is_framed
-from panel.web.base.proxy import BELIEVED
+from panel.web.base.proxy import TRUSTED_PEER
 
-# Short, since they travel with every request: person, generation, by proxy, CSRF secret.
+# Keys of the session, short because every request carries them. BY_PROXY: a proxy began it.
 PERSON, GENERATION, BY_PROXY, CSRF = "p", "g", "x", "_c"
 
 
 class Sessions(SecureCookieSessionInterface):
-    """Flask's session cookie, with the name and the attributes that this request calls for."""
+    """Flask's session cookie, with the name and the attributes that fit the request."""
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
-        """Give the cookie with ``response``, the last that is done to it."""
+        """Set the cookie on ``response``; Flask does this last."""
         super().save_session(app, session, response)
         if response.cache_control.no_store:
-            # What nobody may keep cannot be taken for another answer.
+            # Vary is for caches, which do not store this answer.
             response.headers.pop("Vary", None)
 
     def get_cookie_name(self, app: Flask) -> str:
+        """Return the cookie's name."""
         return cookie_name(super().get_cookie_name(app))
 
     def get_cookie_path(self, app: Flask) -> str:
+        """Return the cookie's path."""
         return str(cookie_options()["path"])
 
     def get_cookie_secure(self, app: Flask) -> bool:
+        """Return the cookie's attribute Secure."""
         return bool(cookie_options()["secure"])
 
     def get_cookie_samesite(self, app: Flask) -> str:
+        """Return the cookie's attribute SameSite."""
         return str(cookie_options()["samesite"])
 
     def get_cookie_partitioned(self, app: Flask) -> bool:
+        """Return the cookie's attribute Partitioned."""
         return bool(cookie_options()["partitioned"])
 
 
 def cookie_options() -> dict[str, Any]:
-    """Return the attributes of every cookie of ours, as ``Response.set_cookie`` takes them.
+    """Return the attributes of all our cookies, as ``Response.set_cookie`` takes them.
 
-    In another site's frame a browser sends only partitioned cookies, and those only under https.
+    In a frame of another site browsers send only partitioned cookies, and only under https.
     """
     framed = is_framed()
     return {
@@ -70,26 +76,26 @@ def cookie_options() -> dict[str, Any]:
     }
 
 
-def give_cookie(response: AnyResponse, name: str, value: str, seconds: int) -> None:
-    """Give the browser a cookie of ours with ``response``; with 0 seconds take it back."""
-    # Without Expires, which says the same in 40 bytes more.
+def set_cookie(response: AnyResponse, name: str, value: str, seconds: int) -> None:
+    """Set a cookie on ``response`` for so many ``seconds``; 0 deletes it."""
+    # Without Expires, which repeats Max-Age in 40 bytes.
     cookie = dump_cookie(name, value, seconds, sync_expires=False, **cookie_options())
     response.headers.add("Set-Cookie", cookie)
 
 
 def cookie_name(name: str) -> str:
-    """Return what a cookie that lets somebody do something is called where this request is from.
+    """Return the name of a session or unlock cookie: another one in a frame than in a tab.
 
-    Partitions keep the cookies of a frame apart from those of a tab. Two names keep them apart in
-    browsers without partitions too: who is signed in or has unlocked here is neither there.
+    Partitioned cookies are separate already. The names keep them apart in browsers without
+    partitions too, so that a sign-in in a tab does not count in the frame of another site.
     """
     return f"{name}f" if is_framed() else name
 
 
 def current_person() -> Person | None:
-    """Return who sends this request, if that is a person who may sign in.
+    """Return the signed-in person of this request; None if nobody is signed in.
 
-    Raise :class:`NotPermitted` if a trusted proxy names somebody the panel does not let in.
+    Raise :class:`NotPermitted` if a trusted proxy names an unknown or disabled person.
     """
     if "person" not in g:
         g.person = None
@@ -100,7 +106,7 @@ def current_person() -> Person | None:
 
 
 def actor() -> Actor:
-    """Return the signed-in person as the verbs want to know them; nameless if nobody is."""
+    """Return the signed-in person as the actor of an act; without a name if nobody is."""
     person = current_person()
     return Actor(
         name=person.name if person else "",
@@ -111,7 +117,7 @@ def actor() -> Actor:
 
 
 def sign_in(person: Person, by_proxy: bool = False) -> None:
-    """Begin a session for ``person``, keeping nothing of the one before."""
+    """Begin a new session for ``person``; nothing of the old one stays."""
     session.clear()
     session[PERSON], session[GENERATION] = person.id, person.generation
     if by_proxy:
@@ -120,10 +126,10 @@ def sign_in(person: Person, by_proxy: bool = False) -> None:
     g.person = person
 
 
-def renew(person: Person) -> bool:
-    """Keep this browser signed in if it is that of ``person``, whose older sessions just ended.
+def renew_session(person: Person) -> bool:
+    """Renew the session if it is that of ``person``, whose older sessions just ended.
 
-    Say whether it is: its open page then holds the CSRF token of a session that has ended.
+    Say whether it is: the open page then holds a CSRF token of the ended session.
     """
     if session.get(PERSON) != person.id:
         return False
@@ -132,12 +138,12 @@ def renew(person: Person) -> bool:
 
 
 def ended_by_password() -> bool:
-    """Say whether this session was good until its person, who may still come, got a new password.
+    """Say whether a new password ended this session; its person is not disabled.
 
-    It may be their own doing, in a form that was sent twice: its second copy comes too late.
+    That also happens to the second of two copies of one's own password form.
     """
-    person = _named_in_session()
-    return person is not None and person.disabled_at is None and not _still_good(person)
+    person = _person_in_cookie()
+    return person is not None and person.disabled_at is None and not _is_current(person)
 
 
 def sign_out() -> None:
@@ -147,29 +153,29 @@ def sign_out() -> None:
 
 
 def _person_of_session() -> Person | None:
-    person = _named_in_session()
-    return person if person and _still_good(person) else None
+    person = _person_in_cookie()
+    return person if person and _is_current(person) else None
 
 
-def _named_in_session() -> Person | None:
-    """Return whom the session names, if it began with a password; it may be good no longer."""
+def _person_in_cookie() -> Person | None:
+    """Return the person of a session begun with a password, even if it has ended."""
     if PERSON not in session or BY_PROXY in session:
         return None
     with installation().database.reading() as reading:
         return reading.get(Person, session[PERSON])
 
 
-def _still_good(person: Person) -> bool:
+def _is_current(person: Person) -> bool:
     return person.disabled_at is None and session.get(GENERATION) == person.generation
 
 
 def _name_from_proxy() -> str:
     header = installation().config.remote_user_header
-    if not header or not request.environ.get(BELIEVED):
+    if not header or not request.environ.get(TRUSTED_PEER):
         return ""
     name = request.headers.get(header, "").strip()
     try:
-        # WSGI hands headers over as Latin-1; proxies write names in UTF-8.
+        # WSGI decodes headers as Latin-1 (PEP 3333); proxies write names in UTF-8.
         return name.encode("latin-1").decode()
     except UnicodeError:
         return name
@@ -179,23 +185,23 @@ def _person_of_proxy(name: str) -> Person:
     with installation().database.reading() as reading:
         person = find_person(reading, name)
     if person is None or person.disabled_at is not None:
-        _record(Actor(name, request.remote_addr or "", "proxy"), EventKind.REFUSED_PERMISSION)
+        _log(Actor(name, request.remote_addr or "", "proxy"), EventKind.REFUSED_PERMISSION)
         raise NotPermitted(
             say("The intranet says that you are %(name)s, who may not use this panel.", name=name)
         )
-    if session.get(PERSON) != person.id or BY_PROXY not in session or not _still_good(person):
+    if session.get(PERSON) != person.id or BY_PROXY not in session or not _is_current(person):
         sign_in(person, by_proxy=True)
-        _record(actor(), EventKind.SIGNED_IN)
+        _log(actor(), EventKind.SIGNED_IN)
     return person
 
 
-def _record(who: Actor, what: EventKind) -> None:
+def _log(who: Actor, what: EventKind) -> None:
     with installation().database.writing() as writing:
-        log.record(writing, who, what)
+        log.add_entry(writing, who, what)
 
 
 def _csrf_secret(secret_keys: Sequence[str], person: Person) -> str:
-    # The same for each session of this generation: a page that was open while its session ended
-    # is good again once its reader has signed in again.
+    # The same for all sessions of a generation: after signing in again, a page that stayed open
+    # can still send its form.
     text = f"csrf {person.id} {person.generation}"
     return hmac.digest(secret_keys[0].encode(), text.encode(), hashlib.sha256).hex()[:16]

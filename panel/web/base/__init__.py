@@ -1,1 +1,1 @@
-"""What every page stands on: htmx, errors, language, headers, assets."""
+"""The foundation of every page: htmx, errors, language, headers, assets."""

@@ -1,4 +1,4 @@
-"""The script and the style as the build made them, with hashed names and a hash for the CSP."""
+"""The built script and style, with hashed names and the style's hash for the CSP."""
 
 import json
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from whitenoise import WhiteNoise
 from panel.paths import BUILT, MANIFEST
 
 PATH = "/static/"
-# For embed.js, whose name other sites have in their pages.
+# Of embed.js, whose name stays the same because pages of other sites hold it.
 DAY_SECONDS = 24 * 3600
 
 
 @dataclass(frozen=True)
 class Assets:
-    """What a page names: the script's file, the style's text and the hash that allows it."""
+    """The script's file name, the style's text and the hash that allows it in the CSP."""
 
     script: str
     style: Markup
@@ -25,7 +25,7 @@ class Assets:
 
 
 def read_assets() -> Assets:
-    """Read the build's manifest. Raise RuntimeError where nothing was built yet."""
+    """Return the assets in the build's manifest. Raise RuntimeError if nothing was built."""
     if not MANIFEST.is_file():
         raise RuntimeError(f"{MANIFEST} is missing: run `make build` first.")
     manifest = json.loads(MANIFEST.read_text("utf-8"))
@@ -38,7 +38,7 @@ def read_assets() -> Assets:
 
 
 def init_static(app: Flask) -> None:
-    """Serve the built files below /static/, and give templates ``script_url()`` and ``style``."""
+    """Serve the built files below /static/; give templates ``script_url()`` and ``style``."""
     assets = read_assets()
     app.extensions["assets"] = assets
     app.jinja_env.globals["style"] = assets.style
@@ -58,7 +58,7 @@ def init_static(app: Flask) -> None:
 def _add_headers(headers: Headers, _path: str, _url: str) -> None:
     headers["X-Content-Type-Options"] = "nosniff"
     if "immutable" in (headers["Cache-Control"] or ""):
-        # In the fewest bytes: it is read as the page is, in UTF-8, and its name is another one
-        # whenever its content is.
+        # The shortest values that work: the page is UTF-8 already, and the name changes with the
+        # content.
         headers["Content-Type"], headers["ETag"] = "text/javascript", '"1"'
         del headers["Last-Modified"]

@@ -1,4 +1,4 @@
-"""What programs send and get: bodies up to a limit, JSON, and no header for browsers."""
+"""Bodies of requests and answers of programs: limits, compression, JSON, few headers."""
 
 import json
 from typing import Any
@@ -10,8 +10,8 @@ from panel.errors import Refusal
 from panel.i18n import say
 from panel.sync.protocol.body_codec import Garbled, TooLarge, UnknownEncoding, unpack
 
-# Each of these counts bytes on a slow line; what browsers need is of no use to a program.
-_KEPT_HEADERS = {
+# All other headers are for browsers, and every byte counts on a slow line.
+_PROGRAM_HEADERS = {
     "Content-Type",
     "Content-Length",
     "Content-Encoding",
@@ -19,19 +19,19 @@ _KEPT_HEADERS = {
     "Allow",
     "Retry-After",
 }
-# Not all of /sync/: below it are buttons of the page too.
+# Not all of /sync/: buttons of the page are below it too.
 _PATHS = ("/api/", "/sync/exchange", "/sync/v5/")
 
 
 class BodyTooLarge(Refusal):
-    """The body has more bytes than this address takes, counted after decompression."""
+    """The body has more bytes than this endpoint takes, compressed or decompressed."""
 
     status = 413
     code = "body_too_large"
 
 
 class BodyNotUnderstood(Refusal):
-    """The body is no JSON, or not what this address expects."""
+    """The body is not JSON, or not what this endpoint expects."""
 
     status = 400
     code = "body_not_understood"
@@ -44,21 +44,21 @@ class EncodingNotUnderstood(Refusal):
     code = "encoding_not_understood"
 
 
-def init_programs(app: Flask) -> None:
-    """Take the headers for browsers off answers to programs.
+def init_bodies(app: Flask) -> None:
+    """Remove the headers for browsers from answers to programs.
 
-    To be called before every other module that adds headers: Flask asks the first one last.
+    Call it before any module that adds headers: Flask runs the first ``after_request`` last.
     """
-    app.after_request(_only_needed_headers)
+    app.after_request(_remove_browser_headers)
 
 
 def is_for_programs() -> bool:
-    """Say whether the address asked for belongs to the API or the sync service."""
+    """Say whether the request is for the API or the sync service."""
     return request.path.startswith(_PATHS)
 
 
 def read_body(limit: int) -> bytes:
-    """Return the body without its Content-Encoding; ``limit`` is in bytes, before and after.
+    """Return the decompressed body; ``limit`` is in bytes, before and after decompression.
 
     Raise :class:`BodyTooLarge`, :class:`BodyNotUnderstood` or :class:`EncodingNotUnderstood`.
     """
@@ -76,7 +76,7 @@ def read_body(limit: int) -> bytes:
 
 
 def read_json(limit: int) -> Any:
-    """Return what the body says in JSON. Raise as :func:`read_body` does."""
+    """Return the JSON of the body. Raise as :func:`read_body` does."""
     body = read_body(limit)
     try:
         return json.loads(body)
@@ -85,9 +85,9 @@ def read_json(limit: int) -> Any:
 
 
 def json_answer(value: Any, status: int = 200) -> Response:
-    """Return ``value`` as a JSON answer without a superfluous byte."""
+    """Return ``value`` as a JSON answer in as few bytes as possible."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    # A text may hold half a surrogate pair, which UTF-8 cannot: only then everything is escaped.
+    # UTF-8 cannot hold half a surrogate pair: such a text is escaped as ASCII.
     try:
         body = text.encode()
     except UnicodeEncodeError:
@@ -95,8 +95,8 @@ def json_answer(value: Any, status: int = 200) -> Response:
     return Response(body, status, mimetype="application/json")
 
 
-def _only_needed_headers(response: Response) -> Response:
+def _remove_browser_headers(response: Response) -> Response:
     if is_for_programs():
-        for name in set(response.headers.keys()) - _KEPT_HEADERS:
+        for name in set(response.headers.keys()) - _PROGRAM_HEADERS:
             del response.headers[name]
     return response

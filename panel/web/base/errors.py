@@ -1,4 +1,6 @@
-"""One shape for every error: a page or a notice for people, ``{"error": …}`` for programs."""
+"""Error answers: a page or a notice for people, ``{"error": …}`` for programs."""
+
+from http import HTTPStatus
 
 from flask import Flask, Response, g, jsonify, make_response, render_template, request
 from flask_wtf.csrf import CSRFError
@@ -13,7 +15,7 @@ from panel.web.base.htmx import NOTICE, is_fragment, retarget
 from panel.web.base.language import show
 
 _UNKNOWN = ("bad_request", say("The panel did not understand that request."))
-_WORDS = {
+_BY_STATUS = {
     404: ("not_found", say("There is nothing at this address.")),
     405: ("method_not_allowed", say("This address does not take requests of that kind.")),
     413: ("too_large", say("That is more than the panel takes at once.")),
@@ -32,20 +34,23 @@ OLD_PAGE = say(
 
 
 def init_errors(app: Flask) -> None:
-    """Answer every refusal and every failure of ``app`` in the one shape."""
+    """Handle every refusal and failure of ``app``."""
     app.register_error_handler(Refusal, _on_refusal)
     app.register_error_handler(CSRFError, _on_csrf)
     app.register_error_handler(HTTPException, _on_http)
     app.register_error_handler(DataError, _on_data)
 
 
-def answer(status: int, code: str, message: Message, template: str = "error.html") -> Response:
-    """Say ``message``: as JSON to programs, as a notice to htmx, else as a page.
+def error_response(
+    status: int, code: str, message: Message, template: str = "error.html"
+) -> Response:
+    """Return ``message`` as JSON for programs, as a notice for htmx, else as a page.
 
-    ``template`` is the page; the notice is the file of the same name below ``notices/``.
+    ``code`` is for programs and stays the same. ``template`` is the page; the notice is the file of
+    the same name in ``notices/``.
     """
     if wants_json():
-        return answer_program(status, code, message)
+        return error_json(status, code, message)
     words = show(message)
     if is_fragment():
         return retarget(
@@ -54,15 +59,15 @@ def answer(status: int, code: str, message: Message, template: str = "error.html
     return make_response(render_template(template, message=words, status=status), status)
 
 
-def answer_program(status: int, code: str, message: Message) -> Response:
-    """Say ``message`` as JSON, with a ``code`` that stays the same in every language."""
+def error_json(status: int, code: str, message: Message) -> Response:
+    """Return ``message`` as JSON, with a ``code`` that is the same in every language."""
     response = jsonify(error={"code": code, "message": show(message)})
     response.status_code = status
     return response
 
 
 def wants_json() -> bool:
-    """Say whether a program asks, rather than a browser."""
+    """Say whether the request wants JSON: it is for programs, or accepts JSON rather than HTML."""
     if is_for_programs():
         return True
     best = request.accept_mimetypes.best_match(["text/html", "application/json"])
@@ -70,7 +75,7 @@ def wants_json() -> bool:
 
 
 def with_retry_after(response: Response, refusal: Refusal) -> Response:
-    """Return ``response``, telling in seconds when the next try is heard if too many went wrong."""
+    """Return ``response``, for a throttle with Retry-After in seconds (RFC 6585, 4)."""
     if isinstance(refusal, Throttled):
         seconds = max(1, round((refusal.until - clock.now()).total_seconds()))
         response.headers["Retry-After"] = str(seconds)
@@ -78,26 +83,26 @@ def with_retry_after(response: Response, refusal: Refusal) -> Response:
 
 
 def _on_refusal(refusal: Refusal) -> Response:
-    return with_retry_after(answer(refusal.status, refusal.code, refusal.message), refusal)
+    return with_retry_after(error_response(refusal.status, refusal.code, refusal.message), refusal)
 
 
 def _on_csrf(_error: CSRFError) -> Response:
-    return answer(400, "csrf", OLD_PAGE)
+    return error_response(400, "csrf", OLD_PAGE)
 
 
 def _on_data(_error: DataError) -> Response:
-    # PostgreSQL refuses NUL in a text, which no browser sends and every scanner does.
-    return answer(400, *_UNKNOWN)
+    # PostgreSQL refuses NUL in a text; browsers never send it, scanners do.
+    return error_response(400, *_UNKNOWN)
 
 
 def _on_http(error: HTTPException) -> Response | HTTPException:
     status = error.code or 500
-    if status < 400:
+    if status < HTTPStatus.BAD_REQUEST:
         return error
     if isinstance(error, InternalServerError):
-        # Whatever broke may be the database: the page must not ask it who reads.
+        # The database may be what failed: the error page must not query the person.
         g.person = g.unlock = None
-    response = answer(status, *_WORDS.get(status, _UNKNOWN))
+    response = error_response(status, *_BY_STATUS.get(status, _UNKNOWN))
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
         response.headers["Allow"] = ", ".join(error.valid_methods)
     return response

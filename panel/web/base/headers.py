@@ -1,11 +1,12 @@
-"""What a browser may do with our answers: the Content-Security-Policy and its small companions.
+"""Security headers, the Content-Security-Policy among them, and compression.
 
-Documents only. A fragment is read by our own script, which a header would not hinder, and on a
-slow line each one counts.
+Only documents get the headers: a fragment is read by our own script, on which they have no effect,
+and every byte counts on a slow line.
 """
 
 import zlib
 from collections.abc import Iterable, Iterator
+from http import HTTPStatus
 
 import brotli
 from flask import Flask, Response, current_app, request, stream_with_context
@@ -16,12 +17,12 @@ from panel.web.base.htmx import is_fragment
 
 
 def init_headers(app: Flask) -> None:
-    """Add the headers to every document and every download."""
+    """Add the security headers to every document and download of ``app``."""
     app.after_request(_add_headers)
 
 
 def _add_headers(response: Response) -> Response:
-    if is_fragment() or response.status_code == 304:
+    if is_fragment() or response.status_code == HTTPStatus.NOT_MODIFIED:
         return response
     response.headers["X-Content-Type-Options"] = "nosniff"
     if response.mimetype == "text/html":

@@ -1,4 +1,4 @@
-"""Which language a sentence is shown in: English stands in the code, catalogues hold the others."""
+"""The language of a request: translations, and its formats of times and sizes."""
 
 from datetime import datetime
 from functools import lru_cache
@@ -11,11 +11,12 @@ from flask import Flask, g, request
 from flask_babel import Babel, get_domain, get_locale, gettext
 from markupsafe import Markup, escape
 
-from panel.i18n import Message
+from panel.i18n import Message, say
 from panel.models.people import Person
 from panel.paths import TRANSLATIONS
+from panel.preferences.parameter_fields import INTERVAL, PARAMETERS, in_brief, shown_parts
 
-# By the names that their readers know them by, which are the same whoever reads.
+# Each language's own name for itself.
 LANGUAGES = {
     "en": "English",
     "fr": "Français",
@@ -24,36 +25,58 @@ LANGUAGES = {
     "ar": "العربية",
 }
 COOKIE = "l"
-# Dates with the day first, and written as in Mozambique and Angola rather than in Brazil; digits
-# everywhere as the fields take them.
+# Day before month; Portuguese as in Mozambique and Angola rather than in Brazil; Latin digits in
+# Arabic too, since the form fields take only those.
 _TAGS = {"en": "en-GB", "pt": "pt-PT", "ar": "ar-u-nu-latn"}
+# Sizes have no decimals from so many of their unit on.
+_WHOLE_FROM = 10
+# Labels of what is not a parameter, for Activity and for what two servers disagree about.
+_LABELS = {
+    "hardware_id": say("Hardware ID"),
+    "primary_name": say("Name of the primary"),
+    "primary_store": say("Store of the primary"),
+    "view": say("view"),
+    "edit": say("edit preferences"),
+    "manage": say("manage people"),
+    "code": say("Reason"),
+    # By which way somebody came, where no address says it.
+    "web": say("browser"),
+    "shell": say("command line"),
+    "proxy": say("intranet"),
+    "sync": say("sync"),
+}
 
 
 def init_language(app: Flask) -> None:
-    """Give templates ``_()``, ``{% trans %}``, the filter ``show`` and what ``<html>`` needs."""
+    """Give templates ``_()``, ``{% trans %}``, ``show``, labels, and what ``<html>`` needs.
+
+    ``names()`` returns the labels; ``parameters``, ``parts()`` and ``in_brief()`` are the table.
+    """
     app.config["BABEL_TRANSLATION_DIRECTORIES"] = str(TRANSLATIONS)
     Babel(app, locale_selector=lambda: tag().split("-u-")[0].replace("-", "_"))
     app.jinja_env.filters["show"] = show
     app.jinja_env.globals.update(_=translated, gettext=translated)
     app.jinja_env.globals.update(languages=LANGUAGES, language=language, tag=tag, is_rtl=is_rtl)
+    app.jinja_env.globals.update(names=names, parameters=PARAMETERS)
+    app.jinja_env.globals.update(parts=shown_parts, in_brief=in_brief)
 
 
 def language() -> str:
-    """Return the reader's language: what they chose once, or the best that their browser asks for.
+    """Return the code of the reader's language.
 
-    A person's own choice goes before that of the browser they happen to use.
+    The person's choice goes before the browser's cookie, and that before Accept-Language.
     """
     person: Person | None = g.get("person")
     for chosen in (person and person.language, request.cookies.get(COOKIE)):
         if chosen in LANGUAGES:
             return chosen
-    # Kept in the order of their q: French of any country is French, and goes before the next.
+    # Sorted by their q. The country is ignored: fr-CA is French.
     asked = (value.lower().partition("-")[0] for value, q in request.accept_languages if q)
     return next((one for one in asked if one in LANGUAGES), "en")
 
 
 def tag() -> str:
-    """Return the language as the browser is told it, for its own words, digits and dates."""
+    """Return the language tag (BCP 47) for the browser's own words, digits and dates."""
     spoken = language()
     return _TAGS.get(spoken, spoken)
 
@@ -64,13 +87,33 @@ def is_rtl() -> bool:
 
 
 def show(message: Message) -> str:
-    """Return ``message`` in the language of this request, and what it holds too."""
+    """Return ``message`` and the messages in its values, in the language of this request."""
     values = {name: _shown(value) for name, value in message.values.items()}
     return str(gettext(message.text, **values))
 
 
+def init_formats(app: Flask) -> None:
+    """Give templates ``moment()``, ``hardware()`` and the filter ``byte_count``."""
+    app.jinja_env.globals.update(moment=moment, hardware=hardware)
+    app.jinja_env.filters["byte_count"] = byte_count
+
+
+def byte_count(count: int) -> str:
+    """Return ``count`` bytes, rounded for people: ``0.4 kB``, ``12 MB``."""
+    in_kilobytes = count < _WHOLE_FROM * 1e6
+    unit, number = ("kilobyte", count / 1e3) if in_kilobytes else ("megabyte", count / 1e6)
+    digits = "0.#" if number < _WHOLE_FROM else "#,##0"
+    return format_unit(number, unit, "short", digits, locale=get_locale())
+
+
 def _shown(value: object) -> object:
     return show(value) if isinstance(value, Message) else value
+
+
+def names() -> dict[str, str]:
+    """Return every label by its name, in the language of this request."""
+    labels = {one.name: one.label for one in (INTERVAL, *PARAMETERS.values())}
+    return {name: show(label) for name, label in (labels | _LABELS).items()}
 
 
 # The catalogues of a few languages, some hundred sentences each: a page asks for eighty of them.
@@ -86,12 +129,6 @@ def translated(text: str, **values: object) -> Markup:
     return _sentence(g.catalogue, text) % values
 
 
-def init_formats(app: Flask) -> None:
-    """Give templates ``moment()``, ``hardware()`` and the filter ``amount``."""
-    app.jinja_env.globals.update(moment=moment, hardware=hardware)
-    app.jinja_env.filters["amount"] = amount
-
-
 def moment(at: datetime, form: str = "", *, brief: bool = False) -> Markup:
     """Return a moment in UTC, in whose place script puts "3 min ago".
 
@@ -104,7 +141,7 @@ def moment(at: datetime, form: str = "", *, brief: bool = False) -> Markup:
     return Markup(f"<time{kind} datetime={at:%Y-%m-%dT%H:%MZ}>{escape(words)}</time>")  # noqa: S704
 
 
-# A list shows the same moments again and again, and Babel takes its time.
+# Cached: a list shows the same times repeatedly, and Babel is slow.
 @lru_cache(maxsize=1_000)
 def _written(at: datetime, form: str, locale: Locale) -> str:
     if form == "day":
@@ -126,10 +163,3 @@ def hardware(identity: str | None) -> Markup:
 
 
 _COMPARED_LETTERS = 8
-
-
-def amount(count: int) -> str:
-    """Return so many bytes, rounded as people read them: ``0.4 kB``, ``12 MB``."""
-    unit, number = ("kilobyte", count / 1e3) if count < 10e6 else ("megabyte", count / 1e6)
-    digits = "0.#" if number < 10 else "#,##0"
-    return format_unit(number, unit, "short", digits, locale=get_locale())

@@ -1,7 +1,7 @@
-"""Believes what a reverse proxy says of the browser, if the proxy is one that may be believed.
+"""Forwarded headers of trusted reverse proxies.
 
-Werkzeug's ProxyFix believes whoever connects; the panel believes ``SYNC_PANEL_TRUSTED_PROXIES``
-only, so it needs its own.
+Werkzeug's ProxyFix trusts every peer. The panel trusts only ``SYNC_PANEL_TRUSTED_PROXIES``, so it
+needs its own middleware.
 """
 
 import ipaddress
@@ -14,15 +14,15 @@ from panel.config import Network
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-# True where the connection itself, and not a header, comes from a trusted proxy.
-BELIEVED = "panel.believed_proxy"
+# The key in the WSGI environment: whether the peer of the connection is a trusted proxy.
+TRUSTED_PEER = "panel.believed_proxy"
 
 
 class TrustedProxies:
-    """WSGI middleware: the browser's address and scheme, and the path below which we are served.
+    """WSGI middleware that sets the browser's address, the scheme and the path prefix.
 
-    Reads ``X-Forwarded-For``, ``X-Forwarded-Proto`` and ``X-Forwarded-Prefix`` of trusted proxies.
-    The prefix may come from ``path_prefix`` as well, and the proxy may leave it on the path or not.
+    It reads ``X-Forwarded-For``, ``X-Forwarded-Proto`` and ``X-Forwarded-Prefix`` of trusted
+    proxies. ``path_prefix`` goes before that header. The proxy may strip the prefix or not.
     """
 
     def __init__(
@@ -35,9 +35,10 @@ class TrustedProxies:
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
+        """Answer the request (PEP 3333) with the environment set."""
         prefix = self._path_prefix
-        environ[BELIEVED] = self._is_trusted(environ.get("REMOTE_ADDR", ""))
-        if environ[BELIEVED]:
+        environ[TRUSTED_PEER] = self._is_trusted(environ.get("REMOTE_ADDR", ""))
+        if environ[TRUSTED_PEER]:
             environ["REMOTE_ADDR"] = self._browser_address(environ)
             scheme = _words(environ.get("HTTP_X_FORWARDED_PROTO", ""))[-1:]
             if scheme in (["http"], ["https"]):
@@ -48,11 +49,11 @@ class TrustedProxies:
         return self._app(environ, start_response)
 
     def _browser_address(self, environ: "WSGIEnvironment") -> str:
-        # Each proxy appends whom it heard, so the last address that is no proxy of ours is the
-        # nearest one that nobody we trust has vouched against.
-        heard = [*_words(environ.get("HTTP_X_FORWARDED_FOR", "")), environ["REMOTE_ADDR"]]
-        others = [address for address in heard if not self._is_trusted(address)]
-        nearest = others[-1] if others else heard[0]
+        # Each proxy appends its peer, so the last address that is not a trusted proxy is the
+        # browser; addresses before it may be forged.
+        peers = [*_words(environ.get("HTTP_X_FORWARDED_FOR", "")), environ["REMOTE_ADDR"]]
+        others = [address for address in peers if not self._is_trusted(address)]
+        nearest = others[-1] if others else peers[0]
         return nearest if _address(nearest) else str(environ["REMOTE_ADDR"])
 
     def _is_trusted(self, text: str) -> bool:

@@ -19,8 +19,9 @@ from panel.errors import NotFound
 from panel.i18n import say
 from panel.models.records import Record
 from panel.models.runs import Applicant, Loop, Run
-from panel.models.settings import Server, Settings, SyncProtocol
+from panel.models.settings import Server, Settings
 from panel.operations.adopt_identity import list_applicants
+from panel.preferences.parameter_fields import PROTOCOL
 from panel.preferences.server_list import Listing, list_servers
 from panel.status.history import Disagreement, count_set_aside, disagreements, refused_among
 from panel.status.lateness import StateKind, server_severity
@@ -29,7 +30,8 @@ from panel.web.auth.lock import open_unlock
 from panel.web.auth.session import CSRF, current_person
 from panel.web.base.assets import Assets
 from panel.web.base.context import installation
-from panel.web.base.embed import kept
+from panel.web.base.embed import embed_query
+from panel.web.base.language import show
 from panel.web.page.forms import IntervalForm, ParametersForm
 from panel.web.page.list_place import HIGHEST_ID, current_place
 
@@ -222,7 +224,7 @@ class PageData:
             *(replace(self.state, run=None), self.sync.version(), runs),
             *(listing.count, listing.total, rows, sorted(self.refused)),
             [row.id for row in self.removed],
-            *(request.full_path, kept(), str(get_locale()), open_unlock(), assets),
+            *(request.full_path, embed_query(), str(get_locale()), open_unlock(), assets),
             # The page holds the session's CSRF token.
             session.get(CSRF),
             person and (person.name, person.version, person.language),
@@ -233,11 +235,7 @@ class PageData:
 
 def protocols() -> dict[str, str]:
     """Return what people call the protocols."""
-    return {
-        SyncProtocol.ASK: _("ask, ours first"),
-        SyncProtocol.OWN: _("ours"),
-        SyncProtocol.V5: _("mSupply Sync v5"),
-    }
+    return {value: show(label) for value, label in PROTOCOL.choices.items()}
 
 
 def named(servers: Iterable[Server]) -> str:

@@ -1,19 +1,22 @@
 """The forms of the screen: typed text in, values out, and what stands in the way of saving them."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from flask import request
 from flask_babel import gettext as _
 from sqlalchemy.orm import Session
-from wtforms import Form, IntegerField, PasswordField, StringField, ValidationError
+from wtforms import Field, Form, IntegerField, PasswordField, StringField, ValidationError
 
 from panel.errors import Conflict, Invalid, NeedsConfirmation, Refusal
 from panel.i18n import Message
-from panel.preferences.parameter_fields import Parameters
+from panel.models.settings import Settings
+from panel.preferences.parameter_fields import PARAMETERS, PASSWORD, Parameters
+from panel.preferences.parameter_kinds import Number, Parameter, Secret
 from panel.preferences.server_fields import ServerFields
-from panel.web.auth.lock import open_typed
+from panel.web.auth.lock import open_input
 from panel.web.base.context import installation
 from panel.web.base.errors import wants_json
 from panel.web.base.language import show
@@ -86,6 +89,19 @@ class IntervalForm(PanelForm):
             raise ValidationError(_("A whole number, in digits."))
 
 
+@dataclass(frozen=True)
+class TypedSecret:
+    """A secret of a form: never filled in, and what was typed waits sealed in ``typed``."""
+
+    password: Field
+    typed: Field
+
+    @property
+    def typed_password(self) -> str | None:
+        """The secret that was typed now, or in the same form before it came back."""
+        return self.password.data or open_input(self.typed.data or "")
+
+
 class PasswordForm(PanelForm):
     """A form with a password: never filled in, and what was typed waits sealed in ``typed``."""
 
@@ -95,36 +111,51 @@ class PasswordForm(PanelForm):
     @property
     def typed_password(self) -> str | None:
         """The password that was typed now, or in the same form before it came back."""
-        return self.password.data or open_typed(self.typed.data or "")
+        return TypedSecret(self.password, self.typed).typed_password
 
 
 class ParametersForm(PasswordForm):
-    """The synchronise parameters. What the form did not hold keeps its present value."""
+    """A field for each parameter. What the form did not hold keeps its present value."""
 
-    sync_id = WholeNumber()
-    name = StringField()
-    store = StringField()
-    user_name = StringField()
-    url = StringField()
-    request_size = WholeNumber()
-    protocol = StringField()
-    private_ca = StringField()
-    fingerprint = StringField()
+    def __init__(self, formdata: Any = None, obj: Settings | None = None, **values: Any) -> None:
+        # The table's fields follow those of every form with a password.
+        self._unbound_fields = [*self._unbound_fields, *_parameter_fields()]
+        saved = {name: parameter.read(obj) for name, parameter in PARAMETERS.items() if obj}
+        super().__init__(formdata, data=saved, **values)
+
+    def secret(self, parameter: Secret) -> TypedSecret:
+        """Return the fields of a secret."""
+        return TypedSecret(self[parameter.name], self[_typed_name(parameter)])
+
+    def is_wrong(self, inside: Sequence[Parameter]) -> bool:
+        """Say whether a reason stands beside one of these."""
+        return any(self[parameter.name].errors for parameter in inside)
 
     def parameters(self) -> Parameters:
         """Return what was typed."""
-        return Parameters(
-            sync_id=self.sync_id.data,
-            name=self.name.data or "",
-            store=self.store.data or "",
-            user_name=self.user_name.data or "",
-            password=self.typed_password,
-            url=self.url.data or "",
-            request_size=self.request_size.data,
-            protocol=self.protocol.data or "",
-            private_ca=self.private_ca.data or "",
-            fingerprint=self.fingerprint.data or "",
-        )
+        return Parameters(**dict(self._typed_values()))
+
+    def _typed_values(self) -> Iterator[tuple[str, Any]]:
+        for name, parameter in PARAMETERS.items():
+            if isinstance(parameter, Secret):
+                yield name, self.secret(parameter).typed_password
+            elif isinstance(parameter, Number):
+                yield name, self[name].data
+            else:
+                yield name, self[name].data or ""
+
+
+def _parameter_fields() -> Iterator[tuple[str, Any]]:
+    for name, parameter in PARAMETERS.items():
+        if isinstance(parameter, Secret):
+            yield name, PasswordField()
+            yield _typed_name(parameter), StringField()
+        else:
+            yield name, WholeNumber() if isinstance(parameter, Number) else StringField()
+
+
+def _typed_name(parameter: Secret) -> str:
+    return "typed" if parameter is PASSWORD else f"typed_{parameter.name}"
 
 
 class ServerForm(PasswordForm):

@@ -15,12 +15,11 @@ from panel.errors import NotFound, Refusal
 from panel.i18n import say
 from panel.models.people import Person
 from panel.web.auth.access import permitted
-from panel.web.auth.session import actor, current_person, give_cookie, renew
+from panel.web.auth.session import actor, current_person, renew_session, set_cookie
 from panel.web.base.context import installation
 from panel.web.base.errors import wants_json
 from panel.web.base.htmx import back_to_page, is_fragment, leave_for
-from panel.web.base.labels import names
-from panel.web.base.language import COOKIE, LANGUAGES
+from panel.web.base.language import COOKIE, LANGUAGES, names
 from panel.web.page.forms import PasswordForm
 
 blueprint = Blueprint("people", __name__)
@@ -123,7 +122,7 @@ def _attempt(act: Act, verb: Callable[[Session], Person]) -> ResponseReturnValue
             raise
         act.form.refuse(refusal)
         return _page(act, refusal.status)
-    if act.name == "password" and renew(person):
+    if act.name == "password" and renew_session(person):
         return leave_for(url_for("people.show"))
     act.person_id = person.id
     return _page(act, said=_("Saved.")) if is_fragment() else back_to_page("people.show")
@@ -175,5 +174,5 @@ def choose_language() -> ResponseReturnValue:
     next_path = request.form.get("next") or None
     address = url_for("page.show") if person else url_for("sign_in.show", next=next_path)
     response = redirect(address, 303, Response)
-    give_cookie(response, COOKIE, language, YEAR_SECONDS)
+    set_cookie(response, COOKIE, language, YEAR_SECONDS)
     return response

@@ -8,7 +8,7 @@ from panel.accounts.people import Permission
 from panel.models.records import Quarantined
 from panel.models.settings import Settings
 from panel.operations import quarantine_acts
-from panel.operations.quarantine_acts import Tried
+from panel.operations.quarantine_acts import RetryResult
 from panel.status.history import PAGE_SIZE, list_set_aside, names_of
 from panel.web.auth.access import permitted
 from panel.web.auth.session import actor
@@ -41,11 +41,11 @@ def show() -> ResponseReturnValue:
 def try_again(aside_id: int) -> ResponseReturnValue:
     """Try one record at once; one of our own goes up with the next push."""
     with installation().database.writing() as session:
-        tried = quarantine_acts.try_again(session, actor(), aside_id)
+        tried = quarantine_acts.retry_record(session, actor(), aside_id)
     said = {
-        Tried.TAKEN: _("Done: it was taken."),
-        Tried.REFUSED: _("It still cannot be taken."),
-        Tried.QUEUED: _("It will be sent again with the next sync."),
+        RetryResult.TAKEN: _("Done: it was taken."),
+        RetryResult.REFUSED: _("It still cannot be taken."),
+        RetryResult.QUEUED: _("It will be sent again with the next sync."),
     }
     return _done(aside_id, said[tried])
 

@@ -5,7 +5,7 @@ from flask.typing import ResponseReturnValue
 
 from panel import clock
 from panel.models.settings import Settings
-from panel.operations.adopt_identity import use_satellites
+from panel.operations.adopt_identity import adopt_from_satellite
 from panel.status.history import PAGE_SIZE, list_runs, names_of, read_peer_status
 from panel.status.lateness import server_severity
 from panel.status.state import read_state
@@ -48,7 +48,7 @@ def show_server(server_id: int) -> ResponseReturnValue:
 def use_theirs(server_id: int) -> ResponseReturnValue:
     """Take the satellite's word for what it is called."""
     form = PanelForm(request.form)
-    saved = attempt(form, lambda session: use_satellites(session, actor(), server_id))
+    saved = attempt(form, lambda session: adopt_from_satellite(session, actor(), server_id))
     if saved is None:
         return make_response(_server_page(server_id, theirs_form=form), form.status)
     if not is_fragment():

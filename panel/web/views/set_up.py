@@ -44,7 +44,7 @@ def save(token: str) -> ResponseReturnValue:
         with installation().database.writing() as session:
             who = Actor(name.strip(), request.remote_addr or "", via="web")
             person = people.set_up(session, who, name, password, code)
-            log.record(session, replace(who, person_id=person.id), EventKind.SIGNED_IN)
+            log.add_entry(session, replace(who, person_id=person.id), EventKind.SIGNED_IN)
     except Invalid as invalid:
         form.refuse(invalid)
         return make_response(render_template("set_up.html", form=form), form.status)

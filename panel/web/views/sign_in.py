@@ -15,7 +15,7 @@ from panel.web.auth.csrf import protect
 from panel.web.auth.lock import end_unlock
 from panel.web.auth.session import actor, current_person, sign_in, sign_out
 from panel.web.base.context import installation
-from panel.web.base.embed import keep
+from panel.web.base.embed import with_embed_query
 from panel.web.base.errors import OLD_PAGE, with_retry_after
 from panel.web.base.htmx import leave_for
 from panel.web.page.forms import PanelForm
@@ -68,7 +68,7 @@ protect.exempt(enter)
 def leave() -> ResponseReturnValue:
     """End the session, and the unlock with it."""
     with installation().database.writing() as session:
-        log.record(session, actor(), EventKind.SIGNED_OUT)
+        log.add_entry(session, actor(), EventKind.SIGNED_OUT)
     sign_out()
     end_unlock()
     return leave_for(url_for("sign_in.show"))
@@ -84,4 +84,4 @@ def _next() -> str:
     path = request.values.get("next", "")
     # A second slash, or the backslash that browsers take for one, would name another host.
     ours = re.fullmatch(r"/(?![/\\])[!-\[\]-~]*", path)
-    return f"{request.script_root}{keep(path)}" if ours else url_for("page.show")
+    return f"{request.script_root}{with_embed_query(path)}" if ours else url_for("page.show")

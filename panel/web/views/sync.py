@@ -10,7 +10,7 @@ from panel.accounts.people import Permission
 from panel.errors import Invalid
 from panel.i18n import Message
 from panel.models.settings import Settings
-from panel.operations.adopt_identity import use_primarys
+from panel.operations.adopt_identity import adopt_from_primary
 from panel.operations.connection_test import Trial, try_connection
 from panel.operations.sync_requests import ask_to_initialise, ask_to_sync
 from panel.sync.protocol.error_codes import explain
@@ -97,7 +97,9 @@ def use_theirs() -> ResponseReturnValue:
     """Take the primary's word for what both are called, and sync at once."""
     form = PanelForm(request.form)
     vault = installation().vault
-    saved = attempt(form, lambda session: use_primarys(session, actor(), vault, form.confirmed))
+    saved = attempt(
+        form, lambda session: adopt_from_primary(session, actor(), vault, form.confirmed)
+    )
     if saved is None:
         return show_part("state.html", form.status, theirs_form=form)
     return whole_page("status", said=_("Saved. The sync begins."))

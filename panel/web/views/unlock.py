@@ -50,7 +50,7 @@ def close() -> ResponseReturnValue:
     person = current_person()
     if person is not None:
         with installation().database.writing() as session:
-            authorisation_code.lock_now(session, actor(), person.id)
+            authorisation_code.end_unlocks(session, actor(), person.id)
     end_unlock()
     return after_change(Changed.LOCKED, anchor="bar", said=_("Locked."))
 

@@ -1,0 +1,1 @@
+"""Tests of people, their sign-in, the authorisation code and tokens."""

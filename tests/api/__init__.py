@@ -1,1 +1,0 @@
-"""The API of applications on the same machine."""

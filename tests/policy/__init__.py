@@ -1,0 +1,1 @@
+"""Rules that the whole tree keeps: rooms, templates, catalogues, lock files."""

@@ -1,0 +1,1 @@
+"""Tests of mSupply Sync v5, both sides of it."""

@@ -1,0 +1,198 @@
+"""Our satellite against our primary over v5, through the primary's own routes."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+
+import pytest
+from flask import Flask
+from sqlalchemy import select
+
+from panel.db import Database, make_engine
+from panel.models.base import PRIMARY_SYNC_ID
+from panel.models.records import Record
+from panel.models.runs import Run
+from panel.models.settings import Settings
+from panel.operations.sync_requests import ask_to_initialise
+from panel.preferences.parameter_fields import Parameters, parameters_of
+from panel.preferences.parameters import save_parameters
+from panel.preferences.server_fields import ServerFields
+from panel.preferences.servers import add_server
+from panel.sync.run import SatelliteRun
+from panel.sync.store.records import delete_record, put_record
+from panel.sync.transport.http import LinkFault, Response, Target
+from panel.sync.transport.link_meter import Meter
+from tests.conftest import NewDatabase
+from tests.support.installations import VAULT, installation_on
+from tests.support.remote_site import PASSWORD, SITE_ID, USER_NAME
+from tests.sync.msupply_v5.conftest import SOMEBODY
+
+
+class Line:
+    """A line into the primary's application, in the same process."""
+
+    def __init__(self, app: Flask, exchanges: int) -> None:
+        self.meter = Meter()
+        self._left = exchanges
+        self._client = app.test_client()
+
+    def send(
+        self, method: str, path: str, headers: Mapping[str, str], content: bytes = b""
+    ) -> Response:
+        if not self._left:
+            raise LinkFault("cut_off")
+        self._left -= 1
+        answer = self._client.open(path, method=method, headers=dict(headers), data=content)
+        return Response(answer.status_code, dict(answer.headers), answer.data, 0.01)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class Satellite:
+    def __init__(self, url: str, app: Flask) -> None:
+        self.database = Database(make_engine(url))
+        self._app = app
+        wanted = Parameters(
+            sync_id=SITE_ID,
+            name="Kadavu Health Centre",
+            store="KDV-01",
+            user_name=USER_NAME,
+            password=PASSWORD,
+            url="https://central.example",
+            protocol="v5",
+        )
+        with self.database.writing() as session:
+            save_parameters(session, SOMEBODY, VAULT, wanted, 1)
+            add_server(session, SOMEBODY, ServerFields(1, "National Store", "NAT-01"))
+
+    def speak(self, protocol: str) -> None:
+        """Choose the protocol, as somebody does in the parameters."""
+        with self.database.writing() as session:
+            settings = session.get_one(Settings, 1)
+            wanted = parameters_of(settings).replace(protocol=protocol)
+            version = settings.parameters_version
+            save_parameters(session, SOMEBODY, VAULT, wanted, version)
+
+    def sync(self, exchanges: int = 100) -> Run:
+        """Make one run, over a line that breaks after so many exchanges."""
+
+        def open_line(_target: Target) -> Line:
+            return Line(self._app, exchanges)
+
+        installation = installation_on(self.database, "machine-7")
+        run = SatelliteRun(installation, open_line, lambda _session: None)
+        with self.database.writing() as session:
+            run.begin(session)
+        return run.run()
+
+
+def contents(database: Database) -> dict[str, str | None]:
+    with database.reading() as session:
+        rows = session.scalars(select(Record).where(~Record.deleted)).all()
+    return {row.record_id: row.data for row in rows}
+
+
+def put(database: Database, owner: int, *ids: str, to: int | None = None) -> None:
+    with database.writing() as session:
+        for one in ids:
+            put_record(session, owner, "item", one, {"name": one, "by": owner}, to)
+
+
+@pytest.fixture
+def new_satellite(new_database: NewDatabase, app: Flask) -> Iterator[Callable[[], Satellite]]:
+    """Makes satellites that begin with nothing."""
+    with ExitStack() as stack:
+
+        def make() -> Satellite:
+            satellite = Satellite(new_database(True), app)
+            stack.callback(satellite.database.close)
+            return satellite
+
+        yield make
+
+
+@pytest.fixture
+def satellite(new_satellite: Callable[[], Satellite]) -> Satellite:
+    return new_satellite()
+
+
+@pytest.mark.both_databases
+def test_both_have_everything_and_a_second_run_moves_nothing(
+    satellite: Satellite, database: Database
+) -> None:
+    put(database, PRIMARY_SYNC_ID, "a", "b", "c")
+    put(database, PRIMARY_SYNC_ID, "for-kadavu", to=SITE_ID)
+    put(satellite.database, SITE_ID, "s1", "s2")
+    run = satellite.sync()
+    assert (run.result, run.reason, run.protocol) == ("well", "", "v5")
+    assert contents(satellite.database) == contents(database)
+    assert len(contents(database)) == 6
+    again = satellite.sync()
+    assert (again.result, again.pushed, again.pulled) == ("well", 0, 0)
+
+
+@pytest.mark.both_databases
+def test_deletes_travel_both_ways(satellite: Satellite, database: Database) -> None:
+    put(database, PRIMARY_SYNC_ID, "a", "b")
+    put(satellite.database, SITE_ID, "s1", "s2")
+    satellite.sync()
+    with database.writing() as session:
+        delete_record(session, PRIMARY_SYNC_ID, "item", "a")
+    with satellite.database.writing() as session:
+        delete_record(session, SITE_ID, "item", "s1")
+    satellite.sync()
+    assert set(contents(database)) == set(contents(satellite.database)) == {"b", "s2"}
+
+
+@pytest.mark.both_databases
+def test_an_empty_machine_is_restored(
+    satellite: Satellite, database: Database, new_satellite: Callable[[], Satellite]
+) -> None:
+    put(database, PRIMARY_SYNC_ID, "a")
+    put(satellite.database, SITE_ID, "s1", "s2")
+    satellite.sync()
+    fresh = new_satellite()
+    assert fresh.sync().result == "well"
+    assert contents(fresh.database) == contents(database)
+    put(fresh.database, SITE_ID, "s1")
+    put(fresh.database, SITE_ID, "s3")
+    assert fresh.sync().result == "well"
+    assert contents(fresh.database) == contents(database)
+
+
+def test_a_change_of_protocol_initialises_and_loses_nothing(
+    satellite: Satellite, database: Database
+) -> None:
+    """There and back: what is known over one protocol means nothing to the other."""
+    put(database, PRIMARY_SYNC_ID, "a")
+    put(satellite.database, SITE_ID, "s1", "s2")
+    satellite.sync()
+    for protocol, new in (("own", "b"), ("v5", "c")):
+        satellite.speak(protocol)
+        put(database, PRIMARY_SYNC_ID, new)
+        with satellite.database.writing() as session:
+            put_record(session, SITE_ID, "item", "s1", {"name": protocol})
+        run = satellite.sync()
+        assert (run.result, run.reason) == ("refused", "initialise_needed")
+        with satellite.database.writing() as session:
+            ask_to_initialise(session, SOMEBODY)
+        run = satellite.sync()
+        assert (run.result, run.reason, run.protocol) == ("well", "", protocol)
+        assert contents(satellite.database) == contents(database)
+        assert contents(database)["s1"] == f'{{"name":"{protocol}"}}'
+
+
+def test_an_initialise_begun_over_the_other_protocol_is_begun_anew(
+    satellite: Satellite, database: Database
+) -> None:
+    put(database, PRIMARY_SYNC_ID, *(str(number) for number in range(25)))
+    satellite.speak("own")
+    with satellite.database.writing() as session:
+        session.get_one(Settings, 1).request_size = 10
+    assert satellite.sync(exchanges=2).result == "failed"
+    satellite.speak("v5")
+    assert satellite.sync().reason == "initialise_needed"
+    with satellite.database.writing() as session:
+        ask_to_initialise(session, SOMEBODY)
+    assert satellite.sync().result == "well"
+    assert contents(satellite.database) == contents(database)

@@ -1,0 +1,67 @@
+"""The addresses that other servers call: open to them without a session, and sparing with bytes."""
+
+import gzip
+import json
+
+import pytest
+from flask import Flask
+
+from panel.sync.msupply_v5 import primary
+from panel.sync.protocol import body_codec
+from tests.support.remote_site import RemoteSite, change_of, error_of
+
+
+def test_an_exchange_answers_with_no_header_but_its_length(app: Flask) -> None:
+    response = app.test_client().post("/sync/exchange", data=b"{}")
+    assert set(response.headers.keys()) == {"Content-Length"}
+    assert json.loads(response.data)["error"]["code"] == "site_name_not_found"
+
+
+def test_v5_answers_with_no_header_but_length_and_type(site: RemoteSite) -> None:
+    response = site.call("GET", "site_status")
+    assert set(response.headers.keys()) == {"Content-Length", "Content-Type"}
+
+
+@pytest.mark.parametrize("path", ["/sync/exchange", "/sync/v5/queued_records"])
+def test_a_body_may_not_be_larger_than_is_read(
+    site: RemoteSite, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    right = dict(site.call("GET", "site").request.headers)
+    monkeypatch.setattr(body_codec, "LARGEST_BODY_BYTES", 1_000)
+    monkeypatch.setattr(primary, "LARGEST_BODY_BYTES", 1_000)
+    response = site.client.post(path, data=b" " * 1_001, headers=right)
+    assert response.status_code == 413
+    assert set(response.get_json()) == {"error"}
+    # A stranger's is not read at all.
+    strangers = site.client.post(path, data=b" " * 1_001, headers={"version": "14"})
+    assert strangers.status_code == 401
+
+
+def test_a_push_may_be_compressed(site: RemoteSite) -> None:
+    batch = {"queueLength": 1, "data": [change_of("s1", {"quantity": 5})]}
+    assert site.post("queued_records", batch)["integrationStarted"]
+    response = site.client.post(
+        "/sync/v5/queued_records",
+        data=gzip.compress(json.dumps(batch).encode()),
+        headers={"content-encoding": "gzip", "version": "14"},
+    )
+    assert response.get_json()["error"]["code"] == "site_name_not_found"
+
+
+def test_a_push_that_is_damaged_is_not_understood_and_a_strangers_is_not_even_read(
+    site: RemoteSite,
+) -> None:
+    damaged = {"content-encoding": "gzip"}
+    right = site.call("GET", "site").request.headers
+    for headers, code in ((right, "bad_request"), ({"version": "14"}, "site_name_not_found")):
+        response = site.client.post(
+            "/sync/v5/queued_records", data=b"no gzip", headers={**dict(headers), **damaged}
+        )
+        assert error_of(response)[1] == code
+
+
+@pytest.mark.parametrize("path", ["/sync/exchange", "/sync/v5/site", "/sync/v5/nothing"])
+def test_whoever_calls_wrongly_is_told_in_json(app: Flask, path: str) -> None:
+    response = app.test_client().delete(path, headers={"Accept": "text/html"})
+    assert response.status_code in (404, 405)
+    assert set(response.get_json()["error"]) == {"code", "message"}

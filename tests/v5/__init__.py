@@ -1,1 +1,0 @@
-"""mSupply Sync v5, both sides of it."""

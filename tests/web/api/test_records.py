@@ -1,0 +1,295 @@
+"""Applications put, get, list, delete and follow records through the API."""
+
+import gzip
+import json
+from typing import Any
+
+import brotli
+import pytest
+from werkzeug.test import TestResponse
+
+from panel.accounts.tokens import list_tokens, revoke_token
+from panel.activity.log import Actor
+from panel.db import Database
+from panel.models.settings import Settings
+from panel.sync.store.records import put_record
+from panel.web.api import records as api
+from panel.web.api import records as bearer
+from tests.web.api.conftest import Application
+
+
+def error_of(response: TestResponse) -> tuple[int, str]:
+    """Return the status and the code of an error, which has one shape and says more in words."""
+    (error,) = response.get_json().values()
+    assert set(error) == {"code", "message"}
+    assert error["message"]
+    return response.status_code, error["code"]
+
+
+def test_a_record_comes_back_as_it_was_put(application: Application) -> None:
+    data = {"name": "Amoxicillin 250 mg", "prices": [1.5, None, {"currency": "FJD"}]}
+    put = application.put("item/a", data)
+    assert put.status_code == 200
+    assert application.get("/records/item/a") == put.get_json()
+    record = put.get_json()
+    assert record.pop("changed_at")
+    assert record == {
+        "table": "item",
+        "id": "a",
+        "owner": 1,
+        "to": None,
+        "deleted": False,
+        "data": data,
+    }
+
+
+@pytest.mark.both_databases
+@pytest.mark.parametrize("record_id", ["a/b", "a b", "é", "..%2E", "100%", "a//b", "x/"])
+def test_ids_may_have_odd_characters(application: Application, record_id: str) -> None:
+    path = record_id.replace("%", "%25").replace("/", "%2F")
+    assert application.put(f"item/{path}", {}).get_json()["id"] == record_id
+    assert application.get(f"/records/item/{path}")["id"] == record_id
+
+
+def test_a_deleted_record_is_gone_and_deleting_it_again_is_no_error(
+    application: Application,
+) -> None:
+    application.put("item/a", {})
+    for _ in range(2):
+        response = application.call("DELETE", "/records/item/a")
+        assert (response.status_code, response.data) == (204, b"")
+    assert error_of(application.call("GET", "/records/item/a")) == (404, "not_found")
+    assert error_of(application.call("DELETE", "/records/item/b")) == (404, "not_found")
+
+
+@pytest.mark.both_databases
+def test_a_list_goes_on_where_the_page_before_ended(application: Application) -> None:
+    for one in "dbace":
+        application.put(f"item/{one}", {})
+    application.put("stock/f", {})
+    first = application.get("/records/item?limit=3")
+    assert ([record["id"] for record in first["records"]], first["next"]) == (["a", "b", "c"], "c")
+    last = application.get("/records/item?limit=3&after=c")
+    assert ([record["id"] for record in last["records"]], last["next"]) == (["d", "e"], None)
+
+
+def test_a_page_of_large_records_ends_early(application: Application) -> None:
+    for one in "abcdefghi":
+        application.put(f"item/{one}", {"text": "x" * 1_000_000})
+    page = application.get("/records/item")
+    assert (len(page["records"]), page["next"]) == (8, "h")
+    assert [one["id"] for one in application.get("/records/item?after=h")["records"]] == ["i"]
+
+
+@pytest.mark.both_databases
+def test_changes_are_followed_without_a_gap(application: Application) -> None:
+    for one in "abc":
+        application.put(f"item/{one}", {})
+    page = application.get("/changes?limit=2")
+    assert ([change["id"] for change in page["changes"]], page["more"]) == (["a", "b"], True)
+    application.put("item/a", {"changed": True})
+    application.call("DELETE", "/records/item/b")
+    page = application.get(f"/changes?since={page['cursor']}")
+    assert [(change["id"], change["deleted"]) for change in page["changes"]] == [
+        ("c", False),
+        ("a", False),
+        ("b", True),
+    ]
+    assert page["more"] is False
+    assert application.get(f"/changes?since={page['cursor']}")["changes"] == []
+
+
+@pytest.mark.both_databases
+def test_many_are_written_at_once_or_none(application: Application) -> None:
+    records: list[dict[str, Any]] = [
+        {"table": "item", "id": one, "data": {"name": one}} for one in "abc"
+    ]
+    response = application.call("POST", "/records", json={"records": records})
+    assert response.get_json() == {"changed": 3}
+    records[0]["data"] = {"name": "changed"}
+    records.append({"table": "item", "id": "never there", "deleted": True})
+    response = application.call("POST", "/records", json={"records": records})
+    assert error_of(response) == (404, "not_found")
+    assert application.get("/records/item/a")["data"] == {"name": "a"}
+
+
+def test_a_record_may_be_addressed_to_another_server_for_good(application: Application) -> None:
+    assert application.put("item/a", {}, to=7).get_json()["to"] == 7
+    assert application.put("item/a", {"again": True}).get_json()["to"] == 7
+    assert error_of(application.put("item/a", {}, to=8)) == (409, "address_fixed")
+    assert error_of(application.put("item/b", {}, to=1)) == (422, "invalid")
+
+
+def test_what_another_server_owns_is_not_written(
+    application: Application, database: Database
+) -> None:
+    with database.writing() as session:
+        put_record(session, 7, "item", "theirs", {"name": "theirs"})
+    assert error_of(application.put("item/theirs", {})) == (403, "owned_by_another")
+    response = application.call("DELETE", "/records/item/theirs")
+    assert error_of(response) == (403, "owned_by_another")
+    assert application.get("/records/item/theirs")["data"] == {"name": "theirs"}
+
+
+def test_a_server_without_a_sync_id_owns_nothing(
+    application: Application, database: Database
+) -> None:
+    with database.writing() as session:
+        session.get_one(Settings, 1).sync_id = None
+    assert error_of(application.put("item/a", {})) == (409, "no_sync_id")
+    assert application.get("/changes")["changes"] == []
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        (b"", 400, "body_not_understood"),
+        (b"{", 400, "body_not_understood"),
+        (b"[]", 400, "body_not_understood"),
+        (b'{"data": {}, "owner": 3}', 400, "body_not_understood"),
+        (b"[" * 100_000, 400, "body_not_understood"),
+        (b"\xff", 400, "body_not_understood"),
+        (b'{"data": 3}', 422, "invalid"),
+        (b'{"data": {"weight": NaN}}', 422, "invalid"),
+        (b'{"data": {"half": "\\ud800"}}', 422, "invalid"),
+        (b'{"data": {}, "to": "7"}', 422, "invalid"),
+        (b'{"data": {}, "to": true}', 422, "invalid"),
+    ],
+)
+def test_a_bad_body_is_refused_in_words(
+    application: Application, body: bytes, status: int, code: str
+) -> None:
+    response = application.call("PUT", "/records/item/a", data=body)
+    assert error_of(response) == (status, code)
+    assert application.get("/changes")["changes"] == []
+
+
+@pytest.mark.both_databases
+@pytest.mark.parametrize("path", ["/records/item/a%00b", "/records/i%00", "/changes?since=%00"])
+def test_the_character_nul_is_no_surprise(application: Application, path: str) -> None:
+    assert error_of(application.call("GET", path)) == (422, "invalid")
+
+
+@pytest.mark.parametrize("limit", ["0", "5001", "-1", "x", "", "1e3", "²"])
+def test_a_limit_that_is_no_limit(application: Application, limit: str) -> None:
+    assert error_of(application.call("GET", f"/changes?limit={limit}")) == (422, "invalid")
+
+
+@pytest.mark.parametrize("cursor", ["x", "AAAA", "W10"])
+def test_a_cursor_that_was_never_given_out(application: Application, cursor: str) -> None:
+    assert error_of(application.call("GET", f"/changes?since={cursor}")) == (422, "invalid")
+
+
+@pytest.mark.parametrize(("encoding", "pack"), [("gzip", gzip.compress), ("br", brotli.compress)])
+def test_bodies_may_be_compressed(application: Application, encoding: str, pack: Any) -> None:
+    response = application.call(
+        "PUT",
+        "/records/item/a",
+        data=pack(b'{"data": {"name": "packed"}}'),
+        headers={"Content-Encoding": encoding},
+    )
+    assert response.get_json()["data"] == {"name": "packed"}
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body", "status", "code"),
+    [
+        ("compress", b"{}", 415, "encoding_not_understood"),
+        ("gzip", b'{"data": {}}', 400, "body_not_understood"),
+        ("br", b"", 400, "body_not_understood"),
+    ],
+)
+def test_a_body_that_is_not_what_its_encoding_says(
+    application: Application, encoding: str, body: bytes, status: int, code: str
+) -> None:
+    headers = {"Content-Encoding": encoding}
+    response = application.call("PUT", "/records/item/a", data=body, headers=headers)
+    assert error_of(response) == (status, code)
+
+
+def test_a_record_has_at_most_a_mebibyte(application: Application) -> None:
+    fitting = {"text": "x" * (1024 * 1024 - len('{"text":""}'))}
+    assert application.put("item/a", fitting).status_code == 200
+    assert error_of(application.put("item/b", {"text": fitting["text"] + "x"})) == (422, "invalid")
+
+
+@pytest.mark.parametrize("encoding", ["", "gzip"])
+def test_a_request_has_a_limit_after_decompression(
+    application: Application, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    monkeypatch.setattr(api, "LARGEST_REQUEST_BYTES", 10_000)
+    body = json.dumps({"data": {"text": "x" * 10_000}}).encode()
+    response = application.call(
+        "PUT",
+        "/records/item/a",
+        data=gzip.compress(body) if encoding else body,
+        headers={"Content-Encoding": encoding} if encoding else {},
+    )
+    assert error_of(response) == (413, "body_too_large")
+
+
+@pytest.mark.parametrize("header", ["", "Bearer", "Bearer wrong", "Basic YTpi", "bearer sync_x"])
+def test_nothing_is_told_without_a_token(application: Application, header: str) -> None:
+    for method, path in (("GET", "/changes"), ("PUT", "/records/item/a"), ("POST", "/records")):
+        headers = {"Authorization": header}
+        response = application.call(method, path, headers=headers)
+        assert error_of(response) == (401, "token_needed")
+        assert response.headers["WWW-Authenticate"] == "Bearer"
+
+
+def test_a_revoked_token_ends_at_once(application: Application, database: Database) -> None:
+    application.get("/changes")
+    with database.writing() as session:
+        assert list_tokens(session)[0].last_used_at is not None
+        revoke_token(session, Actor("asha"), "Dispensary")
+    assert error_of(application.call("GET", "/changes")) == (401, "token_needed")
+
+
+@pytest.mark.both_databases
+def test_a_token_revoked_while_it_is_used_stays_revoked(
+    application: Application, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def revoked_meanwhile(*_: object) -> bool:
+        with database.writing() as session:
+            revoke_token(session, Actor("asha"), "Dispensary")
+        return True
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bearer, "last_used_is_outdated", revoked_meanwhile)
+        application.call("GET", "/changes")
+    assert error_of(application.call("GET", "/changes")) == (401, "token_needed")
+    with database.reading() as session:
+        (token,) = list_tokens(session)
+    assert (token.revoked_at is not None, token.last_used_at) == (True, None)
+
+
+@pytest.mark.both_databases
+def test_a_table_that_is_emptied_while_it_is_listed(
+    application: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "list_records", lambda *_: ([], True))
+    assert application.get("/records/item") == {"records": [], "next": None}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/nothing", 404), ("PATCH", "/records/item/a", 405), ("POST", "/changes", 405)],
+)
+def test_what_is_not_there_is_said_in_the_same_shape(
+    application: Application, method: str, path: str, status: int
+) -> None:
+    response = application.call(method, path, headers={"Accept": "text/html"})
+    assert error_of(response)[0] == status
+
+
+def test_answers_bring_no_header_that_programs_do_not_need(application: Application) -> None:
+    response = application.call("GET", "/changes")
+    assert set(response.headers.keys()) == {"Content-Type", "Content-Length"}
+
+
+def test_the_content_type_of_a_body_does_not_matter(application: Application) -> None:
+    # What curl says of every body, unless it is told otherwise.
+    form = "application/x-www-form-urlencoded"
+    body = b'{"data": {"name": "a&b=c"}}'
+    response = application.call("PUT", "/records/item/a", data=body, content_type=form)
+    assert response.get_json()["data"] == {"name": "a&b=c"}

@@ -1,0 +1,1 @@
+"""Tests of the build hook and the built wheel."""
