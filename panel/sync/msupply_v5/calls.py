@@ -4,21 +4,24 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
 from panel.models.base import PRIMARY_SYNC_ID
 from panel.models.records import ChangeSequence, Record
-from panel.models.runs import RunStep
-from panel.sync.msupply_v5 import queue, sites
+from panel.models.runs import RunStep, SiteInitialisation
+from panel.sync.msupply_v5 import queue, shared_tables, sites
 from panel.sync.msupply_v5.codec import MOST_RECORDS, change_of, read_changes, take_changes
+from panel.sync.msupply_v5.formats import as_handed_back
 from panel.sync.msupply_v5.sites import Site
 from panel.sync.protocol.error_codes import SyncRefusal
 from panel.sync.protocol.json_reader import LARGEST_RECORD_BYTES, BadMessage, JsonObject
 from panel.sync.store import change_feed
-from panel.sync.store.apply import pushed_by
+from panel.sync.store.apply import Outcome, pushed_by
 from panel.sync.store.quarantine import note_unreadable, retry_quarantined
 
+# With this a site begins its cycle; one that finds another id than its own goes no further.
+FIRST = ("GET", "site")
 USUAL_LIMIT = 500
 _HIGHEST = 2**63 - 1
 _HIGHEST_DIGITS = len(str(_HIGHEST))
@@ -54,14 +57,19 @@ class Calls:
 
     def describe_site(self) -> dict[str, Any]:
         """Answer ``GET site``, with which a site begins its cycle."""
-        sites.cut_off(self.session, self.site)
         server, peer = self.site.server, self.site.peer
+        status = peer.initialisation
+        if server.hardware_id is None:
+            # The machine that was bound before says nothing of this one.
+            status = SiteInitialisation.NEW
+        else:
+            sites.cut_off(self.session, self.site)
         return {
             "id": peer.site_uuid,
             "siteId": server.sync_id,
             "code": server.store,
             "name": server.name,
-            "initialisationStatus": peer.initialisation,
+            "initialisationStatus": status,
             # There is no second, v6 server.
             "isOmSupplyCentralServer": True,
             "omSupplyCentralServerUrl": "",
@@ -77,15 +85,15 @@ class Calls:
         """Answer ``GET central_records``."""
         cursor, peer = self._number("cursor", 0, 0), self.site.peer
         self._check_cursor(cursor)
-        page = change_feed.central(self.session, cursor, self._limit())
+        # A site has no use for what it wrote last itself.
+        news = and_(change_feed.central_records(), ~queue.is_known(self.site.server))
+        page = change_feed.read(self.session, news, cursor, self._limit())
         # A site that asks for what follows a record has stored that record.
         proven = cursor if page.records else page.cursor
         peer.central_cursor = max(peer.central_cursor, proven)
-        newest = self.session.scalar(
-            select(func.max(Record.seq)).where(change_feed.central_records())
-        )
+        newest = self.session.scalar(select(func.max(Record.seq)).where(news))
         sites.note_pulled(self.session, self.site, RunStep.PULLING_CENTRAL, len(page.records))
-        data = [{"ID": record.seq, **change_of(record)} for record in page.records]
+        data = [{"ID": record.seq, **self._told(record)} for record in page.records]
         return {"maxCursor": max(cursor, newest or 0), "data": data}
 
     def queued_records(self) -> dict[str, Any]:
@@ -95,7 +103,7 @@ class Calls:
         if not records:
             queue.move_cursors(self.session, server, peer)
             sites.note_end(self.session, self.site)
-        data = [{"syncOutId": str(record.seq), **change_of(record)} for record in records]
+        data = [{"syncOutId": str(record.seq), **self._told(record)} for record in records]
         return {"queueLength": queue.queue_length(self.session, server, peer), "data": data}
 
     def acknowledge(self) -> None:
@@ -112,7 +120,12 @@ class Calls:
         left = max(self.sent.whole("queueLength", 0, _MOST_WAITING) - len(entries), 0)
         sync_id = self.site.server.sync_id
         changes, unusable = read_changes(entries, LARGEST_RECORD_BYTES)
+        merged = Outcome()
+        if not self.site.is_ours:
+            changes, merged = shared_tables.merge(self.session, self.site.server, changes)
         outcome = take_changes(self.session, sync_id, sync_id, changes, False)
+        outcome.taken += merged.taken
+        outcome.refused += merged.refused
         outcome.refused += [
             note_unreadable(self.session, sync_id, change.key, str(change)) for change in unusable
         ]
@@ -121,6 +134,12 @@ class Calls:
         if not entries:
             retry_quarantined(self.session, sync_id, pushed_by(sync_id))
         return {"integrationStarted": left == 0}
+
+    def _told(self, record: Record) -> dict[str, Any]:
+        change = change_of(record)
+        if not self.site.is_ours and "recordData" in change:
+            change["recordData"] = as_handed_back(record.table_name, change["recordData"])
+        return change
 
     def _check_cursor(self, cursor: int) -> None:
         present = self.session.get_one(ChangeSequence, 1, populate_existing=True)
@@ -145,7 +164,7 @@ class Calls:
 
 
 CALLS: dict[tuple[str, str], Callable[[Calls], dict[str, Any] | None]] = {
-    ("GET", "site"): Calls.describe_site,
+    FIRST: Calls.describe_site,
     ("POST", "initialise"): Calls.initialise,
     ("GET", "central_records"): Calls.central_records,
     ("GET", "queued_records"): Calls.queued_records,

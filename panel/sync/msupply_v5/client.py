@@ -7,7 +7,8 @@ from typing import Any
 
 from panel import __version__
 from panel.sync.msupply_v5.codec import (
-    NEWEST_VERSION,
+    OWN_APP_NAME,
+    SPOKEN_VERSION,
     Change,
     Unusable,
     read_changes,
@@ -56,8 +57,8 @@ class Central:
         self._headers = {
             "Authorization": basic(sync_settings.pair),
             "msupply-site-uuid": sync_settings.identity.hardware_id,
-            "version": str(NEWEST_VERSION),
-            "app-name": "Sync Panel",
+            "version": str(SPOKEN_VERSION),
+            "app-name": OWN_APP_NAME,
             "app-version": __version__,
             "Accept-Encoding": "gzip",
         }

@@ -16,9 +16,10 @@ from panel.sync.store.quarantine import apply_or_quarantine
 from panel.sync.store.records import StoredRecord, find_records
 from panel.sync.store.sequence import lock_sequence
 
-# Older clients make the same calls, and their records are opaque here. Newer ones may expect other
-# answers.
-OLDEST_VERSION, NEWEST_VERSION = 1, 14
+# How our satellite names itself: what it gets back has to be what it sent.
+OWN_APP_NAME = "Sync Panel"
+# The version that our satellite says it speaks: an older central server may refuse a higher one.
+SPOKEN_VERSION = 14
 MOST_RECORDS = 5_000
 MARK_LENGTH = 100
 
@@ -176,11 +177,16 @@ def _data(data: Any) -> str:
     if is_too_deep(data):
         raise BadMessage(f"recordData: deeper than {DEEPEST} levels")
     try:
-        text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text = to_text(data)
         text.encode()
     except ValueError as error:
         raise BadMessage("recordData: NaN or half a character in it") from error
     return text
+
+
+def to_text(data: dict[str, Any]) -> str:
+    """Return ``data`` as the text that is kept and compared. Raise ValueError for NaN."""
+    return json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def _items(changes: Sequence[Change], newest: dict[Key, StoredRecord], owner: int) -> list[Item]:

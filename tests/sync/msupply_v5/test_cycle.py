@@ -86,7 +86,6 @@ def test_deletes_travel_both_ways(site: RemoteSite, database: Database) -> None:
     put_central(database, "c", to=SITE_ID)
     site.initialise()
     cursor, _ = site.pull_central()
-    site.pull_queued()
     with database.writing() as session:
         delete_record(session, PRIMARY_SYNC_ID, "item", "a")
         delete_record(session, PRIMARY_SYNC_ID, "item", "c")
@@ -111,11 +110,26 @@ def test_a_restored_machine_gets_its_own_back(site: RemoteSite, database: Databa
     fresh = site.on_another_machine()
     assert fresh.get("site")["initialisationStatus"] == "new"
     assert fresh.initialise() == 3
-    assert fresh.get("site")["initialisationStatus"] == "started"
+    # The queue is prepared: with "started" a machine that begins anew would not ask again.
+    assert fresh.get("site")["initialisationStatus"] == "completed"
     assert fresh.pull_queued() == 3
     assert fresh.records["s1"] == {"quantity": 5}
     assert fresh.get("site")["initialisationStatus"] == "completed"
     assert fresh.pull_queued() == 0
+
+
+def test_a_restore_that_is_interrupted_and_begun_anew_is_whole(site: RemoteSite) -> None:
+    """A data folder is deleted after one acknowledged batch, and the same machine begins again."""
+    site.push(*(change_of(f"s{number}", {"quantity": number}) for number in range(9)))
+    assert site.initialise() == 9
+    batch = site.get("queued_records?limit=4")["data"]
+    site.acknowledge(*(change["syncOutId"] for change in batch))
+
+    site.records.clear()
+    assert site.get("site")["initialisationStatus"] == "completed"
+    assert site.initialise() == 9
+    assert site.pull_queued() == 9
+    assert len(site.records) == 9
 
 
 def test_initialise_repeated_does_not_begin_again(site: RemoteSite, database: Database) -> None:
