@@ -33,9 +33,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("server_id", "record_id", name=op.f("pk_site_copies")),
     )
     op.create_index("ix_site_copies_record_id", "site_copies", ["record_id"])
-    op.add_column(
-        "peers", sa.Column("asked_cursor", sa.BigInteger(), nullable=False, server_default="0")
-    )
+    for name in ("asked_cursor", "told_seq"):
+        op.add_column("peers", sa.Column(name, sa.BigInteger(), nullable=False, server_default="0"))
     op.add_column(
         "peers", sa.Column("meeting", sa.Boolean(), nullable=False, server_default=sa.false())
     )

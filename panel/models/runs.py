@@ -206,6 +206,8 @@ class Peer(Base):
     # it said who it is, and has not asked for any since.
     asked_cursor: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     meeting: Mapped[bool] = mapped_column(default=False, server_default=false())
+    # v5: the highest own number that a satellite of ours told.
+    told_seq: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     # v5: this server was restored, and may lack what the site sent from then on; None if it was
     # not, or the site initialised since.
     lacking_since: Mapped[datetime | None]

@@ -11,7 +11,13 @@ from panel.models.base import PRIMARY_SYNC_ID
 from panel.models.records import ChangeSequence, Record
 from panel.models.runs import RunStep, SiteInitialisation
 from panel.sync.msupply_v5 import queue, shared_tables, sites
-from panel.sync.msupply_v5.codec import MOST_RECORDS, change_of, read_changes, take_changes
+from panel.sync.msupply_v5.codec import (
+    ID_SEPARATOR,
+    MOST_RECORDS,
+    change_of,
+    read_changes,
+    take_changes,
+)
 from panel.sync.msupply_v5.formats import as_handed_back
 from panel.sync.msupply_v5.sites import Site
 from panel.sync.protocol.error_codes import SyncRefusal
@@ -19,6 +25,7 @@ from panel.sync.protocol.json_reader import LARGEST_RECORD_BYTES, BadMessage, Js
 from panel.sync.store import change_feed
 from panel.sync.store.apply import Outcome, pushed_by
 from panel.sync.store.quarantine import note_unreadable, retry_quarantined
+from panel.sync.store.sequence import is_lost_number
 
 # With this a site begins its cycle; one that finds another id than its own goes no further.
 FIRST = ("GET", "site")
@@ -64,8 +71,10 @@ class Calls:
             status = SiteInitialisation.NEW
         else:
             sites.cut_off(self.session, self.site)
+            peer.meeting = True
+            self._check_state()
         return {
-            "id": peer.site_uuid,
+            "id": self._site_id(),
             "siteId": server.sync_id,
             "code": server.store,
             "name": server.name,
@@ -74,7 +83,20 @@ class Calls:
             "isOmSupplyCentralServer": True,
             "omSupplyCentralServerUrl": "",
             "mSupplyCentralSiteId": PRIMARY_SYNC_ID,
+            **self._told_to_ours(),
         }
+
+    def _site_id(self) -> str:
+        """Return the id of the site, which for ours names the history of this primary too."""
+        uuid = self.site.peer.site_uuid
+        if not self.site.is_ours:
+            # It refuses another id than it had, for good.
+            return uuid
+        return f"{uuid}{ID_SEPARATOR}{self.session.get_one(ChangeSequence, 1).generation}"
+
+    def _told_to_ours(self) -> dict[str, Any]:
+        is_restored = self.site.is_ours and queue.is_restoring(self.site.peer)
+        return {"restored": True} if is_restored else {}
 
     def initialise(self) -> dict[str, Any]:
         """Answer ``POST initialise``."""
@@ -92,6 +114,8 @@ class Calls:
         proven = cursor if page.records else page.cursor
         peer.central_cursor = max(peer.central_cursor, proven)
         newest = self.session.scalar(select(func.max(Record.seq)).where(news))
+        last = page.records[-1].seq if page.records else 0
+        peer.central_offered = max(peer.central_offered, cursor, last)
         sites.note_pulled(self.session, self.site, RunStep.PULLING_CENTRAL, len(page.records))
         data = [{"ID": record.seq, **self._told(record)} for record in page.records]
         return {"maxCursor": max(cursor, newest or 0), "data": data}
@@ -141,14 +165,42 @@ class Calls:
             change["recordData"] = as_handed_back(record.table_name, change["recordData"])
         return change
 
+    def _check_state(self) -> None:
+        """Hand back what a satellite of ours had since: it was restored from a backup."""
+        peer, state = self.site.peer, self.site.state
+        if state is None:
+            return
+        another = peer.own_generation not in ("", state.generation)
+        behind = state.central < peer.asked_cursor or state.queued < peer.addressed_offered
+        if another or behind or state.own < peer.told_seq:
+            queue.set_back(self.session, self.site.server, peer, state.central, state.queued)
+            peer.addressed_offered = state.queued
+        peer.own_generation, peer.told_seq = state.generation, state.own
+
     def _check_cursor(self, cursor: int) -> None:
+        """Refuse a site that goes on from another past than this server's."""
         present = self.session.get_one(ChangeSequence, 1, populate_existing=True)
         peer = self.site.peer
+        is_first, peer.meeting = peer.meeting, False
+        if cursor < peer.asked_cursor and is_first and not self.site.is_ours:
+            raise self._initialise_needed("site_restored")
         if cursor == 0:
-            # A site that reads from the beginning has missed no tombstone.
+            # Who reads from the beginning needs no tombstone of what it never had.
             peer.central_cursor = max(peer.central_cursor, present.purged_seq)
-        elif cursor > present.seq or peer.central_cursor < present.purged_seq:
-            raise SyncRefusal("initialise_needed")
+        elif cursor > max(peer.central_offered, peer.central_cursor) and not is_lost_number(
+            self.session, cursor
+        ):
+            raise self._initialise_needed("another_past")
+        elif peer.central_cursor < present.purged_seq:
+            raise self._initialise_needed("deletes_missed")
+        peer.asked_cursor = max(peer.asked_cursor, cursor)
+
+    def _initialise_needed(self, reason: str) -> SyncRefusal:
+        # Our satellites have a button for it, and words of their own.
+        values = {} if self.site.is_ours else {"reason": reason}
+        refusal = SyncRefusal("initialise_needed", **values)
+        refusal.server_id = self.site.server.id
+        return refusal
 
     def _number(self, name: str, usual: int, lowest: int) -> int:
         text = self.query.get(name, str(usual))

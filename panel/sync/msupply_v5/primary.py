@@ -88,6 +88,13 @@ _AT_SITE = {
             "this site sent, and hands it back."
         ),
     ),
+    "deletes_missed": Reason(
+        say("This site was away for longer than the central server keeps deletions."),
+        say(
+            "Delete the site's data folder and initialise again. The central server has all that "
+            "this site sent, and hands it back."
+        ),
+    ),
     "another_past": Reason(
         say("This site has records that the central server does not know: one was restored."),
         say(

@@ -16,7 +16,8 @@ from panel.models.records import Record
 from panel.models.runs import Acknowledged, Peer, SiteCopy, SiteInitialisation
 from panel.models.settings import Server
 from panel.sync.store import change_feed
-from panel.sync.store.sequence import lock_sequence, present_seq
+from panel.sync.store.records import save_rows
+from panel.sync.store.sequence import lock_sequence, next_seqs, present_seq
 
 # The limit of values in a statement is 32 766 in SQLite, 999 in old versions.
 _CHUNK = 500
@@ -50,16 +51,31 @@ def begin_restore(session: Session, server: Server, peer: Peer) -> int:
     Repeated before anything of it was acknowledged, it changes nothing.
     """
     is_untouched = not peer.restore_cursor and not _any_acknowledged(session, peer)
-    if not (_is_restoring(peer) and is_untouched):
+    if not (is_restoring(peer) and is_untouched):
         _forget_acknowledged(session, peer)
         session.execute(_copies_of(server).values(known_seq=0))
         peer.restore_cursor = peer.addressed_cursor = 0
         peer.restore_until = present_seq(session)
-    peer.central_cursor = peer.asked_cursor = 0
+    peer.central_cursor = peer.asked_cursor = peer.addressed_offered = 0
+    peer.own_generation, peer.told_seq = "", 0
+    # The site takes what is here for all there is.
+    peer.lacking_since = None
     # As soon as the queue is prepared: a site whose restore was interrupted asks for everything
     # again only if it is told that the one before is complete.
     peer.initialisation = SiteInitialisation.COMPLETED
     return queue_length(session, server, peer)
+
+
+def set_back(session: Session, server: Server, peer: Peer, central: int, queued: int) -> None:
+    """Queue again what a satellite sent or got since it had these numbers: it was restored."""
+    _forget_acknowledged(session, peer)
+    since = _copies_of(server).where(SiteCopy.known_seq > queued)
+    session.execute(since.values(known_seq=queued))
+    begin = peer.restore_cursor if is_restoring(peer) else central
+    # What it had sent has higher numbers here than what it had read before.
+    peer.restore_cursor, peer.restore_until = min(begin, central), present_seq(session)
+    peer.addressed_cursor = min(peer.addressed_cursor, queued)
+    peer.central_cursor = peer.asked_cursor = central
 
 
 def acknowledge(session: Session, server: Server, peer: Peer, ids: Iterable[str]) -> int:
@@ -73,6 +89,11 @@ def acknowledge(session: Session, server: Server, peer: Peer, ids: Iterable[str]
     return dropped
 
 
+def is_restoring(peer: Peer) -> bool:
+    """Say whether records of its own still wait for the site."""
+    return peer.restore_cursor < peer.restore_until
+
+
 def move_cursors(session: Session, server: Server, peer: Peer) -> None:
     """Move the cursors up to the first queued record, and delete acknowledgements below them.
 
@@ -83,7 +104,7 @@ def move_cursors(session: Session, server: Server, peer: Peer) -> None:
     first = next(iter(queued(session, server, peer, 1)), None)
     passed = newest if first is None else first.seq - 1
     peer.addressed_cursor = max(peer.addressed_cursor, passed)
-    if _is_restoring(peer):
+    if is_restoring(peer):
         peer.restore_cursor = min(max(peer.restore_cursor, passed), peer.restore_until)
     session.execute(
         delete(Acknowledged).where(
@@ -92,16 +113,12 @@ def move_cursors(session: Session, server: Server, peer: Peer) -> None:
     )
 
 
-def _is_restoring(peer: Peer) -> bool:
-    return peer.restore_cursor < peer.restore_until
-
-
 def _waits(server: Server, peer: Peer) -> ColumnElement[bool]:
     addressed = and_(Record.to == server.sync_id, Record.seq > peer.addressed_cursor)
     acknowledged = exists().where(
         Acknowledged.server_id == peer.server_id, Acknowledged.position == Record.seq
     )
-    if not _is_restoring(peer):
+    if not is_restoring(peer):
         return and_(addressed, Record.owner != server.sync_id, ~acknowledged)
     own = and_(
         Record.owner == server.sync_id,
@@ -146,6 +163,8 @@ def _drop(session: Session, server: Server, peer: Peer, positions: Sequence[int]
     found = session.execute(query.where(Record.seq.in_(positions), waits)).all()
     session.add_all(Acknowledged(server_id=peer.server_id, position=row.seq) for row in found)
     session.flush()
+    if found:
+        peer.addressed_offered = max(peer.addressed_offered, *(row.seq for row in found))
     ids = [row.id for row in found]
     own_seq = select(Record.seq).where(Record.id == SiteCopy.record_id).scalar_subquery()
     copies = _copies_of(server).where(SiteCopy.record_id.in_(ids))
@@ -157,10 +176,13 @@ def _drop(session: Session, server: Server, peer: Peer, positions: Sequence[int]
 def _hand_over(session: Session, server: Server, ids: Sequence[int]) -> None:
     """Let the site write from now on what was meant for it alone and has arrived there."""
     meant = Record.owner == PRIMARY_SYNC_ID, Record.to == server.sync_id
-    session.execute(
-        update(Record).where(Record.id.in_(ids), *meant).values(owner=server.sync_id, to=None),
-        execution_options={"synchronize_session": False},
-    )
+    received = session.scalars(select(Record.id).where(Record.id.in_(ids), *meant)).all()
+    # With new numbers, as if the site had sent them: a restored site gets them back.
+    rows = [
+        {"id": row_id, "owner": server.sync_id, "to": None, "seq": seq}
+        for row_id, seq in zip(received, next_seqs(session, len(received)), strict=True)
+    ]
+    save_rows(session, rows)
     own = select(Record.id).where(Record.id.in_(ids), Record.owner == server.sync_id)
     session.execute(
         delete(SiteCopy).where(SiteCopy.server_id == server.id, SiteCopy.record_id.in_(own))

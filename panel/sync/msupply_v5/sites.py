@@ -8,9 +8,15 @@ from sqlalchemy.orm import Session
 from panel import clock
 from panel.activity.log import Actor
 from panel.db import Database
+from panel.models.records import ChangeSequence
 from panel.models.runs import Peer, Run, RunResult, RunStep, SiteInitialisation
 from panel.models.settings import Server, SyncProtocol
-from panel.sync.msupply_v5.codec import OWN_APP_NAME
+from panel.sync.msupply_v5.codec import (
+    OWN_APP_NAME,
+    STATE_HEADER,
+    SatelliteState,
+    read_state,
+)
 from panel.sync.primary.admission import bind, check_hardware, check_open, find_peer
 from panel.sync.primary.authentication import Authenticator, read_authorization
 from panel.sync.primary.run_log import begin_run, open_run
@@ -35,6 +41,12 @@ class Caller:
     app_name: str
     app_version: str
     address: str
+    state: SatelliteState | None = None
+
+    @property
+    def is_ours(self) -> bool:
+        """Say whether it is a satellite of ours."""
+        return self.app_name == OWN_APP_NAME
 
 
 @dataclass(frozen=True)
@@ -45,6 +57,8 @@ class Site:
     peer: Peer
     # A satellite of ours, to which records are opaque.
     is_ours: bool
+    # How far it is; None if it did not tell.
+    state: SatelliteState | None = None
 
 
 def caller_of(headers: Mapping[str, str], address: str) -> Caller:
@@ -56,6 +70,7 @@ def caller_of(headers: Mapping[str, str], address: str) -> Caller:
         app_name=headers.get("app-name", "").strip()[:APP_NAME_LENGTH],
         app_version=headers.get("app-version", "").strip()[:APP_VERSION_LENGTH],
         address=address,
+        state=read_state(headers.get(STATE_HEADER, "")),
     )
 
 
@@ -90,14 +105,15 @@ def admit(session: Session, server_id: int, caller: Caller, binds: bool) -> Site
     # Checked again: of two simultaneous first contacts one has bound the row by now.
     _check_machine(server, caller)
     peer = find_peer(session, server)
-    site = Site(server, peer, caller.app_name == OWN_APP_NAME)
+    site = Site(server, peer, caller.is_ours, caller.state)
     if server.hardware_id is None:
         if not binds:
             return site
         bind(session, server, caller.hardware_id, Actor(server.user_name, caller.address, "sync"))
         # Another machine has to initialise, even if the one before had.
         peer.initialisation, peer.asked_cursor = SiteInitialisation.NEW, 0
-        peer.restore_until = peer.restore_cursor
+        peer.restore_until, peer.lacking_since = peer.restore_cursor, None
+        peer.generation, peer.own_generation, peer.told_seq = "", "", 0
     server.last_contact_at = clock.now()
     if peer.protocol != SyncProtocol.V5:
         # The cursors of another protocol say nothing of a restore over this one.
@@ -107,8 +123,24 @@ def admit(session: Session, server_id: int, caller: Caller, binds: bool) -> Site
         caller.app_name,
         caller.app_version,
     )
+    _note_restored(session, site)
     peer.refusal, peer.refusal_values = "", None
+    if peer.lacking_since is not None:
+        peer.refusal = "sent_to_lost_past"
+        peer.refusal_values = {"since": peer.lacking_since.isoformat(timespec="minutes")}
     return site
+
+
+def _note_restored(session: Session, site: Site) -> None:
+    """Note what may be missing here if this server was restored since the site last called.
+
+    A satellite of ours initialises then, and pushes it again. Another site does not know.
+    """
+    server, peer = site.server, site.peer
+    present = session.get_one(ChangeSequence, 1, populate_existing=True).generation
+    if peer.generation not in ("", present) and not site.is_ours and peer.lacking_since is None:
+        peer.lacking_since = server.last_success_at
+    peer.generation = present
 
 
 def cut_off(session: Session, site: Site) -> None:

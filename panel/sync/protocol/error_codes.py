@@ -79,7 +79,7 @@ class Reason:
 _UNKNOWN_VALUE = "?"
 _VALUES = (
     *("host", "why", "status", "location", "owner", "seconds", "sync_id"),
-    *("what", "oldest", "newest", "code"),
+    *("what", "oldest", "newest", "code", "since"),
 )
 
 _BY_ITSELF = say("Nothing has to be done: it is tried again by itself.")
@@ -188,6 +188,23 @@ _REASONS: Mapping[str, Reason] = {
         say(
             "At the site, delete its data folder and initialise again. It gets back all that it "
             "had sent."
+        ),
+    ),
+    "deletes_missed": Reason(
+        say("The site was away for longer than deletions are kept."),
+        say(
+            "At the site, delete its data folder and initialise again. It gets back all that it "
+            "had sent."
+        ),
+    ),
+    "sent_to_lost_past": Reason(
+        say(
+            "This server was restored from a backup. What the site sent after %(since)s may be "
+            "missing here, and the site does not send it again."
+        ),
+        say(
+            "At the site, save such records once more, so that they are sent again. Do not "
+            "initialise it: they are only there. Then clear the Hardware ID of this row."
         ),
     ),
     "another_past": Reason(
