@@ -53,10 +53,12 @@ class InitialiseState(StrEnum):
 
 
 class SiteInitialisation(StrEnum):
-    """The ``initialisationStatus`` of a site in mSupply Sync v5."""
+    """The ``initialisationStatus`` of a site in mSupply Sync v5.
+
+    ``started`` lasts no longer than the call that prepares the queue, so it is never stored.
+    """
 
     NEW = "new"
-    STARTED = "started"
     COMPLETED = "completed"
 
 
@@ -195,11 +197,20 @@ class Peer(Base):
     is_shared: Mapped[bool] = mapped_column(default=False, server_default=false())
     # When an initialise from the beginning last went on; None where none does.
     initialising_at: Mapped[datetime | None]
-    # v5: the restore ends at this seq.
+    # v5: the restore ends at this seq; it is complete when its cursor is there.
     restore_until: Mapped[int] = mapped_column(BigInteger, default=0)
     initialisation: Mapped[SiteInitialisation] = mapped_column(
         state_column(SiteInitialisation, 10), default=SiteInitialisation.NEW
     )
+    # v5: the highest cursor that the site asked central data from, since it initialised; and that
+    # it said who it is, and has not asked for any since.
+    asked_cursor: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    meeting: Mapped[bool] = mapped_column(default=False, server_default=false())
+    # v5: the highest own number that a satellite of ours told.
+    told_seq: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    # v5: this server was restored, and may lack what the site sent from then on; None if it was
+    # not, or the site initialised since.
+    lacking_since: Mapped[datetime | None]
     waiting_there: Mapped[int] = mapped_column(default=0)
     app_name: Mapped[str] = mapped_column(String(60), default="")
     app_version: Mapped[str] = mapped_column(String(40), default="")
@@ -220,6 +231,23 @@ class Acknowledged(Base):
         ForeignKey("servers.id", ondelete="CASCADE"), primary_key=True
     )
     position: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+
+
+class SiteCopy(Base):
+    """v5: a record that a site has a copy of, beside its own and what is addressed to it.
+
+    The site is told of the record again once its ``seq`` is higher than ``known_seq``.
+    """
+
+    __tablename__ = "site_copies"
+
+    server_id: Mapped[int] = mapped_column(
+        ForeignKey("servers.id", ondelete="CASCADE"), primary_key=True
+    )
+    record_id: Mapped[int] = mapped_column(
+        BigId, ForeignKey("records.id", ondelete="CASCADE"), primary_key=True, index=True
+    )
+    known_seq: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
 
 
 class Applicant(Base):

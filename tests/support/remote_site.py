@@ -4,7 +4,9 @@ import base64
 import gzip
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 from flask.testing import FlaskClient
@@ -12,6 +14,7 @@ from werkzeug.test import TestResponse
 
 SITE_ID, USER_NAME, PASSWORD = 7, "kadavu", "coral letters 1"
 Json = dict[str, Any]
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,7 @@ class RemoteSite:
     password: str = PASSWORD
     hardware_id: str = "0f8fad5b-d9cb-469f-a165-70867728950e"
     version: str = "14"
+    app_name: str = "Open mSupply Desktop"
     pull_limit: int = 500
     records: dict[str, Json] = field(default_factory=dict)
 
@@ -33,7 +37,9 @@ class RemoteSite:
     def with_password(self, password: str) -> "RemoteSite":
         return replace(self, password=password)
 
-    def call(self, method: str, path: str, body: Json | None = None) -> TestResponse:
+    def call(
+        self, method: str, path: str, body: Json | None = None, more: Mapping[str, str] = NOTHING
+    ) -> TestResponse:
         """Make one call, just as the client does."""
         digest = hashlib.sha256(self.password.encode()).hexdigest()
         pair = base64.b64encode(f"{self.user_name}:{digest}".encode()).decode()
@@ -41,10 +47,11 @@ class RemoteSite:
             "authorization": f"Basic {pair}",
             "msupply-site-uuid": self.hardware_id,
             "version": self.version,
-            "app-name": "Open mSupply Desktop",
+            "app-name": self.app_name,
             "app-version": "2.9.1",
             "accept": "*/*",
             "accept-encoding": "gzip",
+            **more,
         }
         data = None if body is None else json.dumps(body).encode()
         response = self.client.open(f"/sync/v5/{path}", method=method, headers=headers, data=data)
@@ -56,6 +63,11 @@ class RemoteSite:
 
     def post(self, path: str, body: Json) -> Json:
         return _json(self.call("POST", path, body))
+
+    def meet(self) -> None:
+        """Ask who it is and go on, as the machine of this site does."""
+        self.get("site")
+        self.pull_queued()
 
     # --- the cycle, in the client's order ---------------------------------------------------------
 
@@ -121,9 +133,11 @@ class RemoteSite:
             self.records[change["recordId"]] = change["recordData"]
 
 
-def change_of(record_id: str, data: Json | None, action: str = "Insert") -> Json:
+def change_of(
+    record_id: str, data: Json | None, action: str = "Insert", table: str = "stock"
+) -> Json:
     """Return one entry of a push, as the client writes it."""
-    entry = {"syncOutId": "1", "tableName": "stock", "recordId": record_id, "action": action}
+    entry = {"syncOutId": "1", "tableName": table, "recordId": record_id, "action": action}
     return entry if data is None else {**entry, "recordData": data}
 
 

@@ -4,21 +4,31 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
 from panel.models.base import PRIMARY_SYNC_ID
 from panel.models.records import ChangeSequence, Record
-from panel.models.runs import RunStep
-from panel.sync.msupply_v5 import queue, sites
-from panel.sync.msupply_v5.codec import MOST_RECORDS, change_of, read_changes, take_changes
+from panel.models.runs import RunStep, SiteInitialisation
+from panel.sync.msupply_v5 import queue, shared_tables, sites
+from panel.sync.msupply_v5.codec import (
+    ID_SEPARATOR,
+    MOST_RECORDS,
+    change_of,
+    read_changes,
+    take_changes,
+)
+from panel.sync.msupply_v5.formats import as_handed_back
 from panel.sync.msupply_v5.sites import Site
 from panel.sync.protocol.error_codes import SyncRefusal
 from panel.sync.protocol.json_reader import LARGEST_RECORD_BYTES, BadMessage, JsonObject
 from panel.sync.store import change_feed
-from panel.sync.store.apply import pushed_by
+from panel.sync.store.apply import Outcome, pushed_by
 from panel.sync.store.quarantine import note_unreadable, retry_quarantined
+from panel.sync.store.sequence import is_lost_number
 
+# With this a site begins its cycle; one that finds another id than its own goes no further.
+FIRST = ("GET", "site")
 USUAL_LIMIT = 500
 _HIGHEST = 2**63 - 1
 _HIGHEST_DIGITS = len(str(_HIGHEST))
@@ -54,19 +64,39 @@ class Calls:
 
     def describe_site(self) -> dict[str, Any]:
         """Answer ``GET site``, with which a site begins its cycle."""
-        sites.cut_off(self.session, self.site)
         server, peer = self.site.server, self.site.peer
+        status = peer.initialisation
+        if server.hardware_id is None:
+            # The machine that was bound before says nothing of this one.
+            status = SiteInitialisation.NEW
+        else:
+            sites.cut_off(self.session, self.site)
+            peer.meeting = True
+            self._check_state()
         return {
-            "id": peer.site_uuid,
+            "id": self._site_id(),
             "siteId": server.sync_id,
             "code": server.store,
             "name": server.name,
-            "initialisationStatus": peer.initialisation,
+            "initialisationStatus": status,
             # There is no second, v6 server.
             "isOmSupplyCentralServer": True,
             "omSupplyCentralServerUrl": "",
             "mSupplyCentralSiteId": PRIMARY_SYNC_ID,
+            **self._told_to_ours(),
         }
+
+    def _site_id(self) -> str:
+        """Return the id of the site, which for ours names the history of this primary too."""
+        uuid = self.site.peer.site_uuid
+        if not self.site.is_ours:
+            # It refuses another id than it had, for good.
+            return uuid
+        return f"{uuid}{ID_SEPARATOR}{self.session.get_one(ChangeSequence, 1).generation}"
+
+    def _told_to_ours(self) -> dict[str, Any]:
+        is_restored = self.site.is_ours and queue.is_restoring(self.site.peer)
+        return {"restored": True} if is_restored else {}
 
     def initialise(self) -> dict[str, Any]:
         """Answer ``POST initialise``."""
@@ -77,15 +107,17 @@ class Calls:
         """Answer ``GET central_records``."""
         cursor, peer = self._number("cursor", 0, 0), self.site.peer
         self._check_cursor(cursor)
-        page = change_feed.central(self.session, cursor, self._limit())
+        # A site has no use for what it wrote last itself.
+        news = and_(change_feed.central_records(), ~queue.is_known(self.site.server))
+        page = change_feed.read(self.session, news, cursor, self._limit())
         # A site that asks for what follows a record has stored that record.
         proven = cursor if page.records else page.cursor
         peer.central_cursor = max(peer.central_cursor, proven)
-        newest = self.session.scalar(
-            select(func.max(Record.seq)).where(change_feed.central_records())
-        )
+        newest = self.session.scalar(select(func.max(Record.seq)).where(news))
+        last = page.records[-1].seq if page.records else 0
+        peer.central_offered = max(peer.central_offered, cursor, last)
         sites.note_pulled(self.session, self.site, RunStep.PULLING_CENTRAL, len(page.records))
-        data = [{"ID": record.seq, **change_of(record)} for record in page.records]
+        data = [{"ID": record.seq, **self._told(record)} for record in page.records]
         return {"maxCursor": max(cursor, newest or 0), "data": data}
 
     def queued_records(self) -> dict[str, Any]:
@@ -95,7 +127,7 @@ class Calls:
         if not records:
             queue.move_cursors(self.session, server, peer)
             sites.note_end(self.session, self.site)
-        data = [{"syncOutId": str(record.seq), **change_of(record)} for record in records]
+        data = [{"syncOutId": str(record.seq), **self._told(record)} for record in records]
         return {"queueLength": queue.queue_length(self.session, server, peer), "data": data}
 
     def acknowledge(self) -> None:
@@ -112,7 +144,12 @@ class Calls:
         left = max(self.sent.whole("queueLength", 0, _MOST_WAITING) - len(entries), 0)
         sync_id = self.site.server.sync_id
         changes, unusable = read_changes(entries, LARGEST_RECORD_BYTES)
+        merged = Outcome()
+        if not self.site.is_ours:
+            changes, merged = shared_tables.merge(self.session, self.site.server, changes)
         outcome = take_changes(self.session, sync_id, sync_id, changes, False)
+        outcome.taken += merged.taken
+        outcome.refused += merged.refused
         outcome.refused += [
             note_unreadable(self.session, sync_id, change.key, str(change)) for change in unusable
         ]
@@ -122,14 +159,48 @@ class Calls:
             retry_quarantined(self.session, sync_id, pushed_by(sync_id))
         return {"integrationStarted": left == 0}
 
+    def _told(self, record: Record) -> dict[str, Any]:
+        change = change_of(record)
+        if not self.site.is_ours and "recordData" in change:
+            change["recordData"] = as_handed_back(record.table_name, change["recordData"])
+        return change
+
+    def _check_state(self) -> None:
+        """Hand back what a satellite of ours had since: it was restored from a backup."""
+        peer, state = self.site.peer, self.site.state
+        if state is None:
+            return
+        another = peer.own_generation not in ("", state.generation)
+        behind = state.central < peer.asked_cursor or state.queued < peer.addressed_offered
+        if another or behind or state.own < peer.told_seq:
+            queue.set_back(self.session, self.site.server, peer, state.central, state.queued)
+            peer.addressed_offered = state.queued
+        peer.own_generation, peer.told_seq = state.generation, state.own
+
     def _check_cursor(self, cursor: int) -> None:
+        """Refuse a site that goes on from another past than this server's."""
         present = self.session.get_one(ChangeSequence, 1, populate_existing=True)
         peer = self.site.peer
+        is_first, peer.meeting = peer.meeting, False
+        if cursor < peer.asked_cursor and is_first and not self.site.is_ours:
+            raise self._initialise_needed("site_restored")
         if cursor == 0:
-            # A site that reads from the beginning has missed no tombstone.
+            # Who reads from the beginning needs no tombstone of what it never had.
             peer.central_cursor = max(peer.central_cursor, present.purged_seq)
-        elif cursor > present.seq or peer.central_cursor < present.purged_seq:
-            raise SyncRefusal("initialise_needed")
+        elif cursor > max(peer.central_offered, peer.central_cursor) and not is_lost_number(
+            self.session, cursor
+        ):
+            raise self._initialise_needed("another_past")
+        elif peer.central_cursor < present.purged_seq:
+            raise self._initialise_needed("deletes_missed")
+        peer.asked_cursor = max(peer.asked_cursor, cursor)
+
+    def _initialise_needed(self, reason: str) -> SyncRefusal:
+        # Our satellites have a button for it, and words of their own.
+        values = {} if self.site.is_ours else {"reason": reason}
+        refusal = SyncRefusal("initialise_needed", **values)
+        refusal.server_id = self.site.server.id
+        return refusal
 
     def _number(self, name: str, usual: int, lowest: int) -> int:
         text = self.query.get(name, str(usual))
@@ -145,7 +216,7 @@ class Calls:
 
 
 CALLS: dict[tuple[str, str], Callable[[Calls], dict[str, Any] | None]] = {
-    ("GET", "site"): Calls.describe_site,
+    FIRST: Calls.describe_site,
     ("POST", "initialise"): Calls.initialise,
     ("GET", "central_records"): Calls.central_records,
     ("GET", "queued_records"): Calls.queued_records,

@@ -3,12 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any
 
 from panel import __version__
 from panel.sync.msupply_v5.codec import (
-    NEWEST_VERSION,
+    OWN_APP_NAME,
+    SPOKEN_VERSION,
+    STATE_HEADER,
     Change,
+    SatelliteState,
     Unusable,
     read_changes,
     read_mark,
@@ -19,6 +23,8 @@ from panel.sync.satellite.sync_settings import SyncSettings
 from panel.sync.transport.exchange_client import basic, read_error, read_json
 from panel.sync.transport.http import Response, Transport
 
+NOTHING: Mapping[str, str] = MappingProxyType({})
+SITE_ID_LENGTH = 64
 _HIGHEST = 2**62
 
 
@@ -28,6 +34,8 @@ class SiteIdentity:
 
     uuid: str
     sync_id: int
+    # A primary of ours noticed that this satellite was restored, and hands back what it lost.
+    is_restored: bool
 
 
 @dataclass(frozen=True)
@@ -56,16 +64,21 @@ class Central:
         self._headers = {
             "Authorization": basic(sync_settings.pair),
             "msupply-site-uuid": sync_settings.identity.hardware_id,
-            "version": str(NEWEST_VERSION),
-            "app-name": "Sync Panel",
+            "version": str(SPOKEN_VERSION),
+            "app-name": OWN_APP_NAME,
             "app-version": __version__,
             "Accept-Encoding": "gzip",
         }
 
-    def site(self) -> SiteIdentity:
-        """Call ``GET site``, and return who the central server takes us for."""
-        answer = self._get("site")
-        return SiteIdentity(answer.text("id", 64), answer.whole("siteId", 1, _HIGHEST))
+    def site(self, state: SatelliteState | None = None) -> SiteIdentity:
+        """Call ``GET site``; a primary of ours is told the ``state`` of this satellite."""
+        told = {} if state is None else {STATE_HEADER: state.to_header()}
+        answer = JsonObject(read_json(self._send("GET", "site", more=told)))
+        return SiteIdentity(
+            answer.text("id", SITE_ID_LENGTH),
+            answer.whole("siteId", 1, _HIGHEST),
+            answer.flag("restored"),
+        )
 
     def is_idle(self) -> bool:
         """Call ``GET site_status``, and say whether no call of ours is still under way."""
@@ -99,8 +112,11 @@ class Central:
     def _post(self, path: str, body: Mapping[str, Any]) -> JsonObject:
         return JsonObject(read_json(self._send("POST", path, to_bytes(body))))
 
-    def _send(self, method: str, path: str, content: bytes = b"") -> Response:
-        response = self._line.send(method, f"/sync/v5/{path}", self._headers, content)
+    def _send(
+        self, method: str, path: str, content: bytes = b"", more: Mapping[str, str] = NOTHING
+    ) -> Response:
+        headers = {**self._headers, **more}
+        response = self._line.send(method, f"/sync/v5/{path}", headers, content)
         if not HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
             raise read_error(response)
         return response

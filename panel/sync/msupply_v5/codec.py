@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,11 +17,17 @@ from panel.sync.store.quarantine import apply_or_quarantine
 from panel.sync.store.records import StoredRecord, find_records
 from panel.sync.store.sequence import lock_sequence
 
-# Older clients make the same calls, and their records are opaque here. Newer ones may expect other
-# answers.
-OLDEST_VERSION, NEWEST_VERSION = 1, 14
+# How our satellite names itself: what it gets back has to be what it sent.
+OWN_APP_NAME = "Sync Panel"
+# The header in which our satellite tells how far it is (:class:`SatelliteState`).
+STATE_HEADER = "sync-panel-state"
+# Between the id of a site of ours and the generation of its primary.
+ID_SEPARATOR = ":"
+# The version that our satellite says it speaks: an older central server may refuse a higher one.
+SPOKEN_VERSION = 14
 MOST_RECORDS = 5_000
 MARK_LENGTH = 100
+_STATE = re.compile(r"(\d{1,18}) (\d{1,18}) (\d{1,18}) ([\w-]{0,12})", re.ASCII)
 
 ACTIONS = ("insert", "update", "delete", "merge")
 
@@ -41,6 +48,30 @@ class Change:
     def key(self) -> Key:
         """Return the table name and the record id, which identify a record."""
         return self.table, self.record_id
+
+
+@dataclass(frozen=True)
+class SatelliteState:
+    """How far a satellite of ours is, so that its primary sees that it was restored.
+
+    The highest numbers that it had of central data and of the queue, and its own; and the
+    generation of its own numbers.
+    """
+
+    central: int
+    queued: int
+    own: int
+    generation: str
+
+    def to_header(self) -> str:
+        """Return the text that goes over the wire."""
+        return f"{self.central} {self.queued} {self.own} {self.generation}"
+
+
+def read_state(header: str) -> SatelliteState | None:
+    """Return what a satellite of ours says of itself; None if that is nothing, or not readable."""
+    found = _STATE.fullmatch(header)
+    return SatelliteState(int(found[1]), int(found[2]), int(found[3]), found[4]) if found else None
 
 
 class Unusable(BadMessage):
@@ -176,11 +207,16 @@ def _data(data: Any) -> str:
     if is_too_deep(data):
         raise BadMessage(f"recordData: deeper than {DEEPEST} levels")
     try:
-        text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text = to_text(data)
         text.encode()
     except ValueError as error:
         raise BadMessage("recordData: NaN or half a character in it") from error
     return text
+
+
+def to_text(data: dict[str, Any]) -> str:
+    """Return ``data`` as the text that is kept and compared. Raise ValueError for NaN."""
+    return json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def _items(changes: Sequence[Change], newest: dict[Key, StoredRecord], owner: int) -> list[Item]:

@@ -7,13 +7,21 @@ from threading import Lock
 from typing import Any
 
 from panel.db import Database
+from panel.i18n import say
 from panel.sync.msupply_v5 import sites
-from panel.sync.msupply_v5.calls import CALLS, WITH_BODY, Calls, Request
+from panel.sync.msupply_v5.calls import CALLS, FIRST, WITH_BODY, Calls, Request
 from panel.sync.msupply_v5.codec import read_object, to_bytes
 from panel.sync.primary.authentication import Authenticator
 from panel.sync.primary.run_log import refusals_noted
-from panel.sync.protocol.body_codec import Garbled, TooLarge, UnknownEncoding, unpack
-from panel.sync.protocol.error_codes import SyncRefusal, explain
+from panel.sync.protocol.body_codec import (
+    Body,
+    Garbled,
+    TooLarge,
+    UnknownEncoding,
+    unpack,
+    write_body,
+)
+from panel.sync.protocol.error_codes import Reason, SyncRefusal, explain
 from panel.sync.protocol.json_reader import BadMessage, JsonObject
 
 # 1 024 records, which a site sends at once, are about half a MiB at the usual size.
@@ -28,6 +36,8 @@ class Answer:
 
     status: int
     body: bytes = b""
+    # Its Content-Encoding, "" for none.
+    encoding: str = ""
 
 
 def is_call(method: str, name: str) -> bool:
@@ -46,8 +56,57 @@ def answer(database: Database, authenticator: Authenticator, request: Request) -
         return _error_answer(SyncRefusal("bad_request", what=str(error)))
 
 
+_AT_NEXT_SYNC = say("Nothing has to be done here: the site tries again at its next sync.")
+_TELL_CENTRAL = say("Tell whoever looks after the central server.")
+_CHECK_SETTINGS = say("Check the URL, the user name and the password in the site's sync settings.")
+# To the person at a site, which has no words of its own for these and shows the message as it is.
+_AT_SITE = {
+    "sync_disabled": Reason(
+        say("Sync is disabled on the central server, because a URL is set there."), _TELL_CENTRAL
+    ),
+    "not_a_primary": Reason(
+        say("The server at this address is not a central server."), _CHECK_SETTINGS
+    ),
+    "sync_paused": Reason(say("Sync is paused on the central server."), _AT_NEXT_SYNC),
+    "sync_is_running": Reason(
+        say("The central server still works on an earlier request of this site."), _AT_NEXT_SYNC
+    ),
+    "too_many_tries": Reason(
+        say("Too many wrong passwords came from this address."),
+        say(
+            "Correct the user name and the password in the site's sync settings, and wait "
+            "%(seconds)s seconds."
+        ),
+    ),
+    "bad_request": Reason(
+        say("The central server did not understand what this site sent (%(what)s)."), _TELL_CENTRAL
+    ),
+    "site_restored": Reason(
+        say("This site was restored from a backup, so that records are missing here."),
+        say(
+            "Delete the site's data folder and initialise again. The central server has all that "
+            "this site sent, and hands it back."
+        ),
+    ),
+    "deletes_missed": Reason(
+        say("This site was away for longer than the central server keeps deletions."),
+        say(
+            "Delete the site's data folder and initialise again. The central server has all that "
+            "this site sent, and hands it back."
+        ),
+    ),
+    "another_past": Reason(
+        say("This site has records that the central server does not know: one was restored."),
+        say(
+            "Ask whoever looks after the central server first. If nothing else helps, delete the "
+            "site's data folder and initialise again."
+        ),
+    ),
+}
+
+
 def _error_answer(refusal: SyncRefusal) -> Answer:
-    reason = explain(refusal.code, refusal.values)
+    reason = explain(refusal.code, refusal.values, _AT_SITE)
     message = f"{reason.what} {reason.next}"
     error = {"code": refusal.code, "message": message, "data": refusal.values or None}
     return Answer(refusal.status, to_bytes({"error": error}))
@@ -67,11 +126,18 @@ def _answer(database: Database, authenticator: Authenticator, request: Request) 
             content = request.read_body()
             sent = _read(content, request.headers.get("content-encoding", ""))
         with database.writing() as session:
-            site = sites.admit(session, server_id, caller)
+            # A person may have typed the pair of another site: its machine then asks who it is,
+            # finds the id of another site, and goes no further.
+            goes_on = (request.method, request.name) != FIRST
+            site = sites.admit(session, server_id, caller, binds=goes_on)
             answered = call(Calls(session, site, request.query, sent))
-            body = b"" if answered is None else to_bytes(answered)
-            sites.count_bytes(session, site, len(content), len(body))
-    return Answer(204 if answered is None else 200, body)
+            body = Body(b"") if answered is None else _packed(answered, request)
+            sites.count_bytes(session, site, len(content), len(body.content))
+    return Answer(204 if answered is None else 200, body.content, body.encoding)
+
+
+def _packed(answered: dict[str, Any], request: Request) -> Body:
+    return write_body(answered, request.headers.get("accept-encoding", ""))
 
 
 def _read(content: bytes, encoding: str) -> JsonObject:

@@ -69,11 +69,15 @@ class _V5Run:
         """Synchronise until nothing is left to move. Raise SyncRefusal or LinkFault."""
         try:
             with _faults_named():
-                self._identify_central()
+                is_restored = self._identify_central()
                 if self._initialises():
                     self._request_queue()
                     self._pull()
                     self._apply(received.finish_initialise)
+                elif is_restored:
+                    # What was sent before comes back first: what waits here may be older.
+                    self._pull()
+                    self._apply(received.apply_received)
                 self._push()
                 self._pull()
                 self._apply(received.apply_received)
@@ -81,18 +85,28 @@ class _V5Run:
             return Finish(RunResult.PAUSED)
         return Finish(RunResult.WELL)
 
-    def _identify_central(self) -> None:
+    def _identify_central(self) -> bool:
+        """Ask who this site is; return whether what it lost is to be pulled before the push."""
         central, sync_settings = self._central()
-        site = central.site()
+        with self._installation.database.reading() as session:
+            state, is_half_received = (
+                received.read_state(session),
+                received.is_half_received(session),
+            )
+        site = central.site(state)
         with self._step() as (session, run):
             run.protocol = SyncProtocol.V5
             link = session.get_one(Link, 1)
-            known = "" if link.initialise == InitialiseState.NEEDED else link.site_uuid
-            _check_site(site, sync_settings, known)
+            _check_site(site, sync_settings)
+            received.note_other_history(link, site.uuid)
+            is_known = link.initialise == InitialiseState.NEEDED
+            if not is_known and not received.is_same_site(link, site.uuid):
+                raise SyncRefusal("initialise_needed")
             if link.initialise != InitialiseState.NEEDED and not received.came_from_central(link):
                 raise SyncRefusal("initialise_needed")
             link.site_uuid, link.protocol = site.uuid, SyncProtocol.V5
         self._settings_digest = sync_settings.digest()
+        return site.is_restored or is_half_received
 
     def _initialises(self) -> bool:
         with self._step() as (session, run):
@@ -169,7 +183,7 @@ class _V5Run:
         central, sync_settings = self._central()
         page = central.queued_records(_size(sync_settings, PULL_RECORDS))
         with self._step() as (session, run):
-            received.keep_queued(session, page.changes)
+            received.keep_queued(session, page)
             run.set_aside += received.note_unusable(session, page)
             _count_pulled(run, RunStep.PULLING_ADDRESSED, page, page.length)
         if page.marks:
@@ -215,14 +229,12 @@ def _count_pulled(run: Run, step: RunStep, page: Queued, left: int) -> None:
     run.to_pull = max(run.to_pull, run.pulled, run.pulled - len(page.marks) + left)
 
 
-def _check_site(site: SiteIdentity, settings: SyncSettings, known_uuid: str = "") -> None:
+def _check_site(site: SiteIdentity, settings: SyncSettings) -> None:
     """Raise SyncRefusal if the central server takes us for another site, or is another server."""
     if site.sync_id != settings.sync_id:
         raise SyncRefusal(
             "identity_differs", differences=[["sync_id", site.sync_id, settings.sync_id]]
         )
-    if known_uuid and site.uuid != known_uuid:
-        raise SyncRefusal("initialise_needed")
 
 
 @contextmanager

@@ -8,9 +8,15 @@ from sqlalchemy.orm import Session
 from panel import clock
 from panel.activity.log import Actor
 from panel.db import Database
+from panel.models.records import ChangeSequence
 from panel.models.runs import Peer, Run, RunResult, RunStep, SiteInitialisation
 from panel.models.settings import Server, SyncProtocol
-from panel.sync.msupply_v5.codec import NEWEST_VERSION, OLDEST_VERSION
+from panel.sync.msupply_v5.codec import (
+    OWN_APP_NAME,
+    STATE_HEADER,
+    SatelliteState,
+    read_state,
+)
 from panel.sync.primary.admission import bind, check_hardware, check_open, find_peer
 from panel.sync.primary.authentication import Authenticator, read_authorization
 from panel.sync.primary.run_log import begin_run, open_run
@@ -18,6 +24,8 @@ from panel.sync.protocol.error_codes import SyncRefusal
 from panel.sync.protocol.messages import HARDWARE_ID_LENGTH, Pair
 from panel.sync.store.apply import Outcome
 
+# The calls of all these are the same. A newer client may expect answers that are not known here.
+OLDEST_VERSION, NEWEST_VERSION = 1, 16
 APP_NAME_LENGTH, APP_VERSION_LENGTH = 60, 40
 # A longer version is taken for 0, which is refused.
 _VERSION_DIGITS = 8
@@ -33,6 +41,12 @@ class Caller:
     app_name: str
     app_version: str
     address: str
+    state: SatelliteState | None = None
+
+    @property
+    def is_ours(self) -> bool:
+        """Say whether it is a satellite of ours."""
+        return self.app_name == OWN_APP_NAME
 
 
 @dataclass(frozen=True)
@@ -41,6 +55,10 @@ class Site:
 
     server: Server
     peer: Peer
+    # A satellite of ours, to which records are opaque.
+    is_ours: bool
+    # How far it is; None if it did not tell.
+    state: SatelliteState | None = None
 
 
 def caller_of(headers: Mapping[str, str], address: str) -> Caller:
@@ -52,6 +70,7 @@ def caller_of(headers: Mapping[str, str], address: str) -> Caller:
         app_name=headers.get("app-name", "").strip()[:APP_NAME_LENGTH],
         app_version=headers.get("app-version", "").strip()[:APP_VERSION_LENGTH],
         address=address,
+        state=read_state(headers.get(STATE_HEADER, "")),
     )
 
 
@@ -74,11 +93,11 @@ def recognise(database: Database, authenticator: Authenticator, caller: Caller) 
     return server.id
 
 
-def admit(session: Session, server_id: int, caller: Caller) -> Site:
-    """Return the site of a recognised caller, and record the contact.
+def admit(session: Session, server_id: int, caller: Caller, binds: bool) -> Site:
+    """Return the site of a recognised caller, and record the contact. Raise SyncRefusal.
 
-    Its row stays locked until the commit; the first contact binds it to the machine. Raise
-    SyncRefusal.
+    A row that is bound to no machine is bound to the caller's if ``binds``; else nothing is
+    recorded. The row stays locked until the commit.
     """
     server = session.get_one(Server, server_id, with_for_update=True, populate_existing=True)
     if server.removed_at is not None:
@@ -86,18 +105,42 @@ def admit(session: Session, server_id: int, caller: Caller) -> Site:
     # Checked again: of two simultaneous first contacts one has bound the row by now.
     _check_machine(server, caller)
     peer = find_peer(session, server)
+    site = Site(server, peer, caller.is_ours, caller.state)
     if server.hardware_id is None:
+        if not binds:
+            return site
         bind(session, server, caller.hardware_id, Actor(server.user_name, caller.address, "sync"))
         # Another machine has to initialise, even if the one before had.
-        peer.initialisation = SiteInitialisation.NEW
+        peer.initialisation, peer.asked_cursor = SiteInitialisation.NEW, 0
+        peer.restore_until, peer.lacking_since = peer.restore_cursor, None
+        peer.generation, peer.own_generation, peer.told_seq = "", "", 0
     server.last_contact_at = clock.now()
+    if peer.protocol != SyncProtocol.V5:
+        # The cursors of another protocol say nothing of a restore over this one.
+        peer.restore_until = peer.restore_cursor
     peer.protocol, peer.app_name, peer.app_version = (
         SyncProtocol.V5,
         caller.app_name,
         caller.app_version,
     )
+    _note_restored(session, site)
     peer.refusal, peer.refusal_values = "", None
-    return Site(server, peer)
+    if peer.lacking_since is not None:
+        peer.refusal = "sent_to_lost_past"
+        peer.refusal_values = {"since": peer.lacking_since.isoformat(timespec="minutes")}
+    return site
+
+
+def _note_restored(session: Session, site: Site) -> None:
+    """Note what may be missing here if this server was restored since the site last called.
+
+    A satellite of ours initialises then, and pushes it again. Another site does not know.
+    """
+    server, peer = site.server, site.peer
+    present = session.get_one(ChangeSequence, 1, populate_existing=True).generation
+    if peer.generation not in ("", present) and not site.is_ours and peer.lacking_since is None:
+        peer.lacking_since = server.last_success_at
+    peer.generation = present
 
 
 def cut_off(session: Session, site: Site) -> None:

@@ -6,6 +6,7 @@ are our own. :func:`explain` returns what a code means to people, and what to do
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from panel.i18n import Message, say
@@ -78,7 +79,7 @@ class Reason:
 _UNKNOWN_VALUE = "?"
 _VALUES = (
     *("host", "why", "status", "location", "owner", "seconds", "sync_id"),
-    *("what", "oldest", "newest", "code"),
+    *("what", "oldest", "newest", "code", "since"),
 )
 
 _BY_ITSELF = say("Nothing has to be done: it is tried again by itself.")
@@ -181,6 +182,38 @@ _REASONS: Mapping[str, Reason] = {
         say("The primary no longer has all that this satellite missed."),
         say("On the satellite, un-lock and press Initialise. Nothing of its own is lost."),
     ),
+    # Why a site of mSupply has to initialise, to the primary.
+    "site_restored": Reason(
+        say("The site was restored from a backup: it asks for what it had already."),
+        say(
+            "At the site, delete its data folder and initialise again. It gets back all that it "
+            "had sent."
+        ),
+    ),
+    "deletes_missed": Reason(
+        say("The site was away for longer than deletions are kept."),
+        say(
+            "At the site, delete its data folder and initialise again. It gets back all that it "
+            "had sent."
+        ),
+    ),
+    "sent_to_lost_past": Reason(
+        say(
+            "This server was restored from a backup. What the site sent after %(since)s may be "
+            "missing here, and the site does not send it again."
+        ),
+        say(
+            "At the site, save such records once more, so that they are sent again. Do not "
+            "initialise it: they are only there. Then clear the Hardware ID of this row."
+        ),
+    ),
+    "another_past": Reason(
+        say("The site has read further than this server ever told: one was restored or replaced."),
+        say(
+            "Restore a newer backup of this server, if there is one. Else the site has to "
+            "initialise again, and what it sent since the backup is lost with its data folder."
+        ),
+    ),
     "too_many_tries": Reason(
         say("Too many wrong passwords came from this address."),
         say("Correct the User name and Password, and wait %(seconds)s seconds."),
@@ -232,9 +265,19 @@ _REASONS: Mapping[str, Reason] = {
 }
 
 
-def explain(code: str, values: Mapping[str, Any] | None = None) -> Reason:
-    """Return the explanation of ``code`` with its ``values``; of an unknown one, with the code."""
-    reason = _REASONS.get(code)
+def explain(
+    code: str,
+    values: Mapping[str, Any] | None = None,
+    others: Mapping[str, Reason] = MappingProxyType({}),
+) -> Reason:
+    """Return the explanation of ``code`` with its ``values``; of an unknown one, with the code.
+
+    A code may be explained more closely by the ``reason`` among its values. ``others`` has the
+    words for readers who see another screen than ours.
+    """
+    names = [name for name in ((values or {}).get("reason"), code) if isinstance(name, str)]
+    known_reasons = {**_REASONS, **others}
+    reason = next((known_reasons[name] for name in names if name in known_reasons), None)
     if reason is None:
         return Reason(
             say("The reason given is “%(code)s”.", code=code),

@@ -2,13 +2,13 @@
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, select, text
+from sqlalchemy import case, delete, func, select, text
 from sqlalchemy.orm import Session
 
 from panel import clock
 from panel.models.records import Quarantined, Record
 from panel.models.runs import Acknowledged, Applicant, Peer, Run
-from panel.models.settings import Server
+from panel.models.settings import Server, SyncProtocol
 from panel.sync.store.sequence import lock_sequence
 
 # Bounded, since writers of records wait for the lock of the sequence meanwhile.
@@ -38,14 +38,34 @@ def purge(session: Session, keep_days: int) -> bool:
 
 def _purge_tombstones(session: Session, before: datetime) -> bool:
     # A tombstone that waits to be pushed is kept.
-    old = text("records.deleted AND NOT records.waiting"), Record.changed_at < before
     sequence = lock_sequence(session)
+    passed = passed_by_v5_sites(session)
+    # Nobody tells such a site to initialise but a person, who deletes its data there.
+    until = sequence.seq if passed is None else passed
+    old = (
+        text("records.deleted AND NOT records.waiting"),
+        Record.changed_at < before,
+        Record.seq <= until,
+    )
     query = select(Record.seq).where(*old).order_by(Record.seq).limit(_TOMBSTONES_AT_ONCE)
     seqs = session.scalars(query).all()
     if seqs:
         sequence.purged_seq = max(sequence.purged_seq, seqs[-1])
         session.execute(delete(Record).where(*old, Record.seq <= seqs[-1]))
     return len(seqs) == _TOMBSTONES_AT_ONCE
+
+
+def passed_by_v5_sites(session: Session) -> int | None:
+    """Return the number up to which every v5 site has read; None if no such site has read any."""
+    both = case(
+        (Peer.central_cursor < Peer.addressed_cursor, Peer.central_cursor),
+        else_=Peer.addressed_cursor,
+    )
+    query = select(func.min(both)).join(Server, Server.id == Peer.server_id)
+    # One that has not asked from beyond the beginning has nothing that could be deleted.
+    reads = Peer.protocol == SyncProtocol.V5, Peer.asked_cursor > 0, Server.removed_at.is_(None)
+    passed: int | None = session.scalar(query.where(*reads))
+    return passed
 
 
 def _purge_servers(session: Session, before: datetime) -> None:

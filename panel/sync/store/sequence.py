@@ -76,6 +76,13 @@ def last_common_seq(session: Session, generation: str, sequence: ChangeSequence)
     return -1 if row is None or row.last_seq is None else row.last_seq
 
 
+def is_lost_number(session: Session, number: int) -> bool:
+    """Say whether ``number`` was given out in a past that this database lost, and never again."""
+    query = select(Generation).where(Generation.first_seq <= number)
+    before = session.scalar(query.order_by(Generation.first_seq.desc()).limit(1))
+    return before is not None and before.last_seq is not None and number > before.last_seq
+
+
 def begin_generation(session: Session, reason: HistoryReason, beyond: int = 0) -> None:
     """Begin a generation whose numbers are higher than any given out, ``beyond`` among them.
 

@@ -55,7 +55,8 @@ def call_v5(name: str) -> Response:
     )
     primary = _primary()
     answer = v5.answer(primary.database, primary.authenticator, call)
-    return Response(answer.body, answer.status, mimetype="application/json")
+    encoding = {"Content-Encoding": answer.encoding} if answer.encoding else {}
+    return Response(answer.body, answer.status, encoding, mimetype="application/json")
 
 
 def _read_content() -> bytes:

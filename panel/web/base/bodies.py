@@ -19,8 +19,10 @@ _PROGRAM_HEADERS = {
     "Allow",
     "Retry-After",
 }
+# Where the sites of mSupply call.
+V5_PATH = "/sync/v5/"
 # Not all of /sync/: buttons of the page are below it too.
-_PATHS = ("/api/", "/sync/exchange", "/sync/v5/")
+_PATHS = ("/api/", "/sync/exchange", V5_PATH)
 
 
 class BodyTooLarge(Refusal):

@@ -10,7 +10,7 @@ from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAll
 from panel import clock
 from panel.errors import Refusal, Throttled
 from panel.i18n import Message, say
-from panel.web.base.bodies import is_for_programs
+from panel.web.base.bodies import V5_PATH, is_for_programs
 from panel.web.base.htmx import NOTICE, is_fragment, retarget
 from panel.web.base.language import show
 
@@ -24,6 +24,21 @@ _BY_STATUS = {
         say(
             "Something went wrong in the panel. Load the page again to see whether your change "
             "was saved; the panel's log says more."
+        ),
+    ),
+}
+# The same to the person at a site of mSupply, which shows the message as it is.
+_BY_STATUS_AT_SITE = {
+    404: ("not_found", say("This central server does not have what the site asked for.")),
+    413: (
+        "too_large",
+        say("The site sent more at once than the central server takes. Nothing of it is lost."),
+    ),
+    500: (
+        "internal_error",
+        say(
+            "The central server had a problem of its own. Nothing is lost: the site tries again "
+            "at its next sync. If it lasts, tell whoever looks after the central server."
         ),
     ),
 }
@@ -61,9 +76,16 @@ def error_response(
 
 def error_json(status: int, code: str, message: Message) -> Response:
     """Return ``message`` as JSON, with a ``code`` that is the same in every language."""
-    response = jsonify(error={"code": code, "message": show(message)})
+    error: dict[str, object] = {"code": code, "message": show(message)}
+    if _is_of_a_site():
+        error["data"] = None
+    response = jsonify(error=error)
     response.status_code = status
     return response
+
+
+def _is_of_a_site() -> bool:
+    return request.path.startswith(V5_PATH)
 
 
 def wants_json() -> bool:
@@ -102,7 +124,8 @@ def _on_http(error: HTTPException) -> Response | HTTPException:
     if isinstance(error, InternalServerError):
         # The database may be what failed: the error page must not query the person.
         g.person = g.unlock = None
-    response = error_response(status, *_BY_STATUS.get(status, _UNKNOWN))
+    words = {**_BY_STATUS, **_BY_STATUS_AT_SITE} if _is_of_a_site() else _BY_STATUS
+    response = error_response(status, *words.get(status, _UNKNOWN))
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
         response.headers["Allow"] = ", ".join(error.valid_methods)
     return response

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from panel.config import Network
+from panel.web.base.bodies import V5_PATH
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -23,6 +24,7 @@ class TrustedProxies:
 
     It reads ``X-Forwarded-For``, ``X-Forwarded-Proto`` and ``X-Forwarded-Prefix`` of trusted
     proxies. ``path_prefix`` goes before that header. The proxy may strip the prefix or not.
+    A site of mSupply drops the path of its URL, so nothing is stripped from ``/sync/v5/``.
     """
 
     def __init__(
@@ -64,6 +66,8 @@ class TrustedProxies:
 def _serve_below(prefix: str, environ: "WSGIEnvironment") -> None:
     path = environ.get("PATH_INFO", "")
     environ["SCRIPT_NAME"] = prefix
+    if path.startswith(V5_PATH) and not f"{prefix}/".startswith(V5_PATH):
+        return
     if path == prefix or path.startswith(f"{prefix}/"):
         environ["PATH_INFO"] = path.removeprefix(prefix) or "/"
 

@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 import pytest
+from sqlalchemy import delete
 
 from panel.activity.log import Actor
 from panel.db import Database
@@ -86,7 +87,6 @@ def test_deletes_travel_both_ways(site: RemoteSite, database: Database) -> None:
     put_central(database, "c", to=SITE_ID)
     site.initialise()
     cursor, _ = site.pull_central()
-    site.pull_queued()
     with database.writing() as session:
         delete_record(session, PRIMARY_SYNC_ID, "item", "a")
         delete_record(session, PRIMARY_SYNC_ID, "item", "c")
@@ -111,11 +111,26 @@ def test_a_restored_machine_gets_its_own_back(site: RemoteSite, database: Databa
     fresh = site.on_another_machine()
     assert fresh.get("site")["initialisationStatus"] == "new"
     assert fresh.initialise() == 3
-    assert fresh.get("site")["initialisationStatus"] == "started"
+    # The queue is prepared: with "started" a machine that begins anew would not ask again.
+    assert fresh.get("site")["initialisationStatus"] == "completed"
     assert fresh.pull_queued() == 3
     assert fresh.records["s1"] == {"quantity": 5}
     assert fresh.get("site")["initialisationStatus"] == "completed"
     assert fresh.pull_queued() == 0
+
+
+def test_a_restore_that_is_interrupted_and_begun_anew_is_whole(site: RemoteSite) -> None:
+    """A data folder is deleted after one acknowledged batch, and the same machine begins again."""
+    site.push(*(change_of(f"s{number}", {"quantity": number}) for number in range(9)))
+    assert site.initialise() == 9
+    batch = site.get("queued_records?limit=4")["data"]
+    site.acknowledge(*(change["syncOutId"] for change in batch))
+
+    site.records.clear()
+    assert site.get("site")["initialisationStatus"] == "completed"
+    assert site.initialise() == 9
+    assert site.pull_queued() == 9
+    assert len(site.records) == 9
 
 
 def test_initialise_repeated_does_not_begin_again(site: RemoteSite, database: Database) -> None:
@@ -325,9 +340,12 @@ def test_an_idle_cycle_leaves_no_run_behind(site: RemoteSite, database: Database
 def test_the_cursor_of_the_answer_is_never_below_the_one_asked(
     site: RemoteSite, database: Database
 ) -> None:
-    put_central(database, "a")
-    put_central(database, *"bcdef", to=SITE_ID)
-    assert site.get("central_records?cursor=5&limit=10") == {"maxCursor": 5, "data": []}
+    put_central(database, "a", "b")
+    cursor, _ = site.pull_central()
+    with database.writing() as session:
+        session.execute(delete(Record).where(Record.record_id == "b"))
+    answer = site.get(f"central_records?cursor={cursor}&limit=10")
+    assert answer == {"maxCursor": cursor, "data": []}
 
 
 def test_large_answers_are_compressed_for_who_asks(site: RemoteSite, database: Database) -> None:

@@ -62,7 +62,7 @@ def test_a_wrong_password(site: RemoteSite, method: str, path: str) -> None:
 
 @every_call
 def test_another_machine(site: RemoteSite, method: str, path: str) -> None:
-    site.get("site")
+    site.meet()
     other = site.on_another_machine()
     assert try_call(other, method, path) == (401, "site_incorrect_hardware_id")
 
@@ -70,12 +70,27 @@ def test_another_machine(site: RemoteSite, method: str, path: str) -> None:
 def test_another_machine_is_let_in_once_the_hardware_id_was_cleared(
     site: RemoteSite, database: Database
 ) -> None:
-    site.get("site")
+    site.meet()
     assert try_call(site.on_another_machine(), "GET", "site")[0] == 401
     with database.writing() as session:
         session.query(Server).one().hardware_id = None
-    assert site.on_another_machine().get("site")["siteId"] == 7
+    site.on_another_machine().meet()
     assert try_call(site, "GET", "site") == (401, "site_incorrect_hardware_id")
+
+
+def test_a_pair_typed_on_the_wrong_machine_binds_nothing(
+    site: RemoteSite, database: Database
+) -> None:
+    """It finds the id of another site and goes no further; the right machine comes later."""
+    wrong = site.on_another_machine()
+    site_id = wrong.get("site")["id"]
+    wrong.wait_until_idle()
+    with database.reading() as session:
+        server = session.query(Server).one()
+        assert (server.hardware_id, server.last_contact_at) == (None, None)
+    site.meet()
+    assert site.get("site")["id"] == site_id
+    assert try_call(wrong, "GET", "site") == (401, "site_incorrect_hardware_id")
 
 
 def test_a_machine_that_does_not_say_which_it_is(site: RemoteSite) -> None:
@@ -93,14 +108,49 @@ def test_a_site_without_a_store(
 
 
 @every_call
-@pytest.mark.parametrize("version", ["", "0", "15", "-1", "14.0", "new"])
+@pytest.mark.parametrize("version", ["", "0", "17", "-1", "14.0", "new"])
 def test_a_version_outside_the_window(
     site: RemoteSite, version: str, method: str, path: str
 ) -> None:
     odd = RemoteSite(site.client, version=version)
     response = odd.call(method, path, {} if method == "POST" else None)
     assert error_of(response) == (409, "api_version_incompatible")
-    assert {"oldest": 1, "newest": 14}.items() <= response.get_json()["error"]["data"].items()
+    assert {"oldest": 1, "newest": 16}.items() <= response.get_json()["error"]["data"].items()
+
+
+@pytest.mark.parametrize("version", ["1", "14", "15", "16"])
+def test_a_version_within_the_window(site: RemoteSite, version: str) -> None:
+    RemoteSite(site.client, version=version).meet()
+
+
+def test_what_v5_does_not_know_is_ignored(site: RemoteSite, database: Database) -> None:
+    headers = {"x-new": "1", "msupply-store": "s"}
+    entry = {**change_of("s1", {"quantity": 5}), "storeId": "s", "transferStoreId": None}
+    body = {"queueLength": 1, "data": [entry], "isInitialised": True}
+    site.call("POST", "queued_records?new=1", body, headers)
+    with database.reading() as session:
+        assert session.query(Record).one().data == '{"quantity":5}'
+
+
+@pytest.mark.parametrize(
+    ("values", "code", "words"),
+    [
+        ({"interval_minutes": 0}, "sync_paused", "at its next sync"),
+        ({"sync_id": 9}, "not_a_primary", "not a central server"),
+    ],
+)
+def test_a_reason_is_told_to_the_person_at_the_site(
+    site: RemoteSite, database: Database, values: dict[str, Any], code: str, words: str
+) -> None:
+    """A site shows the message of what it does not know: no word of a panel's screen is in it."""
+    with database.writing() as session:
+        for name, value in values.items():
+            setattr(session.query(Settings).one(), name, value)
+    response = site.call("GET", "site")
+    assert error_of(response)[1] == code
+    message = response.get_json()["error"]["message"]
+    assert words in message
+    assert not {"panel", "satellite", "primary", "Un-lock"} & set(message.split())
 
 
 @every_call
@@ -127,7 +177,7 @@ def test_a_database_that_is_too_busy_to_say_who_calls(
     def busy(*_: Any) -> None:
         raise error
 
-    site.get("site")
+    site.meet()
     # Refused, and the note of it is what finds the database busy.
     caller = site.on_another_machine() if module is run_log else site
     monkeypatch.setattr(module, name, busy)
@@ -224,7 +274,7 @@ def test_a_cursor_from_the_future_is_not_believed(site: RemoteSite) -> None:
 
 @pytest.mark.both_databases
 def test_a_refusal_is_kept_once_for_the_screen(site: RemoteSite, database: Database) -> None:
-    site.get("site")
+    site.meet()
     for _ in range(3):
         try_call(site.on_another_machine(), "GET", "site")
     with database.reading() as session:

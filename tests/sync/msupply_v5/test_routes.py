@@ -2,13 +2,23 @@
 
 import gzip
 import json
+from pathlib import Path
 
 import pytest
 from flask import Flask
+from sqlalchemy import Engine
 
+from panel.config import Config
+from panel.db import Database
+from panel.installation import Installation
+from panel.models.base import PRIMARY_SYNC_ID
+from panel.models.runs import Run
 from panel.sync.msupply_v5 import primary
 from panel.sync.protocol import body_codec
-from tests.support.remote_site import RemoteSite, change_of, error_of
+from panel.sync.store.records import put_record
+from panel.web.app import create_app
+from tests.support.installations import SECRET_KEY
+from tests.support.remote_site import SITE_ID, RemoteSite, change_of, error_of
 
 
 def test_an_exchange_answers_with_no_header_but_its_length(app: Flask) -> None:
@@ -20,6 +30,20 @@ def test_an_exchange_answers_with_no_header_but_its_length(app: Flask) -> None:
 def test_v5_answers_with_no_header_but_length_and_type(site: RemoteSite) -> None:
     response = site.call("GET", "site_status")
     assert set(response.headers.keys()) == {"Content-Length", "Content-Type"}
+
+
+@pytest.mark.parametrize("prefix", ["/sync", "/panel"])
+def test_v5_answers_at_the_root_although_the_panel_has_a_prefix(
+    database: Database, engine: Engine, tmp_path: Path, prefix: str
+) -> None:
+    config = Config(
+        data_dir=tmp_path,
+        database_url=str(engine.url),
+        secret_keys=(SECRET_KEY,),
+        path_prefix=prefix,
+    )
+    with create_app(Installation.on(config, database)).test_client() as client:
+        assert RemoteSite(client).get("site")["siteId"] == SITE_ID
 
 
 @pytest.mark.parametrize("path", ["/sync/exchange", "/sync/v5/queued_records"])
@@ -35,6 +59,26 @@ def test_a_body_may_not_be_larger_than_is_read(
     # A stranger's is not read at all.
     strangers = site.client.post(path, data=b" " * 1_001, headers={"version": "14"})
     assert strangers.status_code == 401
+
+
+def test_the_bytes_of_a_run_are_those_on_the_wire(site: RemoteSite, database: Database) -> None:
+    with database.writing() as session:
+        for number in range(200):
+            put_record(session, PRIMARY_SYNC_ID, "item", f"{number:03}", {"name": "Amoxicillin"})
+    site.initialise()
+    down = len(site.call("GET", "central_records?cursor=0&limit=500").data)
+    changes = [change_of(f"s{number}", {"quantity": 5}) for number in range(200)]
+    body = gzip.compress(json.dumps({"queueLength": 200, "data": changes}).encode())
+    right = dict(site.call("GET", "central_records?cursor=200&limit=5").request.headers)
+    right |= {"content-encoding": "gzip", "content-length": str(len(body))}
+    answer = site.client.post("/sync/v5/queued_records", data=body, headers=right)
+    assert answer.status_code == 200
+    with database.reading() as session:
+        run = session.query(Run).one()
+    assert (run.pulled, run.pushed) == (200, 200)
+    assert run.bytes_up == len(body)
+    # With the answer that said there is no more.
+    assert down < run.bytes_down < down + 100
 
 
 def test_a_push_may_be_compressed(site: RemoteSite) -> None:
@@ -64,4 +108,7 @@ def test_a_push_that_is_damaged_is_not_understood_and_a_strangers_is_not_even_re
 def test_whoever_calls_wrongly_is_told_in_json(app: Flask, path: str) -> None:
     response = app.test_client().delete(path, headers={"Accept": "text/html"})
     assert response.status_code in (404, 405)
-    assert set(response.get_json()["error"]) == {"code", "message"}
+    error = response.get_json()["error"]
+    # A site of mSupply reads data too.
+    assert set(error) - {"data"} == {"code", "message"}
+    assert ("data" in error) == path.startswith("/sync/v5/")

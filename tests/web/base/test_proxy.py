@@ -52,6 +52,24 @@ def test_the_browsers_address_is_the_nearest_that_is_no_proxy_of_ours(
     assert seen_through(PROXY, X_Forwarded_For=forwarded)["REMOTE_ADDR"] == address
 
 
+@pytest.mark.parametrize(
+    ("prefix", "path", "rest"),
+    [
+        # A site of mSupply drops the path of its URL, so it calls at the root of the host.
+        ("/sync", "/sync/v5/site", "/sync/v5/site"),
+        ("/panel", "/sync/v5/site", "/sync/v5/site"),
+        # A satellite of ours keeps it.
+        ("/sync", "/sync/sync/v5/site", "/sync/v5/site"),
+        ("/panel", "/panel/sync/v5/site", "/sync/v5/site"),
+        ("/sync/v5", "/sync/v5/sign-in", "/sign-in"),
+    ],
+)
+def test_v5_is_served_at_the_root_of_the_host_whatever_the_prefix(
+    prefix: str, path: str, rest: str
+) -> None:
+    assert seen_through(STRANGER, path, prefix)["PATH_INFO"] == rest
+
+
 @pytest.mark.parametrize("peer", [PROXY, "fd00::1", "::ffff:10.1.0.2"])
 def test_scheme_and_prefix_of_a_trusted_proxy_are_believed(peer: str) -> None:
     seen = seen_through(peer, X_Forwarded_Proto="https", X_Forwarded_Prefix="/sync/")
