@@ -152,7 +152,7 @@ def record(
 
 
 def tell_row(session: Session, actor: Actor, settings: Settings, was: str) -> None:
-    """A satellite's row shows the same URL: whoever edits it hears of the change as well."""
+    """Count the change in the row of a satellite, which shows the same URL and may be open."""
     if not settings.is_satellite:
         return
     for server in session.scalars(select(Server).where(Server.removed_at.is_(None))):

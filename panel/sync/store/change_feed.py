@@ -100,8 +100,8 @@ class CursorEnded(Refusal):
     def __init__(self) -> None:
         super().__init__(
             say(
-                "This cursor is too old, or from a past that was lost when this server was restored "
-                "from a backup. Begin without a cursor."
+                "This cursor is too old, or from a past that was lost when this server was "
+                "restored from a backup. Begin without a cursor."
             )
         )
 

@@ -245,8 +245,9 @@ def named(servers: Iterable[Server]) -> str:
 
 def read_ids(texts: Iterable[str]) -> list[int]:
     """Return the ids among ``texts``; whatever could not be one is left out."""
-    found = (int(text) for text in texts if text.isascii() and text.isdigit() and len(text) < 11)
-    return [number for number in found if number <= HIGHEST_ID]
+    longest = len(str(HIGHEST_ID))
+    digits = (text for text in texts if text.isascii() and text.isdigit() and len(text) <= longest)
+    return [number for text in digits if (number := int(text)) <= HIGHEST_ID]
 
 
 def find_servers(session: Session, ids: list[int], removed: bool = False) -> list[Server]:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, TypeVar
 
 from flask import request
@@ -50,6 +51,11 @@ class PanelForm(Form):
         self.acts: Mapping[str, Message] = {}
         self.conflict: Conflict | None = None
         self.status = 200
+
+    @property
+    def was_refused(self) -> bool:
+        """Say whether the form comes back with what stands in the way of saving it."""
+        return self.status != HTTPStatus.OK
 
     @property
     def confirmed(self) -> list[str]:

@@ -48,7 +48,7 @@ class Act:
 
     def form_of(self, name: str, person: Person | None = None) -> PersonForm:
         """Return the form to show: the one that was refused as it was sent, the others fresh."""
-        if self.form.status != 200 and (name, person and person.id) == (self.name, self.person_id):
+        if self.form.was_refused and (name, person and person.id) == (self.name, self.person_id):
             return self.form
         if person is None:
             return PersonForm()
