@@ -29,8 +29,8 @@ class State:
 
     The sentence names no time, since the page shows times in the reader's locale. ``run`` is the
     run under way; ``waiting`` counts the records that wait to be pushed; ``reason`` is the code of
-    :mod:`panel.sync.protocol.error_codes` of a refusal or a fault, with its values; ``culprits`` are
-    the URLs that disable sync on a primary.
+    :mod:`panel.sync.protocol.error_codes` of a refusal or a fault, with its values; ``culprits``
+    are the URLs that disable sync on a primary.
     """
 
     kind: StateKind
