@@ -1,4 +1,4 @@
-"""The headers and attributes of htmx in one module, and what caches must be told because of them."""
+"""The headers and attributes of htmx in one module, and what caches must know because of them."""
 
 import re
 from typing import Any
