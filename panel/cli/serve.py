@@ -34,7 +34,7 @@ def up() -> None:
     from panel.sync.loop import start_loop
     from panel.web.app import create_app
     from panel.web.base.context import set_up_link_of
-    from panel.web.base.templates import compile_templates
+    from panel.web.base.assets import compile_templates
 
     installation = open_installation(config)
     app = create_app(installation)

@@ -14,7 +14,7 @@ from panel.web.auth.access import init_access
 from panel.web.auth.csrf import init_csrf
 from panel.web.auth.lock import init_lock
 from panel.web.auth.session import Sessions
-from panel.web.base.assets import init_static
+from panel.web.base.assets import init_static, init_templates
 from panel.web.base.bodies import init_bodies
 from panel.web.base.context import init_context
 from panel.web.base.embed import init_embed
@@ -23,7 +23,6 @@ from panel.web.base.headers import init_compression, init_headers
 from panel.web.base.htmx import init_htmx
 from panel.web.base.language import init_formats, init_language
 from panel.web.base.proxy import TrustedProxies
-from panel.web.base.templates import init_templates
 from panel.web.page import fragments
 from panel.web.views import (
     activity,

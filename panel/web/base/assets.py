@@ -1,10 +1,13 @@
-"""The built script and style, with hashed names and the style's hash for the CSP."""
+"""The built script and style, whose names hold hashes, and the templates' environment."""
 
 import json
+from collections.abc import MutableMapping
 from dataclasses import dataclass
+from typing import Any
 from wsgiref.headers import Headers
 
-from flask import Flask, request
+from flask import Flask, request, templating
+from jinja2 import StrictUndefined
 from markupsafe import Markup
 from whitenoise import WhiteNoise
 
@@ -62,3 +65,32 @@ def _add_headers(headers: Headers, _path: str, _url: str) -> None:
         # content.
         headers["Content-Type"], headers["ETag"] = "text/javascript", '"1"'
         del headers["Last-Modified"]
+
+
+class Environment(templating.Environment):
+    """Flask's environment, whose templates keep their globals in a plain dict.
+
+    Jinja compares and copies them for each import and include. It would do so in a ``ChainMap``,
+    which took a third of the time of a page.
+    """
+
+    def make_globals(self, d: MutableMapping[str, Any] | None) -> MutableMapping[str, Any]:
+        """Return the globals of one template."""
+        return {**self.globals, **(d or {})}
+
+
+def init_templates(app: Flask) -> None:
+    """Set how templates are read. Before anything else asks ``app`` for its environment."""
+    app.jinja_environment = Environment
+    app.jinja_options = {
+        # Indentation and newlines of control lines in templates are not sent.
+        "trim_blocks": True,
+        "lstrip_blocks": True,
+        "undefined": StrictUndefined,
+    }
+
+
+def compile_templates(app: Flask) -> None:
+    """Have every template ready before somebody asks for it."""
+    for name in app.jinja_env.list_templates(extensions=["html"]):
+        app.jinja_env.get_template(name)
