@@ -16,6 +16,8 @@ from panel.sync.store.write_checks import Write
 from tests.conftest import NewDatabase
 from tests.support.installations import SECRET_KEY, back_up, restore
 
+pytestmark = pytest.mark.both_databases
+
 
 def put(database: Database, *record_ids: str) -> None:
     for record_id in record_ids:
