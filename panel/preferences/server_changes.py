@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from panel import clock
@@ -9,6 +10,7 @@ from panel.activity import log
 from panel.activity.kinds import EventKind
 from panel.activity.log import SECRET, Actor, refuse_stale
 from panel.models.base import NAME_LENGTH, STORE_LENGTH, USER_NAME_LENGTH, searchable
+from panel.models.runs import Peer
 from panel.models.settings import Server, Settings, lock_server, lock_settings
 from panel.preferences.parameters import clear_url, set_url
 from panel.preferences.server_fields import ServerFields
@@ -102,6 +104,9 @@ def clear_hardware(session: Session, actor: Actor, server_id: int, version: int)
     _refuse_stale(session, server, version)
     was = {"hardware_id": server.hardware_id}
     server.hardware_id = server.device_token_hash = None
+    # Whichever machine comes next is the one: what was known of copies of it counts no more.
+    alone = {"is_shared": False, "own_generation": "", "superseded": None}
+    session.execute(update(Peer).where(Peer.server_id == server.id).values(alone))
     log_change(session, actor, EventKind.HARDWARE_CLEARED, server, was, {"hardware_id": None})
     return server
 

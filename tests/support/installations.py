@@ -1,14 +1,29 @@
-"""Installations on databases that a test has made."""
+"""Installations on databases that a test has made, their backups, and their witnesses."""
 
+import shutil
+from itertools import count
 from pathlib import Path
+from secrets import token_urlsafe
+
+from sqlalchemy import URL, create_engine, make_url, text
+from sqlalchemy.orm import Session
 
 from panel.config import Config
 from panel.db import Database
 from panel.installation import Installation
+from panel.models.records import ChangeSequence, Generation
 from panel.security.vault import Vault
+from panel.sync.store.sequence import GENERATION_BYTES, Mark, Witness
 
 SECRET_KEY = "a key of the tests, of at least 32 letters"
 VAULT = Vault([SECRET_KEY])
+
+
+def name_generation(session: Session) -> None:
+    """Give a database that was copied from the migrated one a history of its own."""
+    sequence = session.get_one(ChangeSequence, 1)
+    made = session.get_one(Generation, sequence.generation)
+    made.generation = sequence.generation = token_urlsafe(GENERATION_BYTES)
 
 
 def installation_on(database: Database, hardware_id: str) -> Installation:
@@ -22,3 +37,44 @@ def installation_on(database: Database, hardware_id: str) -> Installation:
         hardware_id=hardware_id,
     )
     return Installation.on(config, database)
+
+
+class WitnessInMemory(Witness):
+    """A witness that outlives a restored database, as the file in its folder does."""
+
+    def __init__(self) -> None:
+        self._mark: Mark | None = None
+
+    def read(self) -> Mark | None:
+        return self._mark
+
+    def note(self, mark: Mark) -> None:
+        if self._mark is None or self._mark.precedes(mark):
+            self._mark = mark
+
+
+_backups = count(1)
+
+
+def back_up(url: str) -> str:
+    """Copy a database that nobody has open, and return the name of the copy."""
+    source = make_url(url)
+    name = f"{source.database}_backup_{next(_backups)}"
+    _copy(source, str(source.database), name)
+    return name
+
+
+def restore(url: str, name: str) -> None:
+    """Put the copy ``name`` in the place of a database that nobody has open."""
+    _copy(make_url(url), name, str(make_url(url).database))
+
+
+def _copy(url: URL, source: str, target: str) -> None:
+    if url.get_backend_name() == "sqlite":
+        shutil.copy(source, target)
+        return
+    administration = create_engine(url.set(database="postgres"), isolation_level="AUTOCOMMIT")
+    with administration.connect() as connection:
+        connection.execute(text(f"DROP DATABASE IF EXISTS {target} WITH (FORCE)"))
+        connection.execute(text(f"CREATE DATABASE {target} TEMPLATE {source} STRATEGY FILE_COPY"))
+    administration.dispose()

@@ -23,6 +23,7 @@ from panel.preferences.parameters import save_parameters
 from panel.preferences.server_fields import ServerFields
 from panel.preferences.servers import add_server
 from panel.security.vault import Vault
+from tests.support.installations import name_generation
 from tests.support.processes import CODE, PASSWORD, USER, PanelProcess
 from tests.support.records_api import Api
 
@@ -79,6 +80,7 @@ class Site:
             url=url,
         )
         with self.database.writing() as session:
+            name_generation(session)
             save_parameters(session, TESTER, vault, parameters, 1)
             for other in others:
                 fields = ServerFields(other.sync_id, other.name, other.store)

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from panel.activity.log import Actor
 from panel.db import Database, make_engine
 from panel.models.records import Quarantined, Record
-from panel.models.runs import Run
+from panel.models.runs import InitialiseState, Link, Run
 from panel.models.settings import Server, Settings
 from panel.preferences.interval import set_interval
 from panel.preferences.parameter_fields import Parameters
@@ -17,12 +17,21 @@ from panel.preferences.parameters import save_parameters
 from panel.preferences.server_fields import ServerFields
 from panel.preferences.servers import add_server
 from panel.sync.primary.exchange import Primary
+from panel.sync.protocol.body_codec import Body
 from panel.sync.run import SatelliteRun
 from panel.sync.store import records
+from panel.sync.store.sequence import notice_restore
 from panel.sync.store.write_checks import Write
 from panel.sync.transport.http import LinkFault, Response, Target
 from panel.sync.transport.link_meter import Meter
-from tests.support.installations import VAULT, installation_on
+from tests.support.installations import (
+    VAULT,
+    WitnessInMemory,
+    back_up,
+    installation_on,
+    name_generation,
+    restore,
+)
 
 TECHNICIAN = Actor("asha")
 PASSWORD = "reef and palm"
@@ -46,9 +55,13 @@ class Side:
 
     def __init__(self, url: str, sync_id: int, name: str, store: str, primary_url: str) -> None:
         self.database = Database(make_engine(url))
+        self._witness = WitnessInMemory()
+        self.database.after_commit = self._witness.note_commit
+        self._url = url
         self.sync_id = sync_id
         self.name, self.store = name, store
         with self.database.writing() as session:
+            name_generation(session)
             wanted = parameters(sync_id, name, store, primary_url)
             save_parameters(session, TECHNICIAN, VAULT, wanted, 1, {"url_http"})
 
@@ -99,6 +112,18 @@ class Side:
         with self.database.writing() as session:
             session.get_one(Settings, 1).request_size = size
 
+    def back_up(self) -> str:
+        """Return the name of a copy of the database."""
+        self.database.close()
+        return back_up(self._url)
+
+    def restore(self, name: str, *, noticed: bool = True) -> None:
+        """Put a copy in the place of the database; the next start notices unless told not to."""
+        self.database.close()
+        restore(self._url, name)
+        if noticed:
+            notice_restore(self.database, self._witness)
+
     def close(self) -> None:
         self.database.close()
 
@@ -127,6 +152,9 @@ class Line:
     ) -> Response:
         assert (method, path) == ("POST", "/sync/exchange")
         self._tamper.before(content)
+        sent = Body(content, headers.get("Content-Encoding", ""))
+        if (answer := self._tamper.instead(sent)) is not None:
+            return Response(200, {}, answer, 0.01)
         reply = self._primary.service.exchange(lambda: content, headers, "192.0.2.7")
         self._tamper.after(reply.content)
         self.meter.bytes_up += len(content)
@@ -145,6 +173,10 @@ class Tamper:
 
     def before(self, content: bytes) -> None:
         self.exchanges += 1
+
+    def instead(self, sent: Body) -> bytes | None:
+        """Return what somebody on the way answers, None if the primary does."""
+        return None
 
     def after(self, content: bytes) -> None:
         pass
@@ -200,3 +232,13 @@ class SatelliteSide(Side):
         with self.database.writing() as session:
             run.begin(session)
         return run.run()
+
+    def initialise(self) -> None:
+        """Press "Initialise": the next run begins it."""
+        with self.database.writing() as session:
+            session.get_one(Link, 1).initialise = InitialiseState.NEEDED
+
+    def agree_to_remove(self, records: int) -> None:
+        """Agree to what the initialise that waits would remove."""
+        with self.database.writing() as session:
+            session.get_one(Link, 1).removal_consent = records

@@ -13,7 +13,7 @@ from sqlalchemy.exc import TimeoutError as NoConnection
 from panel import clock
 from panel.activity.log import Actor, search
 from panel.models.records import ChangeSequence, Quarantined
-from panel.models.runs import InitialiseState, Link, Loop, Peer
+from panel.models.runs import InitialiseState, Link, Peer
 from panel.models.settings import Server, Settings, SyncProtocol
 from panel.operations.adopt_identity import add_applicant, list_applicants
 from panel.operations.quarantine_acts import RetryResult, leave_out, retry_record
@@ -24,7 +24,6 @@ from panel.sync.primary import admission, run_log
 from panel.sync.protocol.body_codec import write_body
 from panel.sync.protocol.error_codes import PASSING, SyncRefusal
 from panel.sync.protocol.messages import Identity, Mode, Pair, Request
-from panel.sync.satellite import initialise
 from panel.sync.store import quarantine
 from panel.sync.store.sequence import lock_sequence
 from panel.sync.transport.exchange_client import basic, read_error
@@ -408,35 +407,14 @@ def test_a_begin_that_arrives_again_takes_nothing_from_the_initialise_that_began
     primary: PrimarySide, kadavu: SatelliteSide, cut: Callable[[int], Tamper], arrives_again: int
 ) -> None:
     kadavu.sync()
-    with kadavu.database.writing() as session:
-        initialise.begin(session, 7)
+    kadavu.initialise()
     answer, sent = overheard(primary)
     assert kadavu.sync(cut(2)).reason == "cut_off"
     answer(*sent[arrives_again], "192.0.2.7")
     assert kadavu.sync().result == "well"
 
 
-@pytest.mark.both_databases
-def test_either_side_restored_from_a_backup_is_told_to_initialise(
-    primary: PrimarySide, kadavu: SatelliteSide
-) -> None:
-    kadavu.sync()
-    kadavu.put("a", {"n": 1})
-    kadavu.sync()
-    with kadavu.database.writing() as session:
-        session.get_one(Link, 1).checkpoint = "of yesterday"
-    refused = kadavu.sync()
-    assert (refused.result, refused.reason) == ("refused", "initialise_needed")
-    # Written with the end of the run: no page shows the one without the other.
-    with kadavu.database.reading() as session:
-        assert session.get_one(Loop, 1).refusal == "initialise_needed"
-    with kadavu.database.writing() as session:
-        session.get_one(Link, 1).initialise = InitialiseState.NEEDED
-    assert kadavu.sync().result == "well"
-    assert is_in_step(primary, kadavu)
-
-
-def test_a_satellite_that_missed_tombstones_is_told_to_initialise(
+def test_a_satellite_that_missed_tombstones_initialises(
     primary: PrimarySide, kadavu: SatelliteSide
 ) -> None:
     primary.put("a", {"n": 1})
@@ -447,10 +425,7 @@ def test_a_satellite_that_missed_tombstones_is_told_to_initialise(
     _forget(primary, "a")
     with primary.database.writing() as session:
         session.get_one(ChangeSequence, 1).purged_seq = 3
-    assert kadavu.sync().reason == "initialise_needed"
-    with kadavu.database.writing() as session:
-        session.get_one(Link, 1).initialise = InitialiseState.NEEDED
-    kadavu.sync()
+    assert kadavu.sync().result == "well"
     assert kadavu.contents() == primary.contents()
 
 

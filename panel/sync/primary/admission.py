@@ -3,9 +3,10 @@
 import secrets
 import uuid
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from panel import clock
@@ -25,6 +26,10 @@ from panel.sync.protocol.messages import Identity, Pair
 _TOKEN_BYTES = 16
 # More than people add in a day.
 MOST_APPLICANTS = 1_000
+_MOST_SUPERSEDED = 16
+# An initialise that did not go on for so long has been given up.
+_INITIALISE_LASTS = timedelta(minutes=15)
+_COME_BACK_SECONDS = 120
 
 
 @dataclass(frozen=True)
@@ -118,6 +123,8 @@ def admit(session: Session, caller: Caller, actor: Actor) -> tuple[Server, Peer,
     peer = find_peer(session, server)
     try:
         settings = check_open(session)
+        if peer.is_shared:
+            raise SyncRefusal("two_machines", sync_id=server.sync_id)
         if caller.identity is not None:
             _check_identity(settings, server, caller.identity)
             bind(session, server, caller.identity.hardware_id, actor)
@@ -138,6 +145,36 @@ def check_open(session: Session) -> Settings:
     if settings.interval_minutes == 0:
         raise SyncRefusal("sync_paused")
     return settings
+
+
+def claim(server: Server, peer: Peer, present: str, before: str) -> None:
+    """Note that the satellite is in generation ``present`` of its own history.
+
+    ``before`` is the one that it took the place of where that may go on elsewhere, else "". Raise
+    SyncRefusal (two_machines) if another machine has taken its place by now: of two copies of one
+    server each comes back in a generation that the other has superseded.
+    """
+    if present == peer.own_generation:
+        return
+    superseded = peer.superseded or []
+    if present in superseded or before in superseded:
+        refusal = SyncRefusal("two_machines", sync_id=server.sync_id)
+        refusal.server_id = server.id
+        raise refusal
+    if peer.own_generation:
+        peer.superseded = [*superseded, peer.own_generation][-_MOST_SUPERSEDED:]
+    peer.own_generation = present
+
+
+def check_room(session: Session, peer: Peer, most: int) -> None:
+    """Raise SyncRefusal (initialise_later) if ``most`` satellites initialise at this moment."""
+    lately = clock.now() - _INITIALISE_LASTS
+    others = select(func.count()).select_from(Peer)
+    others = others.where(Peer.initialising_at > lately, Peer.server_id != peer.server_id)
+    if (session.scalar(others) or 0) >= most:
+        # Spread, so that those who wait do not all come back at once.
+        seconds = _COME_BACK_SECONDS + secrets.randbelow(_COME_BACK_SECONDS)
+        raise SyncRefusal("initialise_later", seconds=seconds)
 
 
 def find_peer(session: Session, server: Server) -> Peer:

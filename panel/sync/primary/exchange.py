@@ -1,19 +1,22 @@
 """The primary's side of an exchange, from bytes to bytes, without a web server."""
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from sqlalchemy import func, or_, select, tuple_
 from sqlalchemy.orm import Session
 
+from panel import clock
 from panel.activity.log import Actor
 from panel.db import Database
-from panel.models.records import ChangeSequence, Record
+from panel.models.records import ChangeSequence, Key, Quarantined, Record
 from panel.models.runs import Peer
 from panel.models.settings import Server
 from panel.sync.primary import admission
+from panel.sync.primary.admission import check_room, claim
 from panel.sync.primary.authentication import Authenticator, read_authorization
 from panel.sync.primary.run_log import Exchanged, note_exchange, refusals_noted
 from panel.sync.protocol.batch_codec import item_of
@@ -26,6 +29,7 @@ from panel.sync.protocol.messages import (
     VERSION,
     Answer,
     Cursors,
+    Disagreement,
     Mode,
     Refused,
     Request,
@@ -34,10 +38,14 @@ from panel.sync.protocol.messages import (
 from panel.sync.store import change_feed
 from panel.sync.store.apply import Outcome, pushed_by
 from panel.sync.store.quarantine import apply_or_quarantine, retry_quarantined
-from panel.sync.store.sequence import present_seq
+from panel.sync.store.sequence import last_common_seq, last_numbers, present_seq
 
 ReadContent = Callable[[], bytes]
 Records = dict[Stream, list[Record]]
+# Of the history, what an answer has room for.
+_MOST_GENERATIONS = 64
+# So few that their records are no more than an answer may carry.
+_KEYS_AT_ONCE = 4
 
 # An answer with this much data has no further stream.
 _ENOUGH_BYTES = 4 * 1024 * 1024
@@ -58,6 +66,8 @@ class Primary:
 
     database: Database
     authenticator: Authenticator = field(default_factory=Authenticator)
+    # How many satellites may initialise from the beginning at once.
+    initialises: int = 8
 
     def exchange(
         self, read_content: ReadContent, headers: Mapping[str, str], address: str
@@ -91,7 +101,8 @@ class Primary:
             if request.mode is Mode.TEST:
                 session.rollback()
                 return write_body(Answer().to_json(), accepted)
-            answer = _exchange(session, server, peer, request, token)
+            answer = _exchange(session, server, peer, request, self.initialises)
+            answer = replace(answer, token=token)
             # Before the commit, since the run counts the bytes of the body.
             body = write_body(answer.to_json(), accepted)
             sizes = len(sent.content), len(body.content)
@@ -126,24 +137,23 @@ def _check_version(fields: JsonObject) -> None:
         )
 
 
-def _exchange(session: Session, server: Server, peer: Peer, request: Request, token: str) -> Answer:
+def _exchange(
+    session: Session, server: Server, peer: Peer, request: Request, initialises: int
+) -> Answer:
     if request.mode is Mode.BEGIN:
-        # Only a satellite that gets this answer can go on from it. The checkpoint is kept until one
-        # does: the same request, repeated late, must not replace it.
-        peer.checkpoint_begun = peer.checkpoint_begun or secrets.token_urlsafe(CHECKPOINT_BYTES)
-        to_pull = _count(session, server, request)
-        return Answer(
-            begun=peer.checkpoint_begun, more=Stream.RESTORE, to_pull=to_pull, token=token
-        )
-    _check_checkpoint(session, server, peer, request)
-    outcome = _push(session, server, request)
+        return _begin(session, server, peer, request, initialises)
+    _check_checkpoint(session, peer, request)
+    if request.mode is Mode.INITIALISE:
+        _note_initialise(session, server, peer, request, initialises)
+    outcome = _push(session, server, peer, request)
     records, cursors, more = _pull(session, server, request)
-    moved = bool(request.records) or cursors != _cursors(request)
-    rolled = bool(request.next_checkpoint) and (moved or request.mode is not Mode.NORMAL)
+    moved = cursors != _cursors(request)
+    # Proposed by a satellite that sends something, or that heard no answer when it did.
+    rolled = bool(request.next_checkpoint)
     if rolled:
-        peer.checkpoint_before, peer.checkpoint = request.checkpoint, request.next_checkpoint
-        if request.checkpoint == peer.checkpoint_begun:
-            peer.checkpoint_begun = ""
+        _roll(session, peer, request)
+    _note_offered(peer, cursors)
+    answered, found = _find_doubted(session, server.sync_id, request.doubts)
     return Answer(
         rolled=rolled,
         cursors=cursors if moved else {},
@@ -153,13 +163,52 @@ def _exchange(session: Session, server: Server, peer: Peer, request: Request, to
         more=more,
         to_pull=_to_pull(session, server, request, records, more) if request.start else 0,
         refused=[Refused(item.position, p.reason, p.values) for item, p in outcome.refused],
-        token=token,
         count=present_seq(session) if request.records else 0,
+        generation=peer.generation if request.learn else "",
+        answered=answered,
+        found=[item_of(record) for record in found],
     )
 
 
-def _check_checkpoint(session: Session, server: Server, peer: Peer, request: Request) -> None:
-    """Raise SyncRefusal if the two sides' checkpoints disagree (PROTOCOL.md, *Checkpoints*)."""
+def _begin(
+    session: Session, server: Server, peer: Peer, request: Request, initialises: int
+) -> Answer:
+    """Answer the request that an initialise or a recovery starts from. Nothing is moved."""
+    sequence = session.get_one(ChangeSequence, 1, populate_existing=True)
+    common = [request.common.get(stream, 0) for stream in (Stream.CENTRAL, Stream.ADDRESSED)]
+    if any(common):
+        last = last_common_seq(session, request.generation, sequence)
+        if min(common) < sequence.purged_seq or not _was_offered(peer, common, last):
+            raise _differs(session, peer, knows_checkpoint=True)
+    else:
+        check_room(session, peer, initialises)
+    # Only a satellite that gets this answer can go on from it. The checkpoint is kept until one
+    # does: the same request, repeated late, must not replace it.
+    peer.checkpoint_begun = peer.checkpoint_begun or secrets.token_urlsafe(CHECKPOINT_BYTES)
+    start = replace(request, cursors={**request.common, Stream.RESTORE: min(common)})
+    return Answer(
+        begun=peer.checkpoint_begun,
+        more=Stream.RESTORE,
+        to_pull=_count(session, server, start),
+        generation=sequence.generation,
+        highest=_highest_version(session, server.sync_id),
+    )
+
+
+def _was_offered(peer: Peer, cursors: list[int], last: int) -> bool:
+    offered = peer.central_offered, peer.addressed_offered
+    return all(cursor <= min(last, most) for cursor, most in zip(cursors, offered, strict=True))
+
+
+def _highest_version(session: Session, sync_id: int) -> int:
+    """Return the highest version that came from a satellite, quarantined or not."""
+    taken = select(func.max(Record.version)).where(Record.owner == sync_id)
+    aside = select(func.max(Quarantined.version)).where(Quarantined.source == sync_id)
+    return max(session.scalar(taken) or 0, session.scalar(aside) or 0)
+
+
+def _check_checkpoint(session: Session, peer: Peer, request: Request) -> None:
+    """Raise SyncRefusal if the two sides' memories disagree (PROTOCOL.md, *Checkpoints*)."""
     is_last = request.checkpoint == peer.checkpoint
     is_begun = request.checkpoint == peer.checkpoint_begun
     is_lost_answer = (
@@ -167,24 +216,70 @@ def _check_checkpoint(session: Session, server: Server, peer: Peer, request: Req
     )
     # Both sides have none before the first initialise, and after another protocol was spoken.
     is_known = bool(request.checkpoint) and (is_last or is_begun or is_lost_answer)
-    count = session.get_one(ChangeSequence, 1)
+    sequence = session.get_one(ChangeSequence, 1, populate_existing=True)
     cursors = _cursors(request)
-    knows_more = max(cursors.values()) > count.seq
-    followed = min(cursors[Stream.CENTRAL], cursors[Stream.ADDRESSED])
-    missed = request.mode is Mode.NORMAL and followed < count.purged_seq
-    if not is_known or knows_more or missed:
-        refusal = SyncRefusal("initialise_needed")
-        refusal.server_id = server.id
-        raise refusal
+    followed = [cursors[Stream.CENTRAL], cursors[Stream.ADDRESSED]]
+    # The answer to its BEGIN named the generation that it starts in.
+    generation = request.generation if is_begun else peer.generation
+    is_same = generation == sequence.generation and _was_offered(peer, followed, sequence.seq)
+    # What begins from nothing is told of everything there is, and needs no tombstone.
+    needs_tombstones = request.mode is Mode.NORMAL or any(request.common.values())
+    missed = needs_tombstones and min(followed) < sequence.purged_seq
+    if not is_known or not is_same or missed:
+        raise _differs(session, peer, is_known)
 
 
-def _push(session: Session, server: Server, request: Request) -> Outcome:
+def _differs(session: Session, peer: Peer, knows_checkpoint: bool) -> SyncRefusal:
+    """Return the refusal that tells a satellite what it needs to find the common past."""
+    sequence = session.get_one(ChangeSequence, 1)
+    disagreement = Disagreement(
+        sequence.generation,
+        last_numbers(session, _MOST_GENERATIONS),
+        {Stream.CENTRAL: peer.central_offered, Stream.ADDRESSED: peer.addressed_offered},
+        sequence.purged_seq,
+        knows_checkpoint,
+    )
+    return SyncRefusal("history_differs", **disagreement.to_json())
+
+
+def _roll(session: Session, peer: Peer, request: Request) -> None:
+    peer.checkpoint_before, peer.checkpoint = request.checkpoint, request.next_checkpoint
+    if request.checkpoint == peer.checkpoint_begun:
+        peer.checkpoint_begun = ""
+        peer.generation = session.get_one(ChangeSequence, 1).generation
+
+
+def _note_offered(peer: Peer, cursors: Cursors) -> None:
+    peer.central_offered = max(peer.central_offered, cursors[Stream.CENTRAL])
+    peer.addressed_offered = max(peer.addressed_offered, cursors[Stream.ADDRESSED])
+
+
+def _note_initialise(
+    session: Session, server: Server, peer: Peer, request: Request, initialises: int
+) -> None:
+    """Note whose initialise goes on, and that it does."""
+    begins = request.checkpoint == peer.checkpoint_begun
+    if begins and not any(_cursors(request).values()):
+        check_room(session, peer, initialises)
+        peer.initialising_at = clock.now()
+    elif peer.initialising_at is not None:
+        peer.initialising_at = clock.now()
+    if request.own is not None:
+        claim(server, peer, *request.own)
+
+
+def _push(session: Session, server: Server, peer: Peer, request: Request) -> Outcome:
     rule = pushed_by(server.sync_id)
     if request.start:
         retry_quarantined(session, server.sync_id, rule)
     if not request.records:
         return Outcome()
-    return apply_or_quarantine(session, server.sync_id, request.records, rule)
+    outcome = apply_or_quarantine(session, server.sync_id, request.records, rule)
+    if outcome.outdated:
+        # It lost what it pushed before: it is to get that back, and not to be told that all is
+        # well. A late repeat hears the same, and nobody listens.
+        raise _differs(session, peer, knows_checkpoint=False)
+    return outcome
 
 
 def _cursors(request: Request) -> Cursors:
@@ -224,6 +319,26 @@ def _page(
             return change_feed.central(session, cursor, room)
         case Stream.ADDRESSED:
             return change_feed.addressed(session, sync_id, cursor, room)
+
+
+def _find_doubted(
+    session: Session, sync_id: int, keys: Sequence[Key]
+) -> tuple[int, Sequence[Record]]:
+    """Return how many of ``keys``, from the first, are answered, and what there is of them.
+
+    Only what satellite ``sync_id`` may have: central data, what is addressed to it, its own.
+    """
+    for_it = or_(change_feed.central_records(), Record.to == sync_id, Record.owner == sync_id)
+    answered, size = 0, 0
+    found: list[Record] = []
+    while answered < len(keys) and size < _ENOUGH_BYTES:
+        some = keys[answered : answered + _KEYS_AT_ONCE]
+        query = select(Record).where(for_it, tuple_(Record.table_name, Record.record_id).in_(some))
+        records = session.scalars(query.order_by(Record.seq)).all()
+        found += records
+        answered += len(some)
+        size += sum(record.size for record in records)
+    return answered, sorted(found, key=lambda record: record.seq)
 
 
 def _to_pull(

@@ -21,7 +21,7 @@ from panel.models.runs import Peer, Run, RunResult, RunStep, SiteInitialisation
 from panel.models.settings import Server, SyncProtocol
 from panel.sync.primary.admission import UnknownSite, find_peer
 from panel.sync.protocol.error_codes import SyncRefusal
-from panel.sync.protocol.messages import Answer, Request, Stream
+from panel.sync.protocol.messages import Answer, Mode, Request, Stream
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +32,8 @@ _SILENT = {
     "bad_request",
     "sync_paused",
     "too_many_tries",
+    # What comes of it is the satellite's next request; and a late repeat is to change nothing.
+    "history_differs",
 }
 _NEWS_AGAIN_AFTER = timedelta(hours=1)
 # Another writer holds the lock for too long, or every connection is in use.
@@ -59,12 +61,11 @@ def note_exchange(session: Session, server: Server, peer: Peer, exchanged: Excha
     server.last_contact_at = now
     peer.waiting_there, peer.protocol = request.waiting, SyncProtocol.OWN
     peer.refusal, peer.refusal_values = "", None
-    peer.central_cursor = request.cursors.get(Stream.CENTRAL, 0)
-    peer.addressed_cursor = request.cursors.get(Stream.ADDRESSED, 0)
-    peer.restore_cursor = request.cursors.get(Stream.RESTORE, 0)
+    _note_cursors(peer, request)
     if exchanged.is_last:
         server.last_success_at = now
         peer.initialisation = SiteInitialisation.COMPLETED
+        peer.initialising_at = None
     _note_run(session, server, exchanged)
 
 
@@ -101,6 +102,19 @@ def open_run(session: Session, sync_id: int) -> Run | None:
     """Return the run of a satellite that has not ended, None if there is none."""
     query = select(Run).where(Run.other == sync_id, Run.ended_at.is_(None))
     return session.scalar(query.order_by(Run.id.desc()).limit(1))
+
+
+def _note_cursors(peer: Peer, request: Request) -> None:
+    if request.mode is Mode.BEGIN:
+        return
+    central = request.cursors.get(Stream.CENTRAL, 0)
+    addressed = request.cursors.get(Stream.ADDRESSED, 0)
+    if request.mode is Mode.NORMAL:
+        # A late repeat has lower ones.
+        central = max(central, peer.central_cursor)
+        addressed = max(addressed, peer.addressed_cursor)
+    peer.central_cursor, peer.addressed_cursor = central, addressed
+    peer.restore_cursor = request.cursors.get(Stream.RESTORE, 0)
 
 
 def _note_run(session: Session, server: Server, exchanged: Exchanged) -> None:
@@ -158,6 +172,8 @@ def _note_on_row(session: Session, refusal: SyncRefusal, server_id: int, address
     peer = find_peer(session, server)
     server.last_contact_at = clock.now()
     values = refusal.values or None
+    if refusal.code == "two_machines":
+        peer.is_shared = True
     if (peer.refusal, peer.refusal_values) == (refusal.code, values):
         return
     peer.refusal, peer.refusal_values = refusal.code, values

@@ -147,6 +147,11 @@ def _ids(column: Any, count: int) -> list[str]:
     return ids
 
 
+def is_key(table: Any, record_id: Any) -> bool:
+    """Say whether these two can be the key of a record."""
+    return _is_name(table, TABLE_NAME_LENGTH) and _is_name(record_id, RECORD_ID_LENGTH)
+
+
 def _is_name(value: Any, longest: int) -> bool:
     return isinstance(value, str) and 1 <= len(value) <= longest and is_plain(value)
 

@@ -25,12 +25,16 @@ STATUS = {
     "api_version_incompatible": 409,
     "identity_differs": 409,
     "initialise_needed": 409,
+    # One side was restored from a backup: the values say from where to go on.
+    "history_differs": 409,
+    "two_machines": 409,
     # The digest of the identity is unknown: send the identity in full.
     "identity_wanted": 409,
     "too_many_tries": 429,
     "site_auth_timeout": 503,
     "sync_is_running": 503,
     "sync_paused": 503,
+    "initialise_later": 503,
 }
 
 # Refusals that pass or that somebody at the primary puts right: a satellite tries them again.
@@ -42,6 +46,8 @@ PASSING = frozenset(
         "sync_is_running",
         "site_auth_timeout",
         "too_many_tries",
+        "two_machines",
+        "initialise_later",
     }
 )
 
@@ -79,7 +85,7 @@ class Reason:
 _UNKNOWN_VALUE = "?"
 _VALUES = (
     *("host", "why", "status", "location", "owner", "seconds", "sync_id"),
-    *("what", "oldest", "newest", "code", "since"),
+    *("what", "oldest", "newest", "code", "since", "records", "primary"),
 )
 
 _BY_ITSELF = say("Nothing has to be done: it is tried again by itself.")
@@ -214,6 +220,27 @@ _REASONS: Mapping[str, Reason] = {
             "initialise again, and what it sent since the backup is lost with its data folder."
         ),
     ),
+    "history_differs": Reason(
+        say("The two servers do not find what they last had in common."),
+        say("On the satellite, un-lock and press Initialise. Nothing of its own is lost."),
+    ),
+    "two_machines": Reason(
+        say("Two computers use Sync ID %(sync_id)s: one is a copy of the other."),
+        say(
+            "Switch one of them off, or give it a Sync ID of its own. Then clear the Hardware ID "
+            "of the row on the primary."
+        ),
+    ),
+    "initialise_later": Reason(
+        say("The primary hands out everything to other satellites at this moment."), _BY_ITSELF
+    ),
+    "removal_needs_consent": Reason(
+        say("%(records)s records that are here are not at %(primary)s: they would be removed."),
+        say(
+            "If that is the right primary, un-lock, press Initialise and agree to it. If not, "
+            "correct the URL. What is removed is kept aside for a while."
+        ),
+    ),
     "too_many_tries": Reason(
         say("Too many wrong passwords came from this address."),
         say("Correct the User name and Password, and wait %(seconds)s seconds."),
@@ -257,6 +284,14 @@ _REASONS: Mapping[str, Reason] = {
     "unreadable": Reason(
         say("It cannot be kept as it is (%(what)s)."),
         say("In the application, put it right, or leave it out."),
+    ),
+    "replaced": Reason(
+        say("It was written on two computers, or before and after a backup was restored."),
+        say("The other content is in use. Put this one back, or leave it out."),
+    ),
+    "removed": Reason(
+        say("The primary does not have it any more."),
+        say("Put it back, or leave it out: it is kept for a while."),
     ),
     "address_fixed": Reason(
         say("It was addressed to another server before, and cannot change that."),

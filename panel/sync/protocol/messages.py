@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from panel.models.base import HIGHEST_SYNC_ID, NAME_LENGTH, STORE_LENGTH
+from panel.models.records import GENERATION_LENGTH, Key
 from panel.sync.protocol import batch_codec
 from panel.sync.protocol.batch_codec import Item
 from panel.sync.protocol.column_codec import HIGHEST_NUMBER
@@ -20,6 +21,8 @@ HARDWARE_ID_LENGTH, APP_VERSION_LENGTH, CHECKPOINT_LENGTH, TOKEN_LENGTH = 64, 40
 _DIGEST_BYTES = 12
 # 64 random bits, which never repeat, in 11 characters of every exchange.
 CHECKPOINT_BYTES = 8
+# Keys that one request may ask for.
+MOST_DOUBTS = 1_000
 
 
 class Mode(StrEnum):
@@ -42,6 +45,7 @@ class Stream(StrEnum):
 
 
 Cursors = dict[Stream, int]
+Generations = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,16 @@ class Request:
     # The largest number of records that the answer may carry.
     limit: int = 0
     records: list[Item] = field(default_factory=list)
+    # In an initialise: up to where both sides have the same, in which generation of the primary.
+    common: Cursors = field(default_factory=dict)
+    generation: str = ""
+    # In an initialise: the satellite's own generation, and the one that it took the place of where
+    # it cannot say whether that went on elsewhere.
+    own: Generations | None = None
+    # Keys of records that the primary may not have any more.
+    doubts: list[Key] = field(default_factory=list)
+    # Tell the generation: the satellite was never told.
+    learn: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object that is sent, without empty members."""
@@ -112,6 +126,11 @@ class Request:
             "waiting": self.waiting,
             "limit": self.limit,
             "records": batch_codec.pack(self.records) if self.records else None,
+            "common": _pack_cursors(self.common),
+            "generation": self.generation,
+            "own": list(self.own) if self.own else None,
+            "doubts": _pack_keys(self.doubts),
+            "learn": self.learn,
         }
         return {"version": VERSION, **{name: value for name, value in message.items() if value}}
 
@@ -133,6 +152,11 @@ class Request:
             fields.whole("waiting", 0, HIGHEST_NUMBER, 0),
             fields.whole("limit", 0, batch_codec.MOST_RECORDS, 0),
             _unpack_batch(fields.get("records")),
+            _unpack_cursors(fields.list("common")),
+            fields.text("generation", GENERATION_LENGTH, ""),
+            _unpack_generations(fields.list("own")),
+            _unpack_keys(fields.list("doubts")),
+            fields.flag("learn"),
         )
 
 
@@ -165,6 +189,13 @@ class Answer:
     begun: str = ""
     # To a push: a number of the primary by which it has all that was pushed.
     count: int = 0
+    # To BEGIN, and to one who was never told: the primary's generation.
+    generation: str = ""
+    # To BEGIN: the highest version that the primary has of the satellite's records.
+    highest: int = 0
+    # To doubts: how many of the keys, from the first, are answered, and what there is of them.
+    answered: int = 0
+    found: list[Item] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object that is sent, without empty members."""
@@ -182,6 +213,10 @@ class Answer:
             "token": self.token,
             "begun": self.begun,
             "count": self.count,
+            "generation": self.generation,
+            "highest": self.highest,
+            "answered": self.answered,
+            "found": batch_codec.pack(self.found) if self.found else None,
         }
         return {"version": VERSION, **{name: value for name, value in message.items() if value}}
 
@@ -203,6 +238,10 @@ class Answer:
             fields.text("token", TOKEN_LENGTH, ""),
             fields.text("begun", CHECKPOINT_LENGTH, ""),
             fields.whole("count", 0, HIGHEST_NUMBER, 0),
+            fields.text("generation", GENERATION_LENGTH, ""),
+            fields.whole("highest", 0, HIGHEST_NUMBER, 0),
+            fields.whole("answered", 0, MOST_DOUBTS, 0),
+            _unpack_batch(fields.get("found")),
         )
 
 
@@ -228,6 +267,85 @@ def _unpack_cursors(numbers: list[Any]) -> Cursors:
     return {
         name: whole(number, 0, HIGHEST_NUMBER) for name, number in zip(names, numbers, strict=False)
     }
+
+
+def _pack_keys(keys: list[Key]) -> list[Any]:
+    tables: dict[str, list[str]] = {}
+    for table, record_id in keys:
+        tables.setdefault(table, []).append(record_id)
+    return [[table, ids] for table, ids in tables.items()]
+
+
+def _unpack_keys(groups: list[Any]) -> list[Key]:
+    keys: list[Key] = []
+    for group in groups:
+        match group:
+            case [str(table), [*ids]] if all(isinstance(one, str) for one in ids):
+                keys += [(table, one) for one in ids]
+            case _:
+                raise BadMessage("doubts: a table and ids")
+        if len(keys) > MOST_DOUBTS:
+            raise BadMessage(f"doubts: more than {MOST_DOUBTS} keys")
+    if not all(batch_codec.is_key(*key) for key in keys):
+        raise BadMessage("doubts: not a key")
+    return keys
+
+
+def _unpack_generations(texts: list[Any]) -> Generations | None:
+    match texts:
+        case []:
+            return None
+        case [str(present), str(before)] if _is_generation(present) and _is_generation(before):
+            return present, before
+    raise BadMessage("own: two generations")
+
+
+def _is_generation(text: str) -> bool:
+    return len(text) <= GENERATION_LENGTH and is_plain(text)
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """Why a primary cannot go on from what a satellite remembers, as it tells it."""
+
+    # The primary's present generation, and the last number of each that it knows.
+    generation: str
+    history: Mapping[str, int]
+    # The highest cursors that it handed to this satellite, as far as it remembers.
+    offered: Cursors
+    # Tombstones up to here were purged.
+    purged: int
+    # Whether it knows the satellite's checkpoint, and has nothing newer of what it pushes.
+    knows_checkpoint: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the values of the refusal."""
+        return {
+            "generation": self.generation,
+            "history": [list(one) for one in self.history.items()],
+            "offered": _pack_cursors(self.offered),
+            "purged": self.purged,
+            "knows_checkpoint": self.knows_checkpoint,
+        }
+
+    @classmethod
+    def from_json(cls, value: Any) -> "Disagreement":
+        """Return the disagreement that the values of a refusal are. Raise BadMessage."""
+        fields = JsonObject(value)
+        history: dict[str, int] = {}
+        for one in fields.list("history"):
+            match one:
+                case [str(generation), int(last)] if _is_generation(generation):
+                    history[generation] = whole(last, 0, HIGHEST_NUMBER)
+                case _:
+                    raise BadMessage("history: a generation and its last number")
+        return cls(
+            fields.text("generation", GENERATION_LENGTH),
+            history,
+            _unpack_cursors(fields.list("offered")),
+            fields.whole("purged", 0, HIGHEST_NUMBER, 0),
+            fields.flag("knows_checkpoint"),
+        )
 
 
 def _unpack_batch(batch: Any) -> list[Item]:

@@ -7,9 +7,11 @@ from collections.abc import Callable
 
 from panel.installation import Installation
 from panel.models.base import PRIMARY_SYNC_ID
+from panel.models.records import Key
 from panel.models.runs import InitialiseState, Link, RunResult, RunStep
 from panel.sync.protocol.error_codes import SyncRefusal
-from panel.sync.protocol.messages import Answer, Mode, Request
+from panel.sync.protocol.json_reader import BadMessage
+from panel.sync.protocol.messages import Answer, Disagreement, Mode, Request
 from panel.sync.satellite import initialise, pull, push
 from panel.sync.satellite.progress import Finish, Progress
 from panel.sync.satellite.pull import Received
@@ -20,6 +22,9 @@ from panel.sync.store.apply import pulled_by
 from panel.sync.store.quarantine import retry_quarantined
 from panel.sync.transport import exchange_client
 from panel.sync.transport.http import LinkFault, Target, Transport
+
+# The primary may be restored while a satellite recovers, though not again and again.
+_MOST_RECOVERIES = 3
 
 
 class OwnProtocol:
@@ -56,20 +61,38 @@ class _Exchanges:
         self._installation = installation
         self._line_to = line_to
         self._progress = progress
+        # Whether a stream of the initialise is not complete, as far as is known.
+        self._more = True
 
     def run(self) -> Finish:
-        first = True
+        first, recoveries = True, 0
         while True:
             with self._installation.database.reading() as session:
                 settings = read_sync_settings(session, self._installation)
             if settings.interval_minutes == 0:
                 return Finish(RunResult.PAUSED)
             sent = self._prepare(settings, first)
-            answer = self._exchange(sent)
+            try:
+                answer = self._exchange(sent)
+            except SyncRefusal as refusal:
+                if refusal.code != "history_differs" or recoveries == _MOST_RECOVERIES:
+                    raise
+                recoveries += 1
+                self._recover(refusal)
+                continue
             self._apply(sent, answer)
             if self._is_done(sent, answer):
                 return Finish(RunResult.WELL)
             first = False
+
+    def _recover(self, refusal: SyncRefusal) -> None:
+        """Start from the last numbers that both sides have in common."""
+        try:
+            theirs = Disagreement.from_json(refusal.values)
+        except BadMessage as error:
+            raise LinkFault("not_a_sync_server") from error
+        with self._progress.step() as (session, _):
+            initialise.begin_from_common(session, theirs)
 
     def _prepare(self, settings: SyncSettings, first: bool) -> Sent:
         with self._progress.step() as (session, run):
@@ -78,10 +101,14 @@ class _Exchanges:
                 # What was received came over v5.
                 raise SyncRefusal("initialise_needed")
             if link.initialise == InitialiseState.NEEDED:
-                initialise.begin(session, settings.sync_id)
+                initialise.begin(session, initialise.NOTHING)
+            elif initialise.has_new_past(session):
+                initialise.begin_from_here(session)
             if first:
                 retry_quarantined(session, PRIMARY_SYNC_ID, pulled_by(settings.sync_id))
-            return push.prepare_request(session, run, settings, first)
+            # Once every stream is complete.
+            doubts = [] if self._more else initialise.next_doubts(session, settings.sync_id)
+            return push.prepare_request(session, run, settings, first, doubts)
 
     def _exchange(self, sent: Sent) -> Answer:
         """Send the request, and store the answer in one transaction."""
@@ -91,6 +118,7 @@ class _Exchanges:
             answer, response = exchange_client.exchange(
                 line, settings.pair, settings.token, settings.identity, sent.request
             )
+            pull.check_answer(sent.request, answer)
         except LinkFault as fault:
             with self._progress.step() as (session, _):
                 pull.note_fault(session, sent.request, fault)
@@ -103,8 +131,9 @@ class _Exchanges:
     def _apply(self, sent: Sent, answer: Answer) -> None:
         """Apply the streams that are complete now, each in a transaction of its own."""
         own_sync_id = sent.settings.sync_id
+        self._more = answer.more is not None
         if sent.request.mode is not Mode.NORMAL:
-            if answer.more is None:
+            if not self._more and not self._doubts(own_sync_id):
                 with self._progress.step() as (session, run):
                     run.set_aside += initialise.finish(session, own_sync_id)
             return
@@ -113,11 +142,17 @@ class _Exchanges:
                 run.step = RunStep.APPLYING
                 run.set_aside += pull.apply_stream(session, stream, own_sync_id)
 
+    def _doubts(self, own_sync_id: int) -> list[Key]:
+        with self._installation.database.reading() as session:
+            return initialise.next_doubts(session, own_sync_id)
+
     def _is_done(self, sent: Sent, answer: Answer) -> bool:
         if answer.more is not None or sent.request.waiting:
             return False
         if sent.request.mode is Mode.NORMAL:
             return True
         with self._installation.database.reading() as session:
+            if session.get_one(Link, 1).initialise is not InitialiseState.DONE:
+                return False
             # An initialise pushes nothing: what waits is pushed after it.
             return not change_feed.count_waiting(session)

@@ -5,15 +5,18 @@ from dataclasses import dataclass
 from sqlalchemy.orm import Session
 
 from panel.db import Database
+from panel.models.records import HistoryReason
 from panel.models.runs import Link, Run, RunStep
 from panel.models.settings import SyncProtocol
 from panel.security.vault import Vault
-from panel.sync.protocol.messages import Answer, Request, Stream
+from panel.sync.protocol.batch_codec import Item
+from panel.sync.protocol.messages import Answer, Mode, Request, Stream
 from panel.sync.satellite.progress import count_bytes
 from panel.sync.satellite.push import Sent, note_pushed
 from panel.sync.store import inbox
 from panel.sync.store.apply import Problem, pulled_by
 from panel.sync.store.quarantine import quarantine, release
+from panel.sync.store.sequence import begin_generation, lock_sequence
 from panel.sync.transport.batch_size import batch_size, measure, measure_broken
 from panel.sync.transport.http import LinkFault
 from panel.sync.transport.link_meter import Meter
@@ -39,8 +42,13 @@ def store_answer(session: Session, run: Run, vault: Vault, sent: Sent, received:
     answer, link = received.answer, session.get_one(Link, 1)
     if answer.rolled:
         link.checkpoint = sent.request.next_checkpoint
+        if sent.request.own:
+            link.own_generation = sent.request.own[0]
     if answer.begun:
-        link.checkpoint = answer.begun
+        link.checkpoint, link.generation = answer.begun, answer.generation
+        _pass(session, answer.highest)
+    if sent.request.learn:
+        link.generation = answer.generation
     link.next_checkpoint = ""
     # Cursors of v5 mean nothing to our own protocol.
     link.protocol, link.site_uuid = SyncProtocol.OWN, ""
@@ -52,8 +60,38 @@ def store_answer(session: Session, run: Run, vault: Vault, sent: Sent, received:
         link.restore_cursor = answer.cursors.get(Stream.RESTORE, 0)
     _store_pushed(session, sent, answer)
     pulled = sum(inbox.receive(session, s, items) for s, items in answer.records.items())
+    pulled += _store_found(session, link, sent, answer)
     _count(run, sent.request, received, pulled)
     _measure(link, sent, received)
+
+
+def check_answer(request: Request, answer: Answer) -> None:
+    """Raise LinkFault if ``answer`` is none to ``request``, such as a kept or repeated one.
+
+    Whoever is told nothing of what was sent must not take it for stored.
+    """
+    is_begun = request.mode is not Mode.BEGIN or bool(answer.begun)
+    is_rolled = answer.rolled or not request.next_checkpoint
+    is_answered = bool(answer.answered) or not request.doubts
+    if not (is_begun and is_rolled and is_answered):
+        raise LinkFault("not_a_sync_server")
+
+
+def _pass(session: Session, highest: int) -> None:
+    """Go on from beyond the highest own number that the primary knows."""
+    if lock_sequence(session).seq < highest:
+        begin_generation(session, HistoryReason.CLONE, highest)
+
+
+def _store_found(session: Session, link: Link, sent: Sent, answer: Answer) -> int:
+    """Store what the primary has of the records that were in doubt."""
+    if not sent.request.doubts:
+        return 0
+    link.doubt_key = list(sent.request.doubts[answer.answered - 1])
+    streams: dict[Stream, list[Item]] = {}
+    for item in answer.found:
+        streams.setdefault(inbox.stream_of(item, sent.settings.sync_id), []).append(item)
+    return sum(inbox.receive(session, stream, items) for stream, items in streams.items())
 
 
 def note_fault(session: Session, request: Request, fault: LinkFault) -> None:

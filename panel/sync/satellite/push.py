@@ -3,11 +3,12 @@
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from panel.models.records import Record
+from panel.models.records import ChangeSequence, Generation, HistoryReason, Key, Record
 from panel.models.runs import InitialiseState, Link, Run, RunStep
 from panel.sync.protocol.batch_codec import item_of
 from panel.sync.protocol.messages import CHECKPOINT_BYTES, Cursors, Mode, Request, Stream
@@ -27,15 +28,18 @@ class Sent:
     settings: SyncSettings
 
 
-def prepare_request(session: Session, run: Run, sync_settings: SyncSettings, first: bool) -> Sent:
+def prepare_request(
+    session: Session,
+    run: Run,
+    sync_settings: SyncSettings,
+    first: bool,
+    doubts: list[Key] | None = None,
+) -> Sent:
     """Return the next request, and store the checkpoint that it proposes before it is sent.
 
-    ``first`` marks the first exchange of the run.
+    ``first`` marks the first exchange of the run; ``doubts`` are keys to ask for.
     """
     link = session.get_one(Link, 1)
-    if not link.next_checkpoint:
-        # A stored one belongs to an exchange without an answer, which this one repeats.
-        link.next_checkpoint = secrets.token_urlsafe(CHECKPOINT_BYTES)
     mode = mode_of(link)
     waiting = change_feed.count_waiting(session) if mode is Mode.NORMAL else 0
     records = []
@@ -43,6 +47,10 @@ def prepare_request(session: Session, run: Run, sync_settings: SyncSettings, fir
         size = batch_size(sync_settings.request_size, link.seconds_per_record_up)
         records = [item_of(record) for record in change_feed.waiting(session, size).records]
     left = waiting - len(records)
+    if not link.next_checkpoint and (records or mode is Mode.INITIALISE):
+        # A stored one belongs to an exchange without an answer, which this one repeats. An exchange
+        # that sends nothing proposes none: repeated late, it changes nothing.
+        link.next_checkpoint = secrets.token_urlsafe(CHECKPOINT_BYTES)
     _note_step(run, mode, len(records), waiting)
     return Sent(
         Request(
@@ -58,9 +66,33 @@ def prepare_request(session: Session, run: Run, sync_settings: SyncSettings, fir
             if left
             else batch_size(sync_settings.request_size, link.seconds_per_record_down),
             records=records,
+            learn=mode is Mode.NORMAL and not link.generation,
+            **_initialising(session, link, mode, doubts),
         ),
         sync_settings,
     )
+
+
+def _initialising(
+    session: Session, link: Link, mode: Mode, keys: list[Key] | None
+) -> dict[str, Any]:
+    """Return what a request of an initialise has beside the others."""
+    if mode is Mode.NORMAL:
+        return {}
+    start = {"common": common_of(link), "generation": link.generation}
+    if mode is Mode.BEGIN:
+        return start
+    sequence = session.get_one(ChangeSequence, 1)
+    reason = session.get_one(Generation, sequence.generation).reason
+    # Another machine may go on in it, which the primary has to know to tell the two apart.
+    before = link.own_generation if reason is HistoryReason.CLONE else ""
+    own = sequence.generation, before
+    return {**start, "own": own, "doubts": keys or []}
+
+
+def common_of(link: Link) -> Cursors:
+    """Return up to where both sides had the same when the initialise began."""
+    return {Stream.CENTRAL: link.central_common, Stream.ADDRESSED: link.addressed_common}
 
 
 def note_pushed(session: Session, seqs: Sequence[int], remote_seq: int | None = None) -> None:

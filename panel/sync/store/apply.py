@@ -5,14 +5,16 @@ cannot be applied is returned with the reason, and does not hold up the others.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from panel import clock
-from panel.models.records import Key
+from panel.models.records import Key, Record
 from panel.sync.protocol.batch_codec import Item
+from panel.sync.protocol.column_codec import HIGHEST_NUMBER
 from panel.sync.store.records import StoredRecord, find_records, save_rows, size_of
 from panel.sync.store.sequence import lock_sequence, next_seqs
 
@@ -32,6 +34,10 @@ class _Known:
 
 
 TAKE, KNOWN, KEEP = None, _Known(), _Known()
+# The stored one is newer, and the sender does not have it: it is pushed.
+PUSH = _Known()
+# Two pasts wrote one record. One of the two contents stays, the other is quarantined.
+KEEP_OWN, TAKE_OTHER = _Known(), _Known()
 # TAKE to apply the item, KNOWN if it is stored as it is, KEEP if a newer version is stored, or why
 # it cannot be applied.
 Verdict = Problem | _Known | None
@@ -45,6 +51,10 @@ class Outcome:
     taken: list[Item] = field(default_factory=list)
     known: list[Item] = field(default_factory=list)
     refused: list[tuple[Item, Problem]] = field(default_factory=list)
+    # Items older than what is stored, or of the same version and not the same.
+    outdated: list[Item] = field(default_factory=list)
+    # Contents that gave way to those of another past.
+    replaced: list[Item] = field(default_factory=list)
 
 
 def pushed_by(sync_id: int) -> Rule:
@@ -59,6 +69,8 @@ def pushed_by(sync_id: int) -> Rule:
             return Problem("owned_by_another", {"owner": stored.owner})
         if stored.to != item.to:
             return Problem("address_fixed", {})
+        if _is_stored(item, stored):
+            return KNOWN
         return TAKE if item.version > stored.version else KEEP
 
     return rule
@@ -89,24 +101,47 @@ def renewed_by(own_sync_id: int) -> Rule:
     return rule
 
 
-def restored_to(own_sync_id: int) -> Rule:
+def restored_to(own_sync_id: int, written_since: int | None) -> Rule:
     """Return the rule of an initialise for this satellite's own records, which it gets back.
 
-    What this satellite wrote since stays, and waits to be pushed. Where one version has different
-    data on the two sides, the primary's is applied, since others may have received it
-    (PROTOCOL.md, *States of a satellite*).
+    ``written_since`` is the first own number that was given out after a past was lost, None where
+    none was (PROTOCOL.md, *Own records that come back*).
     """
 
     def rule(item: Item, stored: StoredRecord | None) -> Verdict:
         if item.owner != own_sync_id:
             return Problem("not_the_owner", {"owner": item.owner})
-        if stored is not None and stored.owner != own_sync_id:
+        if stored is None:
+            return TAKE
+        if stored.owner != own_sync_id:
             return Problem("owned_by_another", {"owner": stored.owner})
-        if stored is not None and item.version < stored.version:
-            return KEEP
-        return KNOWN if _is_stored(item, stored) else TAKE
+        if _is_stored(item, stored):
+            return KNOWN
+        if stored.waiting:
+            return _between_pasts(item, stored, written_since)
+        if item.version != stored.version:
+            return TAKE if item.version > stored.version else PUSH
+        return TAKE_OTHER
 
     return rule
+
+
+def _between_pasts(item: Item, stored: StoredRecord, written_since: int | None) -> Verdict:
+    """Return the verdict on an own record that was changed here and not pushed since."""
+    if item.to != stored.to:
+        # No push could change that any more.
+        return TAKE_OTHER
+    if item.data == stored.data:
+        return TAKE if item.version > stored.version else KEEP
+    was_pushed_from_here = item.position <= (stored.remote_seq or 0)
+    if written_since is None or was_pushed_from_here:
+        return KEEP if item.version < stored.version else TAKE_OTHER
+    if stored.version >= written_since:
+        return KEEP_OWN
+    # Written before the backup, and changed again in the past that was lost.
+    if item.version != stored.version:
+        return TAKE if item.version > stored.version else KEEP
+    return TAKE_OTHER
 
 
 def apply_items(
@@ -136,40 +171,90 @@ def _is_stored(item: Item, stored: StoredRecord | None) -> bool:
     return stored == StoredRecord(item.owner, item.to, item.version, item.data)
 
 
+class _Chunk:
+    """Some items on their way to their rows."""
+
+    def __init__(self, session: Session, items: Sequence[Item], from_primary: bool) -> None:
+        self._session, self._from_primary = session, from_primary
+        self._found = find_records(session, [(item.key, item.data) for item in items])
+        self.stored = dict(self._found)
+        # Of rows that stay where they are in the order, and of those that move to its end.
+        self._marked: list[dict[str, Any]] = []
+        self._moved: dict[Key, dict[str, Any]] = {}
+
+    def take(self, item: Item) -> None:
+        self.stored[item.key] = StoredRecord(item.owner, item.to, item.version, item.data)
+        # Removed first: a record that changes again moves to the end of the order.
+        self._moved.pop(item.key, None)
+        row = _row(item, self._found.get(item.key))
+        self._moved[item.key] = row | self._origin(item)
+
+    def note_known(self, item: Item) -> None:
+        self._mark(item, waiting=False, **self._origin(item))
+
+    def note_unpushed(self, item: Item) -> None:
+        self._mark(item, waiting=True)
+
+    def renew(self, item: Item) -> None:
+        """Give what is stored a version above that of ``item``, which it stays in place of."""
+        stored = self.stored[item.key]
+        self.stored[item.key] = replace(stored, version=HIGHEST_NUMBER, waiting=True)
+        if stored.row_id and stored.version <= item.version:
+            self._moved[item.key] = {"id": stored.row_id, "version": None, "waiting": True}
+
+    def loaded(self, item: Item) -> Item:
+        """Return what is stored in the place of ``item``, with its data."""
+        stored = self.stored[item.key]
+        data = stored.data
+        if data is not None and stored.row_id:
+            data = self._session.scalar(select(Record.data).where(Record.id == stored.row_id))
+        return Item(0, *item.key, stored.owner, stored.to, stored.version, data)
+
+    def save(self) -> None:
+        seqs = next_seqs(self._session, len(self._moved))
+        for row, seq in zip(self._moved.values(), seqs, strict=True):
+            row["seq"] = seq
+            if row["version"] is None:
+                row["version"] = seq
+        save_rows(self._session, [*self._marked, *self._moved.values()])
+
+    def _mark(self, item: Item, **values: Any) -> None:
+        if row_id := _row_id(self._found.get(item.key)):
+            self._marked.append({"id": row_id, **values})
+
+    def _origin(self, item: Item) -> dict[str, Any]:
+        # One that is retried after it was quarantined has no position.
+        return {"remote_seq": item.position or None} if self._from_primary else {}
+
+
 def _apply_chunk(
     session: Session, items: Sequence[Item], rule: Rule, outcome: Outcome, from_primary: bool
 ) -> None:
-    found = find_records(session, [(item.key, item.data) for item in items])
-    stored = dict(found)
-    rows: dict[Key, dict[str, Any]] = {}
-    known: list[dict[str, Any]] = []
+    chunk = _Chunk(session, items, from_primary)
     for item in items:
-        verdict = rule(item, stored.get(item.key))
+        verdict = rule(item, chunk.stored.get(item.key))
         if isinstance(verdict, Problem):
             outcome.refused.append((item, verdict))
         elif verdict is KNOWN:
             outcome.known.append(item)
-            if row_id := _row_id(found.get(item.key)):
-                known.append({"id": row_id, "waiting": False, **_origin(item, from_primary)})
-        elif verdict is TAKE:
-            stored[item.key] = StoredRecord(item.owner, item.to, item.version, item.data)
-            # Removed first: a record that changes again moves to the end of the order.
-            rows.pop(item.key, None)
-            row = _row(item, found.get(item.key))
-            rows[item.key] = row | _origin(item, from_primary)
+            chunk.note_known(item)
+        elif verdict is KEEP_OWN:
+            outcome.replaced.append(item)
+            chunk.renew(item)
+        elif verdict is KEEP or verdict is PUSH:
+            outcome.outdated.append(item)
+            if verdict is PUSH:
+                chunk.note_unpushed(item)
+        else:
+            if verdict is TAKE_OTHER:
+                outcome.replaced.append(chunk.loaded(item))
             outcome.taken.append(item)
-    for row, seq in zip(rows.values(), next_seqs(session, len(rows)), strict=True):
-        row["seq"] = seq
-    save_rows(session, [*known, *rows.values()])
+            chunk.take(item)
+    chunk.save()
 
 
 def _row_id(stored: StoredRecord | None) -> int | None:
     return stored.row_id if stored else None
-
-
-def _origin(item: Item, from_primary: bool) -> dict[str, Any]:
-    # One that is retried after it was quarantined has no position.
-    return {"remote_seq": item.position or None} if from_primary else {}
 
 
 def _row(item: Item, stored: StoredRecord | None) -> dict[str, Any]:

@@ -2,18 +2,32 @@
 
 from collections.abc import Iterator, Sequence
 
-from sqlalchemy import ColumnElement, and_, delete, exists, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    and_,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    tuple_,
+    union,
+    update,
+)
 from sqlalchemy.orm import Session
 
 from panel import clock
 from panel.models.base import PRIMARY_SYNC_ID
-from panel.models.records import Inbox, Record
-from panel.sync.protocol.batch_codec import Item
-from panel.sync.protocol.messages import Stream
+from panel.models.records import Inbox, Key, Quarantined, Record
+from panel.sync.protocol.batch_codec import Item, item_of
+from panel.sync.protocol.messages import Cursors, Stream
 from panel.sync.store.apply import Rule
-from panel.sync.store.quarantine import apply_or_quarantine
+from panel.sync.store.quarantine import REMOVED, apply_or_quarantine, keep_aside
 from panel.sync.store.sequence import lock_sequence, next_seqs
 
+# The streams of records that other servers own.
+FOREIGN = (Stream.CENTRAL, Stream.ADDRESSED)
 _AT_ONCE = 500
 # In the order of the fields of Item.
 _COLUMNS = (
@@ -50,39 +64,91 @@ def is_empty(session: Session, stream: Stream) -> bool:
     return session.scalar(select(Inbox.id).where(Inbox.stream == stream).limit(1)) is None
 
 
-def clear_stream(session: Session, stream: Stream) -> None:
-    """Delete what was received of ``stream``."""
-    session.execute(delete(Inbox).where(Inbox.stream == stream))
+def clear_stream(session: Session, stream: Stream, beyond: int = 0) -> None:
+    """Delete what was received of ``stream`` from beyond a position."""
+    session.execute(delete(Inbox).where(Inbox.stream == stream, Inbox.position > beyond))
 
 
-def raise_sequence(session: Session) -> None:
-    """Raise the sequence to the highest version that the primary handed back.
+def count_missing(session: Session, own_sync_id: int, common: Cursors) -> tuple[int, int]:
+    """Return how many records :func:`delete_missing` would delete, and how many there are in all.
 
-    Records that are written from now on then have a higher version than those.
+    The primary does not have them any more. ``common`` is as :func:`in_doubt` takes it.
     """
-    query = select(func.max(Inbox.version)).where(Inbox.stream == Stream.RESTORE)
-    highest = session.scalar(query) or 0
-    sequence = lock_sequence(session)
-    sequence.seq = max(sequence.seq, highest)
+    missing = present = 0
+    for stream in FOREIGN:
+        query = select(func.count()).select_from(Record)
+        query = query.where(_foreign(stream, own_sync_id), ~Record.deleted)
+        present += session.scalar(query) or 0
+        lacking = query.where(in_doubt(common.get(stream, 0)), ~is_delivered(stream))
+        missing += session.scalar(lacking) or 0
+    return missing, present
 
 
-def delete_missing(session: Session, stream: Stream, own_sync_id: int) -> None:
+def delete_missing(
+    session: Session, stream: Stream, own_sync_id: int, common: int = 0, cursor: int | None = None
+) -> None:
     """Replace by tombstones the records of ``stream`` that an initialise did not deliver.
 
-    The primary does not have them any more.
+    They were received from beyond ``common``, and the primary does not have them any more by its
+    number ``cursor``. Their contents are kept aside.
     """
     lock_sequence(session)
     query = select(Record.id).where(_foreign(stream, own_sync_id), ~Record.deleted)
-    query = query.where(~is_delivered(stream))
+    query = query.where(in_doubt(common), ~is_delivered(stream))
     ids = session.scalars(query.order_by(Record.seq)).all()
+    for start in range(0, len(ids), _AT_ONCE):
+        some = select(Record).where(Record.id.in_(ids[start : start + _AT_ONCE]))
+        for record in session.scalars(some.execution_options(populate_existing=True)):
+            keep_aside(session, item_of(record), REMOVED)
+            session.expunge(record)
     # Version 0: if the primary delivers it again, every version of it is higher.
-    gone = {"deleted": True, "data": None, "size": 0, "version": 0, "changed_at": clock.now()}
+    gone = {"deleted": True, "data": None, "size": 0, "version": 0, "remote_seq": cursor}
     rows = [
-        {"id": record_id, "seq": seq, **gone}
+        {"id": record_id, "seq": seq, "changed_at": clock.now(), **gone}
         for record_id, seq in zip(ids, next_seqs(session, len(ids)), strict=True)
     ]
     if rows:
         session.execute(update(Record), rows)
+
+
+def in_doubt(common: int) -> ColumnElement[bool]:
+    """Return the condition of the records that the primary may not have in its present past.
+
+    Up to the number ``common`` of the primary both sides had the same.
+    """
+    return or_(Record.remote_seq.is_(None), Record.remote_seq > common)
+
+
+def doubted_keys(
+    session: Session, own_sync_id: int, common: Cursors, after: Sequence[str], limit: int
+) -> list[Key]:
+    """Return keys, in their order, of which the primary is to say what it has under them.
+
+    They are in doubt and were not delivered, or the primary sent something under them that could
+    not be applied. ``after`` is the last key that was asked for, empty at the beginning.
+    """
+    stored = select(Record.table_name, Record.record_id)
+    queries = [
+        stored.where(
+            _foreign(stream, own_sync_id), in_doubt(common.get(stream, 0)), ~is_delivered(stream)
+        )
+        for stream in FOREIGN
+    ]
+    sent = select(Quarantined.table_name, Quarantined.record_id)
+    queries.append(sent.where(Quarantined.source == PRIMARY_SYNC_ID))
+    keys = union(*queries).subquery()
+    query = select(keys.c.table_name, keys.c.record_id)
+    if after:
+        query = query.where(tuple_(keys.c.table_name, keys.c.record_id) > tuple_(*after))
+    query = query.order_by(keys.c.table_name, keys.c.record_id).limit(limit)
+    return [(row.table_name, row.record_id) for row in session.execute(query)]
+
+
+def stream_of(item: Item, own_sync_id: int) -> Stream:
+    """Return the stream in which the primary sends ``item`` to this satellite."""
+    if item.owner == own_sync_id:
+        return Stream.RESTORE
+    return Stream.CENTRAL if item.to is None else Stream.ADDRESSED
 
 
 def is_delivered(stream: Stream) -> ColumnElement[bool]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from itertools import accumulate
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from panel import clock
@@ -18,6 +18,11 @@ MOST_TRIES = 20
 _AT_ONCE = 200
 # The reason of a record of which no data could be stored, so that it cannot be retried.
 UNREADABLE = "unreadable"
+# Contents that gave way to what another past wrote, or that the primary does not have any more.
+# They are kept for a while, for a person to put back, under a source of their own: no server sent
+# them, so nothing that one sends replaces or releases them.
+REPLACED, REMOVED = "replaced", "removed"
+KEPT_SOURCE = 0
 
 
 def apply_or_quarantine(
@@ -31,7 +36,15 @@ def apply_or_quarantine(
     release(session, source, outcome.taken + outcome.known)
     for item, problem in outcome.refused:
         quarantine(session, source, item, problem)
+    for item in outcome.replaced:
+        keep_aside(session, item, REPLACED)
     return outcome
+
+
+def keep_aside(session: Session, item: Item, reason: str) -> None:
+    """Keep the content of ``item``, which gave way; a tombstone has none."""
+    if item.data is not None:
+        quarantine(session, KEPT_SOURCE, item, Problem(reason, {}))
 
 
 def quarantine(session: Session, source: int, item: Item, problem: Problem) -> None:
@@ -41,7 +54,9 @@ def quarantine(session: Session, source: int, item: Item, problem: Problem) -> N
         Quarantined.table_name == item.table, Quarantined.record_id == item.record_id
     )
     row = session.scalar(query)
-    if row is not None and row.version > item.version and problem.reason != UNREADABLE:
+    # Of contents kept aside the last one counts; their versions are of different pasts.
+    is_compared = source != KEPT_SOURCE and problem.reason != UNREADABLE
+    if row is not None and row.version > item.version and is_compared:
         return
     now = clock.now()
     if row is None:
@@ -102,6 +117,17 @@ def release(session: Session, source: int, items: Sequence[Item]) -> None:
             .where(Quarantined.source == source, Quarantined.version <= item.version)
             .where(Quarantined.table_name == item.table, Quarantined.record_id == item.record_id)
         )
+
+
+def expect_again(session: Session, source: int) -> None:
+    """Let whatever ``source`` sends now replace what it sent before, older versions too."""
+    session.execute(update(Quarantined).where(Quarantined.source == source).values(version=0))
+
+
+def release_missing(session: Session, source: int) -> None:
+    """Delete from the quarantine what ``source`` did not send again since :func:`expect_again`."""
+    missing = Quarantined.source == source, Quarantined.version == 0
+    session.execute(delete(Quarantined).where(*missing, Quarantined.reason != UNREADABLE))
 
 
 def item_of(row: Quarantined) -> Item:

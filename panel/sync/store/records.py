@@ -30,7 +30,7 @@ _AS_IT_IS = {"populate_existing": True}
 DIFFERENT_TEXT = ""
 _COLUMNS = (
     *(Record.id, Record.table_name, Record.record_id, Record.owner, Record.to, Record.version),
-    *(Record.deleted, Record.size, Record.waiting),
+    *(Record.deleted, Record.size, Record.waiting, Record.remote_seq),
 )
 
 
@@ -47,6 +47,7 @@ class StoredRecord:
     data: str | None
     row_id: int | None = field(default=None, compare=False)
     waiting: bool = field(default=False, compare=False)
+    remote_seq: int | None = field(default=None, compare=False)
 
 
 class OwnedByAnother(Refusal):
@@ -236,6 +237,7 @@ def _find(
             None if row.deleted else texts.get(row.id, DIFFERENT_TEXT),
             row.id,
             row.waiting,
+            row.remote_seq,
         )
         for key, row in rows.items()
     }

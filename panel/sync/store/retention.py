@@ -7,8 +7,9 @@ from sqlalchemy.orm import Session
 
 from panel import clock
 from panel.models.records import Quarantined, Record
-from panel.models.runs import Acknowledged, Applicant, Peer, Run
+from panel.models.runs import Acknowledged, Applicant, Link, Peer, Run
 from panel.models.settings import Server, SyncProtocol
+from panel.sync.store.quarantine import KEPT_SOURCE
 from panel.sync.store.sequence import lock_sequence
 
 # Bounded, since writers of records wait for the lock of the sequence meanwhile.
@@ -24,6 +25,8 @@ def purge(session: Session, keep_days: int) -> bool:
     session.execute(delete(Run).where(Run.started_at < before))
     session.execute(delete(Applicant).where(Applicant.last_at < before))
     session.execute(delete(Quarantined).where(Quarantined.left_out_at < before))
+    kept = Quarantined.source == KEPT_SOURCE, Quarantined.last_at < before
+    session.execute(delete(Quarantined).where(*kept))
     _purge_servers(session, before)
     session.execute(
         delete(Acknowledged).where(
@@ -51,6 +54,9 @@ def _purge_tombstones(session: Session, before: datetime) -> bool:
     seqs = session.scalars(query).all()
     if seqs:
         sequence.purged_seq = max(sequence.purged_seq, seqs[-1])
+        purged = select(func.max(Record.remote_seq)).where(*old, Record.seq <= seqs[-1])
+        link = session.get_one(Link, 1)
+        link.purged_remote_seq = max(link.purged_remote_seq, session.scalar(purged) or 0)
         session.execute(delete(Record).where(*old, Record.seq <= seqs[-1]))
     return len(seqs) == _TOMBSTONES_AT_ONCE
 

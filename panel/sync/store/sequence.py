@@ -83,6 +83,14 @@ def is_lost_number(session: Session, number: int) -> bool:
     return before is not None and before.last_seq is not None and number > before.last_seq
 
 
+def last_numbers(session: Session, limit: int) -> dict[str, int]:
+    """Return the last number of each of the newest ``limit`` generations, the oldest first."""
+    query = select(Generation).order_by(Generation.first_seq.desc()).limit(limit)
+    present = session.get_one(ChangeSequence, 1)
+    rows = reversed(session.scalars(query).all())
+    return {row.generation: last_common_seq(session, row.generation, present) for row in rows}
+
+
 def begin_generation(session: Session, reason: HistoryReason, beyond: int = 0) -> None:
     """Begin a generation whose numbers are higher than any given out, ``beyond`` among them.
 

@@ -1,13 +1,10 @@
 """The history of the sequence: no number is used twice, whatever backup is restored."""
 
-import shutil
-from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, create_engine, select, text, update
-from sqlalchemy.engine import make_url
+from sqlalchemy import select, update
 
 from panel.config import Config
 from panel.db import Database
@@ -17,9 +14,9 @@ from panel.sync.store import change_feed, records
 from panel.sync.store.sequence import MARGIN, Mark, Witness, begin_generation
 from panel.sync.store.write_checks import Write
 from tests.conftest import NewDatabase
-from tests.support.installations import SECRET_KEY
+from tests.support.installations import SECRET_KEY, back_up, restore
 
-Start = Callable[[], Installation]
+pytestmark = pytest.mark.both_databases
 
 
 def put(database: Database, *record_ids: str) -> None:
@@ -45,50 +42,26 @@ def follow(database: Database, since: str = "") -> tuple[list[str], str]:
 
 
 class Server:
-    """An installation that is started again and again, and the backups of its database."""
+    """An installation that is started again and again, and a backup of its database."""
 
-    def __init__(self, url: str, folder: Path, administration: Engine | None) -> None:
+    def __init__(self, url: str, folder: Path) -> None:
         self.folder = folder
-        self._url, self._administration = make_url(url), administration
+        self._url, self._backup = url, ""
         self._config = Config(folder, url, (SECRET_KEY,), hardware_id="machine-7")
 
     def start(self) -> Installation:
         return open_installation(self._config)
 
-    def backup(self) -> None:
-        if self._administration is None:
-            shutil.copy(str(self._url.database), self.folder / "backup")
-        else:
-            self._do(f"DROP DATABASE IF EXISTS {self._url.database}_backup")
-            self._do(f"CREATE DATABASE {self._url.database}_backup TEMPLATE {self._url.database}")
+    def back_up(self) -> None:
+        self._backup = back_up(self._url)
 
     def restore(self) -> None:
-        if self._administration is None:
-            shutil.copy(self.folder / "backup", str(self._url.database))
-        else:
-            self._do(f"DROP DATABASE {self._url.database} WITH (FORCE)")
-            self._do(f"CREATE DATABASE {self._url.database} TEMPLATE {self._url.database}_backup")
-
-    def drop_backup(self) -> None:
-        if self._administration is not None:
-            self._do(f"DROP DATABASE IF EXISTS {self._url.database}_backup")
-
-    def _do(self, statement: str) -> None:
-        assert self._administration is not None
-        with self._administration.connect() as connection:
-            connection.execute(text(statement))
+        restore(self._url, self._backup)
 
 
 @pytest.fixture
-def server(
-    new_database: NewDatabase, tmp_path: Path, request: pytest.FixtureRequest
-) -> Iterator[Server]:
-    url = new_database(True)
-    is_file = make_url(url).get_backend_name() == "sqlite"
-    administration = None if is_file else request.getfixturevalue("postgresql_administration")
-    server = Server(url, tmp_path, administration)
-    yield server
-    server.drop_backup()
+def server(new_database: NewDatabase, tmp_path: Path) -> Server:
+    return Server(new_database(True), tmp_path)
 
 
 def test_a_start_after_a_kill_goes_on_in_the_same_generation(server: Server) -> None:
@@ -107,7 +80,7 @@ def test_a_restored_database_uses_no_number_twice(server: Server) -> None:
     with closing(server.start()) as here:
         put(here.database, "a", "b")
         _, early = follow(here.database)
-    server.backup()
+    server.back_up()
     with closing(server.start()) as here:
         put(here.database, "c", "d", "e")
         _, late = follow(here.database)
@@ -127,7 +100,7 @@ def test_a_restored_database_uses_no_number_twice(server: Server) -> None:
 def test_restored_twice_from_one_backup_is_noticed_twice(server: Server) -> None:
     with closing(server.start()) as here:
         put(here.database, "a")
-    server.backup()
+    server.back_up()
     firsts = []
     for _ in range(2):
         with closing(server.start()) as here:
@@ -186,7 +159,7 @@ def test_by_hand(server: Server) -> None:
 def test_a_database_in_another_cluster_or_timeline_is_noticed(
     new_postgresql: NewDatabase, tmp_path: Path
 ) -> None:
-    server = Server(new_postgresql(True), tmp_path, create_engine("postgresql+psycopg://"))
+    server = Server(new_postgresql(True), tmp_path)
     with closing(server.start()) as here:
         put(here.database, "a")
     for noted in ({"cluster": "another:1"}, {"timeline": "000000FF"}):
