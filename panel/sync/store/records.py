@@ -58,6 +58,13 @@ class OwnedByAnother(Refusal):
     code = "owned_by_another"
 
 
+class OwnerUnknown(Refusal):
+    """The server for which a record is made is not in the list of this primary."""
+
+    status = 409
+    code = "owner_unknown"
+
+
 class OwnerInitialised(Refusal):
     """The server for which a record is made takes such records no more."""
 
@@ -126,8 +133,8 @@ def write_records(session: Session, own_sync_id: int, writes: Sequence[Write]) -
     """Write all of ``writes`` in order, or none; return how many changed something.
 
     Every value is checked before the sequence is locked. The lock is held until the caller's
-    commit, so commit soon. Raise what :func:`put_record` raises, :class:`OwnerInitialised`, or
-    NotFound for a delete.
+    commit, so commit soon. Raise what :func:`put_record` raises, :class:`OwnerUnknown`,
+    :class:`OwnerInitialised`, or NotFound for a delete.
     """
     texts = [check_write(write, own_sync_id) for write in writes]
     lock_sequence(session)
@@ -160,8 +167,8 @@ def find_records(
 def _check_owners(session: Session, made_for: Mapping[Key, int]) -> None:
     """Refuse to make records for servers that would not get them.
 
-    Raise Invalid for one that is not in the list, :class:`OwnerInitialised` for one that has all of
-    its own records already.
+    Raise :class:`OwnerUnknown` for one that is not in the list, :class:`OwnerInitialised` for one
+    that has all of its own records already.
     """
     owners = set(made_for.values())
     query = select(Server.sync_id, Peer.protocol).outerjoin(Peer, Peer.server_id == Server.id)
@@ -169,7 +176,7 @@ def _check_owners(session: Session, made_for: Mapping[Key, int]) -> None:
     protocols = {row.sync_id: row.protocol for row in session.execute(query)}
     for owner in sorted(owners):
         if owner not in protocols:
-            raise Invalid({"owner": say("Must be the Sync ID of a server in the list.")})
+            raise OwnerUnknown(say("There is no server with Sync ID %(owner)s.", owner=owner))
         if protocols[owner] == SyncProtocol.OWN:
             raise OwnerInitialised(
                 say(
@@ -212,6 +219,8 @@ class _Draft:
         stored = self.changed.get(write.key) or (_values(record) if record else None)
         if stored is None and text is None:
             raise _not_found(write.table, write.record_id)
+        if write.to == owner and (stored is None or stored["to"] != owner):
+            raise Invalid({"to": say("Must be the Sync ID of another server.")})
         if stored is not None:
             is_same = stored["data"] == text
             if is_same and stored["owner"] == owner and write.to in (None, stored["to"]):

@@ -40,7 +40,7 @@ def check_write(write: Write, own_sync_id: int) -> str | None:
     problems: dict[str, Message] = {}
     _check_name(problems, "table", write.table, TABLE_NAME_LENGTH)
     _check_name(problems, "record_id", write.record_id, RECORD_ID_LENGTH)
-    # A primary that addresses a record to itself gives it to no stream.
+    # A record of a shared table of v5 is addressed to the primary itself; an export says so.
     is_kept = own_sync_id == PRIMARY_SYNC_ID == write.to and type(write.to) is int
     if write.to is not None and not is_kept and not _is_another(write.to, own_sync_id):
         problems["to"] = say("Must be the Sync ID of another server.")

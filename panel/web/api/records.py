@@ -51,6 +51,13 @@ class TokenNeeded(Refusal):
     code = "token_needed"
 
 
+class NotForOthers(Refusal):
+    """A satellite was asked to make a record for another server."""
+
+    status = 403
+    code = "not_for_others"
+
+
 class NoSyncId(Refusal):
     """This server has no Sync ID yet, so a record written here would have no owner."""
 
@@ -144,7 +151,7 @@ def put(table: str, record_id: str) -> Response:
         own_sync_id, to = _own_sync_id(session), as_sync_id(body.get("to"))
         owner = as_sync_id(body.get("owner"))
         if owner not in (None, own_sync_id) and own_sync_id != PRIMARY_SYNC_ID:
-            raise Invalid({"owner": say("Only a primary makes records for other servers.")})
+            raise NotForOthers(say("Only a primary makes records for other servers."))
         write_records(session, own_sync_id, [Write(table, record_id, body["data"], to, owner)])
         return json_answer(as_line(get_record(session, table, record_id)))
 

@@ -11,10 +11,11 @@ from panel.models.base import PRIMARY_SYNC_ID
 from panel.models.records import Quarantined, Record
 from panel.models.runs import Peer, SiteCopy
 from panel.models.settings import SyncProtocol
-from panel.sync.store.jsonl import put_lines
+from panel.sync.store.jsonl import export_records, put_lines, write_lines
 from panel.sync.store.records import (
     OwnedByAnother,
     OwnerInitialised,
+    OwnerUnknown,
     get_record,
     put_record,
     write_records,
@@ -102,13 +103,18 @@ def test_made_again_it_changes_nothing_or_is_refused(database: Database) -> None
         assert [row.version for row in session.query(Record).order_by(Record.seq)] == [0, 2]
 
 
-@pytest.mark.parametrize("owner", [99, 0, -1, True, "7"])
-def test_nobody_makes_records_for_a_server_that_is_not_there(
-    database: Database, owner: int
-) -> None:
+@pytest.mark.parametrize("owner", [0, -1, True, "7"])
+def test_an_owner_is_a_sync_id(database: Database, owner: int) -> None:
     with pytest.raises(Invalid) as refused:
         make(database, "s1", owner)
     assert set(refused.value.problems) == {"owner"}
+
+
+def test_nobody_makes_records_for_a_server_that_is_not_there(
+    database: Database,
+) -> None:
+    with pytest.raises(OwnerUnknown):
+        make(database, "s1", 99)
     with database.reading() as session:
         assert session.query(Record).count() == 0
 
@@ -133,3 +139,15 @@ def test_lines_name_the_owner(site: RemoteSite, database: Database) -> None:
     assert stored(database, "s2")[0] == PRIMARY_SYNC_ID
     site.meet()
     assert set(site.records) == {"s1"}
+
+
+def test_an_export_of_a_primary_can_be_put_again(site: RemoteSite, database: Database) -> None:
+    """It says whose each record is, and which stay at the primary."""
+    patient = {"syncOutId": "1", "tableName": "name", "recordId": "p1", "action": "insert"}
+    site.push({**patient, "recordData": {"type": "patient"}}, change_of("s1", {"quantity": 1}))
+    make(database, "mine")
+    file = io.BytesIO()
+    with database.reading() as session:
+        write_lines(export_records(session), file)
+    file.seek(0)
+    assert put_lines(database, PRIMARY_SYNC_ID, file, lambda _: None) == (3, 0)
