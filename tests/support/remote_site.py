@@ -149,6 +149,12 @@ def error_of(response: TestResponse) -> tuple[int, str]:
     return response.status_code, error["code"]
 
 
+def message_of(response: TestResponse) -> str:
+    """Return what an error says to the person at the site."""
+    message: str = _decoded(response)["error"]["message"]
+    return message
+
+
 def _json(response: TestResponse) -> Json:
     assert response.status_code == 200, response.data
     assert response.mimetype == "application/json"

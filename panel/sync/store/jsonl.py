@@ -1,8 +1,9 @@
 """The import and export of records as JSON Lines, in batches that fit into memory.
 
 A line is a record as the API has it: ``{"table": …, "id": …, "data": {…}}``, with ``"to"`` where
-it is addressed and ``"deleted": true`` in the place of data for a delete. ``owner`` and
-``changed_at`` of an export are ignored by the import, so that another server can take it.
+it is addressed and ``"deleted": true`` in the place of data for a delete. On a
+primary ``owner`` is the server for which the record is made. A satellite ignores it, and both
+ignore ``changed_at``, so that another server can take an export.
 """
 
 import json
@@ -27,8 +28,8 @@ BATCH_LINES, BATCH_BYTES = 500, 4 * 1024 * 1024
 _ROWS_AT_ONCE = 50
 # JSON may write a character of one byte in six ("\u0041").
 LONGEST_LINE_BYTES = 6 * LARGEST_RECORD_BYTES
-_NAMES = {"table", "id", "data", "to", "deleted"}
-_PASSED_OVER = {"owner", "changed_at"}
+_NAMES = {"table", "id", "data", "to", "deleted", "owner"}
+_PASSED_OVER = {"changed_at"}
 
 
 class LineRefused(Refusal):
@@ -73,7 +74,8 @@ def as_write(line: Any) -> Write:
         raise Invalid({"deleted": say("Must be true or false.")})
     if deleted == (data is not None):
         raise Invalid({"data": say("Give either data or deleted, not both and not neither.")})
-    return Write(line.get("table", ""), line.get("id", ""), data, as_sync_id(line.get("to")))
+    to, owner = as_sync_id(line.get("to")), as_sync_id(line.get("owner"))
+    return Write(line.get("table", ""), line.get("id", ""), data, to, owner)
 
 
 def as_sync_id(value: Any) -> Any:

@@ -10,14 +10,16 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
 
-from sqlalchemy import insert, select, tuple_, update
+from sqlalchemy import and_, insert, literal, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from panel import clock
-from panel.errors import NotFound, Refusal
+from panel.errors import Invalid, NotFound, Refusal
 from panel.i18n import say
 from panel.models.base import PRIMARY_SYNC_ID
 from panel.models.records import Key, Record
+from panel.models.runs import Peer, SiteCopy
+from panel.models.settings import Server, SyncProtocol
 from panel.sync.store.change_feed import LARGEST_BATCH_BYTES
 from panel.sync.store.sequence import lock_sequence, next_seqs
 from panel.sync.store.write_checks import Write, check_write
@@ -55,6 +57,20 @@ class OwnedByAnother(Refusal):
 
     status = 403
     code = "owned_by_another"
+
+
+class OwnerUnknown(Refusal):
+    """The server for which a record is made is not in the list of this primary."""
+
+    status = 409
+    code = "owner_unknown"
+
+
+class OwnerInitialised(Refusal):
+    """The server for which a record is made takes such records no more."""
+
+    status = 409
+    code = "owner_initialised"
 
 
 class AddressFixed(Refusal):
@@ -118,7 +134,8 @@ def write_records(session: Session, own_sync_id: int, writes: Sequence[Write]) -
     """Write all of ``writes`` in order, or none; return how many changed something.
 
     Every value is checked before the sequence is locked. The lock is held until the caller's
-    commit, so commit soon. Raise what :func:`put_record` raises, or NotFound for a delete.
+    commit, so commit soon. Raise what :func:`put_record` raises, :class:`OwnerUnknown`,
+    :class:`OwnerInitialised`, or NotFound for a delete.
     """
     texts = [check_write(write, own_sync_id) for write in writes]
     lock_sequence(session)
@@ -126,6 +143,7 @@ def write_records(session: Session, own_sync_id: int, writes: Sequence[Write]) -
     draft = _Draft(find_records(session, wanted), own_sync_id)
     for write, text in zip(writes, texts, strict=True):
         draft.add(write, text)
+    _check_owners(session, draft.made_for())
     draft.save(session)
     return len(draft.changed)
 
@@ -147,6 +165,41 @@ def find_records(
     return found
 
 
+def _check_owners(session: Session, made_for: Mapping[Key, int]) -> None:
+    """Refuse to make records for servers that would not get them.
+
+    Raise :class:`OwnerUnknown` for one that is not in the list, :class:`OwnerInitialised` for one
+    that has all of its own records already.
+    """
+    owners = set(made_for.values())
+    query = select(Server.sync_id, Peer.protocol).outerjoin(Peer, Peer.server_id == Server.id)
+    query = query.where(Server.sync_id.in_(owners), Server.removed_at.is_(None))
+    protocols = {row.sync_id: row.protocol for row in session.execute(query)}
+    for owner in sorted(owners):
+        if owner not in protocols:
+            raise OwnerUnknown(say("There is no server with Sync ID %(owner)s.", owner=owner))
+        if protocols[owner] == SyncProtocol.OWN:
+            raise OwnerInitialised(
+                say(
+                    "Server %(owner)s has initialised, and takes a record made for it only when it "
+                    "initialises. Address the record to it instead.",
+                    owner=owner,
+                )
+            )
+
+
+def _hand_out(session: Session, made_for: Mapping[Key, int]) -> None:
+    """Queue the records made for other servers, for those of them that speak v5."""
+    keys = list(made_for)
+    for start in range(0, len(keys), _KEYS_AT_ONCE):
+        some = tuple_(Record.table_name, Record.record_id).in_(keys[start : start + _KEYS_AT_ONCE])
+        copies = select(Server.id, Record.id, literal(0)).join(
+            Server, and_(Server.sync_id == Record.owner, Server.removed_at.is_(None))
+        )
+        columns = ["server_id", "record_id", "known_seq"]
+        session.execute(insert(SiteCopy).from_select(columns, copies.where(some)))
+
+
 def size_of(text: str | None) -> int:
     """Return the bytes of a record's text in UTF-8; 0 for a tombstone."""
     return 0 if text is None else len(text.encode())
@@ -162,20 +215,24 @@ class _Draft:
         self.changed: dict[Key, dict[str, Any]] = {}
 
     def add(self, write: Write, text: str | None) -> None:
+        owner = self._owner(write)
         record = self._found.get(write.key)
         stored = self.changed.get(write.key) or (_values(record) if record else None)
         if stored is None and text is None:
             raise _not_found(write.table, write.record_id)
+        if write.to == owner and (stored is None or stored["to"] != owner):
+            raise Invalid({"to": say("Must be the Sync ID of another server.")})
         if stored is not None:
-            self._check(write, stored)
-            if stored["data"] == text:
+            is_same = stored["data"] == text
+            if is_same and stored["owner"] == owner and write.to in (None, stored["to"]):
                 return
+            self._check(write, owner, stored)
         self.changed.pop(write.key, None)
         self.changed[write.key] = {
             "id": record.row_id if record else None,
             "table_name": write.table,
             "record_id": write.record_id,
-            "owner": self._own_sync_id,
+            "owner": owner,
             "to": stored["to"] if stored else write.to,
             "deleted": text is None,
             "data": text,
@@ -185,8 +242,17 @@ class _Draft:
             "changed_at": clock.now(),
         }
 
-    def _check(self, write: Write, stored: Mapping[str, Any]) -> None:
-        if stored["owner"] != self._own_sync_id:
+    def made_for(self) -> dict[Key, int]:
+        """Return the owners of the records that are made for other servers."""
+        rows = self.changed.items()
+        return {key: row["owner"] for key, row in rows if row["owner"] != self._own_sync_id}
+
+    def _owner(self, write: Write) -> int:
+        is_primary = self._own_sync_id == PRIMARY_SYNC_ID
+        return write.owner if is_primary and write.owner is not None else self._own_sync_id
+
+    def _check(self, write: Write, owner: int, stored: Mapping[str, Any]) -> None:
+        if {stored["owner"], owner} != {self._own_sync_id}:
             raise OwnedByAnother(
                 say(
                     "%(table)s/%(record_id)s belongs to server %(owner)s: only that one writes it.",
@@ -207,8 +273,10 @@ class _Draft:
     def save(self, session: Session) -> None:
         seqs = next_seqs(session, len(self.changed))
         for row, seq in zip(self.changed.values(), seqs, strict=True):
-            row["seq"] = row["version"] = seq
+            # Whatever version its owner gives to a record, it is higher than the one made for it.
+            row["seq"], row["version"] = seq, seq if row["owner"] == self._own_sync_id else 0
         save_rows(session, list(self.changed.values()))
+        _hand_out(session, self.made_for())
 
 
 def save_rows(session: Session, rows: Sequence[dict[str, Any]]) -> None:

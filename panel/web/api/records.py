@@ -19,6 +19,7 @@ from panel import clock
 from panel.accounts.tokens import find_token, last_used_is_outdated, update_last_used
 from panel.errors import Invalid, Refusal
 from panel.i18n import say
+from panel.models.base import PRIMARY_SYNC_ID
 from panel.models.settings import Settings
 from panel.sync.store.change_feed import changes
 from panel.sync.store.jsonl import as_line, as_sync_id, as_write
@@ -26,9 +27,9 @@ from panel.sync.store.records import (
     delete_record,
     get_record,
     list_records,
-    put_record,
     write_records,
 )
+from panel.sync.store.write_checks import Write
 from panel.web.auth.csrf import protect
 from panel.web.base.bodies import BodyNotUnderstood, json_answer, read_json
 from panel.web.base.context import installation
@@ -48,6 +49,13 @@ class TokenNeeded(Refusal):
 
     status = 401
     code = "token_needed"
+
+
+class NotForOthers(Refusal):
+    """A satellite was asked to make a record for another server."""
+
+    status = 403
+    code = "not_for_others"
 
 
 class NoSyncId(Refusal):
@@ -136,13 +144,16 @@ def get(table: str, record_id: str) -> Response:
 @blueprint.put(ONE_RECORD, merge_slashes=False)
 def put(table: str, record_id: str) -> Response:
     """Write one record and return it."""
-    body = _read_object({"data", "to"})
+    body = _read_object({"data", "to", "owner"})
     if not isinstance(body.get("data"), dict):
         raise Invalid({"data": say("Must be a JSON object.")})
     with installation().database.writing() as session:
         own_sync_id, to = _own_sync_id(session), as_sync_id(body.get("to"))
-        record = put_record(session, own_sync_id, table, record_id, body["data"], to)
-        return json_answer(as_line(record))
+        owner = as_sync_id(body.get("owner"))
+        if owner not in (None, own_sync_id) and own_sync_id != PRIMARY_SYNC_ID:
+            raise NotForOthers(say("Only a primary makes records for other servers."))
+        write_records(session, own_sync_id, [Write(table, record_id, body["data"], to, owner)])
+        return json_answer(as_line(get_record(session, table, record_id)))
 
 
 @blueprint.delete(ONE_RECORD, merge_slashes=False)
