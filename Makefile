@@ -28,6 +28,9 @@ LANGUAGES := ar es fr pt
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min((os.cpu_count() or 1) + 1, 8))')
 PYTEST_ARGS ?=
 KILLS ?= 20
+EXAMPLES ?= 200
+SECONDS ?=
+SEED ?=
 
 # The driver of PostgreSQL is installed only where it is used: not every machine has a build of it.
 ifneq ($(filter postgresql%,$(SYNC_PANEL_DATABASE_URL))$(SYNC_PANEL_DATABASE_URL_FILE),)
@@ -62,8 +65,8 @@ bench: $(STAMPS)/test $(STAMPS)/bench $(STAMPS)/project $(BUILT) browser ## weig
 demo: $(STAMPS)/project $(BUILT) ## a primary and satellites with data, to look at
 	@exec $(BIN)/sync-panel demo
 
-soak: $(STAMPS)/test $(STAMPS)/project $(BUILT) ## sync while processes are killed, KILLS=n times
-	@KILLS=$(KILLS) $(BIN)/python -m tests.soak
+soak: $(STAMPS)/test $(STAMPS)/project $(BUILT) ## kill servers, KILLS=n times; try new examples for SECONDS=n
+	@KILLS=$(KILLS) EXAMPLES=$(EXAMPLES) SECONDS=$(SECONDS) SEED=$(SEED) $(BIN)/python -m tests.soak
 
 build: $(STAMPS)/project $(BUILT) ## script, style and translations, when their sources changed
 

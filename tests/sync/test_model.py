@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -22,6 +23,7 @@ from hypothesis.stateful import (
 from panel.models.base import PRIMARY_SYNC_ID
 from panel.sync.primary.exchange import ReadContent
 from panel.sync.satellite import initialise
+from tests.support.search import examples
 from tests.support.two_sides import CutBefore, LoseAnswer, PrimarySide, SatelliteSide, Tamper
 
 KADAVU, LEVUKA = 7, 8
@@ -157,12 +159,13 @@ class Exchange(RuleBasedStateMachine):
             assert satellite.contents().keys() <= meant
 
 
+@pytest.mark.search
 def test_the_exchange_does_what_the_model_does(migrated_sqlite_file: Path) -> None:
     Exchange.template = migrated_sqlite_file
     run_state_machine_as_test(
         Exchange,
         settings=settings(
-            max_examples=20,
+            max_examples=examples(8),
             stateful_step_count=20,
             deadline=None,
             suppress_health_check=list(HealthCheck),
