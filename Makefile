@@ -39,7 +39,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint format bench demo soak build catalogues browser lock clean
+.PHONY: help run check test lint format bench demo soak build catalogues browser lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
@@ -49,6 +49,14 @@ run: $(STAMPS)/project $(BUILT) $(DRIVER) ## install what is missing, and start 
 
 test: $(STAMPS)/test $(STAMPS)/project $(BUILT) browser ## run every test, the browser's too
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
+
+# What needs no browser, no process of its own and no PostgreSQL.
+QUICK := $(filter-out tests/bench/ tests/browser/ tests/migrations/ tests/real/ tests/soak/ \
+	tests/support/ tests/wheel/,$(wildcard tests/*/)) $(wildcard tests/test_*.py)
+
+check: lint $(STAMPS)/project $(BUILT) ## lint and the quick tests: for every change, before `make test`
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(QUICK) \
+		--ignore tests/cli/test_up.py -m "not search" -k "not postgresql" $(PYTEST_ARGS)
 
 lint: $(STAMPS)/test ## ruff and mypy --strict
 	@$(BIN)/ruff check .
