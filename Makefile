@@ -28,6 +28,9 @@ LANGUAGES := ar es fr pt
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min((os.cpu_count() or 1) + 1, 8))')
 PYTEST_ARGS ?=
 KILLS ?= 20
+EXAMPLES ?= 200
+SECONDS ?=
+SEED ?=
 
 # The driver of PostgreSQL is installed only where it is used: not every machine has a build of it.
 ifneq ($(filter postgresql%,$(SYNC_PANEL_DATABASE_URL))$(SYNC_PANEL_DATABASE_URL_FILE),)
@@ -36,7 +39,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint format bench demo soak build catalogues browser lock clean
+.PHONY: help run check test lint format bench demo soak build catalogues browser lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
@@ -46,6 +49,14 @@ run: $(STAMPS)/project $(BUILT) $(DRIVER) ## install what is missing, and start 
 
 test: $(STAMPS)/test $(STAMPS)/project $(BUILT) browser ## run every test, the browser's too
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
+
+# What needs no browser, no process of its own and no PostgreSQL.
+QUICK := $(filter-out tests/bench/ tests/browser/ tests/migrations/ tests/real/ tests/soak/ \
+	tests/support/ tests/wheel/,$(wildcard tests/*/)) $(wildcard tests/test_*.py)
+
+check: lint $(STAMPS)/project $(BUILT) ## lint and the quick tests: for every change, before `make test`
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(QUICK) \
+		--ignore tests/cli/test_up.py -m "not search" -k "not postgresql" $(PYTEST_ARGS)
 
 lint: $(STAMPS)/test ## ruff and mypy --strict
 	@$(BIN)/ruff check .
@@ -62,8 +73,8 @@ bench: $(STAMPS)/test $(STAMPS)/bench $(STAMPS)/project $(BUILT) browser ## weig
 demo: $(STAMPS)/project $(BUILT) ## a primary and satellites with data, to look at
 	@exec $(BIN)/sync-panel demo
 
-soak: $(STAMPS)/test $(STAMPS)/project $(BUILT) ## sync while processes are killed, KILLS=n times
-	@KILLS=$(KILLS) $(BIN)/python -m tests.soak
+soak: $(STAMPS)/test $(STAMPS)/project $(BUILT) ## kill servers, KILLS=n times; try new examples for SECONDS=n
+	@KILLS=$(KILLS) EXAMPLES=$(EXAMPLES) SECONDS=$(SECONDS) SEED=$(SEED) $(BIN)/python -m tests.soak
 
 build: $(STAMPS)/project $(BUILT) ## script, style and translations, when their sources changed
 

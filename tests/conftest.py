@@ -22,19 +22,29 @@ from sqlalchemy import URL, Engine, create_engine, make_url, text
 from sqlalchemy.orm import Session
 
 from panel.activity.log import Actor
+from panel.config import Config
 from panel.db import Database, make_engine
 from panel.migrate import upgrade
 from panel.security import hashes
 from panel.security.vault import Vault
 from tests.support.clock import Clock
 from tests.support.installations import VAULT
+from tests.support.search import SEARCHING, examples
 
-# Slow machines are no finding; in CI a failure must be the change's, so the examples stay the same.
-settings.register_profile("panel", deadline=None, derandomize="CI" in os.environ, print_blob=True)
+# Slow machines are no finding. The examples are the same for everybody, so that a failure is the
+# change's; `make soak` sets EXAMPLES and looks at new ones.
+settings.register_profile(
+    "panel",
+    deadline=None,
+    derandomize=not SEARCHING,
+    max_examples=examples(50),
+    print_blob=True,
+)
 settings.load_profile("panel")
 
 NewDatabase = Callable[[bool], str]
 """Makes a database of its own and tells its URL; migrated if the argument says so."""
+CopyOf = Callable[[Path], str]
 
 
 @pytest.fixture(scope="session")
@@ -60,15 +70,24 @@ def migrated_sqlite_file(run_folder: Path) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def sqlite_copy(migrated_sqlite_file: Path) -> CopyOf:
+    """Copies the migrated database to a path and returns its URL there."""
+
+    def copy(path: Path) -> str:
+        shutil.copy(migrated_sqlite_file, path)
+        return f"sqlite:///{path}"
+
+    return copy
+
+
 @pytest.fixture
-def new_sqlite(migrated_sqlite_file: Path, tmp_path: Path) -> NewDatabase:
+def new_sqlite(sqlite_copy: CopyOf, tmp_path: Path) -> NewDatabase:
     numbers = count(1)
 
     def make(migrated: bool) -> str:
         path = tmp_path / f"database-{next(numbers)}.sqlite3"
-        if migrated:
-            shutil.copy(migrated_sqlite_file, path)
-        return f"sqlite:///{path}"
+        return sqlite_copy(path) if migrated else f"sqlite:///{path}"
 
     return make
 
@@ -270,26 +289,30 @@ def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class OutsideRefused(OSError):
-    """A test tried to reach something that is not this machine."""
+    """A test tried to reach something that is not its own: another machine, or a known port."""
+
+
+# Where a panel listens by itself, and below it what an operating system may have.
+DEFAULT_PORT, SYSTEM_PORTS = Config.port, range(1, 1_024)
 
 
 @pytest.fixture(autouse=True)
 def refused_connections(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """Refuse every connection that leaves this machine, and fail the test that tried.
+    """Refuse every connection to what no test started, and fail the test that tried.
 
     A test that is about such a refusal clears the list before it ends.
     """
     refused: list[str] = []
 
-    def refuse(host: object) -> None:
-        if not _is_here(host):
-            refused.append(str(host))
-            raise OutsideRefused(f"tests do not leave this machine: {host}")
+    def refuse(host: object, port: object = None) -> None:
+        if not _is_here(host) or port == DEFAULT_PORT or port in SYSTEM_PORTS:
+            refused.append(f"{host}:{port}" if port else str(host))
+            raise OutsideRefused(f"tests reach only what they started: {host}, port {port}")
 
     def guard_address(method: Callable[..., Any]) -> Callable[..., Any]:
         def guarded(self: socket.socket, address: Any) -> Any:
             if self.family in (socket.AF_INET, socket.AF_INET6):
-                refuse(address[0])
+                refuse(address[0], address[1])
             return method(self, address)
 
         return guarded
@@ -303,7 +326,15 @@ def refused_connections(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     for name in ("connect", "connect_ex"):
         monkeypatch.setattr(socket.socket, name, guard_address(getattr(socket.socket, name)))
     yield refused
-    assert not refused, f"tried to leave this machine: {refused}"
+    assert not refused, f"tried to reach what no test started: {refused}"
+
+
+@pytest.fixture
+def nowhere() -> Iterator[str]:
+    """A URL of this machine whose port the test has taken, and where nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{taken.getsockname()[1]}"
 
 
 def _is_here(host: object) -> bool:

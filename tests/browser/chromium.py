@@ -1,6 +1,7 @@
-"""Finds a Chromium or Chrome for the browser tests, or gets one.
+"""The browser that the browser tests drive, and what Playwright's driver needs to start it.
 
-`python -m tests.browser.chromium` does it and says which; the tests themselves only look.
+`python -m tests.browser.chromium` gets what is missing where it may, and says which browser it is
+or, in one line, what to install; the tests themselves only look.
 """
 
 import os
@@ -9,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Error, sync_playwright
 
 NAMES = ("chromium", "google-chrome", "google-chrome-stable", "chromium-browser", "msedge")
 ELSEWHERE = (
@@ -22,9 +23,29 @@ ELSEWHERE = (
 
 def find() -> Path | None:
     """The first browser that starts; `CHROMIUM` in the environment goes before all others."""
-    candidates = [os.environ.get("CHROMIUM"), *(shutil.which(name) for name in NAMES), *ELSEWHERE]
-    candidates.append(_playwrights_own())
-    return next((Path(c) for c in candidates if c and version(Path(c))), None)
+    candidates = (os.environ.get("CHROMIUM"), *(shutil.which(name) for name in NAMES), *ELSEWHERE)
+    for candidate in candidates:
+        if candidate and version(Path(candidate)):
+            return Path(candidate)
+    own = _playwrights_own() if driver_starts() else ""
+    return Path(own) if own and version(Path(own)) else None
+
+
+def driver_starts() -> bool:
+    """Say whether Playwright's own program runs here: a bare Debian lacks a library of it."""
+    return _succeeds(sys.executable, "-m", "playwright", "--version")
+
+
+def missing() -> list[str]:
+    """Return the Debian packages without which no browser test runs."""
+    needs = {"chromium": find() is not None, "libatomic1": driver_starts()}
+    return [package for package, there in needs.items() if not there]
+
+
+def advice(packages: list[str]) -> str:
+    """Return the line that tells a person what to do about what is :func:`missing`."""
+    install = f"apt-get install {' '.join(packages)}"
+    return f"The browser tests need {' and '.join(packages)}: {install} (or set CHROMIUM)"
 
 
 def version(browser: Path) -> str:
@@ -42,15 +63,25 @@ def version(browser: Path) -> str:
     return answer.stdout.strip().splitlines()[-1] if answer.stdout.strip() else ""
 
 
-def get() -> None:
-    """Debian's package where packages may be installed, else the build that Playwright brings."""
-    if not (_is_debian() and _install_debians()):
+def get(packages: list[str]) -> None:
+    """Debian's packages where they may be installed, else the build that Playwright brings."""
+    if not (_is_debian() and _install(packages)) and "libatomic1" not in packages:
         _install_playwrights()
 
 
 def _playwrights_own() -> str:
-    with sync_playwright() as playwright:
-        return playwright.chromium.executable_path
+    try:
+        with sync_playwright() as playwright:
+            return playwright.chromium.executable_path
+    except (Error, OSError):
+        return ""
+
+
+def _succeeds(*command: str) -> bool:
+    try:
+        return subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 0
+    except (OSError, subprocess.SubprocessError):
+        return False
 
 
 def _is_debian() -> bool:
@@ -62,13 +93,13 @@ def _is_debian() -> bool:
     return "ID=debian" in lines and shutil.which("apt-get") is not None
 
 
-def _install_debians() -> bool:
+def _install(packages: list[str]) -> bool:
     rights = [] if os.geteuid() == 0 else ["sudo", "-n"]
     if rights and shutil.which("sudo") is None:
         return False
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    print("Installing Debian's chromium")
-    for arguments in (["update"], ["install", "-y", "--no-install-recommends", "chromium"]):
+    print(f"Installing Debian's {' and '.join(packages)}", flush=True)
+    for arguments in (["update"], ["install", "-y", "--no-install-recommends", *packages]):
         done = subprocess.run(
             [*rights, "apt-get", "-q", *arguments],
             capture_output=True,
@@ -84,20 +115,24 @@ def _install_debians() -> bool:
 
 
 def _install_playwrights() -> None:
-    print("Installing Playwright's chromium")
+    print("Installing Playwright's chromium", flush=True)
     root = sys.platform == "linux" and os.geteuid() == 0
     command = [sys.executable, "-m", "playwright", "install", "chromium"]
-    subprocess.run([*command, "--with-deps"] if root else command, check=True)
+    subprocess.run([*command, "--with-deps"] if root else command, check=False)
 
 
 def main() -> None:
-    browser = find()
-    if browser is None:
-        get()
+    if packages := missing():
+        get(packages)
+        packages = missing()
+    if not packages:
         browser = find()
-    if browser is None:
-        raise SystemExit("No Chromium or Chrome was found or could be installed; set CHROMIUM.")
-    print(f"Browser tests use {browser} ({version(browser)})")
+        assert browser is not None
+        print(f"Browser tests use {browser} ({version(browser)})")
+    elif "CI" in os.environ:
+        raise SystemExit(advice(packages))
+    else:
+        print(f"Browser tests are left out. {advice(packages)}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ Whatever a page complains about (an error in its script, something its Content-S
 refused) fails the test that showed the page.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -62,9 +63,12 @@ NewPage = Callable[..., Page]
 
 @pytest.fixture(scope="session")
 def chromium_path() -> Path:
-    path = chromium.find()
+    packages = chromium.missing()
+    path = None if packages else chromium.find()
     if path is None:
-        pytest.fail("No Chromium was found. `make test` gets one: python -m tests.browser.chromium")
+        # A newcomer's `make test` passes with what can be had; CI goes without nothing.
+        leave_out = pytest.fail if "CI" in os.environ else pytest.skip
+        leave_out(chromium.advice(packages))
     return path
 
 

@@ -6,6 +6,7 @@ from playwright.sync_api import Page, ViewportSize, expect
 from tests.browser.conftest import DESK, TELEPHONE, forgive_lost_line
 from tests.browser.looks import (
     expect_accessible,
+    expect_contrast,
     expect_no_sideways_scrolling,
 )
 from tests.browser.serving import Panel
@@ -26,7 +27,7 @@ def test_a_state(page: Page, panel: Panel, complaints: list[str], state: State) 
     page.emulate_media(color_scheme="dark")
     page.evaluate("document.documentElement.dir = 'rtl'")
     expect_no_sideways_scrolling(page)
-    expect_accessible(page)
+    expect_contrast(page)
     forgive_lost_line(complaints)
 
 

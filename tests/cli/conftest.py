@@ -27,7 +27,7 @@ def _installed(folder: Path, database_url: str) -> Shell:
 def shell(tmp_path: Path, database_url: str) -> Iterator[Shell]:
     shell = _installed(tmp_path, database_url)
     yield shell
-    shell.database.close()
+    shell.close()
 
 
 @pytest.fixture
@@ -49,4 +49,4 @@ def other_shell(tmp_path: Path, new_sqlite: NewDatabase) -> Iterator[Shell]:
     folder.mkdir()
     shell = _installed(folder, new_sqlite(True))
     yield shell
-    shell.database.close()
+    shell.close()

@@ -55,7 +55,7 @@ def test_without_a_panel_nothing_is_made(tmp_path: Path) -> None:
     assert not (tmp_path / "elsewhere").exists()
     shell.do("init", "--user", "Asha", stdin="palm tree letters\ncoral-reef-7421\n")
     shell.do("settings", "show")
-    shell.database.close()
+    shell.close()
 
 
 @pytest.mark.parametrize(

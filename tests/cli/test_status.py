@@ -16,12 +16,10 @@ LATE, NEEDS_SOMEBODY = 3, 4
 
 
 @pytest.fixture
-def complete(satellite: Shell) -> Shell:
+def complete(satellite: Shell, nowhere: str) -> Shell:
     """A satellite with all that it needs; nobody listens at its URL."""
     password = satellite.file("password", "coral letters")
-    satellite.do(
-        "settings", "set", "user_name=fiji", f"password=@{password}", "url=http://127.0.0.1:9"
-    )
+    satellite.do("settings", "set", "user_name=fiji", f"password=@{password}", f"url={nowhere}")
     satellite.do("servers", "add", "--sync-id=1", "--name=National Store", "--store=NAT-01")
     return satellite
 

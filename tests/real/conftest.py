@@ -1,7 +1,7 @@
 """Makes servers in processes of their own, and ends them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -18,7 +18,14 @@ NewSite = Callable[..., Site]
 
 @pytest.fixture
 def new_site(tmp_path: Path) -> Iterator[NewSite]:
-    """Makes a server, configured and started, on a migrated database.
+    """Makes servers, as :func:`sites_in` does; they end with the test."""
+    with sites_in(tmp_path) as make:
+        yield make
+
+
+@contextmanager
+def sites_in(base: Path) -> Iterator[NewSite]:
+    """Yield what makes a server, configured and started, on a migrated database.
 
     A satellite is told where its ``primary`` is, or a ``url`` on the way to it; a primary which
     ``others`` it knows. ``batch`` is how many records go at once, by default as many as suit;
@@ -38,7 +45,7 @@ def new_site(tmp_path: Path) -> Iterator[NewSite]:
             constants: Mapping[str, object] | None = None,
         ) -> Site:
             # The Hardware ID comes from the last name: a place keeps its machine if it starts anew.
-            folder = tmp_path / f"data-{next(numbers)}" / f"server-{place.sync_id}"
+            folder = base / f"data-{next(numbers)}" / f"server-{place.sync_id}"
             folder.mkdir(parents=True)
             constants = {LOOK: QUICK_LOOK_SECONDS, **(constants or {})}
             process = ForkedPanel(folder, database_url=database_url, constants=constants)

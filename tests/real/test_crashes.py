@@ -1,7 +1,6 @@
 """Servers are killed at random moments under load: nothing may be lost, and nothing doubled."""
 
 import os
-import secrets
 from contextlib import closing
 
 import pytest
@@ -14,12 +13,12 @@ from tests.soak.storm import Storm
 from tests.support.real_site import KADAVU, NATIONAL, ROTUMA
 
 # Of both kinds of database together; `make soak KILLS=n` asks for more.
-KILLS = int(os.environ.get("KILLS", "40"))
-SEED = int(os.environ.get("SEED", secrets.randbelow(10**6)))
+KILLS = int(os.environ.get("KILLS", "12"))
+SEED = int(os.environ.get("SEED") or 1)
 
 
 @pytest.mark.both_databases
-@pytest.mark.timeout(600 + 10 * KILLS)
+@pytest.mark.timeout(300 + 10 * KILLS)
 def test_killed_servers_lose_nothing_and_double_nothing(
     new_site: NewSite, new_database: NewDatabase, new_sqlite: NewDatabase
 ) -> None:

@@ -6,9 +6,11 @@ from datetime import timedelta
 from secrets import token_hex
 
 import pytest
+from sqlalchemy import delete
 
-from tests.conftest import NewDatabase
-from tests.real.conftest import NewSite
+from panel.models.runs import Run
+from tests.conftest import CopyOf
+from tests.real.conftest import sites_in
 from tests.support.faulty_line import Answer, Cut, Fault, FaultyLine, Stall, page
 from tests.support.line import CLINIC, OPEN
 from tests.support.real_site import KADAVU, NATIONAL, Site
@@ -50,29 +52,38 @@ class Clinic:
         assert "Syncing every 10 minutes." in self.screen.words()
 
 
-@pytest.fixture
-def clinic(
-    request: pytest.FixtureRequest, new_site: NewSite, new_sqlite: NewDatabase
+@pytest.fixture(scope="module", params=[60.0])
+def servers(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, sqlite_copy: CopyOf
 ) -> Iterator[Clinic]:
-    """A primary and a satellite that have synchronised once.
+    """A primary and a satellite for all tests of this module.
 
-    A parameter says after how many seconds without a byte the satellite gives the line up, where
-    that is not to take a minute.
+    The parameter says after how many seconds without a byte the satellite gives the line up.
     """
-    silence_seconds = getattr(request, "param", 60.0)
-    primary = new_site(NATIONAL, new_sqlite(True), others=(KADAVU,))
-    line = FaultyLine(primary.process.port)
-    satellite = new_site(
-        KADAVU,
-        new_sqlite(True),
-        primary=primary,
-        url=f"http://127.0.0.1:{line.port}/",
-        constants={"panel.sync.transport.http.SILENCE_SECONDS": silence_seconds},
-    )
-    clinic = Clinic(primary, satellite, line, Screen(satellite.process.url))
-    assert satellite.sync().result == "well"
-    yield clinic
-    line.close()
+    folder = tmp_path_factory.mktemp("clinic")
+    with sites_in(folder) as new_site:
+        primary = new_site(NATIONAL, sqlite_copy(folder / "primary.sqlite3"), others=(KADAVU,))
+        line = FaultyLine(primary.process.port)
+        satellite = new_site(
+            KADAVU,
+            sqlite_copy(folder / "satellite.sqlite3"),
+            primary=primary,
+            url=f"http://127.0.0.1:{line.port}/",
+            constants={"panel.sync.transport.http.SILENCE_SECONDS": request.param},
+        )
+        yield Clinic(primary, satellite, line, Screen(satellite.process.url))
+        line.close()
+
+
+@pytest.fixture
+def clinic(servers: Clinic) -> Iterator[Clinic]:
+    """The servers of the module, with a good line and no runs that the screen could show."""
+    assert servers.satellite.sync().result == "well"
+    with servers.satellite.database.writing() as session:
+        session.execute(delete(Run))
+    yield servers
+    servers.line.shape(OPEN)
+    servers.line.mend()
 
 
 PORTAL = page("200 OK", "text/html", "<h1>Welcome to the hotel</h1>")
@@ -117,7 +128,7 @@ def test_a_broken_line_is_named_and_does_no_harm(clinic: Clinic, fault: Fault, r
     clinic.ends_well()
 
 
-@pytest.mark.parametrize("clinic", [2.0], indirect=True)
+@pytest.mark.parametrize("servers", [2.0], indirect=True)
 @pytest.mark.parametrize("after_bytes", [0, 250])
 def test_a_line_without_a_byte_is_given_up_and_does_no_harm(
     clinic: Clinic, after_bytes: int
@@ -146,7 +157,7 @@ def test_an_answer_that_is_lost_again_and_again_doubles_nothing(clinic: Clinic) 
     clinic.ends_well()
 
 
-@pytest.mark.parametrize("clinic", [4.0], indirect=True)
+@pytest.mark.parametrize("servers", [4.0], indirect=True)
 def test_a_slow_line_is_no_fault(clinic: Clinic) -> None:
     """50 kbit/s and 800 ms: an answer takes longer than the line may be silent, and arrives."""
     clinic.fill(photo_bytes=1_200)

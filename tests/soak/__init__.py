@@ -1,1 +1,1 @@
-"""Servers that are killed while they synchronise: ``make soak KILLS=n``."""
+"""Servers that are killed while they synchronise, and properties tried with new examples."""

@@ -260,7 +260,6 @@ def test_the_state_takes_a_handful_of_queries(satellite: Site) -> None:
     assert len([statement for statement in sent if statement.startswith("SELECT")]) <= 6
 
 
-@pytest.mark.both_databases
 def test_what_waits_is_counted_by_the_index_of_what_waits(
     sqlite_url: str, vault: Vault, time: Clock
 ) -> None:

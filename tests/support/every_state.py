@@ -12,7 +12,7 @@ from panel.accounts import authorisation_code
 from panel.config import Config
 from panel.db import Database
 from panel.models.records import Quarantined
-from panel.models.runs import Applicant, InitialiseState, Link, Loop, Peer, Run
+from panel.models.runs import Applicant, InitialiseState, Link, Loop, Peer, Run, RunStep
 from panel.models.settings import Server
 from panel.preferences.interval import set_interval
 from panel.web.base.context import set_up_link_of
@@ -23,14 +23,7 @@ from tests.web.conftest import CODE, MANAGER, OPERATOR, PASSWORD, VIEWER, Browse
 # An address, and the form that is sent there; None to get it.
 Visit = tuple[str, dict[str, Any] | None]
 
-STEPS = (
-    "connecting",
-    "initialising",
-    "pushing",
-    "pulling_central",
-    "pulling_addressed",
-    "applying",
-)
+STEPS = tuple(RunStep)
 
 
 @dataclass
@@ -41,6 +34,8 @@ class Site:
     database: Database
     config: Config
     time: Clock
+    # A URL where nobody listens.
+    nowhere: str
     # What was read, and where.
     pages: list[tuple[Visit, str]] = field(default_factory=list)
     endpoints: set[str] = field(default_factory=set)
@@ -184,7 +179,7 @@ def a_primary_with_urls(site: Site) -> None:
 
 
 def a_satellite(site: Site) -> None:
-    make_satellite(site.database, site.config)
+    make_satellite(site.database, site.config, site.nowhere)
     site.read(*at("/", "/sync/run"), ("/sync/test", {}))
     for step in STEPS:
         make_run(site, other=1, step=step, ended_at=site.time(), result="refused")
@@ -204,7 +199,7 @@ def a_satellite(site: Site) -> None:
 
 
 def how_a_satellite_stands(site: Site) -> None:
-    make_satellite(site.database, site.config)
+    make_satellite(site.database, site.config, site.nowhere)
     with site.database.writing() as session:
         link = session.get_one(Link, 1)
         link.initialise, link.last_success_at = InitialiseState.DONE, site.time()
@@ -223,7 +218,7 @@ def how_a_satellite_stands(site: Site) -> None:
 
 
 def a_run_that_goes_on(site: Site) -> None:
-    make_satellite(site.database, site.config)
+    make_satellite(site.database, site.config, site.nowhere)
     with site.database.writing() as session:
         loop = session.get_one(Loop, 1)
         loop.holder, loop.held_until = "here", site.time() + timedelta(minutes=1)
@@ -240,7 +235,7 @@ def people_and_what_they_did(site: Site) -> None:
         site.read((f"/people/3/{act}", {"version": "1"}))
     site.read(("/people/3/password", {"password": PASSWORD}), ("/people/1/disable", {}))
     site.read(("/people/99/enable", {}))
-    make_satellite(site.database, site.config)
+    make_satellite(site.database, site.config, site.nowhere)
     with site.database.writing() as session:
         authorisation_code.end_unlocks(session, OPERATOR, 1)
     site.read(*at("/activity", "/activity?what=signed_in&begin=abc", "/activity?person=zzz"))

@@ -1,5 +1,6 @@
 """The command line as a script uses it: words in; exit code, output and errors back."""
 
+import socket
 from pathlib import Path
 
 from click.testing import CliRunner, Result
@@ -18,11 +19,20 @@ class Shell:
     def __init__(self, folder: Path, database_url: str) -> None:
         self.folder = folder
         self.database = Database(make_engine(database_url))
+        # Taken, so that nobody listens there.
+        self._port = socket.socket()
+        self._port.bind(("127.0.0.1", 0))
         self.environment = {
             "SYNC_PANEL_DATA_DIR": str(folder),
             "SYNC_PANEL_DATABASE_URL": database_url,
             "SYNC_PANEL_HARDWARE_ID": "test-machine",
+            "SYNC_PANEL_PORT": str(self._port.getsockname()[1]),
         }
+
+    def close(self) -> None:
+        """Let go of the database and the port."""
+        self.database.close()
+        self._port.close()
 
     def run(self, *words: str, stdin: str | bytes = "") -> Result:
         """Give a command, whatever comes of it."""

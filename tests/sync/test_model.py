@@ -6,13 +6,13 @@ noticed or not, which is also what a copied disk is; tombstones are purged; keys
 is what the owners wrote, less what a restore took from the owner and from the primary.
 """
 
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -31,6 +31,7 @@ from panel.models.runs import Link
 from panel.preferences.server_changes import clear_hardware
 from panel.sync.primary.exchange import ReadContent
 from panel.sync.store.retention import purge
+from tests.support.search import examples
 from tests.support.two_sides import (
     CutBefore,
     LoseAnswer,
@@ -47,7 +48,6 @@ SERVERS = OWNERS
 KEYS = st.integers(0, 4)
 ASHA = Actor("asha")
 KEEP_DAYS = 90
-EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "20"))
 
 
 class Exchange(RuleBasedStateMachine):
@@ -119,7 +119,7 @@ class Exchange(RuleBasedStateMachine):
             if used != (None if value is None else {"n": value}):
                 kept = [one.data for one in self.servers[owner].asides() if one.record_id == name]
                 assert value is None or f'{{"n":{value}}}' in kept
-                self.model[owner, name] = (used and used["n"], to)
+                self.model[owner, name] = (used["n"] if used else None, to)
 
     def settle(self, satellite: SatelliteSide) -> None:
         run = satellite.sync()
@@ -272,12 +272,13 @@ class Exchange(RuleBasedStateMachine):
             assert self.contents(satellite).keys() <= meant
 
 
+@pytest.mark.search
 def test_the_exchange_does_what_the_model_does(migrated_sqlite_file: Path) -> None:
     Exchange.template = migrated_sqlite_file
     run_state_machine_as_test(
         Exchange,
         settings=settings(
-            max_examples=EXAMPLES,
+            max_examples=examples(8),
             stateful_step_count=20,
             deadline=None,
             suppress_health_check=list(HealthCheck),

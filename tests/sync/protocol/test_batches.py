@@ -49,11 +49,13 @@ def items(draw: st.DrawFn) -> Item:
     )
 
 
+@pytest.mark.search
 @given(st.lists(items(), max_size=12))
 def test_a_batch_comes_out_as_it_went_in(sent: list[Item]) -> None:
     assert unpack(json.loads(json.dumps(pack(sent)))) == sent
 
 
+@pytest.mark.search
 @given(st.lists(items(), min_size=1, max_size=4), st.data())
 def test_what_is_no_batch_is_refused_and_never_a_traceback(
     sent: list[Item], data: st.DataObject

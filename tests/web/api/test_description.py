@@ -15,6 +15,7 @@ from schemathesis.specs.openapi.schemas import OpenApiSchema
 from panel.db import Database
 from panel.models.settings import Settings
 from panel.web.api import records
+from tests.support.search import SEARCHING, examples
 
 pytestmark = pytest.mark.both_databases
 
@@ -33,9 +34,10 @@ CASES = [
     if (name, mode) != ("describe", GenerationMode.NEGATIVE)
 ]
 BOUNDED = settings(
-    max_examples=12,
+    max_examples=examples(12),
     deadline=None,
-    derandomize=True,
+    derandomize=not SEARCHING,
+    print_blob=True,
     database=None,
     suppress_health_check=list(HealthCheck),
 )
@@ -46,6 +48,7 @@ def described(app: Flask) -> OpenApiSchema:
     return schemathesis.openapi.from_wsgi("/api/v1/openapi.json", app)
 
 
+@pytest.mark.search
 @pytest.mark.parametrize(("name", "mode"), CASES)
 def test_every_answer_is_as_described(
     name: str, mode: GenerationMode, described: OpenApiSchema, token: str, database: Database

@@ -110,8 +110,8 @@ def test_a_wrong_password_that_was_typed(unlocked: Browser, primary_url: str) ->
     assert "other letters" not in answer
 
 
-def test_a_url_where_nobody_listens(unlocked: Browser) -> None:
-    answer = words(unlocked.post("/sync/test", {**TYPED, "url": URL}, htmx=True).text)
+def test_a_url_where_nobody_listens(unlocked: Browser, nowhere: str) -> None:
+    answer = words(unlocked.post("/sync/test", {**TYPED, "url": nowhere}, htmx=True).text)
     assert "nothing listens there. Check the URL and its port" in answer
 
 

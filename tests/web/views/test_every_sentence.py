@@ -26,7 +26,11 @@ NOT_FOR_PEOPLE = {*FOR_PROGRAMS, "activity.download", "server.health"}
 
 
 def test_every_page_is_in_the_readers_language(
-    monkeypatch: pytest.MonkeyPatch, new_sqlite: NewDatabase, config: Config, time: Clock
+    monkeypatch: pytest.MonkeyPatch,
+    new_sqlite: NewDatabase,
+    config: Config,
+    time: Clock,
+    nowhere: str,
 ) -> None:
     monkeypatch.setattr(flask_babel.Domain, "get_translations", lambda _self: Brackets())
     visited: set[str] = set()
@@ -34,7 +38,7 @@ def test_every_page_is_in_the_readers_language(
         database = Database(make_engine(new_sqlite(True)))
         if state is not setting_up:
             add_people(database)
-        site = Site(create_app(Installation.on(config, database)), database, config, time)
+        site = Site(create_app(Installation.on(config, database)), database, config, time, nowhere)
         state(site)
         database.close()
         outside = [
