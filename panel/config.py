@@ -52,6 +52,7 @@ SETTINGS = (
     Setting("EMBED_ORIGINS", "Origins whose pages may frame the panel."),
     Setting("KEEP_DAYS", "Days for which runs, tombstones and deliveries are kept."),
     Setting("THREADS", "Threads that answer requests."),
+    Setting("INITIALISES", "Satellites that may initialise from the beginning at once."),
 )
 
 
@@ -73,6 +74,7 @@ class Config:
     embed_origins: tuple[str, ...] = ()
     keep_days: int = 90
     threads: int = 8
+    initialises: int = 8
 
 
 def load(environment: Mapping[str, str], make: bool = True) -> Config:
@@ -105,6 +107,7 @@ def load(environment: Mapping[str, str], make: bool = True) -> Config:
         embed_origins=tuple(_origin(word) for word in source.words("EMBED_ORIGINS")),
         keep_days=source.number("KEEP_DAYS", 90, 1, 3_650),
         threads=source.number("THREADS", 8, 1, 64),
+        initialises=source.number("INITIALISES", 8, 1, 10_000),
     )
 
 

@@ -1,4 +1,4 @@
-"""``sync-panel sync now``, ``restored``, ``test-connection`` and ``status``."""
+"""``sync-panel sync``, ``restored``, ``test-connection`` and ``status``."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from panel.errors import Refusal
 from panel.i18n import say
 from panel.models.runs import Run
 from panel.operations.connection_test import Trial, try_connection
-from panel.operations.sync_requests import ask_to_sync, note_restored
+from panel.operations.sync_requests import ask_to_initialise, ask_to_sync, note_restored
 from panel.status.history import count_set_aside
 from panel.status.lateness import Severity, StateKind
 from panel.status.state import State, read_state
@@ -37,6 +37,15 @@ def now() -> None:
     """Let a run begin at once, in the "sync-panel up" or "worker" that runs here."""
     with installation() as here, here.database.writing() as session:
         ask_to_sync(session, shell_actor())
+    click.echo("Asked: it begins in a moment. `sync-panel status` says how it goes.")
+
+
+@sync.command("initialise")
+@click.option("--confirm", "confirmed", multiple=True, metavar="ACT", help="What a refusal named.")
+def initialise(confirmed: tuple[str, ...]) -> None:
+    """Get everything again from the primary; agree to what that would remove here."""
+    with installation() as here, here.database.writing() as session:
+        ask_to_initialise(session, shell_actor(), confirmed)
     click.echo("Asked: it begins in a moment. `sync-panel status` says how it goes.")
 
 

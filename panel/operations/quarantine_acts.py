@@ -1,5 +1,6 @@
 """A person's acts on a quarantined record: retry it, or leave it out."""
 
+import json
 from enum import Enum
 
 from sqlalchemy import update
@@ -13,9 +14,12 @@ from panel.errors import NotFound
 from panel.i18n import say
 from panel.models.records import Quarantined, Record
 from panel.models.settings import Settings
-from panel.sync.store.apply import pulled_by, pushed_by
-from panel.sync.store.quarantine import UNREADABLE, apply_or_quarantine, item_of
+from panel.sync.protocol.batch_codec import Item
+from panel.sync.store.apply import KEEP, TAKE, Verdict, apply_items, pulled_by, pushed_by
+from panel.sync.store.quarantine import KEPT_SOURCE, UNREADABLE, apply_or_quarantine, item_of
+from panel.sync.store.records import StoredRecord, write_records
 from panel.sync.store.sequence import lock_sequence
+from panel.sync.store.write_checks import Write
 
 
 class RetryResult(Enum):
@@ -39,6 +43,8 @@ def retry_record(session: Session, actor: Actor, quarantined_id: int) -> RetryRe
     row.left_out_at = None
     settings = session.get_one(Settings, 1)
     own_sync_id = settings.sync_id or 0
+    if row.source == KEPT_SOURCE:
+        return _put_back(session, own_sync_id, row)
     if row.source == own_sync_id:
         return _send_again(session, row)
     if row.reason == UNREADABLE:
@@ -57,6 +63,24 @@ def leave_out(session: Session, actor: Actor, quarantined_id: int) -> None:
     if row.left_out_at is None:
         row.left_out_at = clock.now()
         _record(session, actor, EventKind.SET_ASIDE_LEFT_OUT, row)
+
+
+def _put_back(session: Session, own_sync_id: int, row: Quarantined) -> RetryResult:
+    """Put back a content that was kept aside: as a change of our own record, or of another's.
+
+    Of another's only if the primary has sent none since.
+    """
+    item = item_of(row)
+    if item.owner == own_sync_id and item.data is not None:
+        write_records(session, own_sync_id, [Write(*item.key, json.loads(item.data), item.to)])
+    elif not apply_items(session, [item], _if_free).taken:
+        return RetryResult.REFUSED
+    session.delete(row)
+    return RetryResult.TAKEN
+
+
+def _if_free(_item: Item, stored: StoredRecord | None) -> Verdict:
+    return TAKE if stored is None or stored.data is None else KEEP
 
 
 def _send_again(session: Session, row: Quarantined) -> RetryResult:

@@ -1,5 +1,7 @@
 """A person's requests to the sync, which sees them within about a second."""
 
+from collections.abc import Collection
+
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -7,13 +9,16 @@ from panel import clock
 from panel.activity import log
 from panel.activity.kinds import EventKind
 from panel.activity.log import Actor
-from panel.errors import Refusal
+from panel.errors import NeedsConfirmation, Refusal
 from panel.i18n import Message, say
 from panel.models.records import HistoryReason
 from panel.models.runs import InitialiseState, Link, Loop, Run
 from panel.models.settings import Settings
 from panel.preferences.readiness import why_not_ready
+from panel.sync.protocol.error_codes import explain
 from panel.sync.store.sequence import begin_generation
+
+REMOVAL = "removal_needs_consent"
 
 
 class NotNow(Refusal):
@@ -30,19 +35,33 @@ def ask_to_sync(session: Session, actor: Actor) -> None:
     log.add_entry(session, actor, EventKind.SYNC_ASKED)
 
 
-def ask_to_initialise(session: Session, actor: Actor) -> None:
+def ask_to_initialise(session: Session, actor: Actor, confirmed: Collection[str] = ()) -> None:
     """Make an initialise due at once: it receives this satellite's own records and central data.
 
-    An initialise under way goes on, since a new one would receive everything again. Raise
-    :class:`NotNow`.
+    An initialise under way goes on, since a new one would receive everything again. One that waits
+    for consent to what it would remove goes on with it: raise :class:`NeedsConfirmation` without.
+    Raise :class:`NotNow`.
     """
     _require_ready_satellite(session)
     link = session.get_one(Link, 1, with_for_update=True)
     if link.initialise == InitialiseState.RUNNING and _is_running(session):
         return
-    link.initialise = InitialiseState.NEEDED
-    session.get_one(Loop, 1, with_for_update=True).asked_at = clock.now()
+    loop = session.get_one(Loop, 1, with_for_update=True)
+    if loop.refusal == REMOVAL:
+        link.removal_consent = _consent(loop, confirmed)
+    else:
+        link.initialise = InitialiseState.NEEDED
+    loop.asked_at = clock.now()
     log.add_entry(session, actor, EventKind.INITIALISE_ASKED)
+
+
+def _consent(loop: Loop, confirmed: Collection[str]) -> int:
+    values = loop.refusal_values or {}
+    records = int(values.get("records", 0))
+    act = f"remove={records}"
+    if act not in confirmed:
+        raise NeedsConfirmation({act: explain(REMOVAL, values).what})
+    return records
 
 
 def note_restored(session: Session, actor: Actor) -> Message:

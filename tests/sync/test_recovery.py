@@ -8,8 +8,11 @@ from sqlalchemy import select
 
 from panel import clock
 from panel.activity.log import Actor
+from panel.errors import NeedsConfirmation
 from panel.models.records import HistoryReason, Record
-from panel.models.runs import Peer
+from panel.models.runs import Loop, Peer
+from panel.operations.quarantine_acts import RetryResult, retry_record
+from panel.operations.sync_requests import ask_to_initialise
 from panel.preferences.server_changes import clear_hardware
 from panel.sync.protocol.body_codec import Body, read_body
 from panel.sync.protocol.error_codes import PASSING
@@ -487,6 +490,96 @@ def test_what_is_kept_aside_goes_after_the_kept_days(
             patch.setattr(clock, "now", later.replace)
             purge(session, 90)
         assert len(kept(kadavu)) == left
+
+
+def test_what_was_kept_aside_is_put_back(primary: PrimarySide, kadavu: SatelliteSide) -> None:
+    kadavu.put("stock", {"n": 1})
+    sync_well(kadavu)
+    ours, theirs = kadavu.back_up(), primary.back_up()
+    kadavu.put("stock", {"n": 2})
+    sync_well(kadavu)
+    kadavu.restore(ours)
+    kadavu.put("stock", {"n": "today"})
+    sync_well(kadavu)
+    primary.put("central", {"n": 1})
+    sync_well(kadavu)
+    primary.restore(theirs)
+    sync_well(kadavu)
+    assert kept(kadavu) == {"stock": ("replaced", '{"n":2}'), "central": ("removed", '{"n":1}')}
+    for aside in kadavu.asides():
+        with kadavu.database.writing() as session:
+            assert retry_record(session, ASHA, aside.id) is RetryResult.TAKEN
+    assert kadavu.get("stock") == {"n": 2}
+    assert kadavu.get("central") == {"n": 1}
+    assert kept(kadavu) == {}
+    sync_well(kadavu)
+    assert primary.get("stock") == {"n": 2}
+
+
+def test_what_the_primary_sent_since_is_not_replaced_by_what_was_kept_aside(
+    primary: PrimarySide, kadavu: SatelliteSide
+) -> None:
+    sync_well(kadavu)
+    backup = primary.back_up()
+    primary.put("central", {"n": "lost"})
+    sync_well(kadavu)
+    primary.restore(backup)
+    sync_well(kadavu)
+    primary.put("central", {"n": "new"})
+    sync_well(kadavu)
+    (aside,) = kadavu.asides()
+    with kadavu.database.writing() as session:
+        assert retry_record(session, ASHA, aside.id) is RetryResult.REFUSED
+    assert kadavu.get("central") == {"n": "new"}
+
+
+def test_a_person_agrees_to_the_number_that_was_named(
+    primary: PrimarySide, kadavu: SatelliteSide, new_database: NewDatabase
+) -> None:
+    primary.put_many(30, "central")
+    sync_well(kadavu)
+    kadavu.primary = emptied = PrimarySide(new_database(True))
+    emptied.add(7, "Kadavu Health Centre", "KDV-01")
+    assert kadavu.sync().reason == "removal_needs_consent"
+    for confirmed in ([], ["remove=29"]):
+        with (
+            kadavu.database.writing() as session,
+            pytest.raises(NeedsConfirmation, match="30 records") as refused,
+        ):
+            ask_to_initialise(session, ASHA, confirmed)
+        assert list(refused.value.acts) == ["remove=30"]
+    with kadavu.database.writing() as session:
+        ask_to_initialise(session, ASHA, ["remove=30"])
+    sync_well(kadavu)
+    assert kadavu.contents() == {}
+    emptied.close()
+
+
+def test_few_initialise_at_once_and_the_others_are_told_when_to_come_back(
+    primary: PrimarySide,
+    kadavu: SatelliteSide,
+    levuka: SatelliteSide,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    primary.service.initialises = 1
+    primary.put_many(25)
+    kadavu.set_request_size(10)
+    assert kadavu.sync(CutBefore(4)).reason == "cut_off"
+    run = levuka.sync()
+    assert (run.result, run.reason) == ("refused", "initialise_later")
+    assert run.reason in PASSING
+    with levuka.database.reading() as session:
+        due = session.get_one(Loop, 1).due_at
+    assert run.reason_values is not None
+    assert run.ended_at is not None
+    assert due is not None
+    waits = (due - run.ended_at).total_seconds()
+    assert abs(waits - run.reason_values["seconds"]) < 5
+    # Who recovers, or is done, takes no place; and one that gave up loses it.
+    later = clock.now() + timedelta(minutes=16)
+    monkeypatch.setattr(clock, "now", lambda: later)
+    sync_well(levuka)
+    sync_well(kadavu)
 
 
 # --- late repeats, and answers that are none ------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import random
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
@@ -17,6 +18,7 @@ from panel.sync.satellite.sync_settings import read_sync_settings
 # Of a span: satellites on the same line do not all call in the same second.
 _JITTER = 0.1
 _FIRST_PAUSE_SECONDS = 15.0
+_LONGEST_WAIT_SECONDS = 3_600
 
 
 def is_due(session: Session, installation: Installation) -> bool:
@@ -78,12 +80,21 @@ def note_end(session: Session, run: Run) -> None:
         loop.failures = 0
         loop.refusal, loop.refusal_values = run.reason, run.reason_values
         loop.refused_at = clock.now()
+        if loop.refusal == "initialise_later":
+            seconds = (run.reason_values or {}).get("seconds")
+            loop.due_at = clock.now() + _come_back(seconds)
         return
     if run.result == RunResult.FAILED:
         loop.failures += 1
         loop.due_at = clock.now() + _pause(loop.failures)
         return
     loop.failures = 0
+
+
+def _come_back(seconds: Any) -> timedelta:
+    """Return when the primary wants to be asked again; :func:`due_at` bounds it."""
+    told = seconds if isinstance(seconds, int) and 0 < seconds < _LONGEST_WAIT_SECONDS else 0
+    return timedelta(seconds=told or _LONGEST_WAIT_SECONDS)
 
 
 def _pause(failures: int) -> timedelta:

@@ -23,7 +23,8 @@ protect.exempt(blueprint)
 
 def init_server_endpoints(app: Flask) -> None:
     """Register the endpoints on ``app``."""
-    app.extensions[_PRIMARY] = Primary(installation_of(app).database)
+    here = installation_of(app)
+    app.extensions[_PRIMARY] = Primary(here.database, initialises=here.config.initialises)
     app.register_blueprint(blueprint)
 
 

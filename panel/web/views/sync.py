@@ -7,7 +7,7 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
 from panel.accounts.people import Permission
-from panel.errors import Invalid
+from panel.errors import Invalid, NeedsConfirmation
 from panel.i18n import Message
 from panel.models.settings import Settings
 from panel.operations.adopt_identity import adopt_from_primary
@@ -86,8 +86,13 @@ def _asking_to_initialise() -> dict[str, Any]:
 
 
 def _ask_to_initialise(changed: Changed) -> ResponseReturnValue:
-    with installation().database.writing() as session:
-        ask_to_initialise(session, actor())
+    # The number of records that the question named.
+    confirmed = [f"remove={request.form.get('version', '')}"]
+    try:
+        with installation().database.writing() as session:
+            ask_to_initialise(session, actor(), confirmed)
+    except NeedsConfirmation:
+        return show_part("initialise.html", **_asking_to_initialise())
     return after_change(changed, anchor="status", said=_("The initialise begins."))
 
 
