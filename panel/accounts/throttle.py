@@ -231,7 +231,9 @@ def _read(session: Session, purpose: Purpose, counters: list[_Counter]) -> list[
             for one in counters
         )
     )
-    return list(session.scalars(select(FailureCount).where(FailureCount.purpose == purpose, wanted)))
+    return list(
+        session.scalars(select(FailureCount).where(FailureCount.purpose == purpose, wanted))
+    )
 
 
 def _key_of(row: FailureCount) -> _Counter:
@@ -252,7 +254,8 @@ def _end_of_wait(row: FailureCount, free: int) -> datetime:
     # Compared first, so that a large level makes no number without end.
     if doublings > (LONGEST_WAIT // FIRST_WAIT).bit_length():
         return row.last_at + LONGEST_WAIT
-    return row.last_at + min(FIRST_WAIT * 2**doublings, LONGEST_WAIT)
+    wait: timedelta = FIRST_WAIT * 2**doublings
+    return row.last_at + min(wait, LONGEST_WAIT)
 
 
 def _raise_count(

@@ -33,8 +33,8 @@ def up() -> None:
     # Imported after that: a port that is taken is then reported at once.
     from panel.sync.loop import start_loop
     from panel.web.app import create_app
-    from panel.web.base.context import set_up_link_of
     from panel.web.base.assets import compile_templates
+    from panel.web.base.context import set_up_link_of
 
     installation = open_installation(config)
     app = create_app(installation)

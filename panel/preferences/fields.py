@@ -97,6 +97,9 @@ def why_weak(secret: str, *names: str) -> Message | None:
 
     OWASP ASVS 5.0, 6.2.1, 6.2.4 and 6.2.11.
     """
+    if len(secret) > LONGEST_SECRET:
+        # Refused for that, and not worth the time to look at.
+        return None
     if len(secret) < SHORTEST_SECRET:
         return say("At least %(shortest)s characters.", shortest=SHORTEST_SECRET)
     if any(is_about(secret, name) for name in names):

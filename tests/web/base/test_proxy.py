@@ -2,6 +2,7 @@
 
 import ipaddress
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,11 +12,13 @@ from werkzeug.test import create_environ
 from panel.accounts import people
 from panel.accounts.people import Permission
 from panel.accounts.sign_in import find_person
+from panel.config import ConfigError, load
 from panel.db import Database
 from panel.web.base.proxy import TRUSTED_PEER, TrustedProxies
 from tests.web.conftest import MANAGER, OPERATOR, VIEWER, Browser, Happened, MakeApp
 
 PROXY, STRANGER = "10.1.0.2", "203.0.113.9"
+SECRET = "known to the proxy alone"
 TRUSTED = (ipaddress.ip_network("10.1.0.0/24"), ipaddress.ip_network("fd00::1"))
 
 

@@ -76,7 +76,7 @@ def test_strangers_do_not_shut_a_person_out_of_the_browser_and_address_of_before
     assert Browser(app, REMOTE_ADDR="203.0.113.10").sign_in(MANAGER).status_code == 429
 
 
-def test_the_browsers_own_cookie_goes_to_the_sign_in_alone(app: Flask, nobody: Browser) -> None:
+def test_the_browsers_own_cookie_goes_to_the_sign_in_alone(nobody: Browser) -> None:
     given = nobody.sign_in(MANAGER).headers.getlist("Set-Cookie")
     cookie = next(text for text in given if text.startswith("b="))
     assert {"Path=/sign-in", "HttpOnly", "SameSite=Lax"} <= set(cookie.split("; "))
