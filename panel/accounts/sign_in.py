@@ -214,7 +214,7 @@ def find_session(
 
 
 def is_session_valid(found: BrowserSession, person: Person) -> bool:
-    """Say whether the session of ``person`` was ended neither by a new password nor by disabling."""
+    """Say whether neither a new password nor disabling ended the session of ``person``."""
     return person.disabled_at is None and found.generation == person.generation
 
 

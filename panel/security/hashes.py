@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import re
+from itertools import pairwise
 
 import brotli
 from argon2 import PasswordHasher
@@ -83,7 +84,7 @@ def is_about(secret: str, name: str) -> bool:
 
 
 def _is_in_order(text: str) -> bool:
-    steps = {ord(after) - ord(before) for before, after in zip(text, text[1:], strict=False)}
+    steps = {ord(after) - ord(before) for before, after in pairwise(text)}
     # After the 9 comes the 0 on every keyboard.
     return steps in ({1}, {-1}, {1, -9}, {-1, 9})
 

@@ -1,4 +1,4 @@
-"""Signing in: wrong passwords are counted as wrong codes are, and tell nothing of names; sessions."""
+"""Signing in, and the sessions it begins: wrong passwords are counted, and tell no names."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""Signing in and out, and one's own account: language, password and the sessions of all browsers."""
+"""Signing in and out, and one's own account: language, password and sessions."""
 
 import re
 import secrets
