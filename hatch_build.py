@@ -1,4 +1,4 @@
-"""The build hook: makes the files for the browser and the compiled translations of the wheel.
+"""The build hook: makes the files for the browser, the translations and the known passwords.
 
 Three sources in `panel/static/` become `panel/static/built/` (ignored by git, packed in the wheel):
 
@@ -14,6 +14,9 @@ Scripts get a `.br` and a `.gz` beside them. `manifest.json` says what was made:
     {"htmx": "2.0.10",
      "files": {"app.js": "app.0123456789abcdef.js", "panel.css": "panel.css", …},
      "csp": {"panel.css": "sha256-…="}}
+
+The 10 000 commonest passwords, which the panel refuses, become `panel/security/known_passwords.br`:
+one a line, sorted, out of the lists of zxcvbn, which itself never reaches an installation.
 
 `python hatch_build.py` does the same outside a build, where the build requirements are installed:
 `make build` runs it after a source has changed.
@@ -37,6 +40,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 ROOT = Path(__file__).resolve().parent
 HTMX_VERSION = "2.0.10"
+MOST_KNOWN_PASSWORDS = 10_000
 
 
 class AssetsHook(BuildHookInterface[Any]):
@@ -51,8 +55,21 @@ class AssetsHook(BuildHookInterface[Any]):
 
 def build(root: Path) -> None:
     """Build the static files and the catalogues of the source tree at ``root``."""
+    pack_known_passwords(root / "panel" / "security")
     make_assets(root / "panel" / "static")
     compile_catalogues(root / "panel" / "translations")
+
+
+def pack_known_passwords(folder: Path) -> None:
+    """Write the commonest passwords into ``folder``; without one, as in some tests, do nothing."""
+    if not folder.is_dir():
+        return
+    # Of the build requirements, like the ones above, but of no use for a script alone.
+    from zxcvbn.frequency_lists import FREQUENCY_LISTS
+
+    commonest = sorted(FREQUENCY_LISTS["passwords"][:MOST_KNOWN_PASSWORDS])
+    text = "\n".join(("", *commonest, "")).encode()
+    write_whole(folder / "known_passwords.br", brotli.compress(text, quality=11))
 
 
 def make_assets(static: Path) -> None:

@@ -7,7 +7,7 @@ whose path is in ``SYNC_PANEL_…_FILE``. A test compares :data:`SETTINGS` with 
 import ipaddress
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from sqlalchemy.exc import ArgumentError
 from panel.security.vault import has_key, read_or_make_key
 
 PREFIX = "SYNC_PANEL_"
-SHORTEST_SECRET_KEY = 32
+SHORTEST_SECRET_KEY, SHORTEST_PROXY_SECRET = 32, 24
 DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -44,9 +44,12 @@ SETTINGS = (
     Setting("SECRET_KEY", "Key that signs cookies and seals passwords.", secret=True),
     Setting("SECRET_KEY_FALLBACKS", "Older keys, separated by spaces.", secret=True),
     Setting("UNLOCK_MINUTES", "How long an unlock lasts."),
-    Setting("SESSION_HOURS", "How long a sign-in lasts."),
+    Setting("IDLE_MINUTES", "How long a sign-in lasts that nobody uses."),
+    Setting("SESSION_HOURS", "How long a sign-in lasts in all."),
+    Setting("ALLOWED_HOSTS", "Names of the panel in its address; others are refused."),
     Setting("TRUSTED_PROXIES", "Addresses or networks of reverse proxies that are believed."),
     Setting("REMOTE_USER_HEADER", "Header in which a trusted proxy names the person."),
+    Setting("REMOTE_USER_SECRET", "What the proxy sends to prove that it is it.", secret=True),
     Setting("PATH_PREFIX", "Path below which a reverse proxy serves the panel, such as /sync."),
     Setting("HARDWARE_ID", "Hardware ID to use instead of this machine's own."),
     Setting("EMBED_ORIGINS", "Origins whose pages may frame the panel."),
@@ -66,9 +69,12 @@ class Config:
     host: str = "127.0.0.1"
     port: int = 8000
     unlock_minutes: int = 15
+    idle_minutes: int = 60
     session_hours: int = 12
+    allowed_hosts: tuple[str, ...] = ()
     trusted_proxies: tuple[Network, ...] = ()
     remote_user_header: str = ""
+    remote_user_secret: str = field(default="", repr=False)
     path_prefix: str = ""
     hardware_id: str = ""
     embed_origins: tuple[str, ...] = ()
@@ -86,12 +92,7 @@ def load(environment: Mapping[str, str], make: bool = True) -> Config:
     source = _Source(environment)
     data_dir = _data_dir(source.text("DATA_DIR", "instance"), make)
     trusted_proxies = _networks(source.words("TRUSTED_PROXIES"))
-    remote_user_header = source.text("REMOTE_USER_HEADER")
-    if remote_user_header and not trusted_proxies:
-        raise ConfigError(
-            f"{PREFIX}REMOTE_USER_HEADER needs {PREFIX}TRUSTED_PROXIES: "
-            "without it anybody could name themselves."
-        )
+    remote_user_header, remote_user_secret = _remote_user(source, trusted_proxies)
     return Config(
         data_dir=data_dir,
         database_url=_database_url(source.secret("DATABASE_URL"), data_dir),
@@ -99,9 +100,12 @@ def load(environment: Mapping[str, str], make: bool = True) -> Config:
         host=source.text("HOST", "127.0.0.1"),
         port=source.number("PORT", 8000, 0, 65_535),
         unlock_minutes=source.number("UNLOCK_MINUTES", 15, 1, 240),
-        session_hours=source.number("SESSION_HOURS", 12, 1, 720),
+        idle_minutes=source.number("IDLE_MINUTES", 60, 2, 720),
+        session_hours=source.number("SESSION_HOURS", 12, 1, 12),
+        allowed_hosts=tuple(_host(word) for word in source.words("ALLOWED_HOSTS")),
         trusted_proxies=trusted_proxies,
         remote_user_header=remote_user_header,
+        remote_user_secret=remote_user_secret,
         path_prefix=_path_prefix(source.text("PATH_PREFIX")),
         hardware_id=_hardware_id(source.text("HARDWARE_ID")),
         embed_origins=tuple(_origin(word) for word in source.words("EMBED_ORIGINS")),
@@ -205,6 +209,35 @@ def _networks(words: list[str]) -> tuple[Network, ...]:
         return tuple(ipaddress.ip_network(word, strict=False) for word in words)
     except ValueError as error:
         raise ConfigError(f"{PREFIX}TRUSTED_PROXIES: {error}.") from error
+
+
+def _remote_user(source: _Source, trusted_proxies: tuple[Network, ...]) -> tuple[str, str]:
+    """Return the header in which a proxy names the person, and the secret that proves the proxy."""
+    header, secret = source.text("REMOTE_USER_HEADER"), source.secret("REMOTE_USER_SECRET")
+    if not header:
+        return "", ""
+    if not trusted_proxies:
+        raise ConfigError(
+            f"{PREFIX}REMOTE_USER_HEADER needs {PREFIX}TRUSTED_PROXIES: "
+            "without it anybody could name themselves."
+        )
+    if not re.fullmatch(rf"[!-~]{{{SHORTEST_PROXY_SECRET},200}}", secret):
+        raise ConfigError(
+            f"{PREFIX}REMOTE_USER_HEADER needs {PREFIX}REMOTE_USER_SECRET, with at least "
+            f"{SHORTEST_PROXY_SECRET} letters, digits and signs: without it every program "
+            "at the proxy's address could name anybody."
+        )
+    return header, secret
+
+
+def _host(word: str) -> str:
+    host = word.lower().rstrip(".")
+    if not re.fullmatch(r"[a-z0-9._-]+|\[[0-9a-f:]+\]", host):
+        raise ConfigError(
+            f"{PREFIX}ALLOWED_HOSTS must hold names like central.example.org, without scheme, "
+            f"port and path, not {word!r}."
+        )
+    return host
 
 
 def _path_prefix(path: str) -> str:

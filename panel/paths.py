@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).resolve().parent
 STATIC = PACKAGE / "static"
 BUILT = STATIC / "built"
 MANIFEST = BUILT / "manifest.json"
+KNOWN_PASSWORDS = PACKAGE / "security" / "known_passwords.br"
 TRANSLATIONS = PACKAGE / "translations"
 
 

@@ -7,18 +7,26 @@ from datetime import datetime, timedelta
 from sqlalchemy.orm import Session
 
 from panel import clock
-from panel.accounts.throttle import is_throttled, throttle_refusal
+from panel.accounts.throttle import (
+    LONGEST_WAIT,
+    Attempt,
+    Purpose,
+    count_failure,
+    remember_source,
+    throttle_refusal,
+    throttled_until,
+    wait_words,
+)
 from panel.activity import log
 from panel.activity.kinds import EventKind
 from panel.activity.log import Actor
 from panel.db import Database
 from panel.errors import Invalid, NotPermitted, Refusal
-from panel.i18n import say
+from panel.i18n import Message, say
 from panel.models.people import AuthorisationCode, Person, lock_code
-from panel.preferences.fields import SHORTEST_SECRET, Checks
+from panel.preferences.fields import Checks
 from panel.security.hashes import TypedSecret, hash_secret
 
-SHORTEST_CODE = SHORTEST_SECRET
 # Without letters and digits that look alike; 16 characters hold 79 bits.
 _UNAMBIGUOUS = "23456789abcdefghjkmnpqrstuvwxyz"
 
@@ -51,7 +59,7 @@ def set_code(session: Session, actor: Actor, code: str) -> None:
     row = lock_code(session)
     code = code.strip()
     checks = Checks()
-    checks.secret("code", code, SHORTEST_CODE)
+    checks.new_secret("code", code)
     checks.finish()
     row.code_hash = hash_secret(code)
     row.generation += 1
@@ -67,8 +75,8 @@ def try_code(database: Database, actor: Actor, code: str, unlock_minutes: int) -
     typed = TypedSecret(code.strip())
     with database.reading() as session:
         code_hash = session.get_one(AuthorisationCode, 1).code_hash
-        throttled = is_throttled(session, actor, EventKind.WRONG_CODE)
-    if code_hash is not None and not throttled:
+        throttled = throttled_until(session, _attempt(actor))
+    if code_hash is not None and throttled is None:
         # Compared here, so that nobody waits for the lock meanwhile.
         typed.matches(code_hash)
     with database.writing() as session:
@@ -86,17 +94,40 @@ def _unlock(
     if person is None or not _may_unlock(person):
         log.add_entry(session, actor, EventKind.REFUSED_PERMISSION, subject="code")
         return NotPermitted(say("You may not change the parameters."))
-    if refusal := throttle_refusal(session, actor, EventKind.WRONG_CODE):
+    attempt = _attempt(actor)
+    if refusal := throttle_refusal(session, attempt, actor):
         return refusal
     if row.code_hash is None:
         log.add_entry(session, actor, EventKind.REFUSED_LOCKED, subject="code")
         return Invalid({"code": say("No authorisation code is set yet.")})
     if not typed.matches(row.code_hash):
         log.add_entry(session, actor, EventKind.WRONG_CODE, subject="code")
-        reason = say("This authorisation code is invalid. Everything stays read-only.")
-        return Invalid({"code": reason})
+        return Invalid({"code": _why_wrong(session, attempt)})
+    remember_source(session, attempt)
     log.add_entry(session, actor, EventKind.UNLOCKED, subject="code")
     return Unlock(person.id, clock.now() + lasting, row.generation, person.unlock_generation)
+
+
+def _attempt(actor: Actor) -> Attempt:
+    # By the person, not by the address alone: nobody's wrong codes keep another's from being heard.
+    return Attempt(Purpose.CODE, actor.name, actor.address)
+
+
+def _why_wrong(session: Session, attempt: Attempt) -> Message:
+    """Count a wrong code, and return why it was refused and how often it may be tried again."""
+    left = count_failure(session, attempt)
+    if left:
+        return say(
+            "This authorisation code is invalid. Everything stays read-only. "
+            "Tries left before a wait: %(left)s.",
+            left=left,
+        )
+    session.flush()
+    until = throttled_until(session, attempt) or clock.now() + LONGEST_WAIT
+    return say(
+        "This authorisation code is invalid. Everything stays read-only. %(wait)s",
+        wait=wait_words(until),
+    )
 
 
 def _may_unlock(person: Person) -> bool:

@@ -7,8 +7,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from panel import clock
-from panel.accounts.authorisation_code import SHORTEST_CODE, set_code
+from panel.accounts.authorisation_code import set_code
 from panel.accounts.sign_in import find_person, name_key
+from panel.accounts.throttle import forgive
 from panel.activity import log
 from panel.activity.kinds import EventKind
 from panel.activity.log import SECRET, Actor, refuse_stale
@@ -16,7 +17,7 @@ from panel.errors import NotFound, Refusal
 from panel.i18n import say
 from panel.models.base import NAME_LENGTH
 from panel.models.people import Person, lock_code
-from panel.preferences.fields import SHORTEST_SECRET, Checks
+from panel.preferences.fields import Checks
 from panel.security.hashes import hash_secret, verify_secret
 
 
@@ -68,7 +69,7 @@ def add_person(
     if added := _find_duplicate(session, name, password, permitted):
         return added
     if password is not None:
-        checks.secret("password", password, SHORTEST_SECRET)
+        checks.new_secret("password", password, name)
     checks.finish()
     person = Person(name=name, name_key=name_key(name), version=0)
     person.password_hash = None if password is None else hash_secret(password)
@@ -89,8 +90,8 @@ def set_up(session: Session, actor: Actor, name: str, password: str, code: str) 
         raise Refusal(say("This panel is set up already. Sign in."))
     checks = Checks()
     _check_name(session, checks, name)
-    checks.secret("password", password, SHORTEST_SECRET)
-    checks.secret("code", code.strip(), SHORTEST_CODE)
+    checks.new_secret("password", password, name)
+    checks.new_secret("code", code.strip(), name)
     checks.finish()
     person = add_person(session, actor, name, password, tuple(Permission))
     set_code(session, actor, code)
@@ -105,7 +106,7 @@ def set_password(session: Session, actor: Actor, person_id: int, password: str) 
     lock_code(session)
     person = _lock_person(session, person_id)
     checks = Checks()
-    checks.secret("password", password, SHORTEST_SECRET)
+    checks.new_secret("password", password, person.name)
     checks.finish()
     person.password_hash = hash_secret(password)
     person.generation += 1
@@ -171,6 +172,20 @@ def choose_language(session: Session, person_id: int, language: str) -> None:
     It concerns nobody else: it is not logged, and open forms about the person stay valid.
     """
     _lock_person(session, person_id).language = language
+
+
+def forgive_tries(session: Session, actor: Actor, name: str) -> Person:
+    """Let the person ``name`` try again at once, however many wrong tries there were.
+
+    Raise :class:`NotFound`.
+    """
+    lock_code(session)
+    person = find_person(session, name)
+    if person is None:
+        raise NotFound(say("There is no person called %(name)s.", name=name))
+    forgive(session, person.name)
+    _log_change(session, actor, EventKind.TRIES_FORGIVEN, person)
+    return person
 
 
 def list_people(session: Session) -> list[Person]:

@@ -12,6 +12,10 @@ class EventKind(StrEnum):
     SIGNED_IN = "signed_in"
     SIGN_IN_FAILED = "sign_in_failed"
     SIGNED_OUT = "signed_out"
+    SESSION_ENDED = "session_ended"
+    WRONG_PASSWORD = "wrong_password"  # noqa: S105 - a kind of act, not a password
+    TRIES_FORGIVEN = "tries_forgiven"
+    CONNECTION_TESTED = "connection_tested"
     UNLOCKED = "unlocked"
     WRONG_CODE = "wrong_code"
     LOCKED_NOW = "locked_now"
@@ -50,6 +54,10 @@ _PHRASES: Mapping[str, Message] = {
     EventKind.SIGNED_IN: say("signed in"),
     EventKind.SIGN_IN_FAILED: say("failed to sign in"),
     EventKind.SIGNED_OUT: say("signed out"),
+    EventKind.SESSION_ENDED: say("ended a session"),
+    EventKind.WRONG_PASSWORD: say("gave a wrong password"),
+    EventKind.TRIES_FORGIVEN: say("let a person try again"),
+    EventKind.CONNECTION_TESTED: say("tested the connection"),
     EventKind.UNLOCKED: say("unlocked the parameters"),
     EventKind.WRONG_CODE: say("gave a wrong authorisation code"),
     EventKind.LOCKED_NOW: say("locked the parameters"),

@@ -12,11 +12,11 @@ from panel import clock
 from panel.activity.kinds import EventKind
 from panel.errors import Conflict, Difference
 from panel.models.activity import Activity
-from panel.models.base import NAME_LENGTH
+from panel.models.base import ADDRESS_LENGTH, NAME_LENGTH
 
 # Logged instead of a password or a code, before and after.
 SECRET = "changed"  # noqa: S105 - a word that stands for a secret
-ADDRESS_LENGTH, LABEL_LENGTH = 64, 120
+LABEL_LENGTH = 120
 
 
 @dataclass(frozen=True)

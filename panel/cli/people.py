@@ -90,6 +90,15 @@ def enable(name: str) -> None:
     click.echo(f"{name} is enabled.")
 
 
+@person.command("unlock")
+@click.argument("name")
+def unlock(name: str) -> None:
+    """Let a person try again at once, after too many wrong passwords or codes."""
+    with installation() as here, here.database.writing() as session:
+        people.forgive_tries(session, shell_actor(), name)
+    click.echo(f"{name} may try again.")
+
+
 @person.command("list")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def list_(as_json: bool) -> None:

@@ -69,7 +69,7 @@ def test_connection(context: click.Context, as_json: bool) -> None:
     Exit codes: 0 it would; 1 it would not or cannot be reached, and the reason says what to do.
     """
     with installation() as here:
-        trial = try_connection(here)
+        trial = try_connection(here, shell_actor())
     reason = explain(trial.code, trial.values)
     if as_json:
         print_json(_trial_facts(trial, reason))

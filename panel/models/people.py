@@ -1,14 +1,13 @@
-"""The tables of people, of the authorisation code and of applications' tokens."""
+"""The tables of people and their sessions, of secrets, and of failed attempts at them."""
 
 from datetime import datetime
 
-from sqlalchemy import (
-    CheckConstraint,
-    String,
-)
+from sqlalchemy import CheckConstraint, Float, String
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from panel.models.base import NAME_LENGTH, Base
+from panel.models.base import ADDRESS_LENGTH, NAME_LENGTH, Base
+
+BROWSER_LENGTH = 40
 
 
 class Person(Base):
@@ -33,6 +32,29 @@ class Person(Base):
     version: Mapped[int] = mapped_column(default=1)
 
 
+class BrowserSession(Base):
+    """The session of a person in one browser, from sign-in to sign-out.
+
+    The cookie holds a random id, and the row its hash: who reads the database cannot sign in.
+    """
+
+    __tablename__ = "sessions"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    key_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    person_id: Mapped[int] = mapped_column(index=True)
+    # That of the person when it began: a higher one there has ended it.
+    generation: Mapped[int]
+    # Begun by a reverse proxy, and valid only while that names the person.
+    by_proxy: Mapped[bool]
+    begun_at: Mapped[datetime]
+    # Of the last request of a person, to the minute.
+    seen_at: Mapped[datetime]
+    address: Mapped[str] = mapped_column(String(ADDRESS_LENGTH))
+    # Such as "Firefox, Windows"; empty where the browser does not say.
+    browser: Mapped[str] = mapped_column(String(BROWSER_LENGTH))
+
+
 class AuthorisationCode(Base):
     """The one row with the argon2 hash of the code that unlocks the page.
 
@@ -45,6 +67,35 @@ class AuthorisationCode(Base):
     id: Mapped[int] = mapped_column(primary_key=True, default=1)
     code_hash: Mapped[str | None]
     generation: Mapped[int] = mapped_column(default=0)
+
+
+class FailureCount(Base):
+    """How many failed attempts at a secret count against a name, an address or both.
+
+    ``purpose`` and ``scope`` are those of panel.accounts.throttle. ``level`` is the count at
+    ``last_at``; it falls with the time since.
+    """
+
+    __tablename__ = "failure_counts"
+
+    purpose: Mapped[str] = mapped_column(String(8), primary_key=True)
+    scope: Mapped[str] = mapped_column(String(8), primary_key=True)
+    name: Mapped[str] = mapped_column(String(NAME_LENGTH), primary_key=True)
+    source: Mapped[str] = mapped_column(String(ADDRESS_LENGTH), primary_key=True)
+    level: Mapped[float] = mapped_column(Float)
+    last_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class KnownSource(Base):
+    """An address or a browser from which a name proved itself before."""
+
+    __tablename__ = "known_sources"
+
+    purpose: Mapped[str] = mapped_column(String(8), primary_key=True)
+    name: Mapped[str] = mapped_column(String(NAME_LENGTH), primary_key=True)
+    # An address (IPv6: its /64), or the hash of the random id of a browser.
+    source: Mapped[str] = mapped_column(String(ADDRESS_LENGTH), primary_key=True)
+    last_at: Mapped[datetime] = mapped_column(index=True)
 
 
 class Token(Base):

@@ -1,10 +1,15 @@
-"""The connection test: whether the primary admits this satellite; neither side saves anything."""
+"""The connection test: whether the primary admits this satellite; neither side's data changes."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
+from panel.activity import log
+from panel.activity.kinds import EventKind
 from panel.activity.log import Actor
+from panel.errors import Invalid
+from panel.i18n import say
 from panel.installation import Installation
 from panel.models.runs import InitialiseState, Link, Loop
 from panel.models.settings import lock_settings
@@ -17,7 +22,7 @@ from panel.sync.satellite.sync_settings import SyncSettings, read_sync_settings
 from panel.sync.transport.http import HttpTransport, LinkFault, Target, Transport
 
 # Nothing is saved, so nothing has to be confirmed.
-_ALL_ACTS = ("sync_id", "url_http", "url_on_primary")
+_ALL_ACTS = ("sync_id", "url_http", "url_on_primary", "weak_password")
 
 
 @dataclass(frozen=True)
@@ -45,13 +50,15 @@ class Trial:
 
 def try_connection(
     installation: Installation,
+    actor: Actor,
     typed: Parameters | None = None,
     open_line: Callable[[Target], Transport] = HttpTransport,
 ) -> Trial:
     """Test the saved parameters, or the ``typed`` ones, with the primary; return the result.
 
-    It waits for the line, up to its time-outs. Raise :class:`Invalid` if the typed parameters could
-    not be saved.
+    It waits for the line, up to its time-outs, and logs that ``actor`` tested which server. Raise
+    :class:`Invalid` if the typed parameters could not be saved, or if the saved password would go
+    to a server that it was not saved for.
     """
     try:
         sync_settings = (
@@ -59,6 +66,24 @@ def try_connection(
         )
     except SyncRefusal as refusal:
         return Trial(refusal.code, refusal.values)
+    trial = _try_line(installation, sync_settings, open_line)
+    with installation.database.writing() as session:
+        log.add_entry(
+            session,
+            actor,
+            EventKind.CONNECTION_TESTED,
+            subject="parameters",
+            label=sync_settings.target.url,
+            became={"code": trial.code} if trial.code else None,
+        )
+    return trial
+
+
+def _try_line(
+    installation: Installation,
+    sync_settings: SyncSettings,
+    open_line: Callable[[Target], Transport],
+) -> Trial:
     line = open_line(sync_settings.target)
     try:
         check_connection(line, sync_settings)
@@ -88,13 +113,29 @@ def _saved_settings(installation: Installation) -> SyncSettings:
 def _typed_settings(installation: Installation, typed: Parameters) -> SyncSettings:
     """Save ``typed`` by every rule, read the settings of a run from it, and roll back."""
     with installation.database.writing() as session:
-        version = lock_settings(session).parameters_version
+        settings = lock_settings(session)
+        saved_for, version = _origin(settings.url), settings.parameters_version
         save_parameters(session, Actor(""), installation.vault, typed, version, _ALL_ACTS)
         session.flush()
         try:
+            # Scheme and port too: another one of a host is another program, or a line that tells.
+            if settings.password_sealed and not typed.password:
+                _check_origin(settings.url, saved_for)
             return read_sync_settings(session, installation)
         finally:
             session.rollback()
+
+
+def _check_origin(url: str, saved_for: tuple[str, str]) -> None:
+    """Raise :class:`Invalid` if the saved password would go to another server than its own."""
+    if _origin(url) != saved_for:
+        reason = say("Type the Password again: it was saved for another server than this URL's.")
+        raise Invalid({"password": reason})
+
+
+def _origin(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc
 
 
 def _round_trip_ms(line: Transport) -> int:

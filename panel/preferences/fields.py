@@ -7,9 +7,10 @@ from urllib.parse import SplitResult, urlsplit
 from panel.errors import Invalid
 from panel.i18n import Message, say
 from panel.models.base import URL_LENGTH
+from panel.security.hashes import is_about, is_known
 
-# OWASP ASVS 5.0, 6.2.1: at least eight characters.
-SHORTEST_SECRET, LONGEST_SECRET = 8, 200
+# OWASP ASVS 5.0, 6.2.1, asks for at least eight characters.
+SHORTEST_SECRET, LONGEST_SECRET = 10, 200
 HTTP_WARNING = say(
     "With http, everything on the way can be read and changed by others, the records too. "
     "Use https if the primary can."
@@ -59,10 +60,17 @@ class Checks:
             self.refuse(field, missing)
         return self._line(field, value, longest)
 
-    def secret(self, field: str, value: str, shortest: int = 1) -> str:
-        """Return ``value``, spaces included: one line of ``shortest`` to 200 characters."""
-        if len(value) < shortest:
-            self.refuse(field, say("At least %(shortest)s characters.", shortest=shortest))
+    def secret(self, field: str, value: str) -> str:
+        """Return ``value``, spaces included: one line of 1 to 200 characters."""
+        return self._line(field, value, LONGEST_SECRET)
+
+    def new_secret(self, field: str, value: str, *names: str) -> str:
+        """Return ``value``, which somebody chose just now for whoever has one of ``names``.
+
+        It must not be easy to guess (:func:`why_weak`).
+        """
+        if reason := why_weak(value, *names):
+            self.refuse(field, reason)
             return ""
         return self._line(field, value, LONGEST_SECRET)
 
@@ -82,6 +90,23 @@ class Checks:
         except Invalid as refusal:
             self.refuse(field, refusal.problems["url"])
             return ""
+
+
+def why_weak(secret: str, *names: str) -> Message | None:
+    """Return why ``secret`` is too easy to guess for whoever has one of ``names``; None if not.
+
+    OWASP ASVS 5.0, 6.2.1, 6.2.4 and 6.2.11.
+    """
+    if len(secret) > LONGEST_SECRET:
+        # Refused for that, and not worth the time to look at.
+        return None
+    if len(secret) < SHORTEST_SECRET:
+        return say("At least %(shortest)s characters.", shortest=SHORTEST_SECRET)
+    if any(is_about(secret, name) for name in names):
+        return say("It is little more than the name. Three or four words of your own are better.")
+    if is_known(secret):
+        return say("Many use this one. Three or four words of your own are better.")
+    return None
 
 
 def check_url(text: str) -> tuple[str, bool]:

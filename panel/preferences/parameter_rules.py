@@ -1,5 +1,7 @@
 """Rules across parameters: role, password and list of servers, and what must be confirmed."""
 
+from collections.abc import Mapping
+
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
@@ -8,7 +10,7 @@ from panel.models.base import PRIMARY_SYNC_ID, searchable
 from panel.models.records import Record
 from panel.models.runs import Run
 from panel.models.settings import Server, Settings
-from panel.preferences.fields import HTTP_WARNING, PRIMARY_URL_WARNING, Checks, check_url
+from panel.preferences.fields import HTTP_WARNING, PRIMARY_URL_WARNING, Checks, check_url, why_weak
 from panel.preferences.parameter_fields import Parameters
 from panel.preferences.shared_password import read_password
 from panel.security.vault import Unreadable, Vault
@@ -74,6 +76,27 @@ def _sync_id_warning(sync_id: int | None) -> Message:
         "this server can no longer change them. As %(sync_id)s it starts anew and must initialise.",
         sync_id=sync_id,
     )
+
+
+def check_new_password(
+    checks: Checks, wanted: Parameters, changes: Mapping[str, object]
+) -> dict[str, Message]:
+    """Look whether a shared password that was typed now is easy to guess.
+
+    A primary, where it is chosen, refuses such a one in ``checks``. A satellite has to take what
+    its primary has: return the act to confirm with its warning.
+    """
+    reason = why_weak(wanted.password, wanted.user_name) if wanted.password else None
+    if reason is None or "password" not in changes:
+        return {}
+    if wanted.is_primary:
+        checks.refuse("password", reason)
+        return {}
+    warning = say(
+        "This password is easy to guess. %(reason)s It is changed at the primary first.",
+        reason=reason,
+    )
+    return {"weak_password": warning}
 
 
 def has_synchronised(session: Session) -> bool:

@@ -15,7 +15,7 @@ from panel.models.settings import Server, Settings, lock_settings
 from panel.preferences.fields import Checks
 from panel.preferences.parameter_fields import PARAMETERS, PASSWORD, Parameters, tidy
 from panel.preferences.parameter_kinds import Secret
-from panel.preferences.parameter_rules import check_role, serious_acts
+from panel.preferences.parameter_rules import check_new_password, check_role, serious_acts
 from panel.preferences.shared_password import fit_password
 from panel.security.vault import Vault
 
@@ -31,9 +31,9 @@ def save_parameters(
     """Keep ``wanted`` as the parameters of this server.
 
     ``version`` is the ``parameters_version`` that the form was opened on; ``confirmed`` names the
-    acts that somebody was warned of ("sync_id", "url_http", "url_on_primary"). What is saved
-    already is no change. Raise :class:`Invalid` with a reason for every field that cannot stand,
-    :class:`Conflict`, or :class:`NeedsConfirmation`.
+    acts that somebody was warned of ("sync_id", "url_http", "url_on_primary", "weak_password").
+    What is saved already is no change. Raise :class:`Invalid` with a reason for every field that
+    cannot stand, :class:`Conflict`, or :class:`NeedsConfirmation`.
     """
     settings = lock_settings(session)
     checks = Checks()
@@ -45,6 +45,8 @@ def save_parameters(
     check_role(session, checks, vault, settings, wanted)
     checks.finish()
     acts = serious_acts(session, settings, wanted)
+    acts.update(check_new_password(checks, wanted, changes))
+    checks.finish()
     missing = {name: warning for name, warning in acts.items() if name not in confirmed}
     if missing:
         raise NeedsConfirmation(missing)

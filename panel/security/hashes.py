@@ -1,10 +1,15 @@
-"""Hashes of secrets that are only checked: passwords, the authorisation code and tokens."""
+"""Hashes of secrets that are only checked, and which secrets are too easy to guess for that."""
 
 import hashlib
 import hmac
+import re
+from itertools import pairwise
 
+import brotli
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
+
+from panel.paths import KNOWN_PASSWORDS
 
 # OWASP's Password Storage Cheat Sheet: argon2id, 19 MiB, two passes, one lane. RFC 9106's first
 # choice takes 2 GiB a check and its second 64 MiB, more than a small site's machine can spare.
@@ -50,3 +55,40 @@ def hash_token(token: str) -> str:
 def equal_in_constant_time(one: str, other: str) -> bool:
     """Compare two texts in a time that does not depend on where they differ."""
     return hmac.compare_digest(one.encode(), other.encode())
+
+
+# With fewer letters or digits of its own a secret is no more than what stands around them.
+_FEWEST_OF_ITS_OWN = 4
+
+
+def is_known(secret: str) -> bool:
+    """Say whether ``secret`` is among the 10 000 commonest passwords, or little more than one.
+
+    Little more: digits and signs around it ("Password2026!"), the same text again and again, or
+    characters in their order ("1234567890").
+    """
+    text = secret.casefold()
+    repeated = re.fullmatch(r"(.+?)\1+", text)
+    core = repeated[1] if repeated else text
+    forms = {text, core, re.sub(r"^[\W\d_]+|[\W\d_]+$", "", core)}
+    return len(core) < _FEWEST_OF_ITS_OWN or _is_in_order(core) or any(map(_is_common, forms))
+
+
+def is_about(secret: str, name: str) -> bool:
+    """Say whether ``secret`` is ``name``, or little more than it: "asha-asha 2026"."""
+    name = name.strip().casefold()
+    if not name or name not in secret.casefold():
+        return False
+    rest = re.sub(r"[\W\d_]", "", secret.casefold().replace(name, ""))
+    return len(rest) < _FEWEST_OF_ITS_OWN
+
+
+def _is_in_order(text: str) -> bool:
+    steps = {ord(after) - ord(before) for before, after in pairwise(text)}
+    # After the 9 comes the 0 on every keyboard.
+    return steps in ({1}, {-1}, {1, -9}, {-1, 9})
+
+
+def _is_common(text: str) -> bool:
+    # Read again each time: it takes a millisecond, and nobody sets a password twice a day.
+    return bool(text) and f"\n{text}\n".encode() in brotli.decompress(KNOWN_PASSWORDS.read_bytes())

@@ -46,8 +46,8 @@ def test_the_menu_is_as_wide_as_its_words(page: Page, panel: Panel, size: Viewpo
 def test_the_set_up_page(page: Page, empty_panel: Panel) -> None:
     page.goto(empty_panel.set_up_link)
     page.get_by_label("Your name", exact=True).fill("asha")
-    page.get_by_label("Password, at least 8 characters").fill("short")
-    page.get_by_label("Authorisation code, at least 8 characters").fill("short")
+    page.get_by_label("Password, at least 10 characters").fill("short")
+    page.get_by_label("Authorisation code, at least 10 characters").fill("short")
     page.get_by_role("button", name="Set up").click()
     expect(page.get_by_role("alert").last).to_be_visible()
     expect_no_sideways_scrolling(page)

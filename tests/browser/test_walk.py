@@ -61,8 +61,8 @@ def _set_up(page: Page, panel: Panel) -> None:
     link = panel.set_up_link
     page.goto(link)
     page.get_by_label("Your name", exact=True).fill(USER)
-    page.get_by_label("Password, at least 8 characters").fill(PASSWORD)
-    page.get_by_label("Authorisation code, at least 8 characters").fill(CODE)
+    page.get_by_label("Password, at least 10 characters").fill(PASSWORD)
+    page.get_by_label("Authorisation code, at least 10 characters").fill(CODE)
     page.get_by_role("button", name="Set up").click()
     expect(page).to_have_url(panel.url)
     expect(page.get_by_role("heading", name="Synchronisation", exact=True)).to_be_visible()

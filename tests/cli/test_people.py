@@ -69,8 +69,8 @@ def test_a_second_init_is_refused(shell: Shell) -> None:
 @pytest.mark.parametrize(
     ("stdin", "reason"),
     [
-        (f"short\n{CODE}\n", "password: At least 8 characters."),
-        (f"{PASSWORD}\nshort\n", "code: At least 8 characters."),
+        (f"short\n{CODE}\n", "password: At least 10 characters."),
+        (f"{PASSWORD}\nshort\n", "code: At least 10 characters."),
         (f"{PASSWORD}\n", "Authorisation code: standard input has no line"),
     ],
 )

@@ -85,7 +85,7 @@ def recognise(database: Database, authenticator: Authenticator, caller: Caller) 
         pair = read_authorization(caller.authorization)
         if not isinstance(pair, Pair):
             raise SyncRefusal("site_name_not_found")
-        server = authenticator.check_pair(session, pair, caller.address)
+    server = authenticator.check_pair(database, pair, caller.address, caller.hardware_id)
     if server is None:
         # The shared pair does not identify a site, and v5 has no place for a Sync ID.
         raise SyncRefusal("site_name_not_found")

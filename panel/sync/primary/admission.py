@@ -13,6 +13,7 @@ from panel import clock
 from panel.activity import log
 from panel.activity.kinds import EventKind
 from panel.activity.log import Actor
+from panel.db import Database
 from panel.models.base import PRIMARY_SYNC_ID
 from panel.models.runs import Applicant, Peer
 from panel.models.settings import Server, Settings
@@ -50,18 +51,19 @@ class Caller:
 
 
 def prove(
-    session: Session, authenticator: Authenticator, credentials: Pair | DeviceToken, address: str
+    database: Database, authenticator: Authenticator, credentials: Pair | DeviceToken, address: str
 ) -> Proof:
     """Check the credentials of a call from ``address``, before its body is read.
 
     Raise SyncRefusal.
     """
-    if not session.get_one(Settings, 1).is_primary:
-        # Checked first: other servers know no pairs, so that every one would be wrong.
-        raise SyncRefusal("not_a_primary")
-    if isinstance(credentials, DeviceToken):
-        return Proof(find_device(session, credentials), by_password=False)
-    return Proof(authenticator.check_pair(session, credentials, address), by_password=True)
+    with database.reading() as session:
+        if not session.get_one(Settings, 1).is_primary:
+            # Checked first: other servers know no pairs, so that every one would be wrong.
+            raise SyncRefusal("not_a_primary")
+        if isinstance(credentials, DeviceToken):
+            return Proof(find_device(session, credentials), by_password=False)
+    return Proof(authenticator.check_pair(database, credentials, address), by_password=True)
 
 
 def identify(session: Session, proof: Proof, identity: Identity | str, address: str) -> Caller:

@@ -4,25 +4,30 @@ import base64
 import binascii
 import hashlib
 import threading
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from panel import clock
-from panel.models.base import HIGHEST_SYNC_ID, NAME_LENGTH, searchable
+from panel.accounts.throttle import (
+    Attempt,
+    Purpose,
+    count_failure,
+    is_source_outdated,
+    remember_source,
+    throttled_until,
+)
+from panel.db import Database
+from panel.models.base import HIGHEST_SYNC_ID, searchable
+from panel.models.people import lock_code
 from panel.models.settings import Server, Settings
 from panel.security.hashes import equal_in_constant_time, hash_token, verify_secret
 from panel.sync.protocol.error_codes import SyncRefusal
 from panel.sync.protocol.messages import Pair
 
-# Wrong pairs of one address within the window. More than the five of people, since many satellites
-# may share an address.
-MOST_WRONG, WINDOW = 20, timedelta(minutes=15)
-_MOST_ADDRESSES, _MOST_KNOWN = 10_000, 2_000
+_MOST_KNOWN = 2_000
 _SYNC_ID_DIGITS = len(str(HIGHEST_SYNC_ID))
 
 
@@ -71,65 +76,70 @@ def find_server(session: Session, sync_id: int) -> Server | None:
     return session.scalar(query)
 
 
-class _WrongPairs:
-    """The moments of the last wrong pairs, by address or by user name."""
-
-    def __init__(self) -> None:
-        self._wrong: OrderedDict[str, deque[datetime]] = OrderedDict()
-
-    def count(self, key: str) -> None:
-        self._wrong.setdefault(key, deque(maxlen=MOST_WRONG)).append(clock.now())
-        self._wrong.move_to_end(key)
-        _trim(self._wrong, _MOST_ADDRESSES)
-
-    def seconds_blocked(self, key: str) -> int:
-        """Return for how many more seconds pairs are refused; 0 if they are not."""
-        now, wrong = clock.now(), self._wrong.get(key)
-        if wrong and len(wrong) == MOST_WRONG and now - wrong[0] < WINDOW:
-            return int((wrong[0] + WINDOW - now).total_seconds()) + 1
-        return 0
-
-
 class Authenticator:
-    """Checks pairs, and blocks an address with too many wrong ones (PROTOCOL.md, *Who calls*).
+    """Checks pairs, and slows guessing down (PROTOCOL.md, *Who calls*).
 
-    There is one for each process. A right pair is remembered as a digest, since v5 sends it with
-    every request and argon2 is slow. It is accepted from a blocked address too, so that one wrong
-    site does not shut out the others behind its address. That does not help to guess a password:
-    wrong pairs from a blocked address block their user name too.
+    Failures are counted in the database. A right pair is remembered in this process as a digest,
+    since v5 sends it with every request and argon2 is slow.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._by_address, self._by_name = _WrongPairs(), _WrongPairs()
         self._right: OrderedDict[str, None] = OrderedDict()
 
-    def check_pair(self, session: Session, pair: Pair, address: str) -> Server | None:
+    def check_pair(
+        self, database: Database, pair: Pair, address: str, device: str = ""
+    ) -> Server | None:
         """Return the row whose own pair this is; None for the shared pair.
 
-        Raise SyncRefusal: too_many_tries, site_name_not_found, site_incorrect_password.
+        ``device`` is the Hardware ID that came with it, if any: beside the ``address`` it tells a
+        site that was right before from one that guesses. Raise SyncRefusal: too_many_tries,
+        site_name_not_found, site_incorrect_password.
         """
-        owner, password_hash = _find_pair(session, pair.user_name)
-        digest = hashlib.sha256(f"{password_hash} {pair.wire_password}".encode()).hexdigest()
-        name = f"{address} {searchable(pair.user_name)[:NAME_LENGTH]}"
-        with self._lock:
-            if password_hash and digest in self._right and not self._by_name.seconds_blocked(name):
-                return owner
-            if seconds := self._by_address.seconds_blocked(address):
-                if password_hash:
-                    # Unknown names are not counted: they would evict the real ones.
-                    self._by_name.count(name)
-                raise SyncRefusal("too_many_tries", seconds=seconds)
-        if password_hash is None or not verify_secret(password_hash, pair.wire_password):
-            with self._lock:
-                self._by_address.count(address)
-                self._by_name.count(name)
+        with database.reading() as session:
+            owner, password_hash = _find_pair(session, pair.user_name)
+            # Names that nobody has are not counted: they would make room for more guesses.
+            name = pair.user_name if password_hash else ""
+            attempt = Attempt(Purpose.PAIR, name, address, hash_token(device) if device else "")
+            _refuse_throttled(session, attempt)
+            is_news = bool(password_hash) and is_source_outdated(session, attempt)
+        if password_hash is None or not self._is_right(password_hash, pair.wire_password):
+            _count_wrong(database, attempt)
             code = "site_name_not_found" if password_hash is None else "site_incorrect_password"
             raise SyncRefusal(code)
+        if is_news:
+            with database.writing() as session:
+                lock_code(session)
+                remember_source(session, attempt)
+        return owner
+
+    def _is_right(self, password_hash: str, wire_password: str) -> bool:
+        digest = hashlib.sha256(f"{password_hash} {wire_password}".encode()).hexdigest()
+        with self._lock:
+            if digest in self._right:
+                return True
+        if not verify_secret(password_hash, wire_password):
+            return False
         with self._lock:
             self._right[digest] = None
-            _trim(self._right, _MOST_KNOWN)
-        return owner
+            while len(self._right) > _MOST_KNOWN:
+                self._right.popitem(last=False)
+        return True
+
+
+def _refuse_throttled(session: Session, attempt: Attempt) -> None:
+    until = throttled_until(session, attempt)
+    if until is not None:
+        seconds = int((until - clock.now()).total_seconds()) + 1
+        raise SyncRefusal("too_many_tries", seconds=seconds)
+
+
+def _count_wrong(database: Database, attempt: Attempt) -> None:
+    with database.writing() as session:
+        # Locked, so that wrong ones at the same time are counted one by one.
+        lock_code(session)
+        _refuse_throttled(session, attempt)
+        count_failure(session, attempt)
 
 
 def _find_pair(session: Session, user_name: str) -> tuple[Server | None, str | None]:
@@ -145,8 +155,3 @@ def _find_pair(session: Session, user_name: str) -> tuple[Server | None, str | N
     if key and searchable(settings.user_name) == key:
         return None, settings.password_hash
     return None, None
-
-
-def _trim(kept: OrderedDict[str, Any], most: int) -> None:
-    while len(kept) > most:
-        kept.popitem(last=False)

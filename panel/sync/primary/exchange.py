@@ -89,13 +89,12 @@ class Primary:
     def _answer(self, read_content: ReadContent, headers: Mapping[str, str], address: str) -> Body:
         credentials = read_authorization(headers.get("Authorization", ""))
         accepted = headers.get("Accept-Encoding", "")
-        with self.database.reading() as session:
-            # Before the body is read: a stranger's could fill the memory.
-            proof = admission.prove(session, self.authenticator, credentials, address)
-            sent = Body(read_content(), headers.get("Content-Encoding", ""))
-            request = _read_request(sent)
-            with _trials_marked(request):
-                caller = admission.identify(session, proof, request.identity, address)
+        # Before the body is read: a stranger's could fill the memory.
+        proof = admission.prove(self.database, self.authenticator, credentials, address)
+        sent = Body(read_content(), headers.get("Content-Encoding", ""))
+        request = _read_request(sent)
+        with _trials_marked(request), self.database.reading() as session:
+            caller = admission.identify(session, proof, request.identity, address)
         with _trials_marked(request), self.database.writing() as session:
             server, peer, token = admission.admit(session, caller, Actor("", address, "sync"))
             if request.mode is Mode.TEST:

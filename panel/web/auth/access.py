@@ -1,5 +1,6 @@
 """Access control: every route needs a signed-in person, except those in :data:`PUBLIC`."""
 
+import re
 from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec
@@ -47,6 +48,9 @@ _LACKING = {
     Permission.EDIT: say("You may look at this, but not change it."),
     Permission.MANAGE: say("You may not manage people here."),
 }
+_UNKNOWN_HOST = say("The panel is not served under this name.")
+# Health checks on this machine. No other site can make a browser take these names for its own.
+_THIS_MACHINE = ("localhost", "127.0.0.1", "[::1]")
 _SIGNED_OUT = say("You were signed out, so nothing was changed.")
 _NEW_PASSWORD = say("Your password was changed, which ended this session.")
 
@@ -89,6 +93,8 @@ def require(permission: Permission) -> None:
 
 
 def _guard() -> ResponseReturnValue | None:
+    if not _is_host_allowed():
+        return error_response(400, "unknown_host", _UNKNOWN_HOST)
     if request.endpoint is None or request.endpoint in PUBLIC:
         return None
     if current_person() is None:
@@ -96,6 +102,13 @@ def _guard() -> ResponseReturnValue | None:
     if request.endpoint != SIGN_OUT:
         require(Permission.VIEW)
     return None
+
+
+def _is_host_allowed() -> bool:
+    """Say whether the address names this panel, and not a host that somebody points at it."""
+    allowed = installation().config.allowed_hosts
+    host = re.sub(r":[0-9]+$", "", request.host.lower()).rstrip(".")
+    return not allowed or host in allowed or host in _THIS_MACHINE
 
 
 def _ask_to_sign_in() -> ResponseReturnValue:

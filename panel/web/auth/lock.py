@@ -24,7 +24,13 @@ from panel.errors import Invalid, Locked, Refusal, Throttled
 from panel.i18n import say
 from panel.security.vault import Unreadable
 from panel.web.auth.access import require
-from panel.web.auth.session import actor, cookie_name, current_person, set_cookie
+from panel.web.auth.session import (
+    actor,
+    cookie_name,
+    current_person,
+    session_mark,
+    set_cookie,
+)
 from panel.web.base.context import installation
 from panel.web.base.errors import wants_json, with_retry_after
 from panel.web.base.htmx import PROMPT, is_fragment, retarget
@@ -169,6 +175,8 @@ def _serialise(unlock: Unlock) -> str:
         "e": int(unlock.expires_at.timestamp()),
         "g": unlock.generation,
         "l": unlock.unlock_generation,
+        # Of no use in another session, nor once this one has ended.
+        "s": session_mark(),
     }
     return str(_signer().dumps(values))
 
@@ -177,6 +185,8 @@ def _parse(text: str) -> Unlock | None:
     try:
         values = _signer().loads(text)
     except BadData:
+        return None
+    if values.get("s") != session_mark():
         return None
     return Unlock(
         person_id=values["p"],

@@ -1,4 +1,4 @@
-"""The session: a signed cookie with the person and their generation.
+"""The session: a signed cookie with the secret key of a row, which the server can end.
 
 A new password or disabling the person raises the generation, which ends all older sessions at once
 (OWASP ASVS 5.0, 7.4.2 and 7.4.3). A session begun by a reverse proxy is valid only while the proxy
@@ -8,26 +8,45 @@ names the same person.
 import hashlib
 import hmac
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from flask import Flask, Response, g, request, session
 from flask.sessions import SecureCookieSessionInterface, SessionMixin
+from sqlalchemy.exc import OperationalError
 from werkzeug.http import dump_cookie
 from werkzeug.wrappers import Response as AnyResponse
 
-from panel.accounts.sign_in import find_person
+from panel.accounts.sign_in import (
+    SessionLimits,
+    Visitor,
+    begin_session,
+    drop_session,
+    find_person,
+    find_session,
+    is_seen_outdated,
+    is_session_valid,
+    update_seen,
+)
 from panel.activity import log
 from panel.activity.kinds import EventKind
 from panel.activity.log import Actor
 from panel.errors import NotPermitted
 from panel.i18n import say
-from panel.models.people import Person
+from panel.models.people import BrowserSession, Person
+from panel.security.hashes import equal_in_constant_time
 from panel.web.base.context import installation
 from panel.web.base.embed import is_framed
 from panel.web.base.proxy import TRUSTED_PEER
 
-# Keys of the session, short because every request carries them. BY_PROXY: a proxy began it.
-PERSON, GENERATION, BY_PROXY, CSRF = "p", "g", "x", "_c"
+# Keys of the cookie, short because every request carries them.
+KEY, CSRF = "k", "_c"
+# The header in which a trusted proxy proves that it is the one that may name the person.
+PROXY_SECRET = "X-Sync-Panel-Proxy"  # noqa: S105 - the header's name
+# What the script of an open page asks by itself: it does not keep a session from being idle.
+_AUTOMATIC, _QUIET = ("sync_page.progress",), "quiet"
+# Browsers keep a cookie with this prefix to this very host, under https and for every path.
+_HOST_PREFIX = "__Host-"
 
 
 class Sessions(SecureCookieSessionInterface):
@@ -76,10 +95,18 @@ def cookie_options() -> dict[str, Any]:
     }
 
 
-def set_cookie(response: AnyResponse, name: str, value: str, seconds: int) -> None:
-    """Set a cookie on ``response`` for so many ``seconds``; 0 deletes it."""
+def set_cookie(
+    response: AnyResponse, name: str, value: str, seconds: int, path: str | None = None
+) -> None:
+    """Set a cookie on ``response`` for so many ``seconds``; 0 deletes it.
+
+    ``path`` is where the browser sends it, below the panel's own; by default everywhere there.
+    """
+    options = cookie_options()
+    if path is not None:
+        options["path"] = f"{request.script_root}{path}"
     # Without Expires, which repeats Max-Age in 40 bytes.
-    cookie = dump_cookie(name, value, seconds, sync_expires=False, **cookie_options())
+    cookie = dump_cookie(name, value, seconds, sync_expires=False, **options)
     response.headers.add("Set-Cookie", cookie)
 
 
@@ -89,7 +116,8 @@ def cookie_name(name: str) -> str:
     Partitioned cookies are separate already. The names keep them apart in browsers without
     partitions too, so that a sign-in in a tab does not count in the frame of another site.
     """
-    return f"{name}f" if is_framed() else name
+    prefix = _HOST_PREFIX if request.is_secure and not request.script_root else ""
+    return f"{prefix}{name}{'f' if is_framed() else ''}"
 
 
 def current_person() -> Person | None:
@@ -107,23 +135,50 @@ def current_person() -> Person | None:
 
 def actor() -> Actor:
     """Return the signed-in person as the actor of an act; without a name if nobody is."""
-    person = current_person()
+    person, found = current_person(), current_session()
     return Actor(
         name=person.name if person else "",
         address=request.remote_addr or "",
-        via="proxy" if session.get(BY_PROXY) else "web",
+        via="proxy" if found and found.by_proxy else "web",
         person_id=person.id if person else None,
     )
 
 
+def current_session() -> BrowserSession | None:
+    """Return the session whose key the cookie holds, if its time is not over.
+
+    A new password or disabling may have ended it all the same: :func:`current_person` knows.
+    """
+    found = _found()
+    return found[0] if found else None
+
+
+def session_mark() -> str:
+    """Return what tells this session from every other one, and is no secret; "" without one."""
+    found = current_session()
+    return found.key_hash[:12] if found else ""
+
+
+def limits() -> SessionLimits:
+    """Return how long sessions last here."""
+    config = installation().config
+    return SessionLimits(
+        idle=timedelta(minutes=config.idle_minutes), whole=timedelta(hours=config.session_hours)
+    )
+
+
 def sign_in(person: Person, by_proxy: bool = False) -> None:
-    """Begin a new session for ``person``; nothing of the old one stays."""
+    """Begin a new session for ``person``; the one before in this browser ends."""
+    visitor = Visitor(request.remote_addr or "", request.user_agent.string, by_proxy)
+    ended = current_session()
+    with installation().database.writing() as writing:
+        if ended is not None:
+            drop_session(writing, ended.id)
+        key, begun = begin_session(writing, person, visitor, limits())
     session.clear()
-    session[PERSON], session[GENERATION] = person.id, person.generation
-    if by_proxy:
-        session[BY_PROXY] = 1
+    session[KEY] = key
     session[CSRF] = _csrf_secret(installation().config.secret_keys, person)
-    g.person = person
+    g.person, g.found_session = person, (begun, person)
 
 
 def renew_session(person: Person) -> bool:
@@ -131,9 +186,10 @@ def renew_session(person: Person) -> bool:
 
     Say whether it is: the open page then holds a CSRF token of the ended session.
     """
-    if session.get(PERSON) != person.id:
+    found = current_session()
+    if found is None or found.person_id != person.id:
         return False
-    sign_in(person, by_proxy=BY_PROXY in session)
+    sign_in(person, found.by_proxy)
     return True
 
 
@@ -142,36 +198,60 @@ def ended_by_password() -> bool:
 
     That also happens to the second of two copies of one's own password form.
     """
-    person = _person_in_cookie()
-    return person is not None and person.disabled_at is None and not _is_current(person)
+    found = _found()
+    if found is None or found[0].by_proxy:
+        return False
+    return found[1].disabled_at is None and not is_session_valid(*found)
 
 
 def sign_out() -> None:
-    """End the session."""
+    """End the session, here and on the server."""
+    found = current_session()
+    if found is not None:
+        with installation().database.writing() as writing:
+            drop_session(writing, found.id)
     session.clear()
-    g.person = None
+    g.person = g.found_session = None
+
+
+def _found() -> tuple[BrowserSession, Person] | None:
+    """Return the session of the cookie and its person, even if a new password ended it."""
+    if "found_session" not in g:
+        g.found_session = None
+        if key := session.get(KEY):
+            with installation().database.reading() as reading:
+                g.found_session = find_session(reading, str(key), limits())
+    found: tuple[BrowserSession, Person] | None = g.found_session
+    return found
 
 
 def _person_of_session() -> Person | None:
-    person = _person_in_cookie()
-    return person if person and _is_current(person) else None
-
-
-def _person_in_cookie() -> Person | None:
-    """Return the person of a session begun with a password, even if it has ended."""
-    if PERSON not in session or BY_PROXY in session:
+    found = _found()
+    if found is None or found[0].by_proxy or not is_session_valid(*found):
         return None
-    with installation().database.reading() as reading:
-        return reading.get(Person, session[PERSON])
+    _note_seen(found[0])
+    return found[1]
 
 
-def _is_current(person: Person) -> bool:
-    return person.disabled_at is None and session.get(GENERATION) == person.generation
+def _note_seen(found: BrowserSession) -> None:
+    by_itself = request.endpoint in _AUTOMATIC or _QUIET in request.args
+    if by_itself or not is_seen_outdated(found):
+        return
+    try:
+        with installation().database.writing() as writing:
+            update_seen(writing, found.id)
+    except OperationalError:
+        # A full disk or a busy database: whoever only reads need not know.
+        return
 
 
 def _name_from_proxy() -> str:
-    header = installation().config.remote_user_header
-    if not header or not request.environ.get(TRUSTED_PEER):
+    config = installation().config
+    header, secret = config.remote_user_header, config.remote_user_secret
+    if not (header and secret and request.environ.get(TRUSTED_PEER)):
+        return ""
+    # Beside the address, which every program on the proxy's machine has.
+    if not equal_in_constant_time(request.headers.get(PROXY_SECRET, ""), secret):
         return ""
     name = request.headers.get(header, "").strip()
     try:
@@ -189,10 +269,17 @@ def _person_of_proxy(name: str) -> Person:
         raise NotPermitted(
             say("The intranet says that you are %(name)s, who may not use this panel.", name=name)
         )
-    if session.get(PERSON) != person.id or BY_PROXY not in session or not _is_current(person):
+    found = current_session()
+    if found is None or not found.by_proxy or not _is_session_of(found, person):
         sign_in(person, by_proxy=True)
         _log(actor(), EventKind.SIGNED_IN)
+    else:
+        _note_seen(found)
     return person
+
+
+def _is_session_of(found: BrowserSession, person: Person) -> bool:
+    return found.person_id == person.id and is_session_valid(found, person)
 
 
 def _log(who: Actor, what: EventKind) -> None:

@@ -7,17 +7,18 @@ from flask import Blueprint, Response, make_response, redirect, render_template,
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from sqlalchemy.orm import Session
-from wtforms import SelectMultipleField, StringField
+from wtforms import PasswordField, SelectMultipleField, StringField
 
 from panel.accounts import people
 from panel.accounts.people import Permission
+from panel.accounts.sign_in import confirm_password
 from panel.errors import NotFound, Refusal
 from panel.i18n import say
 from panel.models.people import Person
 from panel.web.auth.access import permitted
 from panel.web.auth.session import actor, current_person, renew_session, set_cookie
 from panel.web.base.context import installation
-from panel.web.base.errors import wants_json
+from panel.web.base.errors import wants_json, with_retry_after
 from panel.web.base.htmx import back_to_page, is_fragment, leave_for
 from panel.web.base.language import COOKIE, LANGUAGES, names
 from panel.web.page.forms import PasswordForm
@@ -30,6 +31,7 @@ class PersonForm(PasswordForm):
     """Whatever can be said of a person; each form of the page shows a part of it."""
 
     name = StringField()
+    own_password = PasswordField()
     permission = SelectMultipleField(choices=list(Permission), default=[Permission.VIEW])
 
     def ticked(self) -> list[Permission]:
@@ -89,9 +91,17 @@ def permit(person_id: int) -> ResponseReturnValue:
 @blueprint.post("/people/<int:person_id>/password")
 @managers_only
 def set_password(person_id: int) -> ResponseReturnValue:
-    """Give a person a new password, which ends their sessions."""
+    """Give a person a new password, which ends their sessions.
+
+    Whoever gives it says their own first: a page that stands open unlocks nobody's account.
+    """
     act = Act("password", person_id)
     password = act.form.password.data or ""
+    try:
+        own = act.form.own_password.data or ""
+        confirm_password(installation().database, actor(), own, "own_password")
+    except Refusal as refusal:
+        return _refused(act, refusal)
     return _attempt(act, lambda session: people.set_password(session, actor(), person_id, password))
 
 
@@ -118,17 +128,21 @@ def _attempt(act: Act, verb: Callable[[Session], Person]) -> ResponseReturnValue
     except NotFound:
         raise
     except Refusal as refusal:
-        if wants_json():
-            raise
-        act.form.refuse(refusal)
-        return _page(act, refusal.status)
+        return _refused(act, refusal)
     if act.name == "password" and renew_session(person):
         return leave_for(url_for("people.show"))
     act.person_id = person.id
     return _page(act, said=_("Saved.")) if is_fragment() else back_to_page("people.show")
 
 
-def _page(act: Act, status: int = 200, said: str = "") -> ResponseReturnValue:
+def _refused(act: Act, refusal: Refusal) -> ResponseReturnValue:
+    if wants_json():
+        raise refusal
+    act.form.refuse(refusal)
+    return with_retry_after(_page(act, refusal.status), refusal)
+
+
+def _page(act: Act, status: int = 200, said: str = "") -> Response:
     with installation().database.reading() as session:
         everybody = people.list_people(session)
     page = render_template(

@@ -115,12 +115,12 @@ def use_theirs() -> ResponseReturnValue:
 def test_connection() -> ResponseReturnValue:
     """Try the connection: with what is typed while the lock is open, else with what is saved."""
     if open_unlock() is None or "sync_id" not in request.form:
-        return _show_trial(try_connection(installation()))
+        return _show_trial(try_connection(installation(), actor()))
     form = _sent_parameters()
     try:
         if not form.validate():
             raise Invalid({field.name: Message(field.errors[0]) for field in form if field.errors})
-        return _show_trial(try_connection(installation(), form.parameters()), form)
+        return _show_trial(try_connection(installation(), actor(), form.parameters()), form)
     except Invalid as refusal:
         return _show_refused(form, refusal)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,7 +10,9 @@ import pytest
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
 
+from panel.accounts import throttle
 from panel.db import Database
+from panel.installation import Installation
 from panel.models.activity import Activity
 from panel.models.records import ChangeSequence, Record
 from panel.models.runs import Peer, Run
@@ -17,7 +20,10 @@ from panel.models.settings import Server, Settings
 from panel.preferences.shared_password import wire_password
 from panel.security.hashes import hash_secret
 from panel.sync.msupply_v5 import primary, sites
-from panel.sync.primary import authentication, run_log
+from panel.sync.primary import run_log
+from panel.web.app import create_app
+from panel.web.base.context import installation_of
+from tests.support.clock import Clock
 from tests.support.remote_site import RemoteSite, change_of, error_of
 
 CALLS = [
@@ -301,28 +307,51 @@ def test_a_password_that_was_changed_counts_at_once(site: RemoteSite, database: 
 def test_made_up_names_do_not_make_room_for_more_guesses(
     site: RemoteSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(authentication, "_MOST_ADDRESSES", 30)
-    site.get("site")
-    wrong = RemoteSite(site.client, user_name="levuka")
-    for _ in range(20):
-        try_call(wrong, "GET", "site")
-    for guess in range(19):
+    monkeypatch.setattr(throttle, "MOST_COUNTS", 5)
+    site.meet()
+    for guess in range(10):
         try_call(site.with_password(f"guess {guess}"), "GET", "site")
     for number in range(40):
         try_call(RemoteSite(site.client, user_name=f"made up {number}"), "GET", "site")
-    try_call(site.with_password("guess 20"), "GET", "site")
     assert try_call(site, "GET", "site") == (429, "too_many_tries")
 
 
-def test_a_wrong_site_does_not_shut_out_the_others_behind_its_address(site: RemoteSite) -> None:
-    site.get("site")
+def test_a_wrong_site_does_not_shut_out_the_others_behind_its_address(
+    site: RemoteSite, database: Database
+) -> None:
+    site.meet()
     wrong = RemoteSite(site.client, user_name="levuka")
     codes = [try_call(wrong, "GET", "site")[1] for _ in range(21)]
     assert codes == ["site_name_not_found"] * 20 + ["too_many_tries"]
     site.get("site")
-    # Nor can its password be found out at the closed door.
-    guesses = [try_call(site.with_password(f"guess {n}"), "GET", "site")[1] for n in range(20)]
-    assert set(guesses) == {"too_many_tries"}
+    # Nor by guesses under its own name, from a machine that is not its own.
+    thief = replace(site, hardware_id="another machine").with_password("guess")
+    codes = [try_call(thief, "GET", "site")[1] for _ in range(20)]
+    assert codes == ["site_incorrect_password"] * 10 + ["too_many_tries"] * 10
+    site.get("site")
+    # After a restart, with nothing in memory.
+    again = create_app(Installation.on(installation_of(site.client.application).config, database))
+    assert try_call(replace(wrong, client=again.test_client()), "GET", "site")[0] == 429
+    replace(site, client=again.test_client()).get("site")
+
+
+def test_a_wrong_site_alone_stays_below_the_limit_of_its_address(
+    site: RemoteSite, time: Clock
+) -> None:
+    for _ in range(3 * 60):
+        time.pass_by(minutes=1)
+        try_call(site.with_password("of last year"), "GET", "site")
+    # A site that was never right from there before.
+    assert try_call(RemoteSite(site.client, user_name="levuka"), "GET", "site") == (
+        401,
+        "site_name_not_found",
+    )
+
+
+def test_a_password_cannot_be_guessed_from_where_the_site_is_known(site: RemoteSite) -> None:
+    site.meet()
+    codes = [try_call(site.with_password(f"guess {n}"), "GET", "site")[1] for n in range(12)]
+    assert codes == ["site_incorrect_password"] * 10 + ["too_many_tries"] * 2
     assert try_call(site, "GET", "site") == (429, "too_many_tries")
 
 

@@ -525,7 +525,7 @@ def test_told_to_speak_ours_alone_v5_is_not_tried(remote: Remote) -> None:
 def test_the_connection_can_be_tested_over_v5(remote: Remote, protocol: str) -> None:
     remote.change(protocol=protocol)
     installation = installation_on(remote.database, "machine-7")
-    assert try_connection(installation).is_well
+    assert try_connection(installation, SOMEBODY).is_well
     remote.central.password = "another"
-    assert try_connection(installation).code == "site_incorrect_password"
+    assert try_connection(installation, SOMEBODY).code == "site_incorrect_password"
     assert "POST initialise" not in remote.central.names()

@@ -36,8 +36,8 @@ FOR_PROGRAMS = {
     "server.call_v5",
     "server.exchange",
 }
-# What a person may send who can only look: both take something away from themselves alone.
-FOR_VIEWERS = {SIGN_OUT, "unlock.close"}
+# What a person may send who can only look: it concerns themselves alone.
+FOR_VIEWERS = {SIGN_OUT, "unlock.close", "sign_in.change_password", "sign_in.end"}
 
 
 def addresses(app: Flask) -> Iterator[tuple[Rule, str]]:

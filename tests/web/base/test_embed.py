@@ -59,7 +59,7 @@ def test_in_another_sites_frame_cookies_are_partitioned(listed: Flask) -> None:
         **set_cookies(frame.sign_in(MANAGER)),
         **set_cookies(frame.unlock()),
     }
-    assert set(given) == {"sf", "uf"}
+    assert set(given) == {"__Host-sf", "__Host-uf", "bf"}
     for text in given.values():
         assert {"SameSite=None", "Secure", "Partitioned", "HttpOnly"} <= set(text.split("; "))
         assert len(text.split("; ")[0]) <= 120
@@ -69,13 +69,14 @@ def test_in_another_sites_frame_cookies_are_partitioned(listed: Flask) -> None:
     ("site", "scheme"), [("same-site", "https"), ("same-origin", "https"), ("cross-site", "http")]
 )
 def test_elsewhere_cookies_stay_lax(listed: Flask, site: str, scheme: str) -> None:
-    cookie = set_cookies(Frame(listed, site, scheme).get("/sign-in"))["s"]
+    name = "__Host-s" if scheme == "https" else "s"
+    cookie = set_cookies(Frame(listed, site, scheme).get("/sign-in"))[name]
     assert "SameSite=Lax" in cookie
     assert "Partitioned" not in cookie
 
 
 def test_without_the_setting_nobody_gets_a_cookie_for_a_frame(app: Flask) -> None:
-    assert "SameSite=Lax" in set_cookies(Frame(app).get("/sign-in"))["s"]
+    assert "SameSite=Lax" in set_cookies(Frame(app).get("/sign-in"))["__Host-s"]
 
 
 def test_a_tab_is_no_frame_whatever_its_address_says(listed: Flask) -> None:
@@ -84,7 +85,7 @@ def test_a_tab_is_no_frame_whatever_its_address_says(listed: Flask) -> None:
         "/sign-in?embed=1&framed=1", Sec_Fetch_Dest="document", Sec_Fetch_Site="cross-site"
     )
     assert "framed=1" not in answer.text
-    assert "SameSite=Lax" in set_cookies(answer)["s"]
+    assert "SameSite=Lax" in set_cookies(answer)["__Host-s"]
 
 
 def test_what_is_unlocked_in_a_frame_is_locked_outside_and_the_other_way_round(

@@ -2,6 +2,7 @@
 
 import ipaddress
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,11 +12,13 @@ from werkzeug.test import create_environ
 from panel.accounts import people
 from panel.accounts.people import Permission
 from panel.accounts.sign_in import find_person
+from panel.config import ConfigError, load
 from panel.db import Database
 from panel.web.base.proxy import TRUSTED_PEER, TrustedProxies
 from tests.web.conftest import MANAGER, OPERATOR, VIEWER, Browser, Happened, MakeApp
 
 PROXY, STRANGER = "10.1.0.2", "203.0.113.9"
+SECRET = "known to the proxy alone"
 TRUSTED = (ipaddress.ip_network("10.1.0.0/24"), ipaddress.ip_network("fd00::1"))
 
 
@@ -118,11 +121,37 @@ def test_below_a_prefix_every_address_and_cookie_has_it(make_app: MakeApp) -> No
 
 @pytest.fixture
 def behind_proxy(make_app: MakeApp) -> Flask:
-    return make_app(trusted_proxies=TRUSTED, remote_user_header="X-Remote-User")
+    return make_app(
+        trusted_proxies=TRUSTED, remote_user_header="X-Remote-User", remote_user_secret=SECRET
+    )
 
 
 def from_proxy(app: Flask) -> Browser:
-    return Browser(app, REMOTE_ADDR=PROXY)
+    return Browser(app, REMOTE_ADDR=PROXY, HTTP_X_SYNC_PANEL_PROXY=SECRET)
+
+
+@pytest.mark.parametrize("secret", ["", "another secret of the proxy", "é"])
+def test_another_program_at_the_proxys_address_names_nobody(
+    behind_proxy: Flask, secret: str
+) -> None:
+    browser = Browser(behind_proxy, REMOTE_ADDR=PROXY, HTTP_X_SYNC_PANEL_PROXY=secret)
+    assert browser.get("/people", X_Remote_User=MANAGER).status_code == 303
+
+
+def test_the_header_needs_a_secret(tmp_path: Path) -> None:
+    settings = {
+        "SYNC_PANEL_DATA_DIR": str(tmp_path),
+        "SYNC_PANEL_TRUSTED_PROXIES": "127.0.0.1",
+        "SYNC_PANEL_REMOTE_USER_HEADER": "X-Remote-User",
+    }
+    for secret in ("", "short"):
+        with pytest.raises(ConfigError, match="SYNC_PANEL_REMOTE_USER_SECRET"):
+            load({**settings, "SYNC_PANEL_REMOTE_USER_SECRET": secret})
+    path = tmp_path / "secret"
+    path.write_text(f"{SECRET}\n")
+    config = load({**settings, "SYNC_PANEL_REMOTE_USER_SECRET_FILE": str(path)})
+    assert config.remote_user_secret == SECRET
+    assert SECRET not in repr(config)
 
 
 def test_a_known_person_is_signed_in(behind_proxy: Flask, happened: Happened) -> None:

@@ -20,7 +20,7 @@ from panel.models.settings import Server, Settings
 from panel.web.app import create_app
 from tests.conftest import NewDatabase
 from tests.support.web_sites import URL, make_primary, make_satellite, words
-from tests.web.conftest import Browser
+from tests.web.conftest import MANAGER, Browser
 
 # The parameters as the form has them.
 TYPED = {
@@ -110,8 +110,39 @@ def test_a_wrong_password_that_was_typed(unlocked: Browser, primary_url: str) ->
     assert "other letters" not in answer
 
 
+def test_the_saved_password_goes_to_the_server_alone_that_it_was_saved_for(
+    unlocked: Browser, primary_url: str, nowhere: str, happened: Callable[..., list[Activity]]
+) -> None:
+    elsewhere = primary_url.replace("127.0.0.1", "localhost")
+    for url in (elsewhere, nowhere, primary_url.replace("http:", "https:")):
+        answer = unlocked.post("/sync/test", {**TYPED, "url": url}, htmx=True)
+        assert answer.status_code == 422
+        field = answer.text.split('name="password"')[1][:400]
+        assert "it was saved for another server" in field
+    assert not happened("connection_tested")
+    typed = {**TYPED, "url": elsewhere, "password": "coral letters"}
+    assert "Well" in unlocked.post("/sync/test", typed, htmx=True).text
+    # A path alone is the same server.
+    same = unlocked.post("/sync/test", {**TYPED, "url": f"{primary_url}/panel"}, htmx=True)
+    assert same.status_code == 200
+
+
+def test_each_trial_is_a_row_of_activity(
+    manager: Browser, primary_url: str, nowhere: str, happened: Callable[..., list[Activity]]
+) -> None:
+    manager.post("/sync/test", htmx=True)
+    row = happened("connection_tested")[0]
+    assert (row.person, row.label, row.became) == (MANAGER, primary_url, None)
+    manager.unlock()
+    manager.post("/sync/test", {**TYPED, "url": nowhere, "password": "coral letters"}, htmx=True)
+    row = happened("connection_tested")[0]
+    assert row.label == nowhere
+    assert row.became
+
+
 def test_a_url_where_nobody_listens(unlocked: Browser, nowhere: str) -> None:
-    answer = words(unlocked.post("/sync/test", {**TYPED, "url": nowhere}, htmx=True).text)
+    typed = {**TYPED, "url": nowhere, "password": "coral letters"}
+    answer = words(unlocked.post("/sync/test", typed, htmx=True).text)
     assert "nothing listens there. Check the URL and its port" in answer
 
 

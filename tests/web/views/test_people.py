@@ -70,7 +70,7 @@ def test_what_cannot_be_added_comes_back_with_the_reasons(manager: Browser, htmx
     assert response.status_code == 422
     assert ("<html" in response.text) is not htmx
     assert "There is a person of this name already." in response.text
-    assert "At least 8 characters." in response.text
+    assert "At least 10 characters." in response.text
     assert 'value="Vito "' in response.text
     assert "short" not in response.text
     assert 'value="manage" checked' in response.text.split("Add a person")[1]
@@ -126,12 +126,47 @@ def test_a_new_password_ends_the_sessions_of_before(
     manager: Browser, viewer: Browser, vito: Person, htmx: bool
 ) -> None:
     address = f"/people/{vito.id}/password"
-    refused = manager.post(address, {"password": "short"}, htmx=htmx)
+    refused = manager.post(address, {"own_password": PASSWORD, "password": "short"}, htmx=htmx)
     assert refused.status_code == 422
-    assert "At least 8 characters." in refused.text
-    assert _done(manager.post(address, {"password": "another password"}, htmx=htmx), htmx)
+    assert "At least 10 characters." in refused.text
+    assert _done(
+        manager.post(
+            address, {"own_password": PASSWORD, "password": "another password"}, htmx=htmx
+        ),
+        htmx,
+    )
     assert viewer.get("/").status_code == 303
     assert viewer.sign_in(VIEWER, "another password").status_code == 303
+
+
+@either
+@pytest.mark.parametrize("own", ["", "not what asha has"])
+def test_a_new_password_for_another_needs_ones_own(
+    manager: Browser, nobody: Browser, vito: Person, own: str, htmx: bool
+) -> None:
+    values = {"own_password": own, "password": "another password"}
+    refused = manager.post(f"/people/{vito.id}/password", values, htmx=htmx)
+    assert refused.status_code == 422
+    assert "This is not your password." in refused.text
+    assert nobody.sign_in(VIEWER).status_code == 303
+
+
+@pytest.mark.parametrize(
+    ("password", "reason"),
+    [
+        ("vito-vito-2026", "It is little more than the name."),
+        ("Password2026!", "Many use this one."),
+        ("1234567890", "Many use this one."),
+        ("short", "At least 10 characters."),
+    ],
+)
+def test_a_password_that_is_easy_to_guess_is_refused_with_the_reason(
+    manager: Browser, vito: Person, password: str, reason: str
+) -> None:
+    values = {"own_password": PASSWORD, "password": password}
+    refused = manager.post(f"/people/{vito.id}/password", values, htmx=True)
+    assert refused.status_code == 422
+    assert reason in refused.text
 
 
 def test_who_changes_the_own_password_stays_here_and_is_out_elsewhere(
@@ -140,11 +175,11 @@ def test_who_changes_the_own_password_stays_here_and_is_out_elsewhere(
     elsewhere = Browser(app)
     elsewhere.sign_in(MANAGER)
     address = f"/people/{_find(database, MANAGER).id}/password"
-    manager.post(address, {"password": "another password"})
+    manager.post(address, {"own_password": PASSWORD, "password": "another password"})
     assert manager.get("/people").status_code == 200
     assert elsewhere.get("/people").status_code == 303
     # It may be the second copy of a form that was sent twice: not told that nothing was changed.
-    late = elsewhere.post(address, {"password": "another password"})
+    late = elsewhere.post(address, {"own_password": PASSWORD, "password": "another password"})
     assert late.status_code == 401
     assert "Your password was changed" in late.text
     assert "nothing was changed" not in late.text
@@ -155,7 +190,9 @@ def test_with_scripting_the_page_is_fetched_anew_after_the_own_password(
 ) -> None:
     address = f"/people/{_find(database, MANAGER).id}/password"
     of_page = manager.token()
-    answer = manager.post(address, {"password": "another password"}, htmx=True)
+    answer = manager.post(
+        address, {"own_password": PASSWORD, "password": "another password"}, htmx=True
+    )
     # What the page holds is the token of a session that has just ended.
     assert manager.get("/people").status_code == 200
     assert manager.token() != of_page
@@ -188,7 +225,7 @@ def test_the_last_manager_stays_one(
 
 def test_a_person_who_is_not_there(manager: Browser) -> None:
     for act in ("permissions", "password", "disable", "enable"):
-        values = {"password": "long enough", "version": "1"}
+        values = {"own_password": PASSWORD, "password": "long enough", "version": "1"}
         assert manager.post(f"/people/77/{act}", values).status_code == 404
 
 
@@ -196,13 +233,16 @@ def test_whom_the_intranet_signs_in_needs_no_password(
     make_app: MakeApp, database: Database
 ) -> None:
     app = make_app(
-        trusted_proxies=(ipaddress.ip_network("127.0.0.1"),), remote_user_header="X-Remote-User"
+        trusted_proxies=(ipaddress.ip_network("127.0.0.1"),),
+        remote_user_header="X-Remote-User",
+        remote_user_secret="known to the proxy alone",
     )
     manager = Browser(app)
     manager.sign_in(MANAGER)
     assert manager.post("/people", {"name": "maya", "permission": "view"}).status_code == 303
     assert _find(database, "maya").password_hash is None
-    assert Browser(app).get("/activity", X_Remote_User="maya").status_code == 200
+    maya = Browser(app, HTTP_X_SYNC_PANEL_PROXY="known to the proxy alone")
+    assert maya.get("/activity", X_Remote_User="maya").status_code == 200
 
 
 def test_names_are_shown_as_they_are_typed(manager: Browser) -> None:

@@ -60,7 +60,7 @@ def test_bad_values_come_back_with_every_reason(operator: Browser, link: str) ->
     response = operator.post(link, {"name": " ", "password": "short", "code": "1"})
     assert response.status_code == 422
     assert "A person needs a name." in response.text
-    assert response.text.count("At least 8 characters.") == 2
+    assert response.text.count("At least 10 characters.") == 2
     kept = operator.post(link, VALUES | {"code": "1"})
     assert 'value="asha"' in kept.text
     assert PASSWORD not in kept.text

@@ -83,11 +83,14 @@ def test_without_script_the_right_code_leads_back_to_the_page(manager: Browser) 
 
 
 def test_too_many_wrong_codes_close_the_dialog(manager: Browser, time: Clock) -> None:
-    for _ in range(5):
-        manager.post("/unlock", {"authorisation_code": "no such code"})
+    wrong = {"authorisation_code": "no such code"}
+    said = [manager.post("/unlock", wrong, htmx=True).text for _ in range(5)]
+    assert "Tries left before a wait: 4." in said[0]
+    assert "Tries left before a wait: 1." in said[3]
+    assert "Try again in one minute." in said[4]
     answer = manager.post("/unlock", {"authorisation_code": CODE}, htmx=True)
     assert answer.status_code == 429
-    assert int(answer.headers["Retry-After"]) == 15 * 60
+    assert int(answer.headers["Retry-After"]) == 60
     assert 'role="alert"' in answer.text
     time.pass_by(minutes=16)
     assert manager.post("/unlock", {"authorisation_code": CODE}).status_code == 303
