@@ -108,12 +108,19 @@ def read_text(source: str) -> str:
     return sys.stdin.read() if source == STANDARD_INPUT else _read_file(source)
 
 
-def read_bytes(source: str) -> bytes:
-    """Return the bytes of the file ``source``; ``-`` is standard input. Raise ClickException."""
+def read_bytes(source: str, limit: int) -> bytes:
+    """Return the bytes of the file ``source``, at most ``limit``; ``-`` is standard input.
+
+    Raise ClickException.
+    """
     if source == STANDARD_INPUT:
-        return sys.stdin.buffer.read()
-    with _explained_read_error(source):
-        return Path(source).read_bytes()
+        content = sys.stdin.buffer.read(limit + 1)
+    else:
+        with _explained_read_error(source), Path(source).open("rb") as file:
+            content = file.read(limit + 1)
+    if len(content) > limit:
+        raise click.ClickException(f"{source} is larger than {limit} bytes.")
+    return content
 
 
 def _read_file(source: str) -> str:

@@ -16,6 +16,12 @@ from panel.models.settings import lock_settings
 from panel.site_file.document import read_site
 from panel.site_file.export import Change, export_site, plan_import
 from panel.site_file.import_ import apply_import
+from panel.sync.protocol.body_codec import (
+    LARGEST_BODY_BYTES,
+    MOST_ELEMENTS,
+    TooManyElements,
+    check_elements,
+)
 
 SIGNS = {"added": "+", "removed": "-", "changed": "~"}
 
@@ -85,8 +91,14 @@ def import_command(
 
 def _read_json(file: str) -> object:
     try:
-        # From bytes json.loads detects UTF-16 and byte order marks, which Windows shells write.
-        return json.loads(read_bytes(file))
+        content = read_bytes(file, LARGEST_BODY_BYTES)
+        # Windows shells write UTF-16 and byte order marks.
+        text = content.decode(json.detect_encoding(content))
+        check_elements(text)
+        return json.loads(text)
+    except TooManyElements as error:
+        problem = f"{file} has more than {MOST_ELEMENTS} values."
+        raise click.ClickException(problem) from error
     except ValueError as error:
         raise click.ClickException(f"{file} is not JSON: {error}") from error
 

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from panel.models.records import RECORD_ID_LENGTH, TABLE_NAME_LENGTH, Key, Record
 from panel.sync.protocol.batch_codec import Item
+from panel.sync.protocol.body_codec import decode_json_text
 from panel.sync.protocol.json_reader import DEEPEST, BadMessage, JsonObject, is_plain, is_too_deep
 from panel.sync.store.apply import Outcome, pushed_by
 from panel.sync.store.quarantine import apply_or_quarantine
@@ -89,9 +90,12 @@ def to_bytes(value: Any) -> bytes:
 
 
 def read_object(body: bytes) -> JsonObject:
-    """Return the JSON object of ``body``. Raise :class:`BadMessage`."""
+    """Return the JSON object of ``body``.
+
+    Raise :class:`BadMessage`, or as :func:`decode_json_text` does.
+    """
     try:
-        return JsonObject(json.loads(body))
+        return JsonObject(json.loads(decode_json_text(body)))
     except (ValueError, RecursionError) as error:
         raise BadMessage("not JSON in UTF-8") from error
 

@@ -14,18 +14,21 @@ from panel.sync.msupply_v5.codec import read_object, to_bytes
 from panel.sync.primary.authentication import Authenticator
 from panel.sync.primary.run_log import refusals_noted
 from panel.sync.protocol.body_codec import (
+    LARGEST_BODY_BYTES,
+    MOST_ELEMENTS,
     Body,
     Garbled,
     TooLarge,
+    TooManyElements,
+    Turn,
     UnknownEncoding,
+    announced_bytes,
     unpack,
     write_body,
 )
 from panel.sync.protocol.error_codes import Reason, SyncRefusal, explain
 from panel.sync.protocol.json_reader import BadMessage, JsonObject
 
-# 1 024 records, which a site sends at once, are about half a MiB at the usual size.
-LARGEST_BODY_BYTES = 32 * 1024 * 1024
 # Answered while another call is under way.
 STATUS = ("GET", "site_status")
 
@@ -118,13 +121,14 @@ def _answer(database: Database, authenticator: Authenticator, request: Request) 
     if (request.method, request.name) == STATUS:
         return Answer(200, to_bytes(_status_of(server_id)))
     call = CALLS[request.method, request.name]
-    with _alone(server_id, request.name):
+    with _alone(server_id, request.name), Turn() as turn:
         # Once the caller is known, since a stranger's body could fill the memory, and before the
         # transaction, so that no writer waits for it.
         content, sent = b"", JsonObject({})
         if (request.method, request.name) in WITH_BODY:
+            turn.take_for(announced_bytes(request.headers.get("content-length", "")))
             content = request.read_body()
-            sent = _read(content, request.headers.get("content-encoding", ""))
+            sent = _read(content, request.headers.get("content-encoding", ""), turn)
         with database.writing() as session:
             # A person may have typed the pair of another site: its machine then asks who it is,
             # finds the id of another site, and goes no further.
@@ -140,9 +144,11 @@ def _packed(answered: dict[str, Any], request: Request) -> Body:
     return write_body(answered, request.headers.get("accept-encoding", ""))
 
 
-def _read(content: bytes, encoding: str) -> JsonObject:
+def _read(content: bytes, encoding: str, turn: Turn) -> JsonObject:
     try:
-        return read_object(unpack(content, encoding, LARGEST_BODY_BYTES))
+        return read_object(unpack(content, encoding, LARGEST_BODY_BYTES, turn))
+    except TooManyElements as error:
+        raise BadMessage(f"more than {MOST_ELEMENTS} values") from error
     except TooLarge as error:
         raise BadMessage(f"larger than {LARGEST_BODY_BYTES} bytes") from error
     except UnknownEncoding as error:

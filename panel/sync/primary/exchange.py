@@ -20,7 +20,13 @@ from panel.sync.primary.admission import check_room, claim
 from panel.sync.primary.authentication import Authenticator, read_authorization
 from panel.sync.primary.run_log import Exchanged, note_exchange, refusals_noted
 from panel.sync.protocol.batch_codec import item_of
-from panel.sync.protocol.body_codec import Body, read_body, write_body
+from panel.sync.protocol.body_codec import (
+    Body,
+    Turn,
+    announced_bytes,
+    read_body,
+    write_body,
+)
 from panel.sync.protocol.error_codes import SyncRefusal
 from panel.sync.protocol.json_reader import BadMessage, JsonObject
 from panel.sync.protocol.messages import (
@@ -75,24 +81,27 @@ class Primary:
         """Return the response to a ``POST /sync/exchange`` from ``address``; errors are responses.
 
         ``read_content`` is called once the caller is authenticated. ``headers`` are looked up as
-        ``Authorization``, ``Content-Encoding`` and ``Accept-Encoding``.
+        ``Authorization``, ``Content-Encoding``, ``Content-Length`` and ``Accept-Encoding``.
         """
         try:
-            with refusals_noted(self.database, address):
-                answer, status = self._answer(read_content, headers, address), 200
+            with refusals_noted(self.database, address), Turn() as turn:
+                answer, status = self._answer(read_content, headers, address, turn), 200
         except SyncRefusal as refusal:
             accepted = headers.get("Accept-Encoding", "")
             answer, status = write_body(_error(refusal), accepted), refusal.status
         encoding = {"Content-Encoding": answer.encoding} if answer.encoding else {}
         return Reply(status, encoding, answer.content)
 
-    def _answer(self, read_content: ReadContent, headers: Mapping[str, str], address: str) -> Body:
+    def _answer(
+        self, read_content: ReadContent, headers: Mapping[str, str], address: str, turn: Turn
+    ) -> Body:
         credentials = read_authorization(headers.get("Authorization", ""))
         accepted = headers.get("Accept-Encoding", "")
         # Before the body is read: a stranger's could fill the memory.
         proof = admission.prove(self.database, self.authenticator, credentials, address)
+        turn.take_for(announced_bytes(headers.get("Content-Length", "")))
         sent = Body(read_content(), headers.get("Content-Encoding", ""))
-        request = _read_request(sent)
+        request = _read_request(sent, turn)
         with _trials_marked(request), self.database.reading() as session:
             caller = admission.identify(session, proof, request.identity, address)
         with _trials_marked(request), self.database.writing() as session:
@@ -119,10 +128,14 @@ def _trials_marked(request: Request) -> Iterator[None]:
         raise
 
 
-def _read_request(body: Body) -> Request:
+def _read_request(body: Body, turn: Turn) -> Request:
     try:
-        value = read_body(body)
-        _check_version(JsonObject(value))
+        value = read_body(body, turn)
+        fields = JsonObject(value)
+        _check_version(fields)
+        if fields.get("records") is not None:
+            # A few bytes can be many records with the same values.
+            turn.take()
         return Request.from_json(value)
     except BadMessage as error:
         raise SyncRefusal("bad_request", what=str(error)) from error

@@ -4,6 +4,7 @@ Equal values then stand together, where a compressor finds them (PROTOCOL.md, *B
 """
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,8 @@ from panel.sync.protocol.column_codec import (
 from panel.sync.protocol.json_reader import BadMessage, JsonObject, is_plain, to_text, whole
 
 MOST_RECORDS = 5_000
-# Characters of the JSON texts of a batch once it is decoded.
+# Bytes that Python takes for the JSON texts of a batch once it is decoded: one, two or four a
+# character of a text, as its highest character needs.
 LARGEST_DATA = 32 * 1024 * 1024
 # Characters of the shortest field in a record's text: "":0.
 _SHORTEST_FIELD = 4
@@ -103,7 +105,7 @@ def unpack(batch: Any) -> list[Item]:
     shapes: list[Iterator[tuple[str, str, str | None]]] = []
     for number, packed in enumerate(packed_shapes):
         records = _unpack_shape(packed, counts[number], room)
-        room -= sum(len(data or "") for _, _, data in records)
+        room -= sum(_memory_bytes(data or "") for _, _, data in records)
         shapes.append(iter(records))
     columns = zip(
         unpack_numbers(fields.list("positions"), len(order)),
@@ -168,11 +170,15 @@ def _texts(names: list[Any], columns: list[Any], ids: list[str], room: int) -> l
     for row in range(len(ids)):
         data = {name: values[row] for name, values in zip(names, unpacked, strict=True)}
         text = _text(data)
-        room -= len(text)
+        room -= _memory_bytes(text)
         if room < 0:
             raise BadMessage("a batch is too large")
         texts.append(text)
     return texts
+
+
+def _memory_bytes(text: str) -> int:
+    return sys.getsizeof(text)
 
 
 def _text(data: dict[str, Any]) -> str:

@@ -1,22 +1,35 @@
 """The encoding of bodies: JSON, compressed where that makes it shorter."""
 
 import json
+import re
+import threading
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import brotli
 
 from panel.sync.protocol.json_reader import BadMessage
 
 LARGEST_BODY_BYTES = 16 * 1024 * 1024
+# Python keeps a text with one character beyond U+FFFF in four bytes a character.
+LARGEST_TEXT_BYTES = 32 * 1024 * 1024
+# Values of a JSON text: each takes up to 160 bytes once it is parsed. The largest honest message,
+# 5 000 records of 60 fields, has 300 000.
+MOST_ELEMENTS = 400_000
+# Above it one body is decoded at a time.
+LARGE_BYTES = 256 * 1024
 # Both sides of our own protocol decode these, and bodies that are not compressed.
 ACCEPTED = "br, gzip"
 # On batches of stock records 6 to 9 take up to three times as long and save one percent.
 _BROTLI_QUALITY = 5
 # Of "Content-Encoding: br" and its line end.
 _HEADER_BYTES = 22
+# A text is searched in pieces, which bounds the memory that the search takes.
+_PIECE = 64 * 1024
+_MOST_DIGITS = 20
+_FIRST_BYTE_OF_FOUR = re.compile(rb"[\xf0-\xff]")
 
 
 @dataclass(frozen=True)
@@ -44,14 +57,57 @@ def write_body(message: dict[str, Any], accepted: str = ACCEPTED) -> Body:
     return packed if len(packed.content) + _HEADER_BYTES < len(plain) else Body(plain)
 
 
-def read_body(body: Body, limit: int = LARGEST_BODY_BYTES) -> Any:
+class Turn:
+    """The right to decode a large body, which one thread of this process has at a time.
+
+    ``with Turn() as turn`` gives it back at the end, where it was taken.
+    """
+
+    _lock = threading.Lock()
+
+    def __init__(self) -> None:
+        self._is_taken = False
+
+    def take(self) -> None:
+        """Wait until no other thread has it."""
+        if not self._is_taken:
+            self._lock.acquire()
+            self._is_taken = True
+
+    def take_for(self, size_bytes: int) -> None:
+        """Take it if that many bytes are a large body."""
+        if size_bytes > LARGE_BYTES:
+            self.take()
+
+    def give_back(self) -> None:
+        """Let the next one have it."""
+        if self._is_taken:
+            self._is_taken = False
+            self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.give_back()
+
+
+def announced_bytes(content_length: str) -> int:
+    """Return the number in a ``Content-Length`` header, 0 where there is none."""
+    is_number = content_length.isascii() and content_length.isdigit()
+    return int(content_length) if is_number and len(content_length) < _MOST_DIGITS else 0
+
+
+def read_body(body: Body, turn: Turn, limit: int = LARGEST_BODY_BYTES) -> Any:
     """Return the JSON value of a body of at most ``limit`` bytes once it is decompressed.
 
-    Raise :class:`BadMessage`.
+    For a large one ``turn`` is taken. Raise :class:`BadMessage`.
     """
     try:
-        text = unpack(body.content, body.encoding, limit).decode()
+        text = decode_json_text(unpack(body.content, body.encoding, limit, turn))
         return json.loads(text, parse_constant=_refuse_constant)
+    except TooManyElements as error:
+        raise BadMessage(f"more than {MOST_ELEMENTS} values") from error
     except TooLarge as error:
         raise BadMessage(f"larger than {limit} bytes") from error
     except UnknownEncoding as error:
@@ -62,6 +118,10 @@ def read_body(body: Body, limit: int = LARGEST_BODY_BYTES) -> Any:
 
 class TooLarge(Exception):
     """A body is larger than the limit once it is decompressed."""
+
+
+class TooManyElements(Exception):
+    """A JSON text has more values than a message needs."""
 
 
 class Garbled(Exception):
@@ -105,13 +165,51 @@ class _Brotli:
 _DECODERS: dict[str, Callable[[], _Decoder]] = {"gzip": _Gzip, "br": _Brotli}
 
 
-def unpack(body: bytes, encoding: str, limit: int) -> bytes:
+def decode_json_text(content: bytes) -> str:
+    """Return the JSON text that ``content`` is in UTF-8, checked before it is parsed.
+
+    Raise :class:`TooLarge`, :class:`TooManyElements`, or ValueError if it is not UTF-8.
+    """
+    if 4 * len(content) > LARGEST_TEXT_BYTES and _FIRST_BYTE_OF_FOUR.search(content):
+        raise TooLarge(LARGEST_TEXT_BYTES // 4)
+    text = content.decode()
+    check_elements(text)
+    return text
+
+
+def check_elements(text: str) -> None:
+    """Raise :class:`TooManyElements` if a JSON text has more than :data:`MOST_ELEMENTS` values.
+
+    Each value but the first follows a bracket or a comma. They are counted before the parser
+    takes memory for them.
+    """
+    # What stands in strings is counted too, which is quick and enough for most texts.
+    if _count_marks(text) <= MOST_ELEMENTS:
+        return
+    # No quote is left in a string then. Outside one a backslash ends the parsing.
+    if "\\" in text:
+        text = text.replace("\\\\", "").replace('\\"', "")
+    count, is_inside = 0, False
+    for start in range(0, len(text), _PIECE):
+        parts = text[start : start + _PIECE].split('"')
+        count += _count_marks("".join(parts[is_inside::2]))
+        if count > MOST_ELEMENTS:
+            raise TooManyElements
+        is_inside ^= len(parts) % 2 == 0
+
+
+def _count_marks(text: str) -> int:
+    return text.count("[") + text.count("{") + text.count(",")
+
+
+def unpack(body: bytes, encoding: str, limit: int, turn: Turn) -> bytes:
     """Return ``body`` decompressed from ``gzip``, ``br``, ``identity`` or ``""``.
 
-    Raise :class:`TooLarge` if that is more than ``limit`` bytes, :class:`Garbled` or
-    :class:`UnknownEncoding`.
+    ``turn`` is taken for a large one. Raise :class:`TooLarge` if that is more than ``limit`` bytes,
+    :class:`Garbled` or :class:`UnknownEncoding`.
     """
     encoding = encoding.strip().lower()
+    turn.take_for(len(body))
     if encoding in ("", "identity"):
         _check(len(body), limit)
         return body
@@ -119,7 +217,7 @@ def unpack(body: bytes, encoding: str, limit: int) -> bytes:
         raise UnknownEncoding(encoding)
     decoder = _DECODERS[encoding]()
     try:
-        return _unpack(decoder, body, limit)
+        return _unpack(decoder, body, limit, turn)
     except (zlib.error, brotli.error) as error:
         raise Garbled(str(error)) from error
 
@@ -128,13 +226,14 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
 
 
-def _unpack(decoder: _Decoder, body: bytes, limit: int) -> bytes:
+def _unpack(decoder: _Decoder, body: bytes, limit: int, turn: Turn) -> bytes:
     output = bytearray()
     piece = body
     # A step stops at the room it is given; the next one then needs no input.
-    while more := decoder.step(piece, limit + 1 - len(output)):
+    while more := decoder.step(piece, min(limit - len(output), LARGE_BYTES) + 1):
         output += more
         _check(len(output), limit)
+        turn.take_for(len(output))
         piece = b""
     if not decoder.is_whole():
         raise Garbled("it ends too early or goes on after its end")

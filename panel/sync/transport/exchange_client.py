@@ -5,7 +5,7 @@ from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
-from panel.sync.protocol.body_codec import ACCEPTED, Body, read_body, write_body
+from panel.sync.protocol.body_codec import ACCEPTED, Body, Turn, read_body, write_body
 from panel.sync.protocol.error_codes import STATUS, SyncRefusal
 from panel.sync.protocol.json_reader import BadMessage, JsonObject, presentable
 from panel.sync.protocol.messages import Answer, Identity, Pair, Request
@@ -48,7 +48,9 @@ def basic(pair: Pair) -> str:
 
 def read_json(response: Response) -> Any:
     """Return the JSON value of a response's body. Raise :class:`BadMessage`."""
-    return read_body(Body(response.content, response.headers.get("Content-Encoding", "")))
+    body = Body(response.content, response.headers.get("Content-Encoding", ""))
+    with Turn() as turn:
+        return read_body(body, turn)
 
 
 def read_error(response: Response) -> Exception:

@@ -45,7 +45,7 @@ def call_v5(name: str) -> Response:
     if not v5.is_call(request.method, name):
         abort(404)
     # The body is read only after authentication, up to this limit.
-    request.max_content_length = v5.LARGEST_BODY_BYTES
+    request.max_content_length = body_codec.LARGEST_BODY_BYTES
     call = Request(
         name=name,
         method=request.method,

@@ -3,12 +3,22 @@
 import json
 from typing import Any
 
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from panel.errors import Refusal
 from panel.i18n import say
-from panel.sync.protocol.body_codec import Garbled, TooLarge, UnknownEncoding, unpack
+from panel.sync.protocol.body_codec import (
+    LARGEST_TEXT_BYTES,
+    MOST_ELEMENTS,
+    Garbled,
+    TooLarge,
+    TooManyElements,
+    Turn,
+    UnknownEncoding,
+    decode_json_text,
+    unpack,
+)
 
 # All other headers are for browsers, and every byte counts on a slow line.
 _PROGRAM_HEADERS = {
@@ -52,6 +62,7 @@ def init_bodies(app: Flask) -> None:
     Call it before any module that adds headers: Flask runs the first ``after_request`` last.
     """
     app.after_request(_remove_browser_headers)
+    app.teardown_request(_give_turn_back)
 
 
 def is_for_programs() -> bool:
@@ -62,12 +73,15 @@ def is_for_programs() -> bool:
 def read_body(limit: int) -> bytes:
     """Return the decompressed body; ``limit`` is in bytes, before and after decompression.
 
+    The requests with a large one are answered one after another.
     Raise :class:`BodyTooLarge`, :class:`BodyNotUnderstood` or :class:`EncodingNotUnderstood`.
     """
     request.max_content_length = limit
     try:
+        turn = g.turn = Turn()
+        turn.take_for(request.content_length or 0)
         body = request.get_data(cache=False)
-        return unpack(body, request.headers.get("Content-Encoding", ""), limit)
+        return unpack(body, request.headers.get("Content-Encoding", ""), limit, turn)
     except (RequestEntityTooLarge, TooLarge) as error:
         message = say("The body may have at most %(limit)s bytes, uncompressed.", limit=limit)
         raise BodyTooLarge(message) from error
@@ -81,7 +95,14 @@ def read_json(limit: int) -> Any:
     """Return the JSON of the body. Raise as :func:`read_body` does."""
     body = read_body(limit)
     try:
-        return json.loads(body)
+        return json.loads(decode_json_text(body))
+    except TooLarge as error:
+        limit = LARGEST_TEXT_BYTES // 4
+        reason = say("With a character beyond U+FFFF, at most %(limit)s bytes.", limit=limit)
+        raise BodyTooLarge(reason) from error
+    except TooManyElements as error:
+        reason = say("The body may have at most %(most)s values.", most=MOST_ELEMENTS)
+        raise BodyTooLarge(reason) from error
     except (ValueError, RecursionError) as error:
         raise BodyNotUnderstood(say("The body must be JSON in UTF-8.")) from error
 
@@ -95,6 +116,11 @@ def json_answer(value: Any, status: int = 200) -> Response:
     except UnicodeEncodeError:
         body = json.dumps(value, separators=(",", ":")).encode()
     return Response(body, status, mimetype="application/json")
+
+
+def _give_turn_back(_error: BaseException | None) -> None:
+    if "turn" in g:
+        g.turn.give_back()
 
 
 def _remove_browser_headers(response: Response) -> Response:

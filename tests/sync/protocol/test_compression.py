@@ -6,9 +6,16 @@ from collections.abc import Callable
 import brotli
 import pytest
 
-from panel.sync.protocol.body_codec import Garbled, TooLarge, UnknownEncoding, unpack
+from panel.sync.protocol.body_codec import Garbled, TooLarge, Turn, UnknownEncoding
+from panel.sync.protocol.body_codec import unpack as unpack_in_turn
 
 BODY = b'{"name": "Amoxicillin 250 mg"}' * 10_000
+
+
+def unpack(body: bytes, encoding: str, limit: int) -> bytes:
+    with Turn() as turn:
+        return unpack_in_turn(body, encoding, limit, turn)
+
 
 encodings = pytest.mark.parametrize(
     ("encoding", "pack"), [("gzip", gzip.compress), ("br", brotli.compress), ("", bytes)]

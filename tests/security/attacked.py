@@ -1,0 +1,48 @@
+"""A real primary to attack: its credentials, requests to it, and what it takes of the machine."""
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from http.client import HTTPConnection
+from pathlib import Path
+
+from tests.support.processes import ForkedPanel
+
+PASSWORD = "reef and palm 2"
+
+
+def make_primary(panel: ForkedPanel) -> None:
+    """Make ``panel`` a primary with a shared pair, and satellite 7 with a pair of its own."""
+    panel.init()
+    secret = panel.folder / "secret"
+    secret.write_text(PASSWORD, encoding="utf-8")
+    panel.shell(
+        *("settings", "set", "sync_id=1", "name=National", "store=NAT", "user_name=shared"),
+        *(f"password=@{secret}", "sync_interval=1"),
+    )
+    panel.shell(
+        *("servers", "add", "--sync-id=7", "--name=Kadavu", "--store=KDV"),
+        *("--user-name=kadavu", f"--password-file={secret}"),
+    )
+
+
+def basic(user_name: str) -> str:
+    """Return the header of a pair as satellites send it."""
+    digest = hashlib.sha256(PASSWORD.encode()).hexdigest()
+    return "Basic " + base64.b64encode(f"{user_name}:{digest}".encode()).decode()
+
+
+def send(panel: ForkedPanel, path: str, headers: Mapping[str, str], body: bytes) -> int:
+    """Send one POST and return the status of its answer."""
+    connection = HTTPConnection("127.0.0.1", panel.port, timeout=120)
+    try:
+        connection.request("POST", path, body, dict(headers))
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def peak_bytes(pid: int) -> int:
+    """Return the most memory that a process ever had (Linux, proc(5))."""
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith("VmHWM"))) * 1024
