@@ -14,7 +14,7 @@ from panel.models.runs import Loop, Peer
 from panel.operations.quarantine_acts import RetryResult, retry_record
 from panel.operations.sync_requests import ask_to_initialise
 from panel.preferences.server_changes import clear_hardware
-from panel.sync.protocol.body_codec import Body, read_body
+from panel.sync.protocol.body_codec import Body, Turn, read_body
 from panel.sync.protocol.error_codes import PASSING
 from panel.sync.store.retention import purge
 from panel.sync.store.sequence import begin_generation
@@ -647,7 +647,7 @@ def test_an_answer_that_says_nothing_of_what_was_sent_is_none(
         """Answers as a cache would that knows an idle exchange."""
 
         def instead(self, sent: Body) -> bytes | None:
-            return b'{"version":1}' if member in read_body(sent) else None
+            return b'{"version":1}' if member in read_body(sent, Turn()) else None
 
     run = kadavu.sync(Empty())
     assert (run.result, run.reason) == ("failed", "not_a_sync_server")
