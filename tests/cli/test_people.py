@@ -135,7 +135,7 @@ def test_a_generated_code_is_shown_once_and_opens(shell: Shell) -> None:
 
 def test_a_code_from_standard_input(shell: Shell) -> None:
     set_up(shell)
-    assert "At least 8" in shell.refused("code", "set", stdin="short\n")
+    assert "At least 10" in shell.refused("code", "set", stdin="short\n")
     assert "another-code" not in shell.do("code", "set", "--code-file", "-", stdin="another-code\n")
     assert opens(shell, "another-code")
 
