@@ -135,7 +135,7 @@ def test_a_generated_code_is_shown_once_and_opens(shell: Shell) -> None:
 
 def test_a_code_from_standard_input(shell: Shell) -> None:
     set_up(shell)
-    assert "At least 8" in shell.refused("code", "set", stdin="short\n")
+    assert "At least 10" in shell.refused("code", "set", stdin="short\n")
     assert "another-code" not in shell.do("code", "set", "--code-file", "-", stdin="another-code\n")
     assert opens(shell, "another-code")
 
@@ -158,3 +158,16 @@ def test_behind_sudo_the_person_is_recorded(shell: Shell, monkeypatch: pytest.Mo
     monkeypatch.setenv("SUDO_USER", "ben")
     set_up(shell)
     assert {row.person for row in shell.activity()} == {"ben"}
+
+
+def test_a_person_who_is_kept_waiting_is_let_in_from_the_shell(shell: Shell) -> None:
+    set_up(shell)
+    for _ in range(5):
+        assert not signs_in(shell, "Asha", "a wrong one")
+        assert not opens(shell, "a wrong one")
+    assert not signs_in(shell, "Asha", PASSWORD)
+    assert not opens(shell, CODE)
+    assert shell.do("person", "unlock", "ASHA") == "ASHA may try again.\n"
+    assert signs_in(shell, "Asha", PASSWORD)
+    assert opens(shell, CODE)
+    assert "no person" in shell.refused("person", "unlock", "Nobody")

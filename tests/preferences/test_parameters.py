@@ -99,6 +99,29 @@ def test_the_password_is_in_no_column_and_no_activity(site: Site) -> None:
     assert not [text for text in texts if "a shared word" in text or "another word" in text]
 
 
+@pytest.mark.parametrize(
+    ("password", "reason"),
+    [
+        ("a", "At least 10 characters."),
+        ("password123", "Many use this one."),
+        ("Country 2026", "It is little more than the name."),
+    ],
+)
+def test_a_primary_takes_no_shared_password_that_is_easy_to_guess(
+    site: Site, password: str, reason: str
+) -> None:
+    wanted = PRIMARY.replace(password=password)
+    assert reason in site.problems(wanted)["password"]
+
+
+def test_a_satellite_takes_what_its_primary_has_once_it_is_confirmed(site: Site) -> None:
+    wanted = SATELLITE.replace(password="a")
+    assert site.acts(wanted) == ["weak_password"]
+    assert site.save(wanted, ["weak_password"]).has_password
+    # What is saved already is not typed anew.
+    site.save(wanted.replace(name="Kadavu Hospital"))
+
+
 def test_every_bad_value_gets_its_reason_at_once(site: Site) -> None:
     problems = site.problems(
         Parameters(

@@ -156,7 +156,7 @@ def current_session() -> BrowserSession | None:
 def session_mark() -> str:
     """Return what tells this session from every other one, and is no secret; "" without one."""
     found = current_session()
-    return found.key_hash[:12] if found else ""
+    return found.key_hash[:8] if found else ""
 
 
 def limits() -> SessionLimits:

@@ -155,7 +155,7 @@ def _account(form: OwnPasswordForm, said: str = "") -> Response:
         said = said or _("Saved.")
     template = "account_parts.html" if is_fragment() else "account.html"
     here = current_session()
-    page = render_template(template, form=form, sessions=sessions, here=here, said=said)
+    page = render_template(template, form=form, sessions=sessions, here=here, said=said, next=None)
     return make_response(page, form.status)
 
 

@@ -18,7 +18,7 @@ from panel.web.base.proxy import TRUSTED_PEER, TrustedProxies
 from tests.web.conftest import MANAGER, OPERATOR, VIEWER, Browser, Happened, MakeApp
 
 PROXY, STRANGER = "10.1.0.2", "203.0.113.9"
-SECRET = "known to the proxy alone"
+SECRET = "known-to-the-proxy-alone"
 TRUSTED = (ipaddress.ip_network("10.1.0.0/24"), ipaddress.ip_network("fd00::1"))
 
 

@@ -165,9 +165,9 @@ def test_whom_the_proxy_signs_in_gets_the_page_at_the_first_request(make_app: Ma
     app = make_app(
         trusted_proxies=(ip_network("10.1.0.0/16"),),
         remote_user_header="X-Remote-User",
-        remote_user_secret="known to the proxy alone",
+        remote_user_secret="known-to-the-proxy-alone",
     )
-    secret = {"HTTP_X_SYNC_PANEL_PROXY": "known to the proxy alone"}
+    secret = {"HTTP_X_SYNC_PANEL_PROXY": "known-to-the-proxy-alone"}
     colleague = Browser(app, REMOTE_ADDR="10.1.0.1", **secret)
     for _ in range(3):
         page = colleague.get("/", X_Remote_User=MANAGER)

@@ -235,13 +235,13 @@ def test_whom_the_intranet_signs_in_needs_no_password(
     app = make_app(
         trusted_proxies=(ipaddress.ip_network("127.0.0.1"),),
         remote_user_header="X-Remote-User",
-        remote_user_secret="known to the proxy alone",
+        remote_user_secret="known-to-the-proxy-alone",
     )
     manager = Browser(app)
     manager.sign_in(MANAGER)
     assert manager.post("/people", {"name": "maya", "permission": "view"}).status_code == 303
     assert _find(database, "maya").password_hash is None
-    maya = Browser(app, HTTP_X_SYNC_PANEL_PROXY="known to the proxy alone")
+    maya = Browser(app, HTTP_X_SYNC_PANEL_PROXY="known-to-the-proxy-alone")
     assert maya.get("/activity", X_Remote_User="maya").status_code == 200
 
 
