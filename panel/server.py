@@ -1,8 +1,12 @@
-"""The web server: waitress with its listening socket, keep-alive connections and malloc settings.
+"""The web server: waitress, guarded against who would keep it from answering others.
 
-waitress runs on Windows too. It closes a connection after an answer without Content-Length, which
-a 304 lacks and does not need (RFC 9110, 8.6 and 15.4.5). On a slow line the next request would pay
-for a new connection, so the panel keeps it open.
+waitress runs on Windows too. It reads and writes every connection in one thread, so a slow client
+takes none of those that answer. What it leaves open is here: deadlines, room for new connections,
+the sender of a large body proven before it is taken in, and threads that no satellite takes.
+
+waitress closes a connection after an answer without Content-Length, which a 304 lacks and does not
+need (RFC 9110, 8.6 and 15.4.5). On a slow line the next request would pay for a new connection, so
+the panel keeps it open.
 """
 
 import ctypes
@@ -10,25 +14,48 @@ import logging
 import select
 import signal
 import socket
+import sys
+import time
+from collections import Counter
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from waitress import create_server
+from waitress.adjustments import Adjustments
 from waitress.channel import HTTPChannel
-from waitress.task import WSGITask
+from waitress.server import TcpWSGIServer
+from waitress.task import ThreadedTaskDispatcher, WSGITask
 
 from panel.errors import Refusal
 from panel.i18n import say
 
+if sys.platform != "win32":
+    import resource
+
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
+    from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
 
 # Longer than people read a page: on a slow line a new connection costs as much as 5 kB.
 KEEP_ALIVE_SECONDS = 180
-# One for each satellite; below the 1024 open files that Linux allows a process by default.
+# One for each satellite and more. A new one beyond them takes the place of an idle one.
 MOST_CONNECTIONS = 900
-# More than any body that the panel accepts; waitress's default of 1 GiB would go to the disk.
-LARGEST_BODY_BYTES = 32 * 1024 * 1024
+# Each may have a temporary file for what it sends and one for what it gets.
+_OPEN_FILES = 4 * MOST_CONNECTIONS
+# From the first byte of a request, and from the connection to its first request.
+HEADER_SECONDS = 20
+# A body may take so long, and a second more for each so many bytes of it: a fortieth of 25 kbit/s.
+BODY_SECONDS, LEAST_BYTES_A_SECOND = 60, 80
+# As much as any body that the panel accepts, and its last byte.
+LARGEST_BODY_BYTES = 16 * 1024 * 1024 + 1
+# Of a body, before the application has said that it knows the sender and wants the body.
+UNPROVEN_BYTES = 64 * 1024
+# Cookies, tokens and addresses are shorter; waitress's default is 256 KiB a connection.
+_LARGEST_HEADER_BYTES = 32 * 1024
+# What is larger waits in a temporary file.
+_BUFFERED_BYTES = 64 * 1024
+# Of one answer, in a temporary file: with less, a slow reader would hold a thread.
+_LARGEST_ANSWER_BYTES = 1 << 30
+_MAINTENANCE_SECONDS = 5
+_LANE_OF_PROGRAMS = ("/sync/exchange", "/sync/v5/", "/api/")
 LOOPBACK_OF = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - replaced, not listened on
 # glibc's malloc.h: blocks of at least so many bytes are mapped apart, and unmapped when freed.
 _M_MMAP_THRESHOLD, _BLOCK_BYTES = -3, 1 << 20
@@ -86,10 +113,196 @@ class KeepAliveTask(WSGITask):  # type: ignore[misc]
             super().set_close_on_finish()
 
 
-class KeepAliveChannel(HTTPChannel):  # type: ignore[misc]
-    """One client's connection, which runs :class:`KeepAliveTask`."""
+class _BodyWanted(BaseException):
+    """The application reads the body: it knows the sender.
+
+    It is no Exception, so that the application does not answer it as a failure.
+    """
+
+
+class _Withheld:
+    """The input of a request whose body has not been taken in."""
+
+    def read(self, *_: object) -> bytes:
+        raise _BodyWanted
+
+    readline = readlines = readinto = __iter__ = read
+
+
+class _HeadersTask(KeepAliveTask):
+    """A request without its body: answered, unless the application wants to read the body."""
+
+    def get_environment(self) -> "WSGIEnvironment":
+        """Return the environment, with an input that cannot be read yet."""
+        environ: WSGIEnvironment = super().get_environment()
+        return {**environ, "wsgi.input": _Withheld()}
+
+
+class _Nothing:
+    """The buffer of a body that nobody wants."""
+
+    def append(self, _piece: bytes) -> None:
+        """Drop it."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def __len__(self) -> int:
+        return 0
+
+
+class GuardedChannel(HTTPChannel):  # type: ignore[misc]
+    """One client's connection, with deadlines.
+
+    Before more than :data:`UNPROVEN_BYTES` of a body are taken in, the application is asked with
+    the headers alone. It reads no body of a stranger (ARCHITECTURE.md, *What must stay so*), so an
+    answer without reading is the refusal, and what follows of the body is dropped.
+    """
 
     task_class = KeepAliveTask
+    # When the first byte of the request that is being received arrived.
+    _began_at: float | None = None
+    _has_asked = False
+    _is_asking = False
+    _is_known_client = False
+
+    def received(self, data: bytes) -> bool:
+        """Take in ``data``; ask the application where a body gets large."""
+        taken: bool = super().received(data)
+        if self.request is None:
+            self._began_at, self._has_asked = None, False
+            return taken
+        self._began_at = self._began_at or time.time()
+        if self._is_large_body() and not self._has_asked and not self.requests:
+            self._has_asked = self._is_asking = True
+            self.server.add_task(self)
+        return taken
+
+    def _is_large_body(self) -> bool:
+        sizes = self.request.content_length, self.request.body_bytes_received
+        return bool(self.request.headers_finished) and max(sizes) > UNPROVEN_BYTES
+
+    def readable(self) -> bool:
+        """Say whether to read on: not while the application is asked."""
+        return not self._is_asking and bool(super().readable())
+
+    def writable(self) -> bool:
+        """Say whether to write: while the application is asked, its thread writes alone."""
+        return not self._is_asking and bool(super().writable())
+
+    @property
+    def lane_path(self) -> str:
+        """The path of the request that waits for a thread."""
+        request = self.requests[0] if self.requests else self.request
+        # One that could not be parsed has none.
+        return str(getattr(request, "path", ""))
+
+    def service(self) -> None:
+        """Answer the next request, or find out whether the application wants a body."""
+        self._is_known_client = True
+        if not self._is_asking:
+            super().service()
+            return
+        try:
+            self._ask()
+        finally:
+            self._is_asking = False
+            self.server.pull_trigger()
+
+    def _ask(self) -> None:
+        task = _HeadersTask(self, self.request)
+        try:
+            task.service()
+        except _BodyWanted:
+            return
+        except Exception:
+            logging.getLogger(__name__).exception("Exception before a body was read")
+            self.will_close = True
+            return
+        # Dropped, not cut off: a client reads the answer once it has sent its body.
+        self.request.body_rcv.buf.close()
+        self.request.body_rcv.buf = _Nothing()
+        # waitress forgets an empty request when it is complete.
+        self.request.empty = True
+        if task.close_on_finish:
+            self.close_when_flushed = True
+
+    def cancel(self) -> None:
+        """Give up a request that waits for a thread, since the server stops."""
+        self._is_asking = False
+        super().cancel()
+
+    @property
+    def is_idle(self) -> bool:
+        """Say whether nothing is being answered."""
+        return not self.requests and not self._is_asking
+
+    @property
+    def place(self) -> tuple[bool, float]:
+        """The order in which idle connections make room: who never asked for anything first."""
+        return self._is_known_client, self.last_activity
+
+    def is_overdue(self, now: float) -> bool:
+        """Say whether the client has kept this connection for longer than it may."""
+        if not self.is_idle:
+            return False
+        if self._began_at is not None and self.request is not None:
+            received = self.request.body_bytes_received
+            more = BODY_SECONDS + received / LEAST_BYTES_A_SECOND
+            allowed = more if self.request.headers_finished else HEADER_SECONDS
+            return now - self._began_at > allowed
+        is_new = not self._is_known_client and not self.total_outbufs_len
+        return bool(now - self.last_activity > (HEADER_SECONDS if is_new else KEEP_ALIVE_SECONDS))
+
+
+class _Lanes:
+    """The threads that answer: half for pages and supervisors, the others for programs.
+
+    However many satellites push at once, a page finds a thread.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._pages, self._programs = ThreadedTaskDispatcher(), ThreadedTaskDispatcher()
+        self._programs.set_thread_count(max(threads // 2, 1))
+        self._pages.set_thread_count(max(threads - threads // 2, 1))
+
+    def add_task(self, channel: GuardedChannel) -> None:
+        """Let a thread of the right lane run ``channel.service``."""
+        is_program = any(part in channel.lane_path for part in _LANE_OF_PROGRAMS)
+        (self._programs if is_program else self._pages).add_task(channel)
+
+    def shutdown(self) -> None:
+        """Finish what is being answered."""
+        self._programs.shutdown()
+        self._pages.shutdown()
+
+
+class GuardedServer(TcpWSGIServer):  # type: ignore[misc]
+    """The listening socket and its connections."""
+
+    channel_class = GuardedChannel
+
+    def handle_accept(self) -> None:
+        """Accept a connection, in the place of an idle one if there are too many."""
+        if len(self.active_channels) >= MOST_CONNECTIONS:
+            self._make_room()
+        super().handle_accept()
+
+    def _make_room(self) -> None:
+        idle = [channel for channel in self.active_channels.values() if channel.is_idle]
+        if not idle:
+            return
+        # An attacker has many from one address; 40 satellites behind one have 40.
+        counts = Counter(channel.addr[0] for channel in idle)
+        most = max(counts.values())
+        crowd = (channel for channel in idle if counts[channel.addr[0]] == most)
+        min(crowd, key=lambda channel: channel.place).handle_close()
+
+    def maintenance(self, now: float) -> None:
+        """Close the connections that are kept for longer than they may."""
+        for channel in self.active_channels.values():
+            if channel.is_overdue(now):
+                channel.will_close = True
 
 
 def serve(app: "WSGIApplication", listener: socket.socket, threads: int) -> None:
@@ -100,21 +313,42 @@ def serve(app: "WSGIApplication", listener: socket.socket, threads: int) -> None
     # waitress would log every request that waits a moment for a thread.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     tune_malloc()
-    server = create_server(
-        app,
-        sockets=[listener],
-        threads=threads,
-        ident=None,
-        channel_timeout=KEEP_ALIVE_SECONDS,
-        connection_limit=MOST_CONNECTIONS,
-        max_request_body_size=LARGEST_BODY_BYTES,
-        asyncore_use_poll=hasattr(select, "poll"),
+    _allow_open_files()
+    settings: dict[str, Any] = {
+        "sockets": [listener],
+        "ident": None,
+        "cleanup_interval": _MAINTENANCE_SECONDS,
+        # The listener, the trigger, and what cannot make room since it is being answered.
+        "connection_limit": MOST_CONNECTIONS + 50,
+        "max_request_body_size": LARGEST_BODY_BYTES,
+        "max_request_header_size": _LARGEST_HEADER_BYTES,
+        "inbuf_overflow": _BUFFERED_BYTES,
+        "outbuf_overflow": _BUFFERED_BYTES,
+        "outbuf_high_watermark": _LARGEST_ANSWER_BYTES,
+        "asyncore_use_poll": hasattr(select, "poll"),
         # The application checks proxies itself (panel.web.base.proxy), behind any WSGI server.
-        clear_untrusted_proxy_headers=False,
+        "clear_untrusted_proxy_headers": False,
+    }
+    server = GuardedServer(
+        app,
+        _sock=listener,
+        dispatcher=_Lanes(threads),
+        adj=Adjustments(**settings),
+        sockinfo=(listener.family, listener.type, None, None),
+        bind_socket=False,
     )
-    server.channel_class = KeepAliveChannel
     exit_on_sigterm()
     server.run()
+
+
+def _allow_open_files() -> None:
+    """Raise this process's limit of open files, as far as the system lets it (not on Windows)."""
+    if sys.platform == "win32":
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def exit_on_sigterm() -> None:

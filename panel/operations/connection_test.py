@@ -1,5 +1,6 @@
 """The connection test: whether the primary admits this satellite; neither side's data changes."""
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +22,11 @@ from panel.sync.run import check_connection
 from panel.sync.satellite.sync_settings import SyncSettings, read_sync_settings
 from panel.sync.transport.http import HttpTransport, LinkFault, Target, Transport
 
+# For all of a trial, however many bytes keep coming.
+TRIAL_SECONDS = 20.0
+# Each takes a thread that answers requests.
+MOST_TRIALS = 2
+_trials = threading.BoundedSemaphore(MOST_TRIALS)
 # Nothing is saved, so nothing has to be confirmed.
 _ALL_ACTS = ("sync_id", "url_http", "url_on_primary", "weak_password")
 
@@ -56,7 +62,7 @@ def try_connection(
 ) -> Trial:
     """Test the saved parameters, or the ``typed`` ones, with the primary; return the result.
 
-    It waits for the line, up to its time-outs, and logs that ``actor`` tested which server. Raise
+    It waits for at most :data:`TRIAL_SECONDS`, and logs that ``actor`` tested which server. Raise
     :class:`Invalid` if the typed parameters could not be saved, or if the saved password would go
     to a server that it was not saved for.
     """
@@ -66,7 +72,9 @@ def try_connection(
         )
     except SyncRefusal as refusal:
         return Trial(refusal.code, refusal.values)
-    trial = _try_line(installation, sync_settings, open_line)
+    trial = _in_time(sync_settings, open_line)
+    if trial.is_well and _is_told_to_initialise(installation):
+        trial = Trial("initialise_needed", {}, trial.round_trip_ms)
     with installation.database.writing() as session:
         log.add_entry(
             session,
@@ -79,22 +87,36 @@ def try_connection(
     return trial
 
 
-def _try_line(
-    installation: Installation,
-    sync_settings: SyncSettings,
-    open_line: Callable[[Target], Transport],
-) -> Trial:
-    line = open_line(sync_settings.target)
+def _in_time(settings: SyncSettings, open_line: Callable[[Target], Transport]) -> Trial:
+    """Return the result of a trial, or at the deadline that there was none in time."""
+    if not _trials.acquire(blocking=False):
+        return Trial("trial_under_way")
+    line, results = open_line(settings.target), list[Trial]()
+
+    def run() -> None:
+        try:
+            results.append(_try(line, settings))
+        finally:
+            line.close()
+            _trials.release()
+
+    # A thread of its own, since nothing can end a look-up of a name.
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(TRIAL_SECONDS)
+    if not thread.is_alive() and results:
+        return results[0]
+    line.abort()
+    return Trial("timed_out", {"host": urlsplit(settings.target.url).hostname or ""})
+
+
+def _try(line: Transport, settings: SyncSettings) -> Trial:
     try:
-        check_connection(line, sync_settings)
+        check_connection(line, settings)
     except SyncRefusal as refusal:
         return Trial(refusal.code, refusal.values, _round_trip_ms(line))
     except LinkFault as fault:
         return Trial(fault.code, fault.values)
-    finally:
-        line.close()
-    if _is_told_to_initialise(installation):
-        return Trial("initialise_needed", {}, _round_trip_ms(line))
     return Trial(round_trip_ms=_round_trip_ms(line))
 
 

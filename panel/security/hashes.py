@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import re
+import threading
 from itertools import pairwise
 
 import brotli
@@ -14,6 +15,8 @@ from panel.paths import KNOWN_PASSWORDS
 # OWASP's Password Storage Cheat Sheet: argon2id, 19 MiB, two passes, one lane. RFC 9106's first
 # choice takes 2 GiB a check and its second 64 MiB, more than a small site's machine can spare.
 _hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
+# Strangers choose how many passwords are checked at once, and each takes 19 MiB.
+_at_once = threading.BoundedSemaphore(2)
 
 
 class TypedSecret:
@@ -36,13 +39,15 @@ class TypedSecret:
 
 def hash_secret(secret: str) -> str:
     """Return the argon2id hash of ``secret``, with its parameters and salt in it."""
-    return _hasher.hash(secret)
+    with _at_once:
+        return _hasher.hash(secret)
 
 
 def verify_secret(secret_hash: str, secret: str) -> bool:
     """Say whether ``secret`` is that of ``secret_hash``; a wrong one takes as long as the right."""
     try:
-        return _hasher.verify(secret_hash, secret)
+        with _at_once:
+            return _hasher.verify(secret_hash, secret)
     except (VerificationError, InvalidHashError, UnicodeError):
         return False
 

@@ -164,6 +164,9 @@ class Line:
     def close(self) -> None:
         pass
 
+    def abort(self) -> None:
+        pass
+
 
 class Tamper:
     """Lets everything through, and counts it."""

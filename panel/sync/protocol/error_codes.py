@@ -98,6 +98,10 @@ _REASONS: Mapping[str, Reason] = {
         say("The name %(host)s was not found."),
         say("Check the URL for a slip, then the internet connection of this machine."),
     ),
+    "trial_under_way": Reason(
+        say("Another trial of the connection is under way."),
+        say("Try again in half a minute."),
+    ),
     "timed_out": Reason(
         say("%(host)s did not answer in time."),
         say("The line is down or very slow, or the URL is wrong. It is tried again by itself."),

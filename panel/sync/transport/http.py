@@ -5,7 +5,7 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.client import BadStatusLine, LineTooLong
@@ -81,6 +81,10 @@ class Transport(Protocol):
         """Give the connection back."""
         ...
 
+    def abort(self) -> None:
+        """End what is being sent or received in another thread."""
+        ...
+
 
 @dataclass
 class HttpTransport:
@@ -92,7 +96,8 @@ class HttpTransport:
     def __post_init__(self) -> None:
         parts = urlsplit(self.target.url)
         self._host, self._netloc = parts.hostname or "", parts.netloc
-        self._pool = _pool(self.target, self.meter)
+        self._sockets: list[socket.socket] = []
+        self._pool = _pool(self.target, self.meter, self._sockets)
 
     def send(
         self, method: str, path: str, headers: Mapping[str, str], content: bytes = b""
@@ -139,6 +144,13 @@ class HttpTransport:
         """Give the connection back."""
         self._pool.close()
 
+    def abort(self) -> None:
+        """End what is being sent or received in another thread."""
+        for opened in self._sockets:
+            # It may be closed already.
+            with suppress(OSError):
+                opened.shutdown(socket.SHUT_RDWR)
+
     def _read(self, response: BaseHTTPResponse) -> bytes:
         received = bytearray()
         for piece in response.stream(_READ_BYTES, decode_content=False):
@@ -156,7 +168,7 @@ def _has_no_length(response: BaseHTTPResponse) -> bool:
     return "Content-Length" not in headers and "Transfer-Encoding" not in headers
 
 
-def _pool(target: Target, meter: Meter) -> HTTPConnectionPool:
+def _pool(target: Target, meter: Meter, sockets: list[socket.socket]) -> HTTPConnectionPool:
     parts = urlsplit(target.url)
     options: dict[str, Any] = {
         "maxsize": 1,
@@ -170,10 +182,10 @@ def _pool(target: Target, meter: Meter) -> HTTPConnectionPool:
     }
     if parts.scheme == "http":
         plain = HTTPConnectionPool(parts.hostname or "", parts.port, **options)
-        plain.ConnectionCls = _patient(HTTPConnection, meter)
+        plain.ConnectionCls = _patient(HTTPConnection, meter, sockets)
         return plain
     secure = HTTPSConnectionPool(parts.hostname or "", parts.port, **options, **_trust(target))
-    secure.ConnectionCls = _patient(HTTPSConnection, meter)
+    secure.ConnectionCls = _patient(HTTPSConnection, meter, sockets)
     return secure
 
 
@@ -187,19 +199,25 @@ def _trust(target: Target) -> dict[str, Any]:
     return {"ssl_context": context}
 
 
-def _patient(base: type[Any], meter: Meter) -> Any:
-    """Return a connection class that measures connecting, and whose time-out is for each piece."""
+def _patient(base: type[Any], meter: Meter, sockets: list[socket.socket]) -> Any:
+    """Return a connection class that measures connecting, and whose time-out is for each piece.
+
+    Its present socket is the one in ``sockets``.
+    """
 
     class Connection(base):  # type: ignore[misc]
         def _new_conn(self) -> socket.socket:
             began = time.monotonic()
             connected: socket.socket = super()._new_conn()
             meter.note_connected(time.monotonic() - began)
+            sockets[:] = [connected]
             return connected
 
         def connect(self) -> None:
             super().connect()
             meter.connected_at = time.monotonic()
+            # Under TLS another one than was connected.
+            sockets[:] = [self.sock]
             # The time-out to connect is shorter, and would cut off a slow upload.
             self.sock.settimeout(SILENCE_SECONDS)
 

@@ -4,11 +4,12 @@ import csv
 import io
 import json
 import re
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, time
 from typing import Any
 
-from flask import Blueprint, Response, make_response, render_template, request
+from flask import Blueprint, Response, make_response, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from sqlalchemy.orm import Session
@@ -17,6 +18,8 @@ from wtforms import DateField, Form, StringField
 from panel.activity.kinds import EventKind, describe
 from panel.activity.log import search
 from panel.db import Database
+from panel.errors import Refusal
+from panel.i18n import say
 from panel.models.activity import Activity
 from panel.web.base.context import installation
 from panel.web.base.htmx import is_fragment
@@ -25,6 +28,9 @@ from panel.web.page.forms import WholeNumber
 blueprint = Blueprint("activity", __name__)
 
 PAGE_SIZE, ROWS_PER_READ = 50, 500
+# Of one download, before compression; its last line says where the older rows are.
+LARGEST_DOWNLOAD_BYTES = 8 * 1024 * 1024
+_downloading = threading.Lock()
 COLUMNS = ("at", "person", "address", "via", "what", "subject", "label", "was", "became")
 # A spreadsheet takes a cell that begins so for a formula, whoever wrote it (OWASP, CSV injection).
 FORMULA = re.compile(r"[=+\-@\t\r\n]")
@@ -96,23 +102,43 @@ def show() -> ResponseReturnValue:
     return make_response(page, 200 if good else 422)
 
 
+class DownloadUnderWay(Refusal):
+    """Another download is being made: they are made one after another."""
+
+    status = 503
+    code = "download_under_way"
+
+
 @blueprint.get("/activity.csv")
 def download() -> ResponseReturnValue:
-    """Send every row that fits as CSV, some hundreds at a time however many there are."""
+    """Send the rows that fit as CSV, the newest first, up to the size of one download."""
     form = FilterForm(request.args)
     if not form.validate():
         return show()
+    if not _downloading.acquire(blocking=False):
+        raise DownloadUnderWay(say("Another download is being made. Try again in a minute."))
+    try:
+        content = "".join(_csv(installation().database, form))
+    finally:
+        _downloading.release()
     disposition = {"Content-Disposition": 'attachment; filename="activity.csv"'}
-    return Response(_csv(installation().database, form), mimetype="text/csv", headers=disposition)
+    return Response(content, mimetype="text/csv", headers=disposition)
 
 
 def _csv(database: Database, form: FilterForm) -> Iterator[str]:
     yield BYTE_ORDER_MARK + _line(COLUMNS)
-    rows = [Activity(id=None)]
-    while rows:
+    before_id, room = form.before.data, LARGEST_DOWNLOAD_BYTES
+    while room > 0:
         with database.reading() as session:
-            rows = form.find(session, rows[-1].id, ROWS_PER_READ)
-        yield "".join(_line(_cell(getattr(row, name)) for name in COLUMNS) for row in rows)
+            rows = form.find(session, before_id, ROWS_PER_READ)
+        if not rows:
+            return
+        lines = "".join(_line(_cell(getattr(row, name)) for name in COLUMNS) for row in rows)
+        before_id, room = rows[-1].id, room - len(lines.encode())
+        yield lines
+    query: dict[str, Any] = {**form.query(), "before": before_id}
+    older = url_for("activity.download", **query)
+    yield _line([_("Older rows: %(address)s", address=older)])
 
 
 def _cell(value: object) -> str:

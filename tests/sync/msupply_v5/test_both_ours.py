@@ -47,6 +47,9 @@ class Line:
     def close(self) -> None:
         """Nothing is open."""
 
+    def abort(self) -> None:
+        """Nothing is under way in another thread."""
+
 
 class Satellite:
     def __init__(self, url: str, app: Flask) -> None:

@@ -1,0 +1,205 @@
+"""No request keeps the panel from answering others: connections, bodies, threads, trials."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from panel.activity.log import Actor
+from panel.db import Database
+from panel.operations import connection_test
+from panel.operations.connection_test import try_connection
+from panel.server import UNPROVEN_BYTES, _Lanes
+from tests.security.attacked import basic, make_primary
+from tests.support.installations import installation_on
+from tests.support.processes import ForkedPanel
+from tests.support.web_sites import make_satellite
+
+ASHA = Actor("asha")
+MOST_CONNECTIONS = 30
+WAIT_SECONDS = 30
+
+
+@pytest.fixture(scope="module")
+def primary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkedPanel]:
+    """A primary with few connections and short deadlines."""
+    panel = ForkedPanel(
+        tmp_path_factory.mktemp("primary"),
+        constants={
+            "panel.server.MOST_CONNECTIONS": MOST_CONNECTIONS,
+            "panel.server.HEADER_SECONDS": 1,
+            "panel.server.BODY_SECONDS": 1,
+            "panel.server._MAINTENANCE_SECONDS": 1,
+        },
+    )
+    make_primary(panel)
+    panel.start()
+    yield panel
+    panel.stop()
+
+
+def connect(panel: ForkedPanel, text: str = "") -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", panel.port), timeout=WAIT_SECONDS)
+    connection.sendall(text.encode())
+    return connection
+
+
+def is_well(panel: ForkedPanel) -> bool:
+    connection = HTTPConnection("127.0.0.1", panel.port, timeout=WAIT_SECONDS)
+    try:
+        connection.request("GET", "/healthz")
+        return connection.getresponse().status == 200
+    finally:
+        connection.close()
+
+
+def headers(authorization: str, length: int, more: str = "") -> str:
+    return (
+        f"POST /sync/exchange HTTP/1.1\r\nHost: a\r\nAuthorization: {authorization}\r\n"
+        f"Content-Length: {length}\r\n{more}\r\n"
+    )
+
+
+@pytest.mark.parametrize("text", ["", "GET / HT", headers("Bearer 7.nobody", 500_000) + "{"])
+def test_connections_that_ask_for_nothing_keep_nobody_out(primary: ForkedPanel, text: str) -> None:
+    held = [connect(primary, text) for _ in range(3 * MOST_CONNECTIONS)]
+    try:
+        assert is_well(primary)
+    finally:
+        for connection in held:
+            connection.close()
+
+
+@pytest.mark.parametrize("text", ["", "GET / HT", headers(basic("shared"), 50_000) + "{"])
+def test_what_is_never_sent_whole_is_given_up(primary: ForkedPanel, text: str) -> None:
+    connection = connect(primary, text)
+    # It would raise a time-out if the panel went on waiting.
+    assert connection.recv(1_000) == b""
+    connection.close()
+
+
+def answer_of(connection: socket.socket) -> bytes:
+    """Return an answer with its body, on a connection that stays open."""
+    received = b""
+    while b"\r\n\r\n" not in received:
+        received += connection.recv(65_536)
+    head, _, body = received.partition(b"\r\n\r\n")
+    fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:])
+    while len(body) < int(fields[b"content-length"]):
+        body += connection.recv(65_536)
+    return head + body
+
+
+def test_a_strangers_body_is_refused_from_its_headers(primary: ForkedPanel) -> None:
+    length = 10 * 2**20
+    connection = connect(primary, headers("Bearer 7.nobody", length))
+    # Answered before a byte of the body.
+    assert answer_of(connection).startswith(b"HTTP/1.1 401")
+    temporary = [file for file in open_files(primary) if "(deleted)" in file]
+    connection.sendall(b"x" * length)
+    assert [file for file in open_files(primary) if "(deleted)" in file] == temporary
+    # The connection goes on for who sends the body all the same.
+    connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert answer_of(connection).startswith(b"HTTP/1.1 200")
+    connection.close()
+
+
+def open_files(panel: ForkedPanel) -> list[str]:
+    files = []
+    for entry in Path(f"/proc/{panel.pid}/fd").iterdir():
+        try:
+            files.append(str(entry.readlink()))
+        except OSError:
+            continue
+    return files
+
+
+@pytest.mark.parametrize("more", ["", "Expect: 100-continue\r\n"])
+def test_a_large_body_of_a_satellite_is_read_whole(primary: ForkedPanel, more: str) -> None:
+    body = b'{"version":1,"x":"%s"}' % (b"y" * 3 * UNPROVEN_BYTES)
+    connection = connect(primary, headers(basic("shared"), len(body), more))
+    if more:
+        assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    connection.sendall(body)
+    answer = answer_of(connection)
+    # Only who read it knows that there is no identity in it.
+    assert b"bad_request" in answer
+    connection.close()
+
+
+class Request:
+    """A request that waits for a thread, as the dispatcher sees it."""
+
+    def __init__(self, path: str, work: Any) -> None:
+        self.lane_path, self.service = path, work
+
+    def cancel(self) -> None:
+        """The lanes close while it waits."""
+
+
+def test_pages_find_a_thread_while_satellites_push() -> None:
+    lanes: Any = _Lanes(4)
+    may_end, answered = threading.Event(), threading.Event()
+    for path in ("/below/sync/exchange", "/sync/v5/site", "/api/v1/records") * 3:
+        lanes.add_task(Request(path, may_end.wait))
+    lanes.add_task(Request("/healthz", answered.set))
+    assert answered.wait(WAIT_SECONDS)
+    may_end.set()
+    lanes.shutdown()
+
+
+@pytest.fixture
+def dribbling_url() -> Iterator[str]:
+    """A server that sends the head of an answer, and then a byte now and then."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    is_over = threading.Event()
+
+    def dribble(connection: socket.socket) -> None:
+        with connection:
+            connection.recv(65_536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+            while not is_over.wait(0.05):
+                try:
+                    connection.sendall(b" ")
+                except OSError:
+                    return
+
+    def accept() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=dribble, args=(connection,), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    is_over.set()
+    listener.close()
+
+
+def test_a_trial_has_one_deadline_for_all_of_it(
+    database: Database, dribbling_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection_test, "TRIAL_SECONDS", 1.0)
+    installation = installation_on(database, "machine-7")
+    make_satellite(database, installation.config, dribbling_url)
+    codes: list[str] = []
+    threads = [
+        threading.Thread(target=lambda: codes.append(try_connection(installation, ASHA).code))
+        for _ in range(5)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(WAIT_SECONDS)
+    assert sorted(codes) == ["timed_out"] * 2 + ["trial_under_way"] * 3
+    # Their places are free again once their connections have ended.
+    deadline = time.monotonic() + WAIT_SECONDS
+    while try_connection(installation, ASHA).code != "timed_out":
+        assert time.monotonic() < deadline
