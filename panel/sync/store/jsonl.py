@@ -6,7 +6,6 @@ primary ``owner`` is the server for which the record is made. A satellite ignore
 ignore ``changed_at``, so that another server can take an export.
 """
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO, NoReturn
@@ -18,7 +17,7 @@ from panel.db import Database
 from panel.errors import Invalid, Refusal
 from panel.i18n import say
 from panel.models.records import Record
-from panel.sync.protocol.json_reader import LARGEST_RECORD_BYTES
+from panel.sync.protocol.json_reader import LARGEST_RECORD_BYTES, dump_json, load_json
 from panel.sync.store.records import write_records
 from panel.sync.store.write_checks import Write, check_write
 
@@ -57,7 +56,7 @@ def as_line(record: Record) -> dict[str, Any]:
         "to": record.to,
         "deleted": record.deleted,
         "changed_at": record.changed_at.isoformat(),
-        "data": None if record.data is None else json.loads(record.data),
+        "data": None if record.data is None else load_json(record.data),
     }
 
 
@@ -115,7 +114,7 @@ def write_lines(records: Iterable[Record], file: BinaryIO) -> int:
     """Write ``records`` to ``file``, one a line; return how many."""
     count = 0
     for record in records:
-        line = json.dumps(as_line(record), ensure_ascii=False, separators=(",", ":"))
+        line = dump_json(as_line(record))
         file.write(line.encode() + b"\n")
         count += 1
     return count
@@ -139,7 +138,7 @@ def _read_line(number: int, line: bytes, own_sync_id: int) -> Write:
     try:
         if len(line) > LONGEST_LINE_BYTES:
             raise Invalid({"record": say("Is longer than a record may be.")})
-        write = as_write(json.loads(line))
+        write = as_write(load_json(line, unique=True))
         # Checked again with its batch, where the number of the line is not known.
         check_write(write, own_sync_id)
     except Refusal as refusal:

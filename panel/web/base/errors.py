@@ -1,5 +1,6 @@
 """Error answers: a page or a notice for people, ``{"error": …}`` for programs."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
 
 from flask import Flask, Response, g, jsonify, make_response, render_template, request
@@ -8,7 +9,7 @@ from sqlalchemy.exc import DataError
 from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed
 
 from panel import clock
-from panel.errors import Refusal, Throttled
+from panel.errors import Invalid, Refusal, Throttled
 from panel.i18n import Message, say
 from panel.web.base.bodies import V5_PATH, is_for_programs
 from panel.web.base.htmx import NOTICE, is_fragment, retarget
@@ -74,9 +75,16 @@ def error_response(
     return make_response(render_template(template, message=words, status=status), status)
 
 
-def error_json(status: int, code: str, message: Message) -> Response:
-    """Return ``message`` as JSON, with a ``code`` that is the same in every language."""
+def error_json(
+    status: int, code: str, message: Message, problems: Mapping[str, str] | None = None
+) -> Response:
+    """Return ``message`` as JSON, with a ``code`` that is the same in every language.
+
+    ``problems`` has the reason in words beside the name of each field.
+    """
     error: dict[str, object] = {"code": code, "message": show(message)}
+    if problems:
+        error["problems"] = problems
     if _is_of_a_site():
         error["data"] = None
     response = jsonify(error=error)
@@ -105,6 +113,9 @@ def with_retry_after(response: Response, refusal: Refusal) -> Response:
 
 
 def _on_refusal(refusal: Refusal) -> Response:
+    if isinstance(refusal, Invalid) and wants_json():
+        problems = {name: show(reason) for name, reason in refusal.problems.items()}
+        return error_json(refusal.status, refusal.code, refusal.message, problems)
     return with_retry_after(error_response(refusal.status, refusal.code, refusal.message), refusal)
 
 
