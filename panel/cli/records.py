@@ -55,10 +55,11 @@ def list_table(table: str, after: str, limit: int, as_json: bool) -> None:
 @records.command("export")
 @click.argument("file", type=click.File("wb", atomic=True))
 @click.option("--table", help="Only this table.")
-def export(file: BinaryIO, table: str | None) -> None:
+@click.option("--archived", is_flag=True, help="Only those of earlier servers of a Sync ID.")
+def export(file: BinaryIO, table: str | None, archived: bool) -> None:
     """Write every record that is not deleted to FILE."""
     with installation() as here, here.database.reading() as session:
-        count = write_lines(export_records(session, table), file)
+        count = write_lines(export_records(session, table, archived=archived), file)
     click.echo(f"{count} records.", err=True)
 
 

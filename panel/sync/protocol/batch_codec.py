@@ -65,13 +65,13 @@ class _Shape:
 
 
 def item_of(record: Record) -> Item:
-    """Return the item that ``record`` is sent as."""
+    """Return the item that ``record`` is sent as; the numbers of archived ones are negative."""
     return Item(
         record.seq,
         record.table_name,
         record.record_id,
-        record.owner,
-        record.to,
+        abs(record.owner),
+        None if record.to is None else abs(record.to),
         record.version,
         record.data,
     )

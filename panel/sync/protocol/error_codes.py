@@ -293,6 +293,21 @@ _REASONS: Mapping[str, Reason] = {
         say("The primary does not have it any more."),
         say("Put it back, or leave it out: it is kept for a while."),
     ),
+    "no_such_addressee": Reason(
+        say("It is addressed to server %(sync_id)s, which the primary does not have in its list."),
+        say(
+            "On the primary, add that server: the record then goes on at the next sync. If the "
+            "number is wrong, leave it out and make a new one."
+        ),
+    ),
+    "archived": Reason(
+        say("There is an archived record of this name, of an earlier server %(owner)s."),
+        say("Give it another id in the application that made it, or leave it out."),
+    ),
+    "address_archived": Reason(
+        say("It is addressed to an earlier server %(sync_id)s, which is gone."),
+        say("In the application, delete it and make a new one, or leave it out."),
+    ),
     "address_fixed": Reason(
         say("It was addressed to another server before, and cannot change that."),
         say("In the application, delete it and make a new one, or leave it out."),

@@ -57,16 +57,26 @@ class Outcome:
     replaced: list[Item] = field(default_factory=list)
 
 
-def pushed_by(sync_id: int) -> Rule:
-    """Return the rule of a primary for the records that satellite ``sync_id`` pushes."""
+def pushed_by(sync_id: int, is_server: Callable[[int], bool] = lambda _: True) -> Rule:
+    """Return the rule of a primary for the records that satellite ``sync_id`` pushes.
+
+    ``is_server`` says of a Sync ID whether there is such a server: what is addressed to nobody
+    would vanish without a word, so it is quarantined until somebody adds that server.
+    """
 
     def rule(item: Item, stored: StoredRecord | None) -> Verdict:
         if item.owner != sync_id:
             return Problem("not_the_owner", {"owner": item.owner})
         if stored is None:
+            if item.to is not None and item.data is not None and not is_server(item.to):
+                return Problem("no_such_addressee", {"sync_id": item.to})
             return TAKE
+        if stored.owner < 0:
+            return Problem("archived", {"owner": -stored.owner})
         if stored.owner != sync_id:
             return Problem("owned_by_another", {"owner": stored.owner})
+        if _is_archived_address(item, stored):
+            return Problem("address_archived", {"sync_id": item.to}) if item.data else TAKE
         if stored.to != item.to:
             return Problem("address_fixed", {})
         if _is_stored(item, stored):
@@ -257,13 +267,22 @@ def _row_id(stored: StoredRecord | None) -> int | None:
     return stored.row_id if stored else None
 
 
+def _is_archived_address(item: Item, stored: StoredRecord) -> bool:
+    return item.to is not None and stored.to == -item.to
+
+
+def _address(item: Item, stored: StoredRecord | None) -> int | None:
+    # A deletion of a record with an archived address leaves it there.
+    return stored.to if stored and _is_archived_address(item, stored) else item.to
+
+
 def _row(item: Item, stored: StoredRecord | None) -> dict[str, Any]:
     return {
         "id": _row_id(stored),
         "table_name": item.table,
         "record_id": item.record_id,
         "owner": item.owner,
-        "to": item.to,
+        "to": _address(item, stored),
         "version": item.version,
         "deleted": item.data is None,
         "data": item.data,

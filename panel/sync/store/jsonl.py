@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO, NoReturn
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from panel.db import Database
@@ -28,7 +28,7 @@ _ROWS_AT_ONCE = 50
 # JSON may write a character of one byte in six ("\u0041").
 LONGEST_LINE_BYTES = 6 * LARGEST_RECORD_BYTES
 _NAMES = {"table", "id", "data", "to", "deleted", "owner"}
-_PASSED_OVER = {"changed_at"}
+_PASSED_OVER = {"changed_at", "archived"}
 
 
 class LineRefused(Refusal):
@@ -49,11 +49,14 @@ class Batch:
 
 def as_line(record: Record) -> dict[str, Any]:
     """Return a record as the JSON object of the API and of JSON Lines."""
+    # Of an earlier server with the same Sync ID (panel.preferences.server_changes).
+    archived = {"archived": True} if min(record.owner, record.to or 0) < 0 else {}
     return {
         "table": record.table_name,
         "id": record.record_id,
-        "owner": record.owner,
-        "to": record.to,
+        "owner": abs(record.owner),
+        "to": None if record.to is None else abs(record.to),
+        **archived,
         "deleted": record.deleted,
         "changed_at": record.changed_at.isoformat(),
         "data": None if record.data is None else load_json(record.data),
@@ -102,11 +105,18 @@ def put_lines(
     return lines, changed
 
 
-def export_records(session: Session, table: str | None = None) -> Iterator[Record]:
-    """Yield the records that are not deleted, of one table or of all, by table and id."""
+def export_records(
+    session: Session, table: str | None = None, *, archived: bool = False
+) -> Iterator[Record]:
+    """Yield the records that are not deleted, of one table or of all, by table and id.
+
+    With ``archived`` only those of earlier servers, whose Sync ID another one has now.
+    """
     query = select(Record).where(~Record.deleted).order_by(Record.table_name, Record.record_id)
     if table is not None:
         query = query.where(Record.table_name == table)
+    if archived:
+        query = query.where(or_(Record.owner < 0, Record.to < 0))
     yield from session.scalars(query.execution_options(yield_per=_ROWS_AT_ONCE))
 
 

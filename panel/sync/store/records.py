@@ -5,8 +5,9 @@ alone may write it. The owner may address it to one other server, for the life o
 (PROTOCOL.md, *What is exchanged*).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import accumulate
 from typing import Any
 
@@ -140,12 +141,27 @@ def write_records(session: Session, own_sync_id: int, writes: Sequence[Write]) -
     texts = [check_write(write, own_sync_id) for write in writes]
     lock_sequence(session)
     wanted = [(write.key, text) for write, text in zip(writes, texts, strict=True)]
-    draft = _Draft(find_records(session, wanted), own_sync_id)
+    found = find_records(session, wanted)
+    if own_sync_id == PRIMARY_SYNC_ID:
+        # A satellite does not know the others: its primary checks what it pushes.
+        _check_addressees(session, writes, found)
+    draft = _Draft(found, own_sync_id)
     for write, text in zip(writes, texts, strict=True):
         draft.add(write, text)
     _check_owners(session, draft.made_for())
     draft.save(session)
     return len(draft.changed)
+
+
+def server_lookup(session: Session) -> Callable[[int], bool]:
+    """Return a function that says of a Sync ID whether this primary or its list has it."""
+
+    @cache
+    def is_server(sync_id: int) -> bool:
+        query = select(Server.id).where(Server.sync_id == sync_id, Server.removed_at.is_(None))
+        return sync_id == PRIMARY_SYNC_ID or session.scalar(query) is not None
+
+    return is_server
 
 
 def find_records(
@@ -258,7 +274,7 @@ class _Draft:
                     "%(table)s/%(record_id)s belongs to server %(owner)s: only that one writes it.",
                     table=write.table,
                     record_id=write.record_id,
-                    owner=stored["owner"],
+                    owner=abs(stored["owner"]),
                 )
             )
         if write.to is not None and write.to != stored["to"]:
@@ -309,6 +325,22 @@ def _find(
         )
         for key, row in rows.items()
     }
+
+
+def _check_addressees(
+    session: Session, writes: Sequence[Write], found: Mapping[Key, StoredRecord]
+) -> None:
+    """Raise Invalid for a new record that is addressed to no server of the list."""
+    is_server = server_lookup(session)
+    for write in writes:
+        if write.to is not None and write.key not in found and not is_server(write.to):
+            reason = say(
+                "%(table)s/%(record_id)s: there is no server %(to)s in the list.",
+                table=write.table,
+                record_id=write.record_id,
+                to=write.to,
+            )
+            raise Invalid({"to": reason})
 
 
 def _values(record: StoredRecord) -> dict[str, Any]:
