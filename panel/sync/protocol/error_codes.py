@@ -32,6 +32,7 @@ STATUS = {
     "identity_wanted": 409,
     "too_many_tries": 429,
     "site_auth_timeout": 503,
+    "disk_full": 503,
     "sync_is_running": 503,
     "sync_paused": 503,
     "initialise_later": 503,
@@ -45,6 +46,7 @@ PASSING = frozenset(
         "sync_paused",
         "sync_is_running",
         "site_auth_timeout",
+        "disk_full",
         "too_many_tries",
         "two_machines",
         "initialise_later",
@@ -246,6 +248,10 @@ _REASONS: Mapping[str, Reason] = {
         say("Correct the User name and Password, and wait %(seconds)s seconds."),
     ),
     "site_auth_timeout": Reason(say("The primary is too busy at this moment."), _BY_ITSELF),
+    "disk_full": Reason(
+        say("The disk of the primary is full."),
+        say("Tell whoever looks after the primary. Once it has room, this goes on by itself."),
+    ),
     "sync_is_running": Reason(
         say("The primary still works on an earlier request of this satellite."), _BY_ITSELF
     ),
@@ -267,6 +273,10 @@ _REASONS: Mapping[str, Reason] = {
     "not_a_satellite": Reason(
         say("This server is not a satellite, so it goes to no other server."),
         say("A satellite has a Sync ID above 1."),
+    ),
+    "no_room": Reason(
+        say("Nothing more can be saved on this server; what is here is whole."),
+        say("Make room on the disk of its database: it then goes on by itself."),
     ),
     "password_unreadable": Reason(
         say("The Password cannot be read: this installation's secret key is another one."),

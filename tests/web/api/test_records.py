@@ -13,6 +13,8 @@ from panel.accounts.tokens import list_tokens, revoke_token
 from panel.activity.log import Actor
 from panel.db import Database
 from panel.models.settings import Settings
+from panel.preferences.server_fields import ServerFields
+from panel.preferences.servers import add_server
 from panel.sync.store.records import put_record
 from panel.web.api import records as api
 from panel.web.api import records as bearer
@@ -128,7 +130,14 @@ def test_many_are_written_at_once_or_none(application: Application) -> None:
     assert application.get("/records/item/a")["data"] == {"name": "a"}
 
 
-def test_a_record_may_be_addressed_to_another_server_for_good(application: Application) -> None:
+def test_a_record_may_be_addressed_to_another_server_for_good(
+    application: Application, database: Database
+) -> None:
+    response = application.put("item/a", {}, to=7)
+    assert error_of(response) == (422, "invalid")
+    assert set(response.get_json()["error"]["problems"]) == {"to"}
+    with database.writing() as session:
+        add_server(session, Actor("asha"), ServerFields(7, "Kadavu Health Centre", "KDV-01"))
     assert application.put("item/a", {}, to=7).get_json()["to"] == 7
     assert application.put("item/a", {"again": True}).get_json()["to"] == 7
     assert error_of(application.put("item/a", {}, to=8)) == (409, "address_fixed")
