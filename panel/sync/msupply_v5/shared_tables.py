@@ -13,7 +13,6 @@ from typing import Any
 from sqlalchemy import Row, delete, insert, select, tuple_
 from sqlalchemy.orm import Session
 
-from panel import clock
 from panel.models.base import PRIMARY_SYNC_ID
 from panel.models.records import Key, Record
 from panel.models.runs import Peer, SiteCopy
@@ -23,7 +22,7 @@ from panel.sync.protocol.batch_codec import Item
 from panel.sync.protocol.json_reader import LARGEST_RECORD_BYTES, dump_json, load_json
 from panel.sync.store.apply import Outcome
 from panel.sync.store.quarantine import note_unreadable, release
-from panel.sync.store.records import save_rows, size_of
+from panel.sync.store.records import save_rows, seen_at, size_of
 from panel.sync.store.sequence import lock_sequence, next_seqs
 
 _KEYS_AT_ONCE = 500
@@ -159,7 +158,7 @@ def _merged(change: Change, present: _Shared | None) -> _Shared:
 
 
 def _save(session: Session, changed: Sequence[_Shared]) -> list[Item]:
-    now, items, rows = clock.now(), [], []
+    now, items, rows = seen_at(session), [], []
     for one, seq in zip(changed, next_seqs(session, len(changed)), strict=True):
         items.append(Item(seq, *one.key, one.owner, one.to, seq, one.text))
         row = {"id": one.row_id, "table_name": one.key[0], "record_id": one.key[1]}

@@ -6,16 +6,16 @@ cannot be applied is returned with the reason, and does not hold up the others.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from panel import clock
 from panel.models.records import Key, Record
 from panel.sync.protocol.batch_codec import Item
 from panel.sync.protocol.column_codec import HIGHEST_NUMBER
-from panel.sync.store.records import StoredRecord, find_records, save_rows, size_of
+from panel.sync.store.records import StoredRecord, find_records, save_rows, seen_at, size_of
 from panel.sync.store.sequence import lock_sequence, next_seqs
 
 _KEYS_AT_ONCE = 500
@@ -188,6 +188,7 @@ class _Chunk:
         self._session, self._from_primary = session, from_primary
         self._found = find_records(session, [(item.key, item.data) for item in items])
         self.stored = dict(self._found)
+        self._changed_at = seen_at(session)
         # Of rows that stay where they are in the order, and of those that move to its end.
         self._marked: list[dict[str, Any]] = []
         self._moved: dict[Key, dict[str, Any]] = {}
@@ -196,7 +197,7 @@ class _Chunk:
         self.stored[item.key] = StoredRecord(item.owner, item.to, item.version, item.data)
         # Removed first: a record that changes again moves to the end of the order.
         self._moved.pop(item.key, None)
-        row = _row(item, self._found.get(item.key))
+        row = _row(item, self._found.get(item.key), self._changed_at)
         self._moved[item.key] = row | self._origin(item)
 
     def note_known(self, item: Item) -> None:
@@ -276,7 +277,7 @@ def _address(item: Item, stored: StoredRecord | None) -> int | None:
     return stored.to if stored and _is_archived_address(item, stored) else item.to
 
 
-def _row(item: Item, stored: StoredRecord | None) -> dict[str, Any]:
+def _row(item: Item, stored: StoredRecord | None, changed_at: datetime) -> dict[str, Any]:
     return {
         "id": _row_id(stored),
         "table_name": item.table,
@@ -288,5 +289,5 @@ def _row(item: Item, stored: StoredRecord | None) -> dict[str, Any]:
         "data": item.data,
         "size": size_of(item.data),
         "waiting": False,
-        "changed_at": clock.now(),
+        "changed_at": changed_at,
     }

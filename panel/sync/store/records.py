@@ -7,6 +7,7 @@ alone may write it. The owner may address it to one other server, for the life o
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from functools import cache
 from itertools import accumulate
 from typing import Any
@@ -19,7 +20,7 @@ from panel.errors import Invalid, NotFound, Refusal
 from panel.i18n import say
 from panel.models.base import PRIMARY_SYNC_ID
 from panel.models.records import Key, Record
-from panel.models.runs import Peer, SiteCopy
+from panel.models.runs import Loop, Peer, SiteCopy
 from panel.models.settings import Server, SyncProtocol
 from panel.sync.store.change_feed import LARGEST_BATCH_BYTES
 from panel.sync.store.sequence import lock_sequence, next_seqs
@@ -27,6 +28,7 @@ from panel.sync.store.write_checks import Write, check_write
 
 # Two values a key: well below the limits of a statement, 32 766 in SQLite, 65 535 in PostgreSQL.
 _KEYS_AT_ONCE = 500
+_CLOCK_TOLERANCE = timedelta(hours=1)
 # Rows are written in bulk, past the objects of the session.
 _AS_IT_IS = {"populate_existing": True}
 # In the place of a text that is not loaded: its size shows that it is another one.
@@ -145,7 +147,7 @@ def write_records(session: Session, own_sync_id: int, writes: Sequence[Write]) -
     if own_sync_id == PRIMARY_SYNC_ID:
         # A satellite does not know the others: its primary checks what it pushes.
         _check_addressees(session, writes, found)
-    draft = _Draft(found, own_sync_id)
+    draft = _Draft(found, own_sync_id, seen_at(session))
     for write, text in zip(writes, texts, strict=True):
         draft.add(write, text)
     _check_owners(session, draft.made_for())
@@ -216,6 +218,20 @@ def _hand_out(session: Session, made_for: Mapping[Key, int]) -> None:
         session.execute(insert(SiteCopy).from_select(columns, copies.where(some)))
 
 
+def seen_at(session: Session) -> datetime:
+    """Return the moment to note for a change: the present one, if the clock can be right.
+
+    The age of a tombstone counts from it. A clock that stands before this release or before the
+    last purge would make it look old at once: then it is the latest moment that is known.
+    """
+    now, purged_at = clock.now(), session.scalar(select(Loop.purged_at))
+    if now >= clock.RELEASED_AT and (purged_at is None or now >= purged_at - _CLOCK_TOLERANCE):
+        return now
+    newest = session.scalar(select(Record.changed_at).order_by(Record.seq.desc()).limit(1))
+    known = [moment for moment in (purged_at, newest) if moment is not None]
+    return max(now, clock.RELEASED_AT, *known)
+
+
 def size_of(text: str | None) -> int:
     """Return the bytes of a record's text in UTF-8; 0 for a tombstone."""
     return 0 if text is None else len(text.encode())
@@ -224,8 +240,11 @@ def size_of(text: str | None) -> int:
 class _Draft:
     """The rows to write, in the order of their changes."""
 
-    def __init__(self, found: dict[Key, StoredRecord], own_sync_id: int) -> None:
+    def __init__(
+        self, found: dict[Key, StoredRecord], own_sync_id: int, changed_at: datetime
+    ) -> None:
         self._found = found
+        self._changed_at = changed_at
         self._own_sync_id = own_sync_id
         # By key: a later write of the same record replaces the earlier one.
         self.changed: dict[Key, dict[str, Any]] = {}
@@ -255,7 +274,7 @@ class _Draft:
             "size": size_of(text),
             # A primary pushes to nobody.
             "waiting": self._own_sync_id != PRIMARY_SYNC_ID,
-            "changed_at": clock.now(),
+            "changed_at": self._changed_at,
         }
 
     def made_for(self) -> dict[Key, int]:
