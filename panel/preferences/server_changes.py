@@ -65,9 +65,9 @@ def write_changes(
     server.store_key = searchable(server.store)[:STORE_LENGTH]
     server.user_name_key = searchable(server.user_name)[:USER_NAME_LENGTH]
     session.add(server)
+    log_change(session, actor, what, server, was, became)
     if "sync_id" in changes:
         retry_addressed(session, changes["sync_id"])
-    log_change(session, actor, what, server, was, became)
 
 
 def archive_records(session: Session, sync_id: int) -> None:

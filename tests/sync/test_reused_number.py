@@ -49,8 +49,9 @@ def add(primary: PrimarySide, confirmed: Collection[str] = ()) -> Server:
 
 
 @pytest.mark.both_databases
+@pytest.mark.usefixtures("labasa")
 def test_another_store_neither_gets_nor_overwrites_the_records_of_the_one_before(
-    primary: PrimarySide, labasa: SatelliteSide, new_sqlite: NewDatabase
+    primary: PrimarySide, new_sqlite: NewDatabase
 ) -> None:
     before = primary.contents()
     with pytest.raises(NeedsConfirmation) as asked:
@@ -84,8 +85,9 @@ def test_another_store_neither_gets_nor_overwrites_the_records_of_the_one_before
         side.close()
 
 
+@pytest.mark.usefixtures("labasa")
 def test_the_same_store_gets_its_records_back(
-    primary: PrimarySide, labasa: SatelliteSide, new_sqlite: NewDatabase
+    primary: PrimarySide, new_sqlite: NewDatabase
 ) -> None:
     add(primary, ["records=keep"])
     again = SatelliteSide(new_sqlite(True), primary, 8, *LAUTOKA, hardware_id="another")
@@ -94,8 +96,9 @@ def test_the_same_store_gets_its_records_back(
     again.close()
 
 
+@pytest.mark.usefixtures("labasa")
 def test_what_is_written_to_the_store_before_does_not_reach_the_new_one(
-    primary: PrimarySide, labasa: SatelliteSide, new_sqlite: NewDatabase
+    primary: PrimarySide, new_sqlite: NewDatabase
 ) -> None:
     levuka = SatelliteSide(new_sqlite(True), primary, 9, "Levuka", "LVK-01")
     levuka.put("wish", {"n": 1}, to=8)
@@ -120,8 +123,9 @@ def test_what_is_written_to_the_store_before_does_not_reach_the_new_one(
         side.close()
 
 
+@pytest.mark.usefixtures("labasa")
 def test_an_applicant_an_edited_row_and_a_restored_one_ask_too(
-    primary: PrimarySide, labasa: SatelliteSide, new_sqlite: NewDatabase
+    primary: PrimarySide, new_sqlite: NewDatabase
 ) -> None:
     lautoka = SatelliteSide(new_sqlite(True), primary, 8, *LAUTOKA, hardware_id="another")
     lautoka.sync()
