@@ -39,15 +39,27 @@ class Invalid(Refusal):
         return "\n".join(f"{name}: {reason}" for name, reason in self.problems.items())
 
 
+@dataclass(frozen=True)
+class Choice:
+    """A question with several answers, of which one is confirmed: each act and its words."""
+
+    question: Message
+    acts: Mapping[str, Message]
+
+
 class NeedsConfirmation(Refusal):
-    """The act is valid but serious; ``acts`` maps each act to confirm to its warning."""
+    """The act is valid but serious; ``acts`` maps each act to confirm to its warning.
+
+    Of the acts of ``choice`` exactly one is to be confirmed as well.
+    """
 
     status = 422
     code = "needs_confirmation"
 
-    def __init__(self, acts: Mapping[str, Message]) -> None:
-        super().__init__(next(iter(acts.values())))
+    def __init__(self, acts: Mapping[str, Message], choice: Choice | None = None) -> None:
+        super().__init__(choice.question if choice else next(iter(acts.values())))
         self.acts = dict(acts)
+        self.choice = choice
 
 
 @dataclass(frozen=True)

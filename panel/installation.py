@@ -6,15 +6,17 @@ The web, the command line and the sync all work on it.
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from panel import clock
 from panel.config import Config
-from panel.db import Database, make_engine
+from panel.db import Database, check_file, damaged, is_damaged, make_engine
 from panel.errors import Refusal
 from panel.i18n import say
 from panel.migrate import present_revision, upgrade_if_needed
-from panel.models.runs import Link
-from panel.models.settings import lock_settings
+from panel.models.runs import PASSWORD_UNREADABLE, Link, Loop
+from panel.models.settings import Settings, lock_settings
 from panel.security.machine_id import own_hardware_id
 from panel.security.vault import Unreadable, Vault
 from panel.sync.store.sequence import Witness, notice_restore
@@ -45,9 +47,10 @@ def open_installation(config: Config, *, make: bool = True) -> Installation:
 
     A database that was restored from a backup begins a new generation of its history.
     ``make`` creates a missing database. Without it a missing one is refused, because creating it
-    would hide a forgotten ``SYNC_PANEL_DATA_DIR``. Raise :class:`Refusal` for that and for a
-    database of a newer version.
+    would hide a forgotten ``SYNC_PANEL_DATA_DIR``. Raise :class:`Refusal` for that, for a database
+    of a newer version, and for an SQLite file that is empty or damaged.
     """
+    check_file(config.database_url)
     database = Database(make_engine(config.database_url))
     try:
         if not make and not (config.secret_keys and _exists(database)):
@@ -64,10 +67,39 @@ def open_installation(config: Config, *, make: bool = True) -> Installation:
         notice_restore(database, witness)
         installation = Installation.on(config, database)
         rotate_keys(installation)
+        note_unreadable_password(installation)
+    except SQLAlchemyError as error:
+        database.close()
+        if is_damaged(error):
+            raise damaged(config.database_url) from error
+        raise
     except BaseException:
         database.close()
         raise
     return installation
+
+
+def note_unreadable_password(installation: Installation) -> None:
+    """Note as the loop's refusal that no key opens the password, or that one does again."""
+    with installation.database.reading() as session:
+        is_lost = _is_password_lost(session, installation.vault)
+        if is_lost == (session.get_one(Loop, 1).refusal == PASSWORD_UNREADABLE):
+            return
+    with installation.database.writing() as session:
+        loop = session.get_one(Loop, 1, with_for_update=True)
+        loop.refusal, loop.refusal_values = PASSWORD_UNREADABLE if is_lost else "", None
+        loop.refused_at = clock.now() if is_lost else None
+
+
+def _is_password_lost(session: Session, vault: Vault) -> bool:
+    settings = session.get_one(Settings, 1)
+    if not settings.is_satellite or not settings.password_sealed:
+        return False
+    try:
+        vault.open(settings.password_sealed)
+    except Unreadable:
+        return True
+    return False
 
 
 def rotate_keys(installation: Installation) -> None:

@@ -11,6 +11,7 @@ from panel.errors import Refusal
 from panel.i18n import say
 from panel.installation import Installation
 from panel.models.settings import Settings
+from panel.sync.protocol.json_reader import dump_json
 from panel.sync.store.change_feed import changes as changes_since
 from panel.sync.store.jsonl import as_line, export_records, put_lines, write_lines
 from panel.sync.store.records import list_records
@@ -43,7 +44,7 @@ def list_table(table: str, after: str, limit: int, as_json: bool) -> None:
         records, more = list_records(session, table, after, limit)
         lines = [as_line(record) for record in records]
     if as_json:
-        print_json(lines)
+        click.echo(dump_json(lines, ascii_only=True))
         return
     rows = [[line[name] for name in ("id", "owner", "to", "changed_at")] for line in lines]
     print_table(("Id", "Owner", "To", "Changed"), rows)
@@ -54,10 +55,11 @@ def list_table(table: str, after: str, limit: int, as_json: bool) -> None:
 @records.command("export")
 @click.argument("file", type=click.File("wb", atomic=True))
 @click.option("--table", help="Only this table.")
-def export(file: BinaryIO, table: str | None) -> None:
+@click.option("--archived", is_flag=True, help="Only those of earlier servers of a Sync ID.")
+def export(file: BinaryIO, table: str | None, archived: bool) -> None:
     """Write every record that is not deleted to FILE."""
     with installation() as here, here.database.reading() as session:
-        count = write_lines(export_records(session, table), file)
+        count = write_lines(export_records(session, table, archived=archived), file)
     click.echo(f"{count} records.", err=True)
 
 

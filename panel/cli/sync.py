@@ -90,7 +90,7 @@ def status(context: click.Context, as_json: bool) -> None:
     reached; 4 very late, refused or disabled: somebody has to see to it.
     """
     with installation() as here, here.database.reading() as session:
-        state = read_state(session, clock.now())
+        state = read_state(session, clock.now(), probe=True)
         facts = _status_facts(state, count_set_aside(session))
     if as_json:
         print_json(facts)
@@ -123,6 +123,7 @@ def _status_facts(state: State, set_aside: int) -> dict[str, Any]:
         "last_attempt_at": state.last_attempt_at,
         "waiting": state.waiting,
         "set_aside": set_aside,
+        "clock": str(state.clock) if state.clock else None,
         "initialise": state.initialise,
         "asked": state.asked,
         "run": _present(run) if run else None,
@@ -138,6 +139,8 @@ def _print(state: State, facts: dict[str, Any]) -> None:
     click.echo(facts["sentence"])
     if words := " ".join(filter(None, (facts["what"], facts["next"]))):
         click.echo(words)
+    if state.clock:
+        click.echo(str(state.clock))
     if state.run:
         run = state.run
         moved = f"pushed {run.pushed} of {run.to_push}, pulled {run.pulled} of {run.to_pull}"
@@ -148,7 +151,7 @@ def _print(state: State, facts: dict[str, Any]) -> None:
 
 def _exit_code(state: State) -> int:
     if (
-        state.kind in (StateKind.REFUSED, StateKind.DISABLED)
+        state.kind in (StateKind.REFUSED, StateKind.DISABLED, StateKind.FULL)
         or state.severity is Severity.VERY_LATE
     ):
         return EXIT_NEEDS_ATTENTION

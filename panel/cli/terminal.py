@@ -55,10 +55,18 @@ def refusal_text(refusal: Refusal) -> str:
             f"{keys.get(field, field)}: {problem}" for field, problem in refusal.problems.items()
         )
     if isinstance(refusal, NeedsConfirmation):
-        lines = [f"{act}: {warning}" for act, warning in refusal.acts.items()]
-        options = " ".join(f"--confirm {act}" for act in refusal.acts)
-        return "\n".join([*lines, f"If this is what you want, add {options}"])
+        return "\n".join(_confirmations(refusal))
     return str(refusal)
+
+
+def _confirmations(refusal: NeedsConfirmation) -> Iterator[str]:
+    if refusal.acts:
+        yield from (f"{act}: {warning}" for act, warning in refusal.acts.items())
+        options = " ".join(f"--confirm {act}" for act in refusal.acts)
+        yield f"If this is what you want, add {options}"
+    if refusal.choice:
+        yield str(refusal.choice.question)
+        yield from (f"--confirm {act}: {words}" for act, words in refusal.choice.acts.items())
 
 
 def print_json(value: object) -> None:

@@ -94,7 +94,8 @@ class Record(Base):
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     table_name: Mapped[str] = mapped_column(String(TABLE_NAME_LENGTH))
     record_id: Mapped[str] = mapped_column(String(RECORD_ID_LENGTH))
-    # Sync ID of the one server that may write it, and of the one it is addressed to, if any.
+    # Sync ID of the one server that may write it, and of the one it is addressed to, if any. The
+    # negative of a Sync ID is an earlier server of that number: its records are archived.
     owner: Mapped[int]
     to: Mapped[int | None]
     # The owner's seq when it wrote this: a lower version never overwrites a higher one.

@@ -22,6 +22,10 @@ from panel.models.settings import SyncProtocol
 _GENERATION = String(GENERATION_LENGTH)
 
 
+# The refusal of a satellite's loop whose password no secret key opens.
+PASSWORD_UNREADABLE = "password_unreadable"
+
+
 class RunStep(StrEnum):
     """What a run does at the moment."""
 
@@ -163,6 +167,10 @@ class Link(Base):
     seconds_per_record_down: Mapped[float | None]
     last_attempt_at: Mapped[datetime | None]
     last_success_at: Mapped[datetime | None]
+    # How far this server's clock is ahead of the primary's, None if that is little; and when the
+    # primary was last told.
+    clock_seconds: Mapped[int | None]
+    clock_told_at: Mapped[datetime | None]
 
 
 class Peer(Base):
@@ -212,6 +220,8 @@ class Peer(Base):
     # not, or the site initialised since.
     lacking_since: Mapped[datetime | None]
     waiting_there: Mapped[int] = mapped_column(default=0)
+    # How far its clock is ahead of this server's, as it said; None if that is little.
+    clock_seconds: Mapped[int | None]
     app_name: Mapped[str] = mapped_column(String(60), default="")
     app_version: Mapped[str] = mapped_column(String(40), default="")
     protocol: Mapped[SyncProtocol] = mapped_column(

@@ -55,7 +55,9 @@ def adopt_from_primary(
     return settings
 
 
-def adopt_from_satellite(session: Session, actor: Actor, server_id: int) -> Server:
+def adopt_from_satellite(
+    session: Session, actor: Actor, server_id: int, confirmed: Collection[str] = ()
+) -> Server:
     """On a primary: save the satellite's values of its own identity in its row, and return it.
 
     Where it describes the primary differently, the satellite has to change that. Raise what
@@ -66,7 +68,7 @@ def adopt_from_satellite(session: Session, actor: Actor, server_id: int) -> Serv
         raise _nothing_differs()
     wanted = _wanted(disagreements(peer.refusal, peer.refusal_values, at_primary=True))
     own = {field: value for field, value in wanted.items() if field in OF_SATELLITE}
-    _edit(session, actor, server, own)
+    _edit(session, actor, server, own, confirmed)
     # The next call compares again.
     peer.refusal, peer.refusal_values = "", None
     return server
@@ -81,7 +83,13 @@ _added = exists().where(Server.sync_id == Applicant.sync_id, Server.removed_at.i
 _WAITING = select(Applicant).where(~_added).order_by(Applicant.sync_id).limit(MOST_SHOWN)
 
 
-def add_applicant(session: Session, actor: Actor, sync_id: int, hardware_id: str) -> Server:
+def add_applicant(
+    session: Session,
+    actor: Actor,
+    sync_id: int,
+    hardware_id: str,
+    confirmed: Collection[str] = (),
+) -> Server:
     """Add the applicant ``sync_id`` to the list, bound to its machine, and return the row.
 
     ``hardware_id`` is the one that the page showed: another machine may have called meanwhile.
@@ -94,7 +102,7 @@ def add_applicant(session: Session, actor: Actor, sync_id: int, hardware_id: str
         reason = say("Another machine calls under this Sync ID now. Make sure which one is meant.")
         raise Invalid({"hardware_id": reason})
     fields = ServerFields(applicant.sync_id, applicant.name, applicant.store)
-    server = add_server(session, actor, fields)
+    server = add_server(session, actor, fields, confirmed=confirmed)
     bind(session, server, applicant.hardware_id, actor)
     session.delete(applicant)
     return server
@@ -106,9 +114,15 @@ def _wanted(found: list[Disagreement]) -> dict[str, Any]:
     return {difference.field: difference.there for difference in found}
 
 
-def _edit(session: Session, actor: Actor, server: Server, changes: Mapping[str, Any]) -> None:
+def _edit(
+    session: Session,
+    actor: Actor,
+    server: Server,
+    changes: Mapping[str, Any],
+    confirmed: Collection[str] = (),
+) -> None:
     fields = replace(fields_of(server), **changes)
-    edit_server(session, actor, server.id, fields, server.version)
+    edit_server(session, actor, server.id, fields, server.version, confirmed)
 
 
 def _nothing_differs() -> NotFound:

@@ -17,7 +17,7 @@ from panel.models.settings import Settings
 from panel.sync.protocol.batch_codec import Item
 from panel.sync.store.apply import KEEP, TAKE, Verdict, apply_items, pulled_by, pushed_by
 from panel.sync.store.quarantine import KEPT_SOURCE, UNREADABLE, apply_or_quarantine, item_of
-from panel.sync.store.records import StoredRecord, write_records
+from panel.sync.store.records import StoredRecord, server_lookup, write_records
 from panel.sync.store.sequence import lock_sequence
 from panel.sync.store.write_checks import Write
 
@@ -49,7 +49,10 @@ def retry_record(session: Session, actor: Actor, quarantined_id: int) -> RetryRe
         return _send_again(session, row)
     if row.reason == UNREADABLE:
         return RetryResult.REFUSED
-    rule = pushed_by(row.source) if settings.is_primary else pulled_by(own_sync_id)
+    if settings.is_primary:
+        rule = pushed_by(row.source, server_lookup(session))
+    else:
+        rule = pulled_by(own_sync_id)
     refused = apply_or_quarantine(session, row.source, [item_of(row)], rule).refused
     return RetryResult.REFUSED if refused else RetryResult.TAKEN
 

@@ -12,7 +12,7 @@ from panel.activity.log import Actor
 from panel.errors import NeedsConfirmation, Refusal
 from panel.i18n import Message, say
 from panel.models.records import HistoryReason
-from panel.models.runs import InitialiseState, Link, Loop, Run
+from panel.models.runs import PASSWORD_UNREADABLE, InitialiseState, Link, Loop, Run
 from panel.models.settings import Settings
 from panel.preferences.readiness import why_not_ready
 from panel.sync.protocol.error_codes import explain
@@ -95,3 +95,6 @@ def _require_ready_satellite(session: Session) -> None:
         raise NotNow(say("Sync is paused: set an interval above 0 first."))
     if missing := why_not_ready(session, settings):
         raise NotNow(missing)
+    if session.get_one(Loop, 1).refusal == PASSWORD_UNREADABLE:
+        reason = explain(PASSWORD_UNREADABLE)
+        raise NotNow(say("%(what)s %(next)s", what=reason.what, next=reason.next))

@@ -10,6 +10,7 @@ from panel.activity import log
 from panel.activity.kinds import EventKind
 from panel.activity.log import SECRET, Actor, refuse_stale
 from panel.models.base import NAME_LENGTH, STORE_LENGTH, USER_NAME_LENGTH, searchable
+from panel.models.records import ChangeSequence, Quarantined, Record
 from panel.models.runs import Peer
 from panel.models.settings import Server, Settings, lock_server, lock_settings
 from panel.preferences.parameters import clear_url, set_url
@@ -65,6 +66,31 @@ def write_changes(
     server.user_name_key = searchable(server.user_name)[:USER_NAME_LENGTH]
     session.add(server)
     log_change(session, actor, what, server, was, became)
+    if "sync_id" in changes:
+        retry_addressed(session, changes["sync_id"])
+
+
+def archive_records(session: Session, sync_id: int) -> None:
+    """Archive the records of ``sync_id`` and those addressed to it: the number gets its negative.
+
+    No stream finds them then and nobody may write them, and what was set aside is left out.
+    """
+    # As every writer of records does, so that two cannot deadlock.
+    session.get_one(ChangeSequence, 1, with_for_update=True, populate_existing=True)
+    in_bulk = {"synchronize_session": False}
+    owned = update(Record).where(Record.owner == sync_id).values(owner=-sync_id)
+    session.execute(owned, execution_options=in_bulk)
+    addressed = update(Record).where(Record.to == sync_id).values(to=-sync_id)
+    session.execute(addressed, execution_options=in_bulk)
+    # Version 0: another record of the same name takes its place.
+    pushed = update(Quarantined).where(Quarantined.source == sync_id)
+    session.execute(pushed.values(left_out_at=clock.now(), version=0), execution_options=in_bulk)
+
+
+def retry_addressed(session: Session, sync_id: int) -> None:
+    """Let the records be tried again that were set aside while there was no server ``sync_id``."""
+    waiting = update(Quarantined).where(Quarantined.to == sync_id).values(tries=0)
+    session.execute(waiting, execution_options={"synchronize_session": False})
 
 
 def log_change(

@@ -3,10 +3,10 @@
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from panel.errors import NeedsConfirmation
+from panel.errors import Choice, NeedsConfirmation
 from panel.i18n import Message, say
 from panel.models.base import (
     NAME_LENGTH,
@@ -15,9 +15,16 @@ from panel.models.base import (
     USER_NAME_LENGTH,
     searchable,
 )
+from panel.models.records import Record
 from panel.models.settings import Server, Settings
 from panel.preferences.fields import HTTP_WARNING, PRIMARY_URL_WARNING, Checks, check_url
 from panel.preferences.parameter_fields import SYNC_ID
+
+KEEP_RECORDS, ARCHIVE_RECORDS = "records=keep", "records=archive"
+_KEEP = say("Yes: it gets its records back.")
+_ARCHIVE = say(
+    "No: they are archived. The primary keeps them, and no server gets or changes them any more."
+)
 
 
 @dataclass(frozen=True)
@@ -126,19 +133,68 @@ def _check_own_pair(
         checks.refuse("user_name", reason)
 
 
-def check_url_confirmed(
-    settings: Settings, url: str | None, was: str, confirmed: Collection[str]
+def check_confirmed(
+    settings: Settings,
+    url: str | None,
+    was: str,
+    choice: Choice | None,
+    confirmed: Collection[str],
 ) -> None:
-    """Raise :class:`NeedsConfirmation` if ``url`` differs from ``was`` and needs a warning.
+    """Raise :class:`NeedsConfirmation` if ``url`` needs a warning, or ``choice`` is not made.
 
-    ``confirmed`` names the acts that somebody was warned of.
+    ``was`` is the URL before; ``confirmed`` names the acts that somebody was warned of.
     """
-    if not url or url == was:
-        return
-    if settings.is_primary and "url_on_primary" not in confirmed:
-        raise NeedsConfirmation({"url_on_primary": PRIMARY_URL_WARNING})
-    if not settings.is_primary and check_url(url)[1] and "url_http" not in confirmed:
-        raise NeedsConfirmation({"url_http": HTTP_WARNING})
+    acts = _acts_of_url(settings, url) if url and url != was else {}
+    acts = {act: warning for act, warning in acts.items() if act not in confirmed}
+    if choice and sum(act in confirmed for act in choice.acts) == 1:
+        choice = None
+    if acts or choice:
+        raise NeedsConfirmation(acts, choice)
+
+
+def _acts_of_url(settings: Settings, url: str) -> dict[str, Message]:
+    if settings.is_primary:
+        return {"url_on_primary": PRIMARY_URL_WARNING}
+    return {"url_http": HTTP_WARNING} if check_url(url)[1] else {}
+
+
+def ask_about_records(session: Session, settings: Settings, sync_id: int | None) -> Choice | None:
+    """Return the question whose records those of ``sync_id`` are; None if it has none.
+
+    On a primary a number may have been used before: its records are the same store's, or they are
+    archived, so that another store neither gets nor overwrites them.
+    """
+    if not settings.is_primary or sync_id is None:
+        return None
+    counts = select(func.count()).select_from(Record)
+    count = (session.scalar(counts.where(Record.owner == sync_id)) or 0) + (
+        session.scalar(counts.where(Record.to == sync_id)) or 0
+    )
+    if not count:
+        return None
+    before = find_user_before(session, sync_id)
+    question = (
+        say(
+            "Sync ID %(sync_id)s has %(count)s records already, of %(server)s. Is this the same "
+            "store?",
+            sync_id=sync_id,
+            count=count,
+            server=before.name,
+        )
+        if before
+        else say(
+            "Sync ID %(sync_id)s has %(count)s records already. Is this the same store?",
+            sync_id=sync_id,
+            count=count,
+        )
+    )
+    return Choice(question, {KEEP_RECORDS: _KEEP, ARCHIVE_RECORDS: _ARCHIVE})
+
+
+def find_user_before(session: Session, sync_id: int) -> Server | None:
+    """Return the row with this Sync ID that was removed last, None if none is known any more."""
+    removed = select(Server).where(Server.sync_id == sync_id, Server.removed_at.is_not(None))
+    return session.scalar(removed.order_by(Server.removed_at.desc(), Server.id.desc()).limit(1))
 
 
 def fields_of(server: Server) -> ServerFields:

@@ -9,18 +9,28 @@ from sqlalchemy.orm import Session
 from panel import clock
 from panel.activity.kinds import EventKind
 from panel.activity.log import Actor, refuse_stale
-from panel.errors import Invalid, NotFound
+from panel.errors import Choice, Invalid, NotFound
 from panel.i18n import say
 from panel.models.settings import Server, Settings, lock_server, lock_settings
 from panel.preferences.fields import Checks
 from panel.preferences.server_changes import (
+    archive_records,
     find_changes,
     log_change,
     logged_fields,
+    retry_addressed,
     shown_url,
     write_changes,
 )
-from panel.preferences.server_fields import ServerFields, check_row, check_url_confirmed, tidy
+from panel.preferences.server_fields import (
+    ARCHIVE_RECORDS,
+    ServerFields,
+    ask_about_records,
+    check_confirmed,
+    check_row,
+    find_user_before,
+    tidy,
+)
 from panel.security.hashes import hash_token
 
 
@@ -34,8 +44,9 @@ def add_server(
     """Add a row to the list and return it.
 
     ``key`` identifies the form: sent again with the same key, it gets the row of the first time.
-    ``confirmed`` names the acts that somebody was warned of ("url_http", "url_on_primary"). Raise
-    :class:`Invalid` with a reason for each invalid field, or :class:`NeedsConfirmation`.
+    ``confirmed`` names the acts that somebody was warned of ("url_http", "url_on_primary"), and
+    what becomes of the records that the Sync ID has already ("records=keep", "records=archive").
+    Raise :class:`Invalid` with a reason for each invalid field, or :class:`NeedsConfirmation`.
     """
     settings = lock_settings(session)
     # A new row has no URL to clear: an empty one leaves that of a satellite's parameters.
@@ -52,8 +63,10 @@ def add_server(
     check_row(session, checks, settings, wanted)
     checks.finish()
     server = Server(name="", store="", url="", user_name="", added_key=added_key)
-    check_url_confirmed(settings, wanted.url, shown_url(settings, server), confirmed)
+    choice = ask_about_records(session, settings, wanted.sync_id)
+    check_confirmed(settings, wanted.url, shown_url(settings, server), choice, confirmed)
     changes = find_changes(settings, server, wanted)
+    _archive_if_chosen(session, choice, wanted.sync_id, confirmed)
     write_changes(session, actor, EventKind.SERVER_ADDED, settings, server, changes)
     return server
 
@@ -88,7 +101,9 @@ def edit_server(
         refuse_stale(session, "server", server.id, version, server.version)
     check_row(session, checks, settings, wanted, server)
     checks.finish()
-    check_url_confirmed(settings, wanted.url, shown_url(settings, server), confirmed)
+    choice = ask_about_records(session, settings, changes.get("sync_id"))
+    check_confirmed(settings, wanted.url, shown_url(settings, server), choice, confirmed)
+    _archive_if_chosen(session, choice, wanted.sync_id, confirmed)
     write_changes(session, actor, EventKind.SERVER_CHANGED, settings, server, changes)
     return server
 
@@ -107,11 +122,13 @@ def remove_servers(session: Session, actor: Actor, ids: Sequence[int]) -> list[S
     return servers
 
 
-def restore_servers(session: Session, actor: Actor, ids: Sequence[int]) -> list[Server]:
+def restore_servers(
+    session: Session, actor: Actor, ids: Sequence[int], confirmed: Collection[str] = ()
+) -> list[Server]:
     """Restore removed rows as they were, all or none, and return them.
 
-    Raise :class:`NotFound`, or :class:`Invalid` (field ``sync_id``) for the first row that
-    conflicts with the present list.
+    Raise :class:`NotFound`, :class:`Invalid` (field ``sync_id``) for the first row that conflicts
+    with the present list, or :class:`NeedsConfirmation` where another row had its Sync ID since.
     """
     settings = lock_settings(session)
     servers = _lock_all(session, ids)
@@ -119,9 +136,21 @@ def restore_servers(session: Session, actor: Actor, ids: Sequence[int]) -> list[
         if server.removed_at is None:
             continue
         _check_restorable(session, settings, server)
+        if find_user_before(session, server.sync_id) is not server:
+            choice = ask_about_records(session, settings, server.sync_id)
+            check_confirmed(settings, None, "", choice, confirmed)
+            _archive_if_chosen(session, choice, server.sync_id, confirmed)
         server.removed_at = None
+        retry_addressed(session, server.sync_id)
         log_change(session, actor, EventKind.SERVER_RESTORED, server, became=logged_fields(server))
     return servers
+
+
+def _archive_if_chosen(
+    session: Session, choice: Choice | None, sync_id: int | None, confirmed: Collection[str]
+) -> None:
+    if choice and sync_id is not None and ARCHIVE_RECORDS in confirmed:
+        archive_records(session, sync_id)
 
 
 def _check_restorable(session: Session, settings: Settings, server: Server) -> None:

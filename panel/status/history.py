@@ -8,10 +8,11 @@ from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
 from panel.errors import NotFound
-from panel.i18n import say
+from panel.i18n import Message, say
 from panel.models.records import Quarantined, Record
 from panel.models.runs import Peer, Run
 from panel.models.settings import Server
+from panel.status.lateness import peer_clock_sentence
 from panel.sync.store.change_feed import central_records, count
 
 PAGE_SIZE = 50
@@ -112,6 +113,7 @@ class PeerStatus:
     waiting_there: int
     set_aside: int
     disagreements: Sequence[Disagreement]
+    clock: Message | None
 
 
 def read_peer_status(session: Session, server_id: int) -> PeerStatus:
@@ -129,6 +131,7 @@ def read_peer_status(session: Session, server_id: int) -> PeerStatus:
         disagreements=(
             disagreements(peer.refusal, peer.refusal_values, at_primary=True) if peer else ()
         ),
+        clock=peer_clock_sentence(peer.clock_seconds) if peer and peer.clock_seconds else None,
     )
 
 

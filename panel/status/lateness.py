@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from sqlalchemy import bindparam, case, func, select
+from sqlalchemy import and_, bindparam, case, func, select
 from sqlalchemy.orm import Session
 
 from panel.i18n import Message, say
@@ -14,6 +14,9 @@ from panel.preferences.readiness import why_not_ready
 from panel.sync.protocol.error_codes import PASSING
 
 LATE, VERY_LATE = timedelta(days=1), timedelta(days=3)
+# A success that is dated later than this from now is none: a clock was wrong then.
+_CLOCK_TOLERANCE = timedelta(minutes=2)
+_SECONDS_PER_MINUTE = 60
 
 
 class StateKind(StrEnum):
@@ -29,6 +32,8 @@ class StateKind(StrEnum):
     UNREACHABLE = "unreachable"
     REFUSED = "refused"
     NEVER = "never"
+    # Nothing can be written.
+    FULL = "full"
     # A primary that its satellites can call.
     OPEN = "open"
 
@@ -47,13 +52,48 @@ class Severity(StrEnum):
 def server_severity(last_success_at: datetime | None, now: datetime) -> Severity:
     """Return the severity of a server whose last success was then: late after one day.
 
-    It is very late after three, and not seen without any success.
+    It is very late after three, and not seen without any success. One in the future is none.
     """
-    if last_success_at is None:
+    if last_success_at is None or is_future(last_success_at, now):
         return Severity.NOT_SEEN
     age = now - last_success_at
     return (
         Severity.VERY_LATE if age >= VERY_LATE else Severity.LATE if age >= LATE else Severity.WELL
+    )
+
+
+def is_future(moment: datetime, now: datetime) -> bool:
+    """Say whether ``moment`` was noted by a clock that was ahead of the present one."""
+    return moment > now + _CLOCK_TOLERANCE
+
+
+def clock_sentence(seconds_ahead: int) -> Message:
+    """Return what a satellite's clock is, against its primary's, as the satellite is told."""
+    minutes = abs(seconds_ahead) // _SECONDS_PER_MINUTE
+    if seconds_ahead > 0:
+        return say(
+            "The clock of this server is %(minutes)s minutes ahead of the primary's: set the one "
+            "that is wrong.",
+            minutes=minutes,
+        )
+    return say(
+        "The clock of this server is %(minutes)s minutes behind the primary's: set the one that "
+        "is wrong.",
+        minutes=minutes,
+    )
+
+
+def peer_clock_sentence(seconds_ahead: int) -> Message:
+    """Return what a satellite's clock is, against its primary's, as the primary is told."""
+    minutes = abs(seconds_ahead) // _SECONDS_PER_MINUTE
+    if seconds_ahead > 0:
+        return say(
+            "Its clock is %(minutes)s minutes ahead of this server's: set the one that is wrong.",
+            minutes=minutes,
+        )
+    return say(
+        "Its clock is %(minutes)s minutes behind this server's: set the one that is wrong.",
+        minutes=minutes,
     )
 
 
@@ -100,12 +140,13 @@ def primary_says(
 
 _success = Server.last_success_at
 # Statements that every page runs are made once: making one takes longer than running it.
+_past = _success <= bindparam("latest")
 _COUNTS = select(
     func.count(),
-    func.count(case((_success > bindparam("late"), 1))),
-    func.count(case((_success > bindparam("very_late"), 1))),
-    func.count(_success),
-    func.max(_success),
+    func.count(case((and_(_past, _success > bindparam("late")), 1))),
+    func.count(case((and_(_past, _success > bindparam("very_late")), 1))),
+    func.count(case((_past, 1))),
+    func.max(case((_past, _success))),
     func.max(Server.last_contact_at),
 ).where(Server.removed_at.is_(None))
 
@@ -114,7 +155,8 @@ def count_servers(
     session: Session, now: datetime
 ) -> tuple[Counts, datetime | None, datetime | None]:
     """Return the counts of the list at ``now``, the latest success and the latest contact."""
-    row = session.execute(_COUNTS, {"late": now - LATE, "very_late": now - VERY_LATE}).one()
+    moments = {"late": now - LATE, "very_late": now - VERY_LATE, "latest": now + _CLOCK_TOLERANCE}
+    row = session.execute(_COUNTS, moments).one()
     total, within_late, within_very_late, seen, last_success_at, last_contact_at = row
     counts = Counts(
         total=total,
@@ -157,8 +199,15 @@ def satellite_says(
     if loop.failures:
         return StateKind.UNREACHABLE, severity, say("Cannot reach %(url)s.", url=settings.url)
     if age is Severity.NOT_SEEN:
-        return StateKind.NEVER, Severity.OFF, say("Nothing has been synchronised yet.")
+        return StateKind.NEVER, *_never(link)
     return StateKind(age), age, _how_it_goes(age, settings.interval_minutes)
+
+
+def _never(link: Link) -> tuple[Severity, Message]:
+    if link.last_success_at is not None:
+        sentence = say("The last success is dated in the future: a clock was wrong then.")
+        return Severity.LATE, sentence
+    return Severity.OFF, say("Nothing has been synchronised yet.")
 
 
 def _syncing(interval_minutes: int) -> Message:

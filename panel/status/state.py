@@ -1,13 +1,14 @@
 """The state of the sync in one sentence, read from the tables that the sync service writes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
+from panel.db import has_room
 from panel.i18n import Message, say
 from panel.models.runs import InitialiseState, Link, Loop, Run
 from panel.models.settings import Settings
@@ -16,6 +17,7 @@ from panel.status.lateness import (
     Counts,
     Severity,
     StateKind,
+    clock_sentence,
     count_servers,
     primary_says,
     satellite_says,
@@ -46,10 +48,30 @@ class State:
     reason: str = ""
     reason_values: dict[str, Any] = field(default_factory=dict)
     culprits: Sequence[BlockingUrl] = ()
+    # How far this satellite's clock is from the primary's, where that is too much.
+    clock: Message | None = None
 
 
-def read_state(session: Session, now: datetime) -> State:
-    """Return the state at ``now``; the number of queries does not grow with the data."""
+def read_state(session: Session, now: datetime, *, probe: bool = False) -> State:
+    """Return the state at ``now``; the number of queries does not grow with the data.
+
+    With ``probe`` a write is tried out, in a process that has not written anything itself.
+    """
+    state = _read_state(session, now)
+    if has_room(session, probe=probe):
+        return state
+    sentence = say("The disk of this server is full.")
+    return replace(
+        state,
+        kind=StateKind.FULL,
+        severity=Severity.VERY_LATE,
+        sentence=sentence,
+        reason="no_room",
+        reason_values={},
+    )
+
+
+def _read_state(session: Session, now: datetime) -> State:
     settings = session.get_one(Settings, 1)
     if settings.sync_id is None:
         sentence = say("This server is stand-alone: without a Sync ID it does not synchronise.")
@@ -82,6 +104,7 @@ def _state_of_satellite(session: Session, settings: Settings, now: datetime) -> 
         run=run,
         asked=loop.asked_at is not None,
         initialise=link.initialise,
+        clock=clock_sentence(link.clock_seconds) if link.clock_seconds else None,
         reason=reason,
         reason_values=values or {},
     )

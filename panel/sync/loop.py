@@ -69,6 +69,9 @@ class SyncLoop:
 
     def look(self) -> Run | None:
         """Purge and run if due; return the run if there was one. Raise as :func:`run_once`."""
+        if not self._installation.database.has_room():
+            # What is received could not be stored, and would cross the line in vain.
+            return None
         self._purge()
         with self._installation.database.reading() as session:
             due = is_due(session, self._installation)
@@ -77,6 +80,9 @@ class SyncLoop:
     def _purge(self) -> None:
         """Purge one transaction's worth if due; a failure does not keep the sync from running."""
         now = clock.now()
+        if now < clock.RELEASED_AT:
+            # By this clock nothing has an age.
+            return
         if not _has_passed(_PURGE_AGAIN, self._purge_failed_at, now):
             return
         try:

@@ -7,6 +7,11 @@ from urllib.parse import quote
 
 TIMEOUT_SECONDS = 60
 Line = dict[str, Any]
+# Numbers that Python would write in another way than they are written here.
+WRITTEN_NUMBERS = (
+    *("12345678901234567.89", "0.1000000000000000055511151231257827", "10.50", "1e5", "1E-400"),
+    *("-0", "-0.0", "123456789012345678901234567890", "2.50e+10"),
+)
 
 
 class Unanswered(Exception):

@@ -159,7 +159,9 @@ class Line:
         self._tamper.after(reply.content)
         self.meter.bytes_up += len(content)
         self.meter.bytes_down += len(reply.content)
-        return Response(reply.status, reply.headers, reply.content, 0.01)
+        return Response(
+            reply.status, {**reply.headers, **self._tamper.headers}, reply.content, 0.01
+        )
 
     def close(self) -> None:
         pass
@@ -173,6 +175,8 @@ class Tamper:
 
     def __init__(self) -> None:
         self.exchanges = 0
+        # Of every answer, beside the primary's own.
+        self.headers: dict[str, str] = {}
 
     def before(self, content: bytes) -> None:
         self.exchanges += 1

@@ -1,6 +1,5 @@
 """The encoding of records in mSupply Sync v5 (PROTOCOL.md, *mSupply Sync v5*)."""
 
-import json
 import math
 import re
 from collections.abc import Sequence
@@ -9,10 +8,19 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from panel.errors import Refusal
 from panel.models.records import RECORD_ID_LENGTH, TABLE_NAME_LENGTH, Key, Record
 from panel.sync.protocol.batch_codec import Item
 from panel.sync.protocol.body_codec import decode_json_text
-from panel.sync.protocol.json_reader import DEEPEST, BadMessage, JsonObject, is_plain, is_too_deep
+from panel.sync.protocol.json_reader import (
+    DEEPEST,
+    BadMessage,
+    JsonObject,
+    dump_json,
+    is_plain,
+    is_too_deep,
+    load_json,
+)
 from panel.sync.store.apply import Outcome, pushed_by
 from panel.sync.store.quarantine import apply_or_quarantine
 from panel.sync.store.records import StoredRecord, find_records
@@ -86,7 +94,7 @@ class Unusable(BadMessage):
 
 def to_bytes(value: Any) -> bytes:
     """Return ``value`` as a JSON body in UTF-8."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    return dump_json(value).encode()
 
 
 def read_object(body: bytes) -> JsonObject:
@@ -95,8 +103,8 @@ def read_object(body: bytes) -> JsonObject:
     Raise :class:`BadMessage`, or as :func:`decode_json_text` does.
     """
     try:
-        return JsonObject(json.loads(decode_json_text(body)))
-    except (ValueError, RecursionError) as error:
+        return JsonObject(load_json(decode_json_text(body)))
+    except (Refusal, ValueError, RecursionError) as error:
         raise BadMessage("not JSON in UTF-8") from error
 
 
@@ -148,7 +156,7 @@ def change_of(record: Record) -> dict[str, Any]:
     if record.data is None:
         return {**change, "action": "delete"}
     # "insert" and "update" mean the same to both sides.
-    return {**change, "action": "update", "recordData": json.loads(record.data)}
+    return {**change, "action": "update", "recordData": load_json(record.data)}
 
 
 def read_mark(fields: JsonObject) -> str:
@@ -211,16 +219,11 @@ def _data(data: Any) -> str:
     if is_too_deep(data):
         raise BadMessage(f"recordData: deeper than {DEEPEST} levels")
     try:
-        text = to_text(data)
+        text = dump_json(data)
         text.encode()
     except ValueError as error:
         raise BadMessage("recordData: NaN or half a character in it") from error
     return text
-
-
-def to_text(data: dict[str, Any]) -> str:
-    """Return ``data`` as the text that is kept and compared. Raise ValueError for NaN."""
-    return json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def _items(changes: Sequence[Change], newest: dict[Key, StoredRecord], owner: int) -> list[Item]:

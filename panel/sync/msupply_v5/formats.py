@@ -5,11 +5,13 @@ than it went up in, and a site cannot read the form in which it pushed. ``FORMAT
 for each such field; every other table and field goes back unchanged.
 """
 
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, time
 from typing import Any
+
+from panel.errors import Refusal
+from panel.sync.protocol.json_reader import load_json
 
 # Returns the value in the central server's form; one that it cannot read, as it is.
 Conversion = Callable[[Any], Any]
@@ -43,13 +45,9 @@ def to_json(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return json.loads(value, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
+        return load_json(value, constants=False)
+    except (Refusal, ValueError, RecursionError):
         return value
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
 
 
 def _is_valid(read: Callable[[], object]) -> bool:

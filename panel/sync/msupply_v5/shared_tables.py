@@ -5,7 +5,6 @@ stays. Such a record belongs to the primary whoever wrote it first, so that each
 applications here may write it. ``TABLES`` says who else gets it (PROTOCOL.md, *Shared tables*).
 """
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -14,17 +13,16 @@ from typing import Any
 from sqlalchemy import Row, delete, insert, select, tuple_
 from sqlalchemy.orm import Session
 
-from panel import clock
 from panel.models.base import PRIMARY_SYNC_ID
 from panel.models.records import Key, Record
 from panel.models.runs import Peer, SiteCopy
 from panel.models.settings import Server, SyncProtocol
-from panel.sync.msupply_v5.codec import OWN_APP_NAME, Change, to_text
+from panel.sync.msupply_v5.codec import OWN_APP_NAME, Change
 from panel.sync.protocol.batch_codec import Item
-from panel.sync.protocol.json_reader import LARGEST_RECORD_BYTES
+from panel.sync.protocol.json_reader import LARGEST_RECORD_BYTES, dump_json, load_json
 from panel.sync.store.apply import Outcome
 from panel.sync.store.quarantine import note_unreadable, release
-from panel.sync.store.records import save_rows, size_of
+from panel.sync.store.records import save_rows, seen_at, size_of
 from panel.sync.store.sequence import lock_sequence, next_seqs
 
 _KEYS_AT_ONCE = 500
@@ -71,7 +69,7 @@ class _Shared:
 
     @property
     def data(self) -> dict[str, Any]:
-        data: dict[str, Any] = {} if self.text is None else json.loads(self.text)
+        data: dict[str, Any] = {} if self.text is None else load_json(self.text)
         return data
 
 
@@ -141,14 +139,14 @@ def _is_shared(change: Change, present: _Shared | None, sites: Mapping[int, int]
         may_write = present is None or present.owner in sites
     if change.table != NAME or not may_write:
         return may_write
-    is_patient = change.data is not None and json.loads(change.data).get("type") == "patient"
+    is_patient = change.data is not None and load_json(change.data).get("type") == "patient"
     return is_patient or (present is not None and present.data.get("type") == "patient")
 
 
 def _merged(change: Change, present: _Shared | None) -> _Shared:
     text = change.data
     if text is not None and present is not None:
-        text = to_text({**present.data, **json.loads(text)})
+        text = dump_json({**present.data, **load_json(text)})
     if present is not None and present.owner == PRIMARY_SYNC_ID:
         is_changed = present.is_changed or present.text != text
         return _Shared(change.key, present.row_id, PRIMARY_SYNC_ID, present.to, text, is_changed)
@@ -160,7 +158,7 @@ def _merged(change: Change, present: _Shared | None) -> _Shared:
 
 
 def _save(session: Session, changed: Sequence[_Shared]) -> list[Item]:
-    now, items, rows = clock.now(), [], []
+    now, items, rows = seen_at(session), [], []
     for one, seq in zip(changed, next_seqs(session, len(changed)), strict=True):
         items.append(Item(seq, *one.key, one.owner, one.to, seq, one.text))
         row = {"id": one.row_id, "table_name": one.key[0], "record_id": one.key[1]}
@@ -244,7 +242,7 @@ def _stores_sites(session: Session, joins: Sequence[_Shared]) -> dict[Key, int]:
         if one.text is not None and one.data.get("inactive") is not True
     }
     sync_ids: dict[Key, Any] = {
-        (row.table_name, row.record_id): json.loads(row.data).get("sync_id_remote_site")
+        (row.table_name, row.record_id): load_json(row.data).get("sync_id_remote_site")
         for row in _rows(
             session, list(stores.values()), (Record.table_name, Record.record_id, Record.data)
         )

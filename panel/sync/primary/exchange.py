@@ -44,6 +44,7 @@ from panel.sync.protocol.messages import (
 from panel.sync.store import change_feed
 from panel.sync.store.apply import Outcome, pushed_by
 from panel.sync.store.quarantine import apply_or_quarantine, retry_quarantined
+from panel.sync.store.records import server_lookup
 from panel.sync.store.sequence import last_common_seq, last_numbers, present_seq
 
 ReadContent = Callable[[], bytes]
@@ -281,7 +282,7 @@ def _note_initialise(
 
 
 def _push(session: Session, server: Server, peer: Peer, request: Request) -> Outcome:
-    rule = pushed_by(server.sync_id)
+    rule = pushed_by(server.sync_id, server_lookup(session))
     if request.start:
         retry_quarantined(session, server.sync_id, rule)
     if not request.records:

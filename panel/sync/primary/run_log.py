@@ -15,7 +15,7 @@ from panel import clock
 from panel.activity import log as activity
 from panel.activity.kinds import EventKind
 from panel.activity.log import Actor
-from panel.db import Database
+from panel.db import Database, is_full
 from panel.models.activity import Activity
 from panel.models.runs import Peer, Run, RunResult, RunStep, SiteInitialisation
 from panel.models.settings import Server, SyncProtocol
@@ -62,6 +62,8 @@ def note_exchange(session: Session, server: Server, peer: Peer, exchanged: Excha
     peer.waiting_there, peer.protocol = request.waiting, SyncProtocol.OWN
     peer.refusal, peer.refusal_values = "", None
     _note_cursors(peer, request)
+    if request.clock_seconds is not None:
+        peer.clock_seconds = request.clock_seconds or None
     if exchanged.is_last:
         server.last_success_at = now
         peer.initialisation = SiteInitialisation.COMPLETED
@@ -74,7 +76,7 @@ def refusals_noted(database: Database, address: str) -> Iterator[None]:
     """Record the SyncRefusal that the block raises, for a call from ``address``.
 
     If the database is busy for too long, in the block or while the refusal is recorded, raise the
-    refusal ``site_auth_timeout``.
+    refusal ``site_auth_timeout``; if its disk is full, ``disk_full``.
     """
     try:
         try:
@@ -83,9 +85,8 @@ def refusals_noted(database: Database, address: str) -> Iterator[None]:
             _note_refusal(database, refusal, address)
             raise
     except _BUSY as error:
-        # A full disk raises the same error; the caller is not told the difference.
         log.warning("The database did not answer a call from %s: %s", address, error)
-        raise SyncRefusal("site_auth_timeout") from error
+        raise SyncRefusal("disk_full" if is_full(error) else "site_auth_timeout") from error
 
 
 def begin_run(session: Session, sync_id: int, protocol: str) -> Run:

@@ -3,7 +3,6 @@
 Equal values then stand together, where a compressor finds them (PROTOCOL.md, *Batches*).
 """
 
-import json
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -20,7 +19,14 @@ from panel.sync.protocol.column_codec import (
     unpack_column,
     unpack_numbers,
 )
-from panel.sync.protocol.json_reader import BadMessage, JsonObject, is_plain, to_text, whole
+from panel.sync.protocol.json_reader import (
+    BadMessage,
+    JsonObject,
+    is_plain,
+    load_json,
+    to_text,
+    whole,
+)
 
 MOST_RECORDS = 5_000
 # Bytes that Python takes for the JSON texts of a batch once it is decoded: one, two or four a
@@ -59,13 +65,13 @@ class _Shape:
 
 
 def item_of(record: Record) -> Item:
-    """Return the item that ``record`` is sent as."""
+    """Return the item that ``record`` is sent as; the numbers of archived ones are negative."""
     return Item(
         record.seq,
         record.table_name,
         record.record_id,
-        record.owner,
-        record.to,
+        abs(record.owner),
+        None if record.to is None else abs(record.to),
         record.version,
         record.data,
     )
@@ -76,7 +82,7 @@ def pack(items: Sequence[Item]) -> dict[str, Any]:
     shapes: dict[tuple[str, tuple[str, ...] | None], _Shape] = {}
     order = []
     for item in items:
-        values = json.loads(item.data) if item.data is not None else None
+        values = load_json(item.data) if item.data is not None else None
         key = item.table, None if values is None else tuple(values)
         shape = shapes.setdefault(key, _Shape(*key, [], []))
         shape.ids.append(item.record_id)

@@ -1,6 +1,5 @@
 """The encoding of bodies: JSON, compressed where that makes it shorter."""
 
-import json
 import re
 import threading
 import zlib
@@ -10,7 +9,8 @@ from typing import Any, Protocol, Self
 
 import brotli
 
-from panel.sync.protocol.json_reader import BadMessage
+from panel.errors import Refusal
+from panel.sync.protocol.json_reader import BadMessage, dump_json, load_json
 
 LARGEST_BODY_BYTES = 16 * 1024 * 1024
 # Python keeps a text with one character beyond U+FFFF in four bytes a character.
@@ -45,8 +45,7 @@ def write_body(message: dict[str, Any], accepted: str = ACCEPTED) -> Body:
 
     ``accepted`` is the reader's ``Accept-Encoding``. The body is plain where that is not longer.
     """
-    text = json.dumps(message, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    plain = text.encode()
+    plain = dump_json(message).encode()
     understood = {part.split(";")[0].strip().lower() for part in accepted.split(",")}
     if "br" in understood:
         packed = Body(brotli.compress(plain, quality=_BROTLI_QUALITY), "br")
@@ -105,14 +104,14 @@ def read_body(body: Body, turn: Turn, limit: int = LARGEST_BODY_BYTES) -> Any:
     """
     try:
         text = decode_json_text(unpack(body.content, body.encoding, limit, turn))
-        return json.loads(text, parse_constant=_refuse_constant)
+        return load_json(text, constants=False)
     except TooManyElements as error:
         raise BadMessage(f"more than {MOST_ELEMENTS} values") from error
     except TooLarge as error:
         raise BadMessage(f"larger than {limit} bytes") from error
     except UnknownEncoding as error:
         raise BadMessage(f"in an unknown encoding, {error}") from error
-    except (Garbled, ValueError, RecursionError) as error:
+    except (Garbled, Refusal, ValueError, RecursionError) as error:
         raise BadMessage(f"not JSON: {error}") from error
 
 
@@ -220,10 +219,6 @@ def unpack(body: bytes, encoding: str, limit: int, turn: Turn) -> bytes:
         return _unpack(decoder, body, limit, turn)
     except (zlib.error, brotli.error) as error:
         raise Garbled(str(error)) from error
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
 
 
 def _unpack(decoder: _Decoder, body: bytes, limit: int, turn: Turn) -> bytes:

@@ -7,19 +7,24 @@ each of them once, and the list of their indexes. Numbers are the first one and 
 
 import base64
 import binascii
-import json
 import re
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from typing import Any
 
-from panel.sync.protocol.json_reader import BadMessage, JsonObject, whole
+from panel.sync.protocol.json_reader import (
+    BadMessage,
+    JsonObject,
+    WrittenNumber,
+    dump_json,
+    whole,
+)
 
 HIGHEST_NUMBER = 2**62
 _UUID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _UUID_DIGITS = 32
 # Types whose equal values have equal JSON.
-_WRITTEN_IN_ONE_WAY = {str, int, bool, type(None)}
+_WRITTEN_IN_ONE_WAY = {str, int, bool, type(None), WrittenNumber}
 
 
 def pack_column(values: list[Any], ids: list[str] | None = None) -> Any:
@@ -90,7 +95,7 @@ def _are_the_same(values: list[Any]) -> bool:
     kinds = set(map(type, values))
     if len(kinds) == 1 and kinds <= _WRITTEN_IN_ONE_WAY:
         return True
-    return len(set(map(json.dumps, values))) == 1
+    return len(set(map(dump_json, values))) == 1
 
 
 def _pack_uuids(uuids: list[str]) -> str:

@@ -32,6 +32,7 @@ STATUS = {
     "identity_wanted": 409,
     "too_many_tries": 429,
     "site_auth_timeout": 503,
+    "disk_full": 503,
     "sync_is_running": 503,
     "sync_paused": 503,
     "initialise_later": 503,
@@ -45,6 +46,7 @@ PASSING = frozenset(
         "sync_paused",
         "sync_is_running",
         "site_auth_timeout",
+        "disk_full",
         "too_many_tries",
         "two_machines",
         "initialise_later",
@@ -250,6 +252,10 @@ _REASONS: Mapping[str, Reason] = {
         say("Correct the User name and Password, and wait %(seconds)s seconds."),
     ),
     "site_auth_timeout": Reason(say("The primary is too busy at this moment."), _BY_ITSELF),
+    "disk_full": Reason(
+        say("The disk of the primary is full."),
+        say("Tell whoever looks after the primary. Once it has room, this goes on by itself."),
+    ),
     "sync_is_running": Reason(
         say("The primary still works on an earlier request of this satellite."), _BY_ITSELF
     ),
@@ -271,6 +277,10 @@ _REASONS: Mapping[str, Reason] = {
     "not_a_satellite": Reason(
         say("This server is not a satellite, so it goes to no other server."),
         say("A satellite has a Sync ID above 1."),
+    ),
+    "no_room": Reason(
+        say("Nothing more can be saved on this server; what is here is whole."),
+        say("Make room on the disk of its database: it then goes on by itself."),
     ),
     "password_unreadable": Reason(
         say("The Password cannot be read: this installation's secret key is another one."),
@@ -296,6 +306,21 @@ _REASONS: Mapping[str, Reason] = {
     "removed": Reason(
         say("The primary does not have it any more."),
         say("Put it back, or leave it out: it is kept for a while."),
+    ),
+    "no_such_addressee": Reason(
+        say("It is addressed to server %(sync_id)s, which the primary does not have in its list."),
+        say(
+            "On the primary, add that server: the record then goes on at the next sync. If the "
+            "number is wrong, leave it out and make a new one."
+        ),
+    ),
+    "archived": Reason(
+        say("There is an archived record of this name, of an earlier server %(owner)s."),
+        say("Give it another id in the application that made it, or leave it out."),
+    ),
+    "address_archived": Reason(
+        say("It is addressed to an earlier server %(sync_id)s, which is gone."),
+        say("In the application, delete it and make a new one, or leave it out."),
     ),
     "address_fixed": Reason(
         say("It was addressed to another server before, and cannot change that."),

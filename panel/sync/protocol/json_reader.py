@@ -1,8 +1,14 @@
-"""The reading and checking of JSON from other servers, and the JSON text of records."""
+"""JSON as it was written: reading, checking and writing it, and the JSON text of records.
+
+A number that a float would not give back as it was written is a :class:`WrittenNumber`. Other
+numbers stay Python's own, so that usual data is read and written by the C code of ``json``.
+"""
 
 import json
+import math
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from panel.errors import Invalid
@@ -13,10 +19,133 @@ LARGEST_RECORD_BYTES = 1024 * 1024
 DEEPEST = 100
 # Characters of a reason's values; the longest of our own name five fields of both sides.
 _LONGEST_VALUES = 4_000
+_SHOWN_CHARACTERS = 40
+_COMPACT = (",", ":")
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=_COMPACT)
+_ASCII_ENCODER = json.JSONEncoder(allow_nan=False, separators=_COMPACT)
 
 
 class BadMessage(Exception):
     """A message is not as PROTOCOL.md specifies it; the text names the problem, for the log."""
+
+
+class WrittenNumber:
+    """A number as its digits were written, such as ``10.50`` or 20 digits after the point."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, WrittenNumber) and self.text == other.text
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+    def __repr__(self) -> str:
+        return f"WrittenNumber({self.text!r})"
+
+
+class NumberOutOfRange(Invalid):
+    """A number is beyond what readers of JSON can be expected to take (RFC 8259, 6)."""
+
+    code = "number_out_of_range"
+
+    def __init__(self, text: str) -> None:
+        shown = text[:_SHOWN_CHARACTERS]
+        super().__init__({"data": say("The number %(number)s is out of range.", number=shown)})
+
+
+class DuplicateKey(Invalid):
+    """An object names a member twice, so that readers may differ about its value."""
+
+    code = "duplicate_key"
+
+    def __init__(self, name: str) -> None:
+        shown = name[:_SHOWN_CHARACTERS]
+        reason = say("The name “%(name)s” stands twice in one object.", name=shown)
+        super().__init__({"data": reason})
+
+
+def load_json(text: str | bytes, *, unique: bool = False, constants: bool = True) -> Any:
+    """Return the value of ``text``, whose numbers :func:`dump_json` writes as they stand in it.
+
+    Raise ValueError or RecursionError if it is not JSON, :class:`NumberOutOfRange`, and with
+    ``unique`` :class:`DuplicateKey`. ``NaN`` and ``Infinity`` are no JSON without ``constants``.
+    """
+    if isinstance(text, bytes):
+        text = text.decode(json.detect_encoding(text), "surrogatepass")
+    try:
+        return _decoder(unique, constants, has_minus_zero="-0" in text).decode(text)
+    except ValueError as error:
+        if type(error) is ValueError and "integer string conversion" in str(error):
+            # Python reads no whole number of more digits (sys.get_int_max_str_digits).
+            raise NumberOutOfRange("1…") from error
+        raise
+
+
+def dump_json(value: Any, *, ascii_only: bool = False) -> str:
+    """Return ``value`` as JSON without spaces. Raise TypeError, ValueError or RecursionError."""
+    encode = (_ASCII_ENCODER if ascii_only else _ENCODER).encode
+    return _written(value, encode)
+
+
+@cache
+def _decoder(unique: bool, constants: bool, *, has_minus_zero: bool) -> json.JSONDecoder:
+    return json.JSONDecoder(
+        parse_float=_float_or_written,
+        # An int loses nothing but the sign of -0.
+        parse_int=_int_or_written if has_minus_zero else int,
+        parse_constant=None if constants else _refuse_constant,
+        object_pairs_hook=_unique_object if unique else None,
+    )
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _float_or_written(text: str) -> float | WrittenNumber:
+    number = float(text)
+    if repr(number) == text:
+        return number
+    if math.isinf(number):
+        raise NumberOutOfRange(text)
+    return WrittenNumber(text)
+
+
+def _int_or_written(text: str) -> int | WrittenNumber:
+    return WrittenNumber(text) if text == "-0" else int(text)
+
+
+def _unique_object(members: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(members)
+    if len(values) < len(members):
+        names = [name for name, _ in members]
+        raise DuplicateKey(next(name for name in names if names.count(name) > 1))
+    return values
+
+
+def _written(value: Any, encode: Callable[[Any], str]) -> str:
+    if isinstance(value, WrittenNumber):
+        return value.text
+    try:
+        return encode(value)
+    except TypeError:
+        # There is a WrittenNumber inside: the parts without one are still encoded at once.
+        if isinstance(value, dict):
+            members = (f"{_name(n, encode)}:{_written(v, encode)}" for n, v in value.items())
+            return f"{{{','.join(members)}}}"
+        if isinstance(value, list | tuple):
+            return f"[{','.join([_written(item, encode) for item in value])}]"
+        raise
+
+
+def _name(name: Any, encode: Callable[[Any], str]) -> str:
+    if not isinstance(name, str):
+        raise TypeError("the names of an object are texts")
+    return encode(name)
 
 
 def is_plain(text: str) -> bool:
@@ -29,12 +158,11 @@ def is_plain(text: str) -> bool:
 
 def presentable(values: Any) -> dict[str, Any]:
     """Return the ``values`` that another server sent with a code; {} if they cannot be shown."""
-    try:
-        text = json.dumps(values, ensure_ascii=False)
-    except RecursionError:
+    if not isinstance(values, dict) or is_too_deep(values):
         return {}
-    can_be_shown = len(text) <= _LONGEST_VALUES and is_plain(text)
-    return values if isinstance(values, dict) and can_be_shown else {}
+    text = dump_json(values)
+    # Read again, since they are stored as JSON by code that knows no WrittenNumber.
+    return json.loads(text) if len(text) <= _LONGEST_VALUES and is_plain(text) else {}
 
 
 def whole(value: Any, lowest: int, highest: int) -> int:
@@ -95,10 +223,10 @@ def to_text(data: Mapping[str, Any]) -> str:
     if not isinstance(data, dict):
         raise Invalid({"data": say("Must be a JSON object.")})
     try:
-        text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        size = len(text.encode())
         if is_too_deep(data):
             raise ValueError(f"deeper than {DEEPEST} levels")
+        text = dump_json(data)
+        size = len(text.encode())
     except (TypeError, ValueError, RecursionError) as error:
         # Not JSON (NaN, a date), a lone surrogate, or nested too deep.
         raise Invalid({"data": say("Cannot be written as JSON.")}) from error

@@ -19,6 +19,8 @@ VERSION = 1
 OLDEST_VERSION = 1
 HARDWARE_ID_LENGTH, APP_VERSION_LENGTH, CHECKPOINT_LENGTH, TOKEN_LENGTH = 64, 40, 12, 100
 _DIGEST_BYTES = 12
+# Seconds of which a clock may be wrong: it fits the column.
+_LONGEST_CLOCK = 2**31 - 1
 # 64 random bits, which never repeat, in 11 characters of every exchange.
 CHECKPOINT_BYTES = 8
 # Keys that one request may ask for.
@@ -112,6 +114,9 @@ class Request:
     doubts: list[Key] = field(default_factory=list)
     # Tell the generation: the satellite was never told.
     learn: bool = False
+    # How many seconds the satellite's clock is ahead of the primary's, 0 once it is right again;
+    # told once a day.
+    clock_seconds: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object that is sent, without empty members."""
@@ -132,7 +137,9 @@ class Request:
             "doubts": _pack_keys(self.doubts),
             "learn": self.learn,
         }
-        return {"version": VERSION, **{name: value for name, value in message.items() if value}}
+        clock = {} if self.clock_seconds is None else {"clock": self.clock_seconds}
+        present = {name: value for name, value in message.items() if value}
+        return {"version": VERSION, **present, **clock}
 
     @classmethod
     def from_json(cls, value: Any) -> "Request":
@@ -157,6 +164,7 @@ class Request:
             _unpack_generations(fields.list("own")),
             _unpack_keys(fields.list("doubts")),
             fields.flag("learn"),
+            clock_seconds=_clock(fields.get("clock")),
         )
 
 
@@ -251,6 +259,10 @@ class Pair:
 
     user_name: str
     wire_password: str
+
+
+def _clock(value: Any) -> int | None:
+    return None if value is None else whole(value, -_LONGEST_CLOCK, _LONGEST_CLOCK)
 
 
 def _pack_cursors(cursors: Cursors) -> list[int]:

@@ -5,6 +5,7 @@ The states are in PROTOCOL.md, *States of a satellite*.
 
 from collections.abc import Callable
 
+from panel import clock
 from panel.installation import Installation
 from panel.models.base import PRIMARY_SYNC_ID
 from panel.models.records import Key
@@ -123,7 +124,8 @@ class _Exchanges:
             with self._progress.step() as (session, _):
                 pull.note_fault(session, sent.request, fault)
             raise
-        received = Received(answer, response.seconds, line.meter)
+        ahead = response.clock_ahead_seconds(clock.now())
+        received = Received(answer, response.seconds, line.meter, ahead)
         with self._progress.step() as (session, run):
             pull.store_answer(session, run, self._installation.vault, sent, received)
         return answer

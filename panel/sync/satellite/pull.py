@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
+from panel import clock
 from panel.db import Database
 from panel.models.records import HistoryReason
 from panel.models.runs import Link, Run, RunStep
@@ -21,6 +22,8 @@ from panel.sync.transport.batch_size import batch_size, measure, measure_broken
 from panel.sync.transport.http import LinkFault
 from panel.sync.transport.link_meter import Meter
 
+# Clocks that differ by less are as good as right.
+CLOCK_TOLERANCE_SECONDS = 120
 _STEPS = {
     Stream.RESTORE: RunStep.INITIALISING,
     Stream.CENTRAL: RunStep.PULLING_CENTRAL,
@@ -30,11 +33,15 @@ _STEPS = {
 
 @dataclass(frozen=True)
 class Received:
-    """An answer, the seconds that the exchange took, and the meter of its link."""
+    """An answer, the seconds that the exchange took, the meter of its link, and the clock.
+
+    ``clock_ahead_seconds`` is how far this server's is ahead of the primary's, None if not known.
+    """
 
     answer: Answer
     seconds: float
     meter: Meter
+    clock_ahead_seconds: int | None = None
 
 
 def store_answer(session: Session, run: Run, vault: Vault, sent: Sent, received: Received) -> None:
@@ -58,6 +65,7 @@ def store_answer(session: Session, run: Run, vault: Vault, sent: Sent, received:
         link.central_cursor = answer.cursors.get(Stream.CENTRAL, 0)
         link.addressed_cursor = answer.cursors.get(Stream.ADDRESSED, 0)
         link.restore_cursor = answer.cursors.get(Stream.RESTORE, 0)
+    _note_clock(link, sent.request, received.clock_ahead_seconds)
     _store_pushed(session, sent, answer)
     pulled = sum(inbox.receive(session, s, items) for s, items in answer.records.items())
     pulled += _store_found(session, link, sent, answer)
@@ -119,6 +127,13 @@ def apply_stream(session: Session, stream: Stream, own_sync_id: int) -> int:
     refused = inbox.apply_stream(session, stream, pulled_by(own_sync_id))
     inbox.clear_stream(session, stream)
     return refused
+
+
+def _note_clock(link: Link, request: Request, ahead: int | None) -> None:
+    if request.clock_seconds is not None:
+        link.clock_told_at = clock.now() if request.clock_seconds else None
+    if ahead is not None:
+        link.clock_seconds = ahead if abs(ahead) > CLOCK_TOLERANCE_SECONDS else None
 
 
 def _store_pushed(session: Session, sent: Sent, answer: Answer) -> None:

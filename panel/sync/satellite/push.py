@@ -3,11 +3,13 @@
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
+from panel import clock
 from panel.models.records import ChangeSequence, Generation, HistoryReason, Key, Record
 from panel.models.runs import InitialiseState, Link, Run, RunStep
 from panel.sync.protocol.batch_codec import item_of
@@ -18,6 +20,7 @@ from panel.sync.store.sequence import lock_sequence
 from panel.sync.transport.batch_size import batch_size
 
 _SEQS_AT_ONCE = 500
+_TOLD_AGAIN_AFTER = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,7 @@ def prepare_request(
             else batch_size(sync_settings.request_size, link.seconds_per_record_down),
             records=records,
             learn=mode is Mode.NORMAL and not link.generation,
+            clock_seconds=_clock_to_tell(link) if first else None,
             **_initialising(session, link, mode, doubts),
         ),
         sync_settings,
@@ -93,6 +97,15 @@ def _initialising(
 def common_of(link: Link) -> Cursors:
     """Return up to where both sides had the same when the initialise began."""
     return {Stream.CENTRAL: link.central_common, Stream.ADDRESSED: link.addressed_common}
+
+
+def _clock_to_tell(link: Link) -> int | None:
+    """Return how far this server's clock is ahead, where the primary is to know; once a day."""
+    told_at, now = link.clock_told_at, clock.now()
+    if link.clock_seconds is None:
+        return None if told_at is None else 0
+    is_known = told_at is not None and timedelta(0) <= now - told_at < _TOLD_AGAIN_AFTER
+    return None if is_known else link.clock_seconds
 
 
 def note_pushed(session: Session, seqs: Sequence[int], remote_seq: int | None = None) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from panel import __version__
 from panel.installation import Installation
 from panel.models.base import PRIMARY_SYNC_ID
-from panel.models.runs import Link
+from panel.models.runs import PASSWORD_UNREADABLE, Link
 from panel.models.settings import Server, Settings, SyncProtocol
 from panel.preferences.shared_password import read_password, wire_password
 from panel.security.vault import Unreadable, Vault
@@ -82,7 +82,7 @@ def _pair(settings: Settings, vault: Vault) -> Pair:
     try:
         password = read_password(settings, vault)
     except Unreadable as error:
-        raise SyncRefusal("password_unreadable") from error
+        raise SyncRefusal(PASSWORD_UNREADABLE) from error
     if not settings.user_name or not password:
         raise SyncRefusal("no_pair")
     return Pair(settings.user_name, wire_password(password))

@@ -6,16 +6,16 @@ cannot be applied is returned with the reason, and does not hold up the others.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from panel import clock
 from panel.models.records import Key, Record
 from panel.sync.protocol.batch_codec import Item
 from panel.sync.protocol.column_codec import HIGHEST_NUMBER
-from panel.sync.store.records import StoredRecord, find_records, save_rows, size_of
+from panel.sync.store.records import StoredRecord, find_records, save_rows, seen_at, size_of
 from panel.sync.store.sequence import lock_sequence, next_seqs
 
 _KEYS_AT_ONCE = 500
@@ -57,16 +57,26 @@ class Outcome:
     replaced: list[Item] = field(default_factory=list)
 
 
-def pushed_by(sync_id: int) -> Rule:
-    """Return the rule of a primary for the records that satellite ``sync_id`` pushes."""
+def pushed_by(sync_id: int, is_server: Callable[[int], bool] = lambda _: True) -> Rule:
+    """Return the rule of a primary for the records that satellite ``sync_id`` pushes.
+
+    ``is_server`` says of a Sync ID whether there is such a server: what is addressed to nobody
+    would vanish without a word, so it is quarantined until somebody adds that server.
+    """
 
     def rule(item: Item, stored: StoredRecord | None) -> Verdict:
         if item.owner != sync_id:
             return Problem("not_the_owner", {"owner": item.owner})
         if stored is None:
+            if item.to is not None and item.data is not None and not is_server(item.to):
+                return Problem("no_such_addressee", {"sync_id": item.to})
             return TAKE
+        if stored.owner < 0:
+            return Problem("archived", {"owner": -stored.owner})
         if stored.owner != sync_id:
             return Problem("owned_by_another", {"owner": stored.owner})
+        if _is_archived_address(item, stored):
+            return Problem("address_archived", {"sync_id": item.to}) if item.data else TAKE
         if stored.to != item.to:
             return Problem("address_fixed", {})
         if _is_stored(item, stored):
@@ -178,6 +188,7 @@ class _Chunk:
         self._session, self._from_primary = session, from_primary
         self._found = find_records(session, [(item.key, item.data) for item in items])
         self.stored = dict(self._found)
+        self._changed_at = seen_at(session)
         # Of rows that stay where they are in the order, and of those that move to its end.
         self._marked: list[dict[str, Any]] = []
         self._moved: dict[Key, dict[str, Any]] = {}
@@ -186,7 +197,7 @@ class _Chunk:
         self.stored[item.key] = StoredRecord(item.owner, item.to, item.version, item.data)
         # Removed first: a record that changes again moves to the end of the order.
         self._moved.pop(item.key, None)
-        row = _row(item, self._found.get(item.key))
+        row = _row(item, self._found.get(item.key), self._changed_at)
         self._moved[item.key] = row | self._origin(item)
 
     def note_known(self, item: Item) -> None:
@@ -257,17 +268,26 @@ def _row_id(stored: StoredRecord | None) -> int | None:
     return stored.row_id if stored else None
 
 
-def _row(item: Item, stored: StoredRecord | None) -> dict[str, Any]:
+def _is_archived_address(item: Item, stored: StoredRecord) -> bool:
+    return item.to is not None and stored.to == -item.to
+
+
+def _address(item: Item, stored: StoredRecord | None) -> int | None:
+    # A deletion of a record with an archived address leaves it there.
+    return stored.to if stored and _is_archived_address(item, stored) else item.to
+
+
+def _row(item: Item, stored: StoredRecord | None, changed_at: datetime) -> dict[str, Any]:
     return {
         "id": _row_id(stored),
         "table_name": item.table,
         "record_id": item.record_id,
         "owner": item.owner,
-        "to": item.to,
+        "to": _address(item, stored),
         "version": item.version,
         "deleted": item.data is None,
         "data": item.data,
         "size": size_of(item.data),
         "waiting": False,
-        "changed_at": clock.now(),
+        "changed_at": changed_at,
     }

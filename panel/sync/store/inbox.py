@@ -17,13 +17,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session
 
-from panel import clock
 from panel.models.base import PRIMARY_SYNC_ID
 from panel.models.records import Inbox, Key, Quarantined, Record
 from panel.sync.protocol.batch_codec import Item, item_of
 from panel.sync.protocol.messages import Cursors, Stream
 from panel.sync.store.apply import Rule
 from panel.sync.store.quarantine import REMOVED, apply_or_quarantine, keep_aside
+from panel.sync.store.records import seen_at
 from panel.sync.store.sequence import lock_sequence, next_seqs
 
 # The streams of records that other servers own.
@@ -103,8 +103,9 @@ def delete_missing(
             session.expunge(record)
     # Version 0: if the primary delivers it again, every version of it is higher.
     gone = {"deleted": True, "data": None, "size": 0, "version": 0, "remote_seq": cursor}
+    changed_at = seen_at(session)
     rows = [
-        {"id": record_id, "seq": seq, "changed_at": clock.now(), **gone}
+        {"id": record_id, "seq": seq, "changed_at": changed_at, **gone}
         for record_id, seq in zip(ids, next_seqs(session, len(ids)), strict=True)
     ]
     if rows:

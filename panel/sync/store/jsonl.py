@@ -6,19 +6,18 @@ primary ``owner`` is the server for which the record is made. A satellite ignore
 ignore ``changed_at``, so that another server can take an export.
 """
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO, NoReturn
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from panel.db import Database
 from panel.errors import Invalid, Refusal
 from panel.i18n import say
 from panel.models.records import Record
-from panel.sync.protocol.json_reader import LARGEST_RECORD_BYTES
+from panel.sync.protocol.json_reader import LARGEST_RECORD_BYTES, dump_json, load_json
 from panel.sync.store.records import write_records
 from panel.sync.store.write_checks import Write, check_write
 
@@ -29,7 +28,7 @@ _ROWS_AT_ONCE = 50
 # JSON may write a character of one byte in six ("\u0041").
 LONGEST_LINE_BYTES = 6 * LARGEST_RECORD_BYTES
 _NAMES = {"table", "id", "data", "to", "deleted", "owner"}
-_PASSED_OVER = {"changed_at"}
+_PASSED_OVER = {"changed_at", "archived"}
 
 
 class LineRefused(Refusal):
@@ -50,14 +49,17 @@ class Batch:
 
 def as_line(record: Record) -> dict[str, Any]:
     """Return a record as the JSON object of the API and of JSON Lines."""
+    # Of an earlier server with the same Sync ID (panel.preferences.server_changes).
+    archived = {"archived": True} if min(record.owner, record.to or 0) < 0 else {}
     return {
         "table": record.table_name,
         "id": record.record_id,
-        "owner": record.owner,
-        "to": record.to,
+        "owner": abs(record.owner),
+        "to": None if record.to is None else abs(record.to),
+        **archived,
         "deleted": record.deleted,
         "changed_at": record.changed_at.isoformat(),
-        "data": None if record.data is None else json.loads(record.data),
+        "data": None if record.data is None else load_json(record.data),
     }
 
 
@@ -103,11 +105,18 @@ def put_lines(
     return lines, changed
 
 
-def export_records(session: Session, table: str | None = None) -> Iterator[Record]:
-    """Yield the records that are not deleted, of one table or of all, by table and id."""
+def export_records(
+    session: Session, table: str | None = None, *, archived: bool = False
+) -> Iterator[Record]:
+    """Yield the records that are not deleted, of one table or of all, by table and id.
+
+    With ``archived`` only those of earlier servers, whose Sync ID another one has now.
+    """
     query = select(Record).where(~Record.deleted).order_by(Record.table_name, Record.record_id)
     if table is not None:
         query = query.where(Record.table_name == table)
+    if archived:
+        query = query.where(or_(Record.owner < 0, Record.to < 0))
     yield from session.scalars(query.execution_options(yield_per=_ROWS_AT_ONCE))
 
 
@@ -115,7 +124,7 @@ def write_lines(records: Iterable[Record], file: BinaryIO) -> int:
     """Write ``records`` to ``file``, one a line; return how many."""
     count = 0
     for record in records:
-        line = json.dumps(as_line(record), ensure_ascii=False, separators=(",", ":"))
+        line = dump_json(as_line(record))
         file.write(line.encode() + b"\n")
         count += 1
     return count
@@ -139,7 +148,7 @@ def _read_line(number: int, line: bytes, own_sync_id: int) -> Write:
     try:
         if len(line) > LONGEST_LINE_BYTES:
             raise Invalid({"record": say("Is longer than a record may be.")})
-        write = as_write(json.loads(line))
+        write = as_write(load_json(line, unique=True))
         # Checked again with its batch, where the number of the line is not known.
         check_write(write, own_sync_id)
     except Refusal as refusal:

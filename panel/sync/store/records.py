@@ -5,8 +5,10 @@ alone may write it. The owner may address it to one other server, for the life o
 (PROTOCOL.md, *What is exchanged*).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cache
 from itertools import accumulate
 from typing import Any
 
@@ -18,7 +20,7 @@ from panel.errors import Invalid, NotFound, Refusal
 from panel.i18n import say
 from panel.models.base import PRIMARY_SYNC_ID
 from panel.models.records import Key, Record
-from panel.models.runs import Peer, SiteCopy
+from panel.models.runs import Loop, Peer, SiteCopy
 from panel.models.settings import Server, SyncProtocol
 from panel.sync.store.change_feed import LARGEST_BATCH_BYTES
 from panel.sync.store.sequence import lock_sequence, next_seqs
@@ -26,6 +28,7 @@ from panel.sync.store.write_checks import Write, check_write
 
 # Two values a key: well below the limits of a statement, 32 766 in SQLite, 65 535 in PostgreSQL.
 _KEYS_AT_ONCE = 500
+_CLOCK_TOLERANCE = timedelta(hours=1)
 # Rows are written in bulk, past the objects of the session.
 _AS_IT_IS = {"populate_existing": True}
 # In the place of a text that is not loaded: its size shows that it is another one.
@@ -140,12 +143,27 @@ def write_records(session: Session, own_sync_id: int, writes: Sequence[Write]) -
     texts = [check_write(write, own_sync_id) for write in writes]
     lock_sequence(session)
     wanted = [(write.key, text) for write, text in zip(writes, texts, strict=True)]
-    draft = _Draft(find_records(session, wanted), own_sync_id)
+    found = find_records(session, wanted)
+    if own_sync_id == PRIMARY_SYNC_ID:
+        # A satellite does not know the others: its primary checks what it pushes.
+        _check_addressees(session, writes, found)
+    draft = _Draft(found, own_sync_id, seen_at(session))
     for write, text in zip(writes, texts, strict=True):
         draft.add(write, text)
     _check_owners(session, draft.made_for())
     draft.save(session)
     return len(draft.changed)
+
+
+def server_lookup(session: Session) -> Callable[[int], bool]:
+    """Return a function that says of a Sync ID whether this primary or its list has it."""
+
+    @cache
+    def is_server(sync_id: int) -> bool:
+        query = select(Server.id).where(Server.sync_id == sync_id, Server.removed_at.is_(None))
+        return sync_id == PRIMARY_SYNC_ID or session.scalar(query) is not None
+
+    return is_server
 
 
 def find_records(
@@ -200,6 +218,20 @@ def _hand_out(session: Session, made_for: Mapping[Key, int]) -> None:
         session.execute(insert(SiteCopy).from_select(columns, copies.where(some)))
 
 
+def seen_at(session: Session) -> datetime:
+    """Return the moment to note for a change: the present one, if the clock can be right.
+
+    The age of a tombstone counts from it. A clock that stands before this release or before the
+    last purge would make it look old at once: then it is the latest moment that is known.
+    """
+    now, purged_at = clock.now(), session.scalar(select(Loop.purged_at))
+    if now >= clock.RELEASED_AT and (purged_at is None or now >= purged_at - _CLOCK_TOLERANCE):
+        return now
+    newest = session.scalar(select(Record.changed_at).order_by(Record.seq.desc()).limit(1))
+    known = [moment for moment in (purged_at, newest) if moment is not None]
+    return max(now, clock.RELEASED_AT, *known)
+
+
 def size_of(text: str | None) -> int:
     """Return the bytes of a record's text in UTF-8; 0 for a tombstone."""
     return 0 if text is None else len(text.encode())
@@ -208,8 +240,11 @@ def size_of(text: str | None) -> int:
 class _Draft:
     """The rows to write, in the order of their changes."""
 
-    def __init__(self, found: dict[Key, StoredRecord], own_sync_id: int) -> None:
+    def __init__(
+        self, found: dict[Key, StoredRecord], own_sync_id: int, changed_at: datetime
+    ) -> None:
         self._found = found
+        self._changed_at = changed_at
         self._own_sync_id = own_sync_id
         # By key: a later write of the same record replaces the earlier one.
         self.changed: dict[Key, dict[str, Any]] = {}
@@ -239,7 +274,7 @@ class _Draft:
             "size": size_of(text),
             # A primary pushes to nobody.
             "waiting": self._own_sync_id != PRIMARY_SYNC_ID,
-            "changed_at": clock.now(),
+            "changed_at": self._changed_at,
         }
 
     def made_for(self) -> dict[Key, int]:
@@ -258,7 +293,7 @@ class _Draft:
                     "%(table)s/%(record_id)s belongs to server %(owner)s: only that one writes it.",
                     table=write.table,
                     record_id=write.record_id,
-                    owner=stored["owner"],
+                    owner=abs(stored["owner"]),
                 )
             )
         if write.to is not None and write.to != stored["to"]:
@@ -309,6 +344,22 @@ def _find(
         )
         for key, row in rows.items()
     }
+
+
+def _check_addressees(
+    session: Session, writes: Sequence[Write], found: Mapping[Key, StoredRecord]
+) -> None:
+    """Raise Invalid for a new record that is addressed to no server of the list."""
+    is_server = server_lookup(session)
+    for write in writes:
+        if write.to is not None and write.key not in found and not is_server(write.to):
+            reason = say(
+                "%(table)s/%(record_id)s: there is no server %(to)s in the list.",
+                table=write.table,
+                record_id=write.record_id,
+                to=write.to,
+            )
+            raise Invalid({"to": reason})
 
 
 def _values(record: StoredRecord) -> dict[str, Any]:

@@ -7,13 +7,14 @@ from sqlalchemy.orm import Session
 
 from panel import clock
 from panel.models.records import Quarantined, Record
-from panel.models.runs import Acknowledged, Applicant, Link, Peer, Run
+from panel.models.runs import Acknowledged, Applicant, Link, Loop, Peer, Run
 from panel.models.settings import Server, SyncProtocol
 from panel.sync.store.quarantine import KEPT_SOURCE
 from panel.sync.store.sequence import lock_sequence
 
 # Bounded, since writers of records wait for the lock of the sequence meanwhile.
 _TOMBSTONES_AT_ONCE = 2_000
+_LONGEST_STEP = timedelta(days=2)
 
 
 def purge(session: Session, keep_days: int) -> bool:
@@ -21,7 +22,7 @@ def purge(session: Session, keep_days: int) -> bool:
 
     A reader that has not read a purged tombstone has to initialise (``ChangeSequence.purged_seq``).
     """
-    before = clock.now() - timedelta(days=keep_days)
+    before = _purge_clock(session) - timedelta(days=keep_days)
     session.execute(delete(Run).where(Run.started_at < before))
     session.execute(delete(Applicant).where(Applicant.last_at < before))
     session.execute(delete(Quarantined).where(Quarantined.left_out_at < before))
@@ -37,6 +38,15 @@ def purge(session: Session, keep_days: int) -> bool:
         )
     )
     return _purge_tombstones(session, before)
+
+
+def _purge_clock(session: Session) -> datetime:
+    """Return the time that ages are counted by: it goes on by two days from purge to purge.
+
+    So a clock that stands years ahead for an hour does not age everything that is kept.
+    """
+    now, purged_at = clock.now(), session.scalar(select(Loop.purged_at))
+    return now if purged_at is None or purged_at > now else min(now, purged_at + _LONGEST_STEP)
 
 
 def _purge_tombstones(session: Session, before: datetime) -> bool:

@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from http.client import BadStatusLine, LineTooLong
 from typing import Any, Protocol
@@ -64,6 +66,19 @@ class Response:
     headers: Mapping[str, str]
     content: bytes
     seconds: float
+
+    def clock_ahead_seconds(self, now: datetime) -> int | None:
+        """Return how far a clock that says ``now`` is ahead of the server's ``Date`` (RFC 9110).
+
+        0 where the way of the answer explains the difference; None without a ``Date``.
+        """
+        try:
+            sent_at = parsedate_to_datetime(self.headers.get("Date", ""))
+            ahead = (now - sent_at).total_seconds()
+        except (TypeError, ValueError):
+            return None
+        # It was sent within the exchange, which took that long.
+        return int(min(ahead, 0.0) + max(ahead - self.seconds, 0.0))
 
 
 class Transport(Protocol):

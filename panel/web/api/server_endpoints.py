@@ -7,13 +7,15 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from panel.i18n import say
 from panel.migrate import newest_revision, present_revision
+from panel.models.runs import PASSWORD_UNREADABLE, Loop
 from panel.sync.msupply_v5 import primary as v5
 from panel.sync.msupply_v5.calls import Request
 from panel.sync.primary.exchange import Primary
 from panel.sync.protocol import body_codec
+from panel.sync.protocol.error_codes import explain
 from panel.web.auth.csrf import protect
 from panel.web.base.context import installation, installation_of
-from panel.web.base.errors import error_json
+from panel.web.base.errors import DISK_FULL, error_json
 
 _PRIMARY = "panel.primary"
 
@@ -70,11 +72,18 @@ def _primary() -> Primary:
 
 @blueprint.get("/healthz")
 def health() -> Response:
-    """Answer 200 if the database answers and is migrated, else 503 with the reason."""
+    """Answer 200 if this server can do its work, else 503 with the reason."""
+    database = installation().database
     try:
-        revision = present_revision(installation().database.engine)
+        with database.reading() as session:
+            refusal = session.get_one(Loop, 1).refusal
+        revision = present_revision(database.engine)
     except SQLAlchemyError:
         return error_json(503, "database_unreachable", say("The database does not answer."))
     if revision != newest_revision():
         return error_json(503, "not_migrated", say("The database is not at this version's tables."))
+    if not database.has_room():
+        return error_json(503, "disk_full", DISK_FULL)
+    if refusal == PASSWORD_UNREADABLE:
+        return error_json(503, refusal, explain(refusal).what)
     return jsonify(status="ok")

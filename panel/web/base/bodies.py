@@ -1,6 +1,5 @@
 """Bodies of requests and answers of programs: limits, compression, JSON, few headers."""
 
-import json
 from typing import Any
 
 from flask import Flask, Response, g, request
@@ -19,6 +18,7 @@ from panel.sync.protocol.body_codec import (
     decode_json_text,
     unpack,
 )
+from panel.sync.protocol.json_reader import dump_json, load_json
 
 # All other headers are for browsers, and every byte counts on a slow line.
 _PROGRAM_HEADERS = {
@@ -92,10 +92,14 @@ def read_body(limit: int) -> bytes:
 
 
 def read_json(limit: int) -> Any:
-    """Return the JSON of the body. Raise as :func:`read_body` does."""
+    """Return the JSON of the body, its numbers as they were written.
+
+    Raise as :func:`read_body` does, or Invalid for a name that stands twice in one object and for
+    a number that is out of range.
+    """
     body = read_body(limit)
     try:
-        return json.loads(decode_json_text(body))
+        return load_json(decode_json_text(body), unique=True)
     except TooLarge as error:
         limit = LARGEST_TEXT_BYTES // 4
         reason = say("With a character beyond U+FFFF, at most %(limit)s bytes.", limit=limit)
@@ -109,12 +113,8 @@ def read_json(limit: int) -> Any:
 
 def json_answer(value: Any, status: int = 200) -> Response:
     """Return ``value`` as a JSON answer in as few bytes as possible."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    # UTF-8 cannot hold half a surrogate pair: such a text is escaped as ASCII.
-    try:
-        body = text.encode()
-    except UnicodeEncodeError:
-        body = json.dumps(value, separators=(",", ":")).encode()
+    # UTF-8 cannot hold half a surrogate pair, which is then escaped as JSON escapes it too.
+    body = dump_json(value).encode(errors="backslashreplace")
     return Response(body, status, mimetype="application/json")
 
 

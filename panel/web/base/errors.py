@@ -1,18 +1,24 @@
 """Error answers: a page or a notice for people, ``{"error": …}`` for programs."""
 
+import logging
+from collections.abc import Mapping
 from http import HTTPStatus
 
 from flask import Flask, Response, g, jsonify, make_response, render_template, request
 from flask_wtf.csrf import CSRFError
-from sqlalchemy.exc import DataError
+from sqlalchemy.exc import DataError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnection
 from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed
 
 from panel import clock
-from panel.errors import Refusal, Throttled
+from panel.db import is_full
+from panel.errors import Invalid, Refusal, Throttled
 from panel.i18n import Message, say
 from panel.web.base.bodies import V5_PATH, is_for_programs
 from panel.web.base.htmx import NOTICE, is_fragment, retarget
 from panel.web.base.language import show
+
+log = logging.getLogger(__name__)
 
 _UNKNOWN = ("bad_request", say("The panel did not understand that request."))
 _BY_STATUS = {
@@ -48,12 +54,21 @@ OLD_PAGE = say(
 )
 
 
+DISK_FULL = say(
+    "The disk of this server is full: nothing can be saved until there is room. What was saved "
+    "before is whole."
+)
+_BUSY = say("The database is too busy at this moment. Try again in a minute.")
+
+
 def init_errors(app: Flask) -> None:
     """Handle every refusal and failure of ``app``."""
     app.register_error_handler(Refusal, _on_refusal)
     app.register_error_handler(CSRFError, _on_csrf)
     app.register_error_handler(HTTPException, _on_http)
     app.register_error_handler(DataError, _on_data)
+    for error in (OperationalError, NoConnection, OSError):
+        app.register_error_handler(error, _on_database)
 
 
 def error_response(
@@ -74,9 +89,16 @@ def error_response(
     return make_response(render_template(template, message=words, status=status), status)
 
 
-def error_json(status: int, code: str, message: Message) -> Response:
-    """Return ``message`` as JSON, with a ``code`` that is the same in every language."""
+def error_json(
+    status: int, code: str, message: Message, problems: Mapping[str, str] | None = None
+) -> Response:
+    """Return ``message`` as JSON, with a ``code`` that is the same in every language.
+
+    ``problems`` has the reason in words beside the name of each field.
+    """
     error: dict[str, object] = {"code": code, "message": show(message)}
+    if problems:
+        error["problems"] = problems
     if _is_of_a_site():
         error["data"] = None
     response = jsonify(error=error)
@@ -105,6 +127,9 @@ def with_retry_after(response: Response, refusal: Refusal) -> Response:
 
 
 def _on_refusal(refusal: Refusal) -> Response:
+    if isinstance(refusal, Invalid) and wants_json():
+        problems = {name: show(reason) for name, reason in refusal.problems.items()}
+        return error_json(refusal.status, refusal.code, refusal.message, problems)
     return with_retry_after(error_response(refusal.status, refusal.code, refusal.message), refusal)
 
 
@@ -115,6 +140,17 @@ def _on_csrf(_error: CSRFError) -> Response:
 def _on_data(_error: DataError) -> Response:
     # PostgreSQL refuses NUL in a text; browsers never send it, scanners do.
     return error_response(400, *_UNKNOWN)
+
+
+def _on_database(error: Exception) -> Response:
+    """Tell a full disk from a busy database; raise any other ``error`` again."""
+    words = ("disk_full", DISK_FULL) if is_full(error) else ("database_busy", _BUSY)
+    if isinstance(error, OSError) and not is_full(error):
+        raise error
+    log.warning("A request could not be answered: %s", error)
+    # The page of the error must not query the person.
+    g.person = g.unlock = None
+    return error_response(503, *words)
 
 
 def _on_http(error: HTTPException) -> Response | HTTPException:

@@ -45,7 +45,7 @@ HEARD_WITHIN = timedelta(seconds=30)
 
 
 # The loop hears nothing then, and need not: the sentence says why.
-_OFF = (StateKind.PAUSED, StateKind.DISABLED)
+_OFF = (StateKind.PAUSED, StateKind.DISABLED, StateKind.FULL)
 
 
 class SyncData:

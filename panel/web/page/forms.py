@@ -11,7 +11,7 @@ from flask_babel import gettext as _
 from sqlalchemy.orm import Session
 from wtforms import Field, Form, IntegerField, PasswordField, StringField, ValidationError
 
-from panel.errors import Conflict, Invalid, NeedsConfirmation, Refusal
+from panel.errors import Choice, Conflict, Invalid, NeedsConfirmation, Refusal
 from panel.i18n import Message
 from panel.models.settings import Settings
 from panel.preferences.parameter_fields import PARAMETERS, PASSWORD, Parameters
@@ -49,6 +49,7 @@ class PanelForm(Form):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.acts: Mapping[str, Message] = {}
+        self.choice: Choice | None = None
         self.conflict: Conflict | None = None
         self.status = 200
 
@@ -68,7 +69,7 @@ class PanelForm(Form):
         if isinstance(refusal, Invalid):
             self._keep(refusal.problems)
         elif isinstance(refusal, NeedsConfirmation):
-            self.acts = refusal.acts
+            self.acts, self.choice = refusal.acts, refusal.choice
         elif isinstance(refusal, Conflict):
             self.conflict = refusal
             # Sent again, the form is saved over what came between: that choice is offered now.

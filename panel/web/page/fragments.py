@@ -47,6 +47,7 @@ class Shown:
     shared_form: PanelForm | None = None
     theirs_form: PanelForm | None = None
     applicant_form: PanelForm | None = None
+    undo_form: PanelForm | None = None
     act_form: PanelForm | None = None
     # A new row as fields, or the row of ``server``, whose fields are ``form``; ``of`` tells its
     # fields from those of other forms.

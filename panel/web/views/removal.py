@@ -67,14 +67,10 @@ def remove() -> ResponseReturnValue:
 @locked(lambda: full_page(removed=_sent(removed=True)))
 def undo() -> ResponseReturnValue:
     """Put servers back that were removed, all or none of them; those that are back stay so."""
-    ids, servers = read_ids(request.form.getlist("ids")), _sent(removed=True)
-    try:
-        with installation().database.writing() as session:
-            restore_servers(session, actor(), ids)
-    except Invalid as refusal:
-        if wants_json():
-            raise
-        return show_part("undo.html", refusal.status, removed=servers, problem=refusal.message)
+    ids, servers, form = read_ids(request.form.getlist("ids")), _sent(removed=True), PanelForm()
+    restored = attempt(form, lambda session: restore_servers(session, actor(), ids, form.confirmed))
+    if restored is None:
+        return show_part("undo.html", form.status, removed=servers, undo_form=form)
     return after_change(
         Changed.ROWS_RESTORED,
         anchor="servers",

@@ -48,7 +48,10 @@ def show_server(server_id: int) -> ResponseReturnValue:
 def use_theirs(server_id: int) -> ResponseReturnValue:
     """Take the satellite's word for what it is called."""
     form = PanelForm(request.form)
-    saved = attempt(form, lambda session: adopt_from_satellite(session, actor(), server_id))
+    saved = attempt(
+        form,
+        lambda session: adopt_from_satellite(session, actor(), server_id, form.confirmed),
+    )
     if saved is None:
         return make_response(_server_page(server_id, theirs_form=form), form.status)
     if not is_fragment():

@@ -142,7 +142,10 @@ def add_applicant(sync_id: int) -> ResponseReturnValue:
     """Make a row of one that waits."""
     form = PanelForm()
     server = attempt(
-        form, lambda session: adopt_identity.add_applicant(session, actor(), sync_id, _machine())
+        form,
+        lambda session: adopt_identity.add_applicant(
+            session, actor(), sync_id, _machine(), form.confirmed
+        ),
     )
     if server is None:
         opened = {"asked_applicant": sync_id, "applicant_form": form}

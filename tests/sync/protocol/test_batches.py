@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from panel.sync.protocol import batch_codec
 from panel.sync.protocol.batch_codec import Item, pack, unpack
+from panel.sync.protocol.body_codec import Turn, read_body, write_body
 from panel.sync.protocol.json_reader import BadMessage
+from tests.support.records_api import WRITTEN_NUMBERS
 
 UUID = "01890a5d-ac96-774b-bcce-b302099a8057"
 NO_ADDRESSEES: tuple[Any, ...] = (0, "", False, [], {})
@@ -53,6 +55,18 @@ def items(draw: st.DrawFn) -> Item:
 @given(st.lists(items(), max_size=12))
 def test_a_batch_comes_out_as_it_went_in(sent: list[Item]) -> None:
     assert unpack(json.loads(json.dumps(pack(sent)))) == sent
+
+
+def test_numbers_travel_as_they_were_written() -> None:
+    same = [Item(n, "item", f"a{n}", 7, None, n, '{"n":10.50}') for n in range(3)]
+    lists = [Item(9, "item", f"b{n}", 7, None, n, '{"n":[10.50,{"m":1}]}') for n in range(3)]
+    others = [
+        Item(n, "item", f"c{n}", 7, None, n, f'{{"n":{number}}}')
+        for n, number in enumerate(WRITTEN_NUMBERS)
+    ]
+    for sent in (same, lists, others, same + lists + others):
+        body = write_body({"records": pack(sent)})
+        assert unpack(read_body(body, Turn())["records"]) == sent
 
 
 @pytest.mark.search

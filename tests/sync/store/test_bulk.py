@@ -12,6 +12,7 @@ from panel.errors import Invalid
 from panel.sync.store import jsonl
 from panel.sync.store.jsonl import LineRefused, as_write, export_records, put_lines, write_lines
 from panel.sync.store.records import get_record, put_record
+from tests.support.records_api import WRITTEN_NUMBERS
 
 OWN = 7
 
@@ -71,6 +72,12 @@ def test_one_table_can_be_exported_alone(database: Database) -> None:
     assert [json.loads(line)["id"] for line in exported(database, "stock").splitlines()] == ["0002"]
 
 
+def test_numbers_are_exported_as_they_were_written(database: Database) -> None:
+    data = f'{{"numbers":[{",".join(WRITTEN_NUMBERS)}]}}'
+    put(database, io.BytesIO(f'{{"table": "item", "id": "1", "data": {data}}}'.encode()))
+    assert data.encode() in exported(database)
+
+
 def test_an_empty_file_is_no_error(database: Database) -> None:
     assert put(database, io.BytesIO()) == (0, 0)
     assert put(database, io.BytesIO(b"\n\n")) == (2, 0)
@@ -88,6 +95,8 @@ def test_an_empty_file_is_no_error(database: Database) -> None:
         b'{"table": "item", "id": "1", "deleted": 1.0}\n',
         b'{"table": "", "id": "1", "data": {}}\n',
         b'{"table": "item", "id": "1", "data": {"weight": NaN}}\n',
+        b'{"table": "item", "id": "1", "data": {"weight": 1e400}}\n',
+        b'{"table": "item", "id": "1", "data": {"weight": 1, "weight": 2}}\n',
         b'{"table": "item", "id": "1", "data": {}, "price": 3}\n',
         b'"\xff"\n',
     ],

@@ -1,15 +1,34 @@
 """``/healthz`` tells a supervisor whether this server can do its work."""
 
+import pytest
 from sqlalchemy import text
+from werkzeug.test import TestResponse
 
 from panel.db import Database
+from panel.models.runs import Loop
 from tests.web.conftest import Browser
+
+
+def error_code(response: TestResponse) -> str:
+    return str(response.get_json()["error"]["code"])
 
 
 def test_well(nobody: Browser) -> None:
     response = nobody.get("/healthz")
     assert (response.status_code, response.json) == (200, {"status": "ok"})
     assert "Set-Cookie" not in response.headers
+
+
+def test_a_full_disk_and_a_lost_key_are_said(
+    nobody: Browser, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with database.writing() as session:
+        session.get_one(Loop, 1).refusal = "password_unreadable"
+    response = nobody.get("/healthz")
+    assert (response.status_code, error_code(response)) == (503, "password_unreadable")
+    monkeypatch.setattr(Database, "_free_bytes", lambda _: 1_000)
+    response = nobody.get("/healthz")
+    assert (response.status_code, error_code(response)) == (503, "disk_full")
 
 
 def test_a_database_that_was_not_migrated(nobody: Browser, database: Database) -> None:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from http import HTTPStatus
 from typing import Any
 
 import brotli
@@ -12,16 +13,20 @@ from panel.accounts.tokens import list_tokens, revoke_token
 from panel.activity.log import Actor
 from panel.db import Database
 from panel.models.settings import Settings
+from panel.preferences.server_fields import ServerFields
+from panel.preferences.servers import add_server
 from panel.sync.store.records import put_record
 from panel.web.api import records as api
 from panel.web.api import records as bearer
+from tests.support.records_api import WRITTEN_NUMBERS
 from tests.web.api.conftest import Application
 
 
 def error_of(response: TestResponse) -> tuple[int, str]:
     """Return the status and the code of an error, which has one shape and says more in words."""
     (error,) = response.get_json().values()
-    assert set(error) == {"code", "message"}
+    with_fields = {"problems"} if response.status_code == HTTPStatus.UNPROCESSABLE_ENTITY else set()
+    assert set(error) == {"code", "message"} | with_fields
     assert error["message"]
     return response.status_code, error["code"]
 
@@ -41,6 +46,18 @@ def test_a_record_comes_back_as_it_was_put(application: Application) -> None:
         "deleted": False,
         "data": data,
     }
+
+
+def test_numbers_come_back_as_they_were_written(application: Application) -> None:
+    data = f'{{"numbers":[{",".join(WRITTEN_NUMBERS)}],"one":{{"price":10.50}}}}'.encode()
+    response = application.call("PUT", "/records/item/a", data=b'{"data": ' + data + b"}")
+    assert data in response.data
+    for path in ("/records/item/a", "/records/item", "/changes"):
+        assert data in application.call("GET", path).data
+    # Nothing changed: the comparison is on what was written.
+    before = application.call("GET", "/changes").data
+    application.call("PUT", "/records/item/a", data=b'{"data": ' + data + b"}")
+    assert application.call("GET", "/changes").data == before
 
 
 @pytest.mark.both_databases
@@ -113,7 +130,14 @@ def test_many_are_written_at_once_or_none(application: Application) -> None:
     assert application.get("/records/item/a")["data"] == {"name": "a"}
 
 
-def test_a_record_may_be_addressed_to_another_server_for_good(application: Application) -> None:
+def test_a_record_may_be_addressed_to_another_server_for_good(
+    application: Application, database: Database
+) -> None:
+    response = application.put("item/a", {}, to=7)
+    assert error_of(response) == (422, "invalid")
+    assert set(response.get_json()["error"]["problems"]) == {"to"}
+    with database.writing() as session:
+        add_server(session, Actor("asha"), ServerFields(7, "Kadavu Health Centre", "KDV-01"))
     assert application.put("item/a", {}, to=7).get_json()["to"] == 7
     assert application.put("item/a", {"again": True}).get_json()["to"] == 7
     assert error_of(application.put("item/a", {}, to=8)) == (409, "address_fixed")
@@ -153,6 +177,10 @@ def test_a_server_without_a_sync_id_owns_nothing(
         (b"\xff", 400, "body_not_understood"),
         (b'{"data": 3}', 422, "invalid"),
         (b'{"data": {"weight": NaN}}', 422, "invalid"),
+        (b'{"data": {"weight": 1e400}}', 422, "number_out_of_range"),
+        (b'{"data": {"weight": 1' + b"0" * 5_000 + b"}}", 422, "number_out_of_range"),
+        (b'{"data": {"a": [{"b": 1, "b": 2}]}}', 422, "duplicate_key"),
+        (b'{"data": {"a": 1}, "data": {"a": 2}}', 422, "duplicate_key"),
         (b'{"data": {"half": "\\ud800"}}', 422, "invalid"),
         (b'{"data": {}, "to": "7"}', 422, "invalid"),
         (b'{"data": {}, "to": true}', 422, "invalid"),
