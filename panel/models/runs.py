@@ -23,7 +23,7 @@ _GENERATION = String(GENERATION_LENGTH)
 
 
 # The refusal of a satellite's loop whose password no secret key opens.
-PASSWORD_UNREADABLE = "password_unreadable"
+PASSWORD_UNREADABLE = "password_unreadable"  # noqa: S105 - a code
 
 
 class RunStep(StrEnum):

@@ -24,6 +24,8 @@ pytestmark = pytest.mark.both_databases
 
 REVISIONS = sorted(path.name[:4] for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
 ONLY_INDEXES = ("0003",)
+# Columns that are empty until a sync fills them.
+ONLY_COLUMNS = ("0007",)
 SERVER = (
     "INSERT INTO servers (sync_id, name, store, url, user_name, version, name_key, store_key,"
     " user_name_key) VALUES (:sync_id, :name, 'a', '', '', 1, :name, 'a', '')"
@@ -52,7 +54,7 @@ def test_data_of_every_version_is_there_after_the_last(empty: Engine) -> None:
         upgrade(url_of(empty), revision)
         with empty.begin() as connection:
             new = [table for table in reflect(connection) if table.name not in kept]
-            assert new or revision in ONLY_INDEXES, (
+            assert new or revision in (*ONLY_INDEXES, *ONLY_COLUMNS), (
                 f"{revision} made no table: add here what it changed in the older ones"
             )
             for table in new:

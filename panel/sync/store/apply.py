@@ -68,22 +68,28 @@ def pushed_by(sync_id: int, is_server: Callable[[int], bool] = lambda _: True) -
         if item.owner != sync_id:
             return Problem("not_the_owner", {"owner": item.owner})
         if stored is None:
-            if item.to is not None and item.data is not None and not is_server(item.to):
-                return Problem("no_such_addressee", {"sync_id": item.to})
-            return TAKE
-        if stored.owner < 0:
-            return Problem("archived", {"owner": -stored.owner})
-        if stored.owner != sync_id:
-            return Problem("owned_by_another", {"owner": stored.owner})
-        if _is_archived_address(item, stored):
-            return Problem("address_archived", {"sync_id": item.to}) if item.data else TAKE
-        if stored.to != item.to:
-            return Problem("address_fixed", {})
+            is_lost = item.to is not None and item.data is not None and not is_server(item.to)
+            return Problem("no_such_addressee", {"sync_id": item.to}) if is_lost else TAKE
+        if problem := _problem_with_stored(item, stored):
+            return problem
         if _is_stored(item, stored):
             return KNOWN
         return TAKE if item.version > stored.version else KEEP
 
     return rule
+
+
+def _problem_with_stored(item: Item, stored: StoredRecord) -> Problem | None:
+    """Return why a pushed ``item`` may not take the place of what is stored."""
+    if stored.owner < 0:
+        return Problem("archived", {"owner": -stored.owner})
+    if stored.owner != item.owner:
+        return Problem("owned_by_another", {"owner": stored.owner})
+    if _is_archived_address(item, stored):
+        # The deletion of such a record is taken.
+        is_deletion = item.data is None
+        return None if is_deletion else Problem("address_archived", {"sync_id": item.to})
+    return None if stored.to == item.to else Problem("address_fixed", {})
 
 
 def pulled_by(own_sync_id: int) -> Rule:
