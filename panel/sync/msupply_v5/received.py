@@ -19,8 +19,8 @@ from panel.sync.protocol.batch_codec import Item
 from panel.sync.protocol.json_reader import BadMessage
 from panel.sync.protocol.messages import Stream
 from panel.sync.store import inbox
-from panel.sync.store.apply import Problem, pulled_by, renewed_by
-from panel.sync.store.quarantine import note_unreadable, quarantine
+from panel.sync.store.apply import pulled_by, renewed_by
+from panel.sync.store.quarantine import REPLACED, keep_aside, note_unreadable
 from panel.sync.store.records import find_records
 from panel.sync.store.sequence import lock_sequence
 
@@ -30,8 +30,6 @@ _AGAIN, _QUEUE_REQUESTED, _QUEUE_REQUESTED_AGAIN = "v5 again", "v5 asked", "v5 r
 _AFTER_REQUEST = {"": _QUEUE_REQUESTED, _AGAIN: _QUEUE_REQUESTED_AGAIN}
 # What has as many digits is no number of a primary.
 _MARK_DIGITS = 19
-# No server sent it.
-_KEPT_SOURCE = 0
 
 
 def begin_initialise(session: Session) -> None:
@@ -212,4 +210,4 @@ def _keep_other_contents(session: Session, own_sync_id: int, changes: Sequence[C
         record = found.get(change.key)
         if record is not None and record.waiting and change.data not in (None, record.data):
             item = Item(0, *change.key, own_sync_id, None, 0, change.data)
-            quarantine(session, _KEPT_SOURCE, item, Problem("replaced", {}))
+            keep_aside(session, item, REPLACED)
