@@ -104,7 +104,7 @@ def test_no_body_takes_more_memory_than_is_promised(primary: ForkedPanel, encodi
             assert all(400 <= status < 500 or status == 503 for status in statuses), statuses
     grown = peak_bytes(primary.pid) - before
     assert grown < MOST_BYTES, f"{grown // MIB} MiB"
-    print(before//MIB, grown//MIB)
+    print(before // MIB, grown // MIB)
 
 
 _READS_ANSWER = """
