@@ -170,29 +170,30 @@ def _unlock_of_cookie() -> Unlock | None:
 
 
 def _serialise(unlock: Unlock) -> str:
-    values = {
-        "p": unlock.person_id,
-        "e": int(unlock.expires_at.timestamp()),
-        "g": unlock.generation,
-        "l": unlock.unlock_generation,
-        # Of no use in another session, nor once this one has ended.
-        "s": session_mark(),
-    }
+    # A list, since every request carries it. Of no use in another session, nor once this one ended.
+    values = [
+        unlock.person_id,
+        int(unlock.expires_at.timestamp()),
+        unlock.generation,
+        unlock.unlock_generation,
+        session_mark(),
+    ]
     return str(_signer().dumps(values))
 
 
 def _parse(text: str) -> Unlock | None:
     try:
-        values = _signer().loads(text)
-    except BadData:
+        person_id, expires_at, generation, unlock_generation, mark = _signer().loads(text)
+    except (BadData, ValueError):
+        # Signed by us, but in the form of an older version.
         return None
-    if values.get("s") != session_mark():
+    if mark != session_mark():
         return None
     return Unlock(
-        person_id=values["p"],
-        expires_at=datetime.fromtimestamp(values["e"], UTC),
-        generation=values["g"],
-        unlock_generation=values["l"],
+        person_id=person_id,
+        expires_at=datetime.fromtimestamp(expires_at, UTC),
+        generation=generation,
+        unlock_generation=unlock_generation,
     )
 
 

@@ -16,7 +16,7 @@ from panel.preferences.server_fields import ServerFields
 from panel.preferences.servers import add_server
 from tests.support.clock import Clock
 from tests.support.web_sites import make_primary, make_satellite, words
-from tests.web.conftest import MANAGER, OPERATOR, Browser, MakeApp, signed_in
+from tests.web.conftest import MANAGER, OPERATOR, VIEWER, Browser, MakeApp, signed_in
 
 HERE = {"HX_Current_URL": "http://localhost/"}
 
@@ -267,7 +267,10 @@ class TestNotChanged:
             assert server is not None
             server.last_success_at = time()
         assert changed()
+        # Longer than any session lasts.
         time.pass_by(days=2)
+        manager.sign_in(MANAGER)
+        viewer.sign_in(VIEWER)
         assert changed()
         assert viewer.get("/").headers["ETag"] not in marks
 
