@@ -195,8 +195,12 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """Yield a session for reading that waits for no writer (SQLite: no ``BEGIN IMMEDIATE``)."""
-        with self._readers() as session:
+        with self.open_reader() as session:
             yield session
+
+    def open_reader(self) -> Session:
+        """Return a session as :meth:`reading` does, which the caller closes."""
+        return self._readers()
 
     def has_room(self, *, probe: bool = False) -> bool:
         """Say whether there is room to write.

@@ -13,13 +13,17 @@ from panel.errors import Invalid
 from panel.i18n import say
 from panel.installation import Installation
 from panel.models.runs import InitialiseState, Link, Loop
-from panel.models.settings import lock_settings
+from panel.models.settings import Settings
 from panel.preferences.parameter_fields import Parameters
-from panel.preferences.parameters import save_parameters
+from panel.preferences.parameters import changed_settings, check_parameters
 from panel.status.history import Disagreement, disagreements
 from panel.sync.protocol.error_codes import SyncRefusal
 from panel.sync.run import check_connection
-from panel.sync.satellite.sync_settings import SyncSettings, read_sync_settings
+from panel.sync.satellite.sync_settings import (
+    SyncSettings,
+    read_sync_settings,
+    sync_settings_of,
+)
 from panel.sync.transport.http import HttpTransport, LinkFault, Target, Transport
 
 # For all of a trial, however many bytes keep coming.
@@ -27,8 +31,6 @@ TRIAL_SECONDS = 20.0
 # Each takes a thread that answers requests.
 MOST_TRIALS = 2
 _trials = threading.BoundedSemaphore(MOST_TRIALS)
-# Nothing is saved, so nothing has to be confirmed.
-_ALL_ACTS = ("sync_id", "url_http", "url_on_primary", "weak_password")
 
 
 @dataclass(frozen=True)
@@ -133,19 +135,15 @@ def _saved_settings(installation: Installation) -> SyncSettings:
 
 
 def _typed_settings(installation: Installation, typed: Parameters) -> SyncSettings:
-    """Save ``typed`` by every rule, read the settings of a run from it, and roll back."""
-    with installation.database.writing() as session:
-        settings = lock_settings(session)
-        saved_for, version = _origin(settings.url), settings.parameters_version
-        save_parameters(session, Actor(""), installation.vault, typed, version, _ALL_ACTS)
-        session.flush()
-        try:
-            # Scheme and port too: another one of a host is another program, or a line that tells.
-            if settings.password_sealed and not typed.password:
-                _check_origin(settings.url, saved_for)
-            return read_sync_settings(session, installation)
-        finally:
-            session.rollback()
+    """Return the settings of a run as they would be if ``typed`` was saved."""
+    with installation.database.reading() as session:
+        values = check_parameters(session, installation.vault, typed).values
+        saved = session.get_one(Settings, 1)
+        settings = changed_settings(saved, installation.vault, values)
+        # Scheme and port too: another one of a host is another program, or a line that tells.
+        if settings.password_sealed and not typed.password:
+            _check_origin(settings.url, _origin(saved.url))
+        return sync_settings_of(session, installation, settings)
 
 
 def _check_origin(url: str, saved_for: tuple[str, str]) -> None:

@@ -28,18 +28,11 @@ def set_interval(session: Session, actor: Actor, minutes: int | None, version: i
     ``interval_minutes``) or :class:`Conflict`.
     """
     settings = lock_settings(session)
-    checks = Checks()
-    if settings.sync_id is None:
-        checks.refuse(INTERVAL.name, say("Give this server a Sync ID first."))
-    minutes = INTERVAL.tidy(checks, minutes)
-    checks.finish()
     before = settings.interval_minutes
-    # Never None by now.
-    if minutes is None or minutes == before:
+    wanted = check_interval(session, minutes, version)
+    if wanted == before:
         return IntervalSet(settings, before)
-    if version != settings.interval_version:
-        refuse_stale(session, "interval", None, version, settings.interval_version)
-    settings.interval_minutes = minutes
+    settings.interval_minutes = wanted
     settings.interval_version += 1
     log.add_entry(
         session,
@@ -48,6 +41,25 @@ def set_interval(session: Session, actor: Actor, minutes: int | None, version: i
         subject="interval",
         version=settings.interval_version,
         was={INTERVAL.name: before},
-        became={INTERVAL.name: minutes},
+        became={INTERVAL.name: wanted},
     )
     return IntervalSet(settings, before)
+
+
+def check_interval(session: Session, minutes: int | None, version: int) -> int:
+    """Return the minutes that :func:`set_interval` would save; change nothing.
+
+    Raise as it does.
+    """
+    settings = session.get_one(Settings, 1)
+    checks = Checks()
+    if settings.sync_id is None:
+        checks.refuse(INTERVAL.name, say("Give this server a Sync ID first."))
+    wanted = INTERVAL.tidy(checks, minutes)
+    checks.finish()
+    # Never None by now.
+    if wanted is None or wanted == settings.interval_minutes:
+        return settings.interval_minutes
+    if version != settings.interval_version:
+        refuse_stale(session, "interval", None, version, settings.interval_version)
+    return wanted

@@ -1,6 +1,7 @@
 """The synchronise parameters: who this server is, the shared pair, and where its primary is."""
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import select, update
@@ -10,6 +11,7 @@ from panel.activity import log
 from panel.activity.kinds import EventKind
 from panel.activity.log import Actor, refuse_stale
 from panel.errors import NeedsConfirmation
+from panel.i18n import Message
 from panel.models.runs import Link
 from panel.models.settings import Server, Settings, lock_settings
 from panel.preferences.fields import Checks
@@ -36,22 +38,57 @@ def save_parameters(
     cannot stand, :class:`Conflict`, or :class:`NeedsConfirmation`.
     """
     settings = lock_settings(session)
+    change = check_parameters(session, vault, wanted, version)
+    if not change.values:
+        return settings
+    missing = {name: warning for name, warning in change.acts.items() if name not in confirmed}
+    if missing:
+        raise NeedsConfirmation(missing)
+    write_changes(session, actor, vault, settings, change.values)
+    return settings
+
+
+@dataclass(frozen=True)
+class Change:
+    """The ``values`` that become something else, secrets as they were typed.
+
+    ``acts`` are those to confirm before, each with its warning.
+    """
+
+    values: dict[str, Any]
+    acts: dict[str, Message]
+
+
+def check_parameters(
+    session: Session, vault: Vault, wanted: Parameters, version: int | None = None
+) -> Change:
+    """Return what saving ``wanted`` would change; change nothing.
+
+    ``version`` None stands for the present one. Raise :class:`Invalid` and :class:`Conflict` as
+    :func:`save_parameters` does.
+    """
+    settings = session.get_one(Settings, 1)
     checks = Checks()
     wanted = tidy(checks, wanted)
-    changes = find_changes(settings, vault, wanted)
-    if not changes and not checks.problems:
-        return settings
-    _refuse_stale(session, settings, version)
+    values = find_changes(settings, vault, wanted)
+    if not values and not checks.problems:
+        return Change({}, {})
+    if version is not None:
+        _refuse_stale(session, settings, version)
     check_role(session, checks, vault, settings, wanted)
     checks.finish()
     acts = serious_acts(session, settings, wanted)
-    acts.update(check_new_password(checks, wanted, changes))
+    acts.update(check_new_password(checks, wanted, values))
     checks.finish()
-    missing = {name: warning for name, warning in acts.items() if name not in confirmed}
-    if missing:
-        raise NeedsConfirmation(missing)
-    write_changes(session, actor, vault, settings, changes)
-    return settings
+    return Change(values, acts)
+
+
+def changed_settings(settings: Settings, vault: Vault, changes: dict[str, Any]) -> Settings:
+    """Return a copy of ``settings`` with ``changes``, in no session and never saved."""
+    columns = [column.key for column in Settings.__mapper__.column_attrs]
+    copy = Settings(**{name: getattr(settings, name) for name in columns})
+    _apply(copy, vault, changes)
+    return copy
 
 
 def remove_password(session: Session, actor: Actor, version: int) -> Settings:
@@ -111,15 +148,19 @@ def write_changes(
 ) -> None:
     """Give ``settings`` the values in ``changes`` and record it, as one new version."""
     was = {name: PARAMETERS[name].note(settings) for name in changes}
+    _apply(settings, vault, changes)
+    became = {name: PARAMETERS[name].note(settings) for name in changes}
+    record(session, actor, EventKind.PARAMETERS_CHANGED, settings, was, became)
+    if "url" in changes:
+        tell_row(session, actor, settings, was["url"])
+
+
+def _apply(settings: Settings, vault: Vault, changes: dict[str, Any]) -> None:
     # In the order of the table: the form of the password follows from the Sync ID.
     for name, value in changes.items():
         PARAMETERS[name].write(settings, vault, value)
     if "password" not in changes:
         fit_password(settings, vault)
-    became = {name: PARAMETERS[name].note(settings) for name in changes}
-    record(session, actor, EventKind.PARAMETERS_CHANGED, settings, was, became)
-    if "url" in changes:
-        tell_row(session, actor, settings, was["url"])
 
 
 def set_url(session: Session, actor: Actor, settings: Settings, url: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -51,17 +52,15 @@ def add_server(
     settings = lock_settings(session)
     # A new row has no URL to clear: an empty one leaves that of a satellite's parameters.
     fields = replace(fields, url=fields.url or None)
-    checks = Checks()
-    wanted = tidy(checks, fields)
     # Hashed, so that a key of any length fits its column.
     added_key = hash_token(key)[:32] if key else None
     if known := _find_added(session, added_key):
-        if known.removed_at is None and not find_changes(settings, known, wanted):
+        again = tidy(Checks(), fields)
+        if known.removed_at is None and not find_changes(settings, known, again):
             return known
         # Somebody went back to the form and typed another server into it.
         added_key = None
-    check_row(session, checks, settings, wanted)
-    checks.finish()
+    wanted = check_new_server(session, fields)
     server = Server(name="", store="", url="", user_name="", added_key=added_key)
     choice = ask_about_records(session, settings, wanted.sync_id)
     check_confirmed(settings, wanted.url, shown_url(settings, server), choice, confirmed)
@@ -69,6 +68,18 @@ def add_server(
     _archive_if_chosen(session, choice, wanted.sync_id, confirmed)
     write_changes(session, actor, EventKind.SERVER_ADDED, settings, server, changes)
     return server
+
+
+def check_new_server(session: Session, fields: ServerFields) -> ServerFields:
+    """Return ``fields`` as a new row would have them; change nothing.
+
+    Raise :class:`Invalid` as :func:`add_server` does.
+    """
+    checks = Checks()
+    wanted = tidy(checks, fields)
+    check_row(session, checks, session.get_one(Settings, 1), wanted)
+    checks.finish()
+    return wanted
 
 
 def _find_added(session: Session, added_key: str | None) -> Server | None:
@@ -92,20 +103,34 @@ def edit_server(
     """
     settings = lock_settings(session)
     server = lock_server(session, server_id)
+    changes = check_edited_server(session, server, fields, version)
+    if not changes:
+        return server
+    choice = ask_about_records(session, settings, changes.get("sync_id"))
+    check_confirmed(settings, changes.get("url"), shown_url(settings, server), choice, confirmed)
+    _archive_if_chosen(session, choice, changes.get("sync_id"), confirmed)
+    write_changes(session, actor, EventKind.SERVER_CHANGED, settings, server, changes)
+    return server
+
+
+def check_edited_server(
+    session: Session, server: Server, fields: ServerFields, version: int
+) -> dict[str, Any]:
+    """Return what ``fields`` would change in the row ``server``; change nothing.
+
+    Raise :class:`Invalid` and :class:`Conflict` as :func:`edit_server` does.
+    """
+    settings = session.get_one(Settings, 1)
     checks = Checks()
     wanted = tidy(checks, fields)
     changes = find_changes(settings, server, wanted)
     if not changes and not checks.problems:
-        return server
+        return changes
     if version != server.version:
         refuse_stale(session, "server", server.id, version, server.version)
     check_row(session, checks, settings, wanted, server)
     checks.finish()
-    choice = ask_about_records(session, settings, changes.get("sync_id"))
-    check_confirmed(settings, wanted.url, shown_url(settings, server), choice, confirmed)
-    _archive_if_chosen(session, choice, wanted.sync_id, confirmed)
-    write_changes(session, actor, EventKind.SERVER_CHANGED, settings, server, changes)
-    return server
+    return changes
 
 
 def remove_servers(session: Session, actor: Actor, ids: Sequence[int]) -> list[Server]:

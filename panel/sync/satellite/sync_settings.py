@@ -46,6 +46,13 @@ class SyncSettings:
 def read_sync_settings(session: Session, installation: Installation) -> SyncSettings:
     """Return the settings that the preferences give now. Raise SyncRefusal if one is missing."""
     settings = session.get_one(Settings, 1, populate_existing=True)
+    return sync_settings_of(session, installation, settings)
+
+
+def sync_settings_of(
+    session: Session, installation: Installation, settings: Settings
+) -> SyncSettings:
+    """Return the settings of a run that ``settings`` give, saved or not. Raise SyncRefusal."""
     if not settings.is_satellite or not settings.url:
         raise SyncRefusal("not_a_satellite" if not settings.is_satellite else "no_url")
     primary = session.scalar(

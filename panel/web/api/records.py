@@ -32,7 +32,7 @@ from panel.sync.store.records import (
 from panel.sync.store.write_checks import Write
 from panel.web.auth.csrf import protect
 from panel.web.base.bodies import BodyNotUnderstood, json_answer, read_json
-from panel.web.base.context import installation
+from panel.web.base.context import close_reading, reading, writing
 
 LARGEST_REQUEST_BYTES = 16 * 1024 * 1024
 DEFAULT_LIMIT, HIGHEST_LIMIT = 500, 5_000
@@ -70,12 +70,13 @@ def _check_token() -> None:
     if request.endpoint == _PUBLIC:
         return
     scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
-    with installation().database.reading() as session:
-        token = find_token(session, secret.strip()) if scheme.lower() == "bearer" else None
+    token = find_token(reading(), secret.strip()) if scheme.lower() == "bearer" else None
+    # The body is not read yet, which lasts on a slow line.
+    close_reading()
     if token is None:
         raise TokenNeeded(say("Send a token: `sync-panel token add` makes one."))
     if last_used_is_outdated(token, clock.now()):
-        with installation().database.writing() as session:
+        with writing() as session:
             update_last_used(session, token.id, clock.now())
 
 
@@ -111,9 +112,8 @@ def describe() -> Response:
 def list_(table: str) -> Response:
     """Return records of a table by id, beyond ``after``, and the next ``after`` or null."""
     after, limit = request.args.get("after", ""), _limit()
-    with installation().database.reading() as session:
-        records, more = list_records(session, table, after, limit)
-        lines = [as_line(record) for record in records]
+    records, more = list_records(reading(), table, after, limit)
+    lines = [as_line(record) for record in records]
     # The records may be deleted since they were counted: no lines then.
     return json_answer({"records": lines, "next": lines[-1]["id"] if lines and more else None})
 
@@ -129,7 +129,7 @@ def write() -> Response:
         reason = say("May have at most %(highest)s records.", highest=HIGHEST_LIMIT)
         raise Invalid({"records": reason})
     writes = [as_write(line) for line in lines]
-    with installation().database.writing() as session:
+    with writing() as session:
         changed = write_records(session, _own_sync_id(session), writes)
     return json_answer({"changed": changed})
 
@@ -137,8 +137,7 @@ def write() -> Response:
 @blueprint.get(ONE_RECORD, merge_slashes=False)
 def get(table: str, record_id: str) -> Response:
     """Return one record."""
-    with installation().database.reading() as session:
-        return json_answer(as_line(get_record(session, table, record_id)))
+    return json_answer(as_line(get_record(reading(), table, record_id)))
 
 
 @blueprint.put(ONE_RECORD, merge_slashes=False)
@@ -147,7 +146,7 @@ def put(table: str, record_id: str) -> Response:
     body = _read_object({"data", "to", "owner"})
     if not isinstance(body.get("data"), dict):
         raise Invalid({"data": say("Must be a JSON object.")})
-    with installation().database.writing() as session:
+    with writing() as session:
         own_sync_id, to = _own_sync_id(session), as_sync_id(body.get("to"))
         owner = as_sync_id(body.get("owner"))
         if owner not in (None, own_sync_id) and own_sync_id != PRIMARY_SYNC_ID:
@@ -159,7 +158,7 @@ def put(table: str, record_id: str) -> Response:
 @blueprint.delete(ONE_RECORD, merge_slashes=False)
 def delete(table: str, record_id: str) -> Response:
     """Delete one record; a repeat changes nothing."""
-    with installation().database.writing() as session:
+    with writing() as session:
         delete_record(session, _own_sync_id(session), table, record_id)
     return Response(status=204)
 
@@ -167,9 +166,8 @@ def delete(table: str, record_id: str) -> Response:
 @blueprint.get("/changes")
 def follow() -> Response:
     """Return the changes after the cursor ``since``, oldest first, and the next cursor."""
-    with installation().database.reading() as session:
-        page = changes(session, request.args.get("since", ""), _limit())
-        lines = [as_line(record) for record in page.records]
+    page = changes(reading(), request.args.get("since", ""), _limit())
+    lines = [as_line(record) for record in page.records]
     return json_answer({"changes": lines, "cursor": page.cursor, "more": page.more})
 
 

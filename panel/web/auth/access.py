@@ -15,7 +15,7 @@ from panel.errors import NotPermitted
 from panel.i18n import say
 from panel.models.people import Person
 from panel.web.auth.session import actor, current_person, ended_by_password
-from panel.web.base.context import installation
+from panel.web.base.context import installation, writing
 from panel.web.base.errors import error_response, wants_json
 from panel.web.base.htmx import is_fragment
 
@@ -87,7 +87,7 @@ def require(permission: Permission) -> None:
     person = current_person()
     if person is not None and may(person, permission):
         return
-    with installation().database.writing() as session:
+    with writing() as session:
         log.add_entry(session, actor(), EventKind.REFUSED_PERMISSION, label=request.path)
     raise NotPermitted(_LACKING[permission])
 
@@ -97,6 +97,8 @@ def _guard() -> ResponseReturnValue | None:
         return error_response(400, "unknown_host", _UNKNOWN_HOST)
     if request.endpoint is None or request.endpoint in PUBLIC:
         return None
+    # Takes in what is posted, which lasts on a slow line, before a transaction begins.
+    _ = request.form
     if current_person() is None:
         return _ask_to_sign_in()
     if request.endpoint != SIGN_OUT:

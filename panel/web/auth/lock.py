@@ -31,7 +31,7 @@ from panel.web.auth.session import (
     session_mark,
     set_cookie,
 )
-from panel.web.base.context import installation
+from panel.web.base.context import installation, lend_database, reading, writing
 from panel.web.base.errors import wants_json, with_retry_after
 from panel.web.base.htmx import PROMPT, is_fragment, retarget
 
@@ -135,12 +135,12 @@ def _unlock_by_form() -> Refusal | None:
     if open_unlock() is not None:
         return None
     if not code:
-        with installation().database.writing() as session:
+        with writing() as session:
             log.add_entry(session, actor(), EventKind.REFUSED_LOCKED, label=request.path)
         return Locked(_LOCKED)
     try:
         opened = authorisation_code.try_code(
-            installation().database, actor(), code, installation().config.unlock_minutes
+            lend_database(), actor(), code, installation().config.unlock_minutes
         )
     except (Throttled, Invalid) as refusal:
         return refusal
@@ -164,8 +164,7 @@ def _unlock_of_cookie() -> Unlock | None:
     unlock = _parse(text) if person and text else None
     if person is None or unlock is None:
         return None
-    with installation().database.reading() as session:
-        is_valid = authorisation_code.is_unlock_valid(session, unlock, person, clock.now())
+    is_valid = authorisation_code.is_unlock_valid(reading(), unlock, person, clock.now())
     return unlock if is_valid else None
 
 

@@ -35,7 +35,7 @@ from panel.errors import NotPermitted
 from panel.i18n import say
 from panel.models.people import BrowserSession, Person
 from panel.security.hashes import equal_in_constant_time
-from panel.web.base.context import installation
+from panel.web.base.context import installation, reading, writing
 from panel.web.base.embed import is_framed
 from panel.web.base.proxy import TRUSTED_PEER
 
@@ -171,10 +171,10 @@ def sign_in(person: Person, by_proxy: bool = False) -> None:
     """Begin a new session for ``person``; the one before in this browser ends."""
     visitor = Visitor(request.remote_addr or "", request.user_agent.string, by_proxy)
     ended = current_session()
-    with installation().database.writing() as writing:
+    with writing() as writer:
         if ended is not None:
-            drop_session(writing, ended.id)
-        key, begun = begin_session(writing, person, visitor, limits())
+            drop_session(writer, ended.id)
+        key, begun = begin_session(writer, person, visitor, limits())
     session.clear()
     session[KEY] = key
     session[CSRF] = _csrf_secret(installation().config.secret_keys, person)
@@ -208,8 +208,8 @@ def sign_out() -> None:
     """End the session, here and on the server."""
     found = current_session()
     if found is not None:
-        with installation().database.writing() as writing:
-            drop_session(writing, found.id)
+        with writing() as writer:
+            drop_session(writer, found.id)
     session.clear()
     g.person = g.found_session = None
 
@@ -219,8 +219,7 @@ def _found() -> tuple[BrowserSession, Person] | None:
     if "found_session" not in g:
         g.found_session = None
         if key := session.get(KEY):
-            with installation().database.reading() as reading:
-                g.found_session = find_session(reading, str(key), limits())
+            g.found_session = find_session(reading(), str(key), limits())
     found: tuple[BrowserSession, Person] | None = g.found_session
     return found
 
@@ -238,8 +237,8 @@ def _note_seen(found: BrowserSession) -> None:
     if by_itself or not is_seen_outdated(found):
         return
     try:
-        with installation().database.writing() as writing:
-            update_seen(writing, found.id)
+        with writing() as writer:
+            update_seen(writer, found.id)
     except OperationalError:
         # A full disk or a busy database: whoever only reads need not know.
         return
@@ -262,8 +261,7 @@ def _name_from_proxy() -> str:
 
 
 def _person_of_proxy(name: str) -> Person:
-    with installation().database.reading() as reading:
-        person = find_person(reading, name)
+    person = find_person(reading(), name)
     if person is None or person.disabled_at is not None:
         _log(Actor(name, request.remote_addr or "", "proxy"), EventKind.REFUSED_PERMISSION)
         raise NotPermitted(
@@ -283,8 +281,8 @@ def _is_session_of(found: BrowserSession, person: Person) -> bool:
 
 
 def _log(who: Actor, what: EventKind) -> None:
-    with installation().database.writing() as writing:
-        log.add_entry(writing, who, what)
+    with writing() as writer:
+        log.add_entry(writer, who, what)
 
 
 def _csrf_secret(secret_keys: Sequence[str], person: Person) -> str:

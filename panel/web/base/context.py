@@ -1,10 +1,14 @@
-"""The installation and the set-up link of an application, for its views."""
+"""The installation and the set-up link of an application, and the transactions of a request."""
 
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import cast
 
-from flask import Flask, current_app
+from flask import Flask, Response, current_app, g
+from sqlalchemy.orm import Session
 
+from panel.db import Database
 from panel.installation import Installation
 from panel.security.hashes import equal_in_constant_time
 
@@ -28,9 +32,14 @@ class SetUpLink:
 
 
 def init_context(app: Flask, installation: Installation) -> None:
-    """Store ``installation`` and a new set-up link on ``app``."""
+    """Store ``installation`` and a new set-up link on ``app``, and end what its requests read.
+
+    Call it before any module that handles answers: Flask runs the first ``after_request`` last.
+    """
     app.extensions[_INSTALLATION] = installation
     app.extensions[_SET_UP_LINK] = SetUpLink()
+    app.after_request(_end_answer)
+    app.teardown_request(_end_request)
 
 
 def installation_of(app: Flask) -> Installation:
@@ -46,3 +55,55 @@ def set_up_link_of(app: Flask) -> SetUpLink:
 def installation() -> Installation:
     """Return the installation of the current request's application."""
     return installation_of(current_app)
+
+
+def reading() -> Session:
+    """Return the session in which the current request reads; the first call opens it.
+
+    It is one transaction, whose rows stay as they were at first. Within :func:`writing` it is the
+    session that writes, so that what is drawn there shows what is about to be saved.
+    """
+    if "session" not in g:
+        g.session = installation().database.open_reader()
+    return cast(Session, g.session)
+
+
+def close_reading() -> None:
+    """End what the current request reads; :func:`reading` begins anew.
+
+    Call it before waiting for anything but the database.
+    """
+    session: Session | None = g.pop("session", None)
+    if session is not None:
+        session.close()
+
+
+def lend_database() -> Database:
+    """Return the database to a verb with transactions of its own, which see more than was read."""
+    close_reading()
+    return installation().database
+
+
+@contextmanager
+def writing() -> Iterator[Session]:
+    """Yield a session that commits when the block ends and rolls back if the block raises.
+
+    What the request read before is closed: it may be older than what is written.
+    """
+    close_reading()
+    with installation().database.writing() as session:
+        g.session = session
+        try:
+            yield session
+        finally:
+            g.pop("session")
+
+
+def _end_answer(response: Response) -> Response:
+    # Before the answer is sent, which takes long on a slow line.
+    close_reading()
+    return response
+
+
+def _end_request(_error: BaseException | None) -> None:
+    close_reading()

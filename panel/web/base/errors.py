@@ -15,6 +15,7 @@ from panel.db import is_full
 from panel.errors import Invalid, Refusal, Throttled
 from panel.i18n import Message, say
 from panel.web.base.bodies import V5_PATH, is_for_programs
+from panel.web.base.context import close_reading
 from panel.web.base.htmx import NOTICE, is_fragment, retarget
 from panel.web.base.language import show
 
@@ -138,7 +139,9 @@ def _on_csrf(_error: CSRFError) -> Response:
 
 
 def _on_data(_error: DataError) -> Response:
-    # PostgreSQL refuses NUL in a text; browsers never send it, scanners do.
+    # PostgreSQL refuses NUL in a text; browsers never send it, scanners do. Nothing more can be
+    # read in that transaction.
+    close_reading()
     return error_response(400, *_UNKNOWN)
 
 
@@ -160,6 +163,7 @@ def _on_http(error: HTTPException) -> Response | HTTPException:
     if isinstance(error, InternalServerError):
         # The database may be what failed: the error page must not query the person.
         g.person = g.unlock = None
+        close_reading()
     words = {**_BY_STATUS, **_BY_STATUS_AT_SITE} if _is_of_a_site() else _BY_STATUS
     response = error_response(status, *words.get(status, _UNKNOWN))
     if isinstance(error, MethodNotAllowed) and error.valid_methods:

@@ -29,7 +29,7 @@ from panel.status.state import State, read_state, recent_runs
 from panel.web.auth.lock import open_unlock
 from panel.web.auth.session import CSRF, current_person
 from panel.web.base.assets import Assets
-from panel.web.base.context import installation
+from panel.web.base.context import installation, reading
 from panel.web.base.embed import embed_query
 from panel.web.base.language import show
 from panel.web.page.forms import IntervalForm, ParametersForm
@@ -259,8 +259,7 @@ def find_servers(session: Session, ids: list[int], removed: bool = False) -> lis
 
 def find_server(server_id: int) -> Server:
     """Return a server of the list. Raise :class:`NotFound` if it is not there any more."""
-    with installation().database.reading() as session:
-        found = find_servers(session, [server_id])
+    found = find_servers(reading(), [server_id])
     if not found:
         raise NotFound(say("This server is not in the list any more."))
     return found[0]

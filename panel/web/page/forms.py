@@ -4,9 +4,10 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any
 
 from flask import request
+from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from sqlalchemy.orm import Session
 from wtforms import Field, Form, IntegerField, PasswordField, StringField, ValidationError
@@ -18,11 +19,9 @@ from panel.preferences.parameter_fields import PARAMETERS, PASSWORD, Parameters
 from panel.preferences.parameter_kinds import Number, Parameter, Secret
 from panel.preferences.server_fields import ServerFields
 from panel.web.auth.lock import open_input
-from panel.web.base.context import installation
+from panel.web.base.context import reading, writing
 from panel.web.base.errors import wants_json
 from panel.web.base.language import show
-
-T = TypeVar("T")
 
 
 class WholeNumber(IntegerField):
@@ -187,13 +186,22 @@ class ServerForm(PasswordForm):
         )
 
 
-def attempt(form: PanelForm, verb: Callable[[Session], T]) -> T | None:
-    """Do ``verb`` in one transaction; None if it was refused, and then ``form`` says why."""
+def attempt(
+    form: PanelForm,
+    act: Callable[[Session], ResponseReturnValue],
+    check: Callable[[Session], object] | None = None,
+) -> ResponseReturnValue | None:
+    """Return the answer of ``act``, done in one transaction.
+
+    Return None if it was refused, and then ``form`` says why. A form that is wrong in itself is not
+    saved: ``check`` raises what else stands in its way, and changes nothing.
+    """
     form.validate()
-    wrong = {field.name: Message(field.errors[0]) for field in form if field.errors}
     try:
-        with installation().database.writing() as session:
-            return _do(session, verb, wrong)
+        if wrong := {field.name: Message(field.errors[0]) for field in form if field.errors}:
+            raise Invalid({**_problems(check), **wrong})
+        with writing() as session:
+            return act(session)
     except (Invalid, NeedsConfirmation, Conflict) as refusal:
         if wants_json():
             raise
@@ -201,15 +209,13 @@ def attempt(form: PanelForm, verb: Callable[[Session], T]) -> T | None:
         return None
 
 
-def _do(session: Session, verb: Callable[[Session], T], wrong: Mapping[str, Message]) -> T:
-    """Do ``verb``, unless the form itself is ``wrong``: then only what else stands in its way."""
+def _problems(check: Callable[[Session], object] | None) -> Mapping[str, Message]:
     try:
-        done = verb(session)
-    except (Invalid, NeedsConfirmation, Conflict) as refusal:
-        if not wrong:
-            raise
-        others = refusal.problems if isinstance(refusal, Invalid) else {}
-        raise Invalid({**others, **wrong}) from refusal
-    if wrong:
-        raise Invalid(wrong)
-    return done
+        if check is not None:
+            check(reading())
+    except Invalid as refusal:
+        return refusal.problems
+    except (NeedsConfirmation, Conflict):
+        # Asked once the form is right.
+        pass
+    return {}

@@ -12,7 +12,7 @@ from panel.i18n import Message
 from panel.models.settings import Server
 from panel.operations.connection_test import Trial
 from panel.web.auth.lock import unlocked_now
-from panel.web.base.context import installation
+from panel.web.base.context import reading
 from panel.web.base.htmx import INSIDE, back_to_page, is_fragment, retarget
 from panel.web.page.data import PageData, named, protocols
 from panel.web.page.forms import IntervalForm, PanelForm, ParametersForm, ServerForm
@@ -281,17 +281,16 @@ def changed_parts(screen: PageData, changes: Sequence[Changed]) -> list[str]:
 @blueprint.get("/")
 def show() -> ResponseReturnValue:
     """Show the page; nothing but its list to htmx, which sorts, finds and turns pages so."""
-    with installation().database.reading() as session:
-        screen = PageData(session)
-        if is_fragment():
-            parts = _drawn(screen, _LIST, Shown(brief=True))
-            address = url_for("page.show", **screen.place.query())
-            return Response(parts, headers={"HX-Replace-Url": address})
-        version = screen.version()
-        if request.if_none_match.contains_weak(version):
-            page = Response(status=304)
-        else:
-            page = make_response(draw(screen, "page.html", Shown()))
+    screen = PageData(reading())
+    if is_fragment():
+        parts = _drawn(screen, _LIST, Shown(brief=True))
+        address = url_for("page.show", **screen.place.query())
+        return Response(parts, headers={"HX-Replace-Url": address})
+    version = screen.version()
+    if request.if_none_match.contains_weak(version):
+        page = Response(status=304)
+    else:
+        page = make_response(draw(screen, "page.html", Shown()))
     page.set_etag(version, weak=True)
     return page
 
@@ -301,17 +300,15 @@ def full_page(**opened: Any) -> str:
 
     ``opened`` are fields of :class:`Shown`.
     """
-    with installation().database.reading() as session:
-        return draw(PageData(session), "page.html", Shown(**opened))
+    return draw(PageData(reading()), "page.html", Shown(**opened))
 
 
 def show_part(name: str, status: int = 200, **opened: Any) -> Response:
     """Answer with the part of the page in the template ``name``, or the page with it ``opened``."""
     if not is_fragment():
         return make_response(full_page(**opened), status)
-    with installation().database.reading() as session:
-        screen = PageData(session)
-        return Response(_drawn(screen, (name, *_about_lock(screen)), Shown(**opened)), status)
+    screen = PageData(reading())
+    return Response(_drawn(screen, (name, *_about_lock(screen)), Shown(**opened)), status)
 
 
 def after_change(*changes: Changed, anchor: str, **shown: Any) -> ResponseReturnValue:
@@ -322,20 +319,18 @@ def after_change(*changes: Changed, anchor: str, **shown: Any) -> ResponseReturn
     """
     if not is_fragment():
         return back_to_page(_anchor=anchor, **current_place().query())
-    with installation().database.reading() as session:
-        screen = PageData(session)
-        names = changed_parts(screen, (*changes, *_unlocked_now()))
-        return Response(_drawn(screen, (*names, "said.html"), Shown(**shown)))
+    screen = PageData(reading())
+    names = changed_parts(screen, (*changes, *_unlocked_now()))
+    return Response(_drawn(screen, (*names, "said.html"), Shown(**shown)))
 
 
 def whole_page(anchor: str, **shown: Any) -> ResponseReturnValue:
     """Answer a change that concerns every part of the page."""
     if not is_fragment():
         return back_to_page(_anchor=anchor, **current_place().query())
-    with installation().database.reading() as session:
-        names = ("main.html", "who.html", "said.html")
-        parts = _drawn(PageData(session), names, Shown(focus=anchor, **shown))
-        return retarget(parts, "main", INSIDE)
+    names = ("main.html", "who.html", "said.html")
+    parts = _drawn(PageData(reading()), names, Shown(focus=anchor, **shown))
+    return retarget(parts, "main", INSIDE)
 
 
 def _unlocked_now() -> Sequence[Changed]:

@@ -21,7 +21,7 @@ from panel.db import Database
 from panel.errors import Refusal
 from panel.i18n import say
 from panel.models.activity import Activity
-from panel.web.base.context import installation
+from panel.web.base.context import installation, reading
 from panel.web.base.htmx import is_fragment
 from panel.web.page.forms import WholeNumber
 
@@ -89,8 +89,7 @@ def show() -> ResponseReturnValue:
     form, rows = FilterForm(request.args), []
     good = form.validate()
     if good:
-        with installation().database.reading() as session:
-            rows = form.find(session, form.before.data, PAGE_SIZE + 1)
+        rows = form.find(reading(), form.before.data, PAGE_SIZE + 1)
     page = render_template(
         "activity_rows.html" if is_fragment() else "activity.html",
         form=form,

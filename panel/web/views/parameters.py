@@ -3,12 +3,13 @@
 from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
+from sqlalchemy.orm import Session
 
 from panel.models.settings import Settings
-from panel.preferences.parameters import save_parameters
+from panel.preferences.parameters import check_parameters, save_parameters
 from panel.web.auth.lock import locked
 from panel.web.auth.session import actor
-from panel.web.base.context import installation
+from panel.web.base.context import installation, reading
 from panel.web.page.data import PageData
 from panel.web.page.forms import ParametersForm, attempt
 from panel.web.page.fragments import Changed, after_change, full_page, show_part, whole_page
@@ -28,28 +29,25 @@ def save() -> ResponseReturnValue:
     """Keep what was typed."""
     form, sync_id = _sent()
     wanted, version = form.parameters(), form.version.data or 0
-    saved = attempt(
-        form,
-        lambda session: save_parameters(
-            session, actor(), installation().vault, wanted, version, form.confirmed
-        ),
-    )
-    if saved is None:
-        return show_part("parameters.html", form.status, parameters_form=form)
-    if saved.sync_id != sync_id:
-        # What this server is for has changed, and with it every part of the page.
-        return whole_page("parameters", said=_("Saved."))
-    return after_change(Changed.PARAMETERS, anchor="parameters", said=_("Saved."))
+    vault = installation().vault
+
+    def keep(session: Session) -> ResponseReturnValue:
+        saved = save_parameters(session, actor(), vault, wanted, version, form.confirmed)
+        if saved.sync_id != sync_id:
+            # What this server is for has changed, and with it every part of the page.
+            return whole_page("parameters", said=_("Saved."))
+        return after_change(Changed.PARAMETERS, anchor="parameters", said=_("Saved."))
+
+    kept = attempt(form, keep, lambda session: check_parameters(session, vault, wanted, version))
+    return kept or show_part("parameters.html", form.status, parameters_form=form)
 
 
 def saved_parameters() -> ParametersForm:
     """Return the form as it is saved."""
-    with installation().database.reading() as session:
-        return PageData(session).parameters_form()
+    return PageData(reading()).parameters_form()
 
 
 def _sent() -> tuple[ParametersForm, int | None]:
     """Return the form that was sent, and the Sync ID from before it."""
-    with installation().database.reading() as session:
-        settings = session.get_one(Settings, 1)
+    settings = reading().get_one(Settings, 1)
     return ParametersForm(request.form, settings), settings.sync_id

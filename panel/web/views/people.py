@@ -17,7 +17,7 @@ from panel.i18n import say
 from panel.models.people import Person
 from panel.web.auth.access import permitted
 from panel.web.auth.session import actor, current_person, renew_session, set_cookie
-from panel.web.base.context import installation
+from panel.web.base.context import installation, lend_database, reading, writing
 from panel.web.base.errors import wants_json, with_retry_after
 from panel.web.base.htmx import back_to_page, is_fragment, leave_for
 from panel.web.base.language import COOKIE, LANGUAGES, names
@@ -99,7 +99,7 @@ def set_password(person_id: int) -> ResponseReturnValue:
     password = act.form.password.data or ""
     try:
         own = act.form.own_password.data or ""
-        confirm_password(installation().database, actor(), own, "own_password")
+        confirm_password(lend_database(), actor(), own, "own_password")
     except Refusal as refusal:
         return _refused(act, refusal)
     return _attempt(act, lambda session: people.set_password(session, actor(), person_id, password))
@@ -123,7 +123,7 @@ def enable(person_id: int) -> ResponseReturnValue:
 
 def _attempt(act: Act, verb: Callable[[Session], Person]) -> ResponseReturnValue:
     try:
-        with installation().database.writing() as session:
+        with writing() as session:
             person = verb(session)
     except NotFound:
         raise
@@ -143,8 +143,7 @@ def _refused(act: Act, refusal: Refusal) -> ResponseReturnValue:
 
 
 def _page(act: Act, status: int = 200, said: str = "") -> Response:
-    with installation().database.reading() as session:
-        everybody = people.list_people(session)
+    everybody = people.list_people(reading())
     page = render_template(
         "people_list.html" if is_fragment() else "people.html",
         people=everybody,
@@ -182,7 +181,7 @@ def choose_language() -> ResponseReturnValue:
     if language not in LANGUAGES:
         raise NotFound(say("The panel does not speak that language."))
     if person is not None:
-        with installation().database.writing() as session:
+        with writing() as session:
             people.choose_language(session, person.id, language)
     # The sign-in page speaks it too, once the person has left.
     next_path = request.form.get("next") or None

@@ -16,7 +16,7 @@ from panel.preferences import parameters, server_changes
 from panel.preferences.servers import remove_servers, restore_servers
 from panel.web.auth.lock import locked
 from panel.web.auth.session import actor
-from panel.web.base.context import installation
+from panel.web.base.context import reading, writing
 from panel.web.base.errors import wants_json
 from panel.web.base.htmx import back_to_page, is_fragment
 from panel.web.page.data import find_server, find_servers, read_ids
@@ -51,16 +51,16 @@ def remove() -> ResponseReturnValue:
     if "confirmed" not in request.form:
         return show_part("question.html", removing=servers)
     ids = [server.id for server in servers]
-    with installation().database.writing() as session:
+    with writing() as session:
         remove_servers(session, actor(), ids)
-    if not is_fragment():
-        return _back(removed=",".join(map(str, ids)))
-    return after_change(
-        Changed.ROWS_REMOVED,
-        anchor="undo",
-        focus="undo",
-        removed=servers,
-    )
+        if not is_fragment():
+            return _back(removed=",".join(map(str, ids)))
+        return after_change(
+            Changed.ROWS_REMOVED,
+            anchor="undo",
+            focus="undo",
+            removed=servers,
+        )
 
 
 @blueprint.post("/servers/undo")
@@ -68,22 +68,24 @@ def remove() -> ResponseReturnValue:
 def undo() -> ResponseReturnValue:
     """Put servers back that were removed, all or none of them; those that are back stay so."""
     ids, servers, form = read_ids(request.form.getlist("ids")), _sent(removed=True), PanelForm()
-    restored = attempt(form, lambda session: restore_servers(session, actor(), ids, form.confirmed))
-    if restored is None:
-        return show_part("undo.html", form.status, removed=servers, undo_form=form)
-    return after_change(
-        Changed.ROWS_RESTORED,
-        anchor="servers",
-        said=_("Put back."),
-        restored=servers,
-        gone=read_ids(request.form.getlist("gone")),
-    )
+
+    def keep(session: Session) -> ResponseReturnValue:
+        restore_servers(session, actor(), ids, form.confirmed)
+        return after_change(
+            Changed.ROWS_RESTORED,
+            anchor="servers",
+            said=_("Put back."),
+            restored=servers,
+            gone=read_ids(request.form.getlist("gone")),
+        )
+
+    undone = attempt(form, keep)
+    return undone or show_part("undo.html", form.status, removed=servers, undo_form=form)
 
 
 def _sent(removed: bool = False) -> list[Server]:
     ids = read_ids(request.form.getlist("ids"))
-    with installation().database.reading() as session:
-        return find_servers(session, ids, removed)
+    return find_servers(reading(), ids, removed)
 
 
 def _back(**query: str) -> ResponseReturnValue:
@@ -94,10 +96,10 @@ def _back(**query: str) -> ResponseReturnValue:
 @locked(lambda: full_page(asked="settings"))
 def clear_url() -> ResponseReturnValue:
     """Empty this server's URL, whatever it is by now: any of them disables sync on a primary."""
-    with installation().database.writing() as session:
+    with writing() as session:
         version = session.get_one(Settings, 1).parameters_version
         parameters.clear_url(session, actor(), version)
-    return after_change(Changed.OWN_URL, anchor="status", said=_("Cleared."))
+        return after_change(Changed.OWN_URL, anchor="status", said=_("Cleared."))
 
 
 @blueprint.post("/servers/<int:server_id>/url/clear")
@@ -105,9 +107,9 @@ def clear_url() -> ResponseReturnValue:
 def clear_server_url(server_id: int) -> ResponseReturnValue:
     """Empty the URL of a row, whatever it is by now."""
     version = find_server(server_id).version
-    with installation().database.writing() as session:
+    with writing() as session:
         server_changes.clear_server_url(session, actor(), server_id, version)
-    return after_change(Changed.ROW_URL, anchor="status", said=_("Cleared."))
+        return after_change(Changed.ROW_URL, anchor="status", said=_("Cleared."))
 
 
 @blueprint.get("/parameters/password/remove")
@@ -126,10 +128,12 @@ def remove_password() -> ResponseReturnValue:
         return show_part("shared_password.html", **_parameters_asking())
     form = PanelForm(request.form)
     version = form.version.data or 0
-    saved = attempt(form, lambda session: parameters.remove_password(session, actor(), version))
-    if saved is None:
-        return show_part("shared_password.html", form.status, shared_form=form)
-    return after_change(Changed.PASSWORD, anchor="parameters", said=_("Removed."))
+
+    def keep(session: Session) -> ResponseReturnValue:
+        parameters.remove_password(session, actor(), version)
+        return after_change(Changed.PASSWORD, anchor="parameters", said=_("Removed."))
+
+    return attempt(form, keep) or show_part("shared_password.html", form.status, shared_form=form)
 
 
 def _parameters_asking() -> dict[str, Any]:
@@ -164,12 +168,14 @@ def _act(
         return _acts(server_id, asking=name)
     form = PanelForm(request.form)
     version = form.version.data or 0
-    server = attempt(form, lambda session: verb(session, actor(), server_id, version))
-    if server is None:
-        return _acts(server_id, form.status, act_form=form)
-    if not is_fragment():
-        return back_to_page("servers.edit", server_id=server_id, **current_place().query())
-    return after_change(Changed.ROW_CLEARED, anchor="", said=said, server=server)
+
+    def keep(session: Session) -> ResponseReturnValue:
+        server = verb(session, actor(), server_id, version)
+        if not is_fragment():
+            return back_to_page("servers.edit", server_id=server_id, **current_place().query())
+        return after_change(Changed.ROW_CLEARED, anchor="", said=said, server=server)
+
+    return attempt(form, keep) or _acts(server_id, form.status, act_form=form)
 
 
 def _acts(server_id: int, status: int = 200, **shown: Any) -> ResponseReturnValue:

@@ -2,6 +2,7 @@
 
 from flask import Blueprint, make_response, render_template, request
 from flask.typing import ResponseReturnValue
+from sqlalchemy.orm import Session
 
 from panel import clock
 from panel.models.settings import Settings
@@ -11,7 +12,7 @@ from panel.status.lateness import server_severity
 from panel.status.state import read_state
 from panel.web.auth.lock import locked
 from panel.web.auth.session import actor
-from panel.web.base.context import installation
+from panel.web.base.context import reading
 from panel.web.base.htmx import back_to_page, is_fragment, number_in_address
 from panel.web.page.forms import PanelForm, attempt
 
@@ -22,19 +23,19 @@ blueprint = Blueprint("runs", __name__)
 def show() -> ResponseReturnValue:
     """Show a page of runs, on a primary those of one satellite if the address names it."""
     other = number_in_address("server")
-    with installation().database.reading() as session:
-        runs = list_runs(session, other, number_in_address("before"), PAGE_SIZE + 1)
-        shown = runs[:PAGE_SIZE]
-        known = [run.other for run in shown] + ([other] if other else [])
-        return render_template(
-            "runs_rows.html" if is_fragment() else "runs.html",
-            runs=shown,
-            older=shown[-1].id if len(runs) > PAGE_SIZE else None,
-            other=other,
-            names=names_of(session, known),
-            settings=session.get_one(Settings, 1),
-            present=read_state(session, clock.now()).run,
-        )
+    session = reading()
+    runs = list_runs(session, other, number_in_address("before"), PAGE_SIZE + 1)
+    shown = runs[:PAGE_SIZE]
+    known = [run.other for run in shown] + ([other] if other else [])
+    return render_template(
+        "runs_rows.html" if is_fragment() else "runs.html",
+        runs=shown,
+        older=shown[-1].id if len(runs) > PAGE_SIZE else None,
+        other=other,
+        names=names_of(session, known),
+        settings=session.get_one(Settings, 1),
+        present=read_state(session, clock.now()).run,
+    )
 
 
 @blueprint.get("/servers/<int:server_id>/sync")
@@ -48,26 +49,26 @@ def show_server(server_id: int) -> ResponseReturnValue:
 def use_theirs(server_id: int) -> ResponseReturnValue:
     """Take the satellite's word for what it is called."""
     form = PanelForm(request.form)
-    saved = attempt(
-        form,
-        lambda session: adopt_from_satellite(session, actor(), server_id, form.confirmed),
-    )
-    if saved is None:
-        return make_response(_server_page(server_id, theirs_form=form), form.status)
-    if not is_fragment():
-        return back_to_page("runs.show_server", server_id=server_id)
-    return _server_page(server_id, saved=True)
+
+    def keep(session: Session) -> ResponseReturnValue:
+        adopt_from_satellite(session, actor(), server_id, form.confirmed)
+        if not is_fragment():
+            return back_to_page("runs.show_server", server_id=server_id)
+        return _server_page(server_id, saved=True)
+
+    if (kept := attempt(form, keep)) is not None:
+        return kept
+    return make_response(_server_page(server_id, theirs_form=form), form.status)
 
 
 def _server_page(
     server_id: int, theirs_form: PanelForm | None = None, *, saved: bool = False
 ) -> str:
-    with installation().database.reading() as session:
-        standing = read_peer_status(session, server_id)
-        return render_template(
-            "server_sync_facts.html" if is_fragment() else "server_sync.html",
-            standing=standing,
-            severity=server_severity(standing.server.last_success_at, clock.now()),
-            theirs_form=theirs_form,
-            saved=saved,
-        )
+    standing = read_peer_status(reading(), server_id)
+    return render_template(
+        "server_sync_facts.html" if is_fragment() else "server_sync.html",
+        standing=standing,
+        severity=server_severity(standing.server.last_success_at, clock.now()),
+        theirs_form=theirs_form,
+        saved=saved,
+    )

@@ -6,6 +6,7 @@ from typing import Any
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
+from sqlalchemy.orm import Session
 
 from panel.accounts.people import Permission
 from panel.models.base import PRIMARY_SYNC_ID
@@ -15,7 +16,7 @@ from panel.preferences import servers as verbs
 from panel.web.auth.access import permitted
 from panel.web.auth.lock import locked, open_unlock
 from panel.web.auth.session import actor
-from panel.web.base.context import installation
+from panel.web.base.context import reading
 from panel.web.base.htmx import WHOLE, back_to_page, is_fragment, retarget
 from panel.web.page.data import find_server
 from panel.web.page.forms import PanelForm, ServerForm, attempt
@@ -34,8 +35,7 @@ def new() -> ResponseReturnValue:
     if request.args.get("key"):
         # The row is open already, and something may have been typed in it.
         return Response(status=204)
-    with installation().database.reading() as session:
-        is_satellite = session.get_one(Settings, 1).is_satellite
+    is_satellite = reading().get_one(Settings, 1).is_satellite
     known = {"sync_id": PRIMARY_SYNC_ID} if is_satellite else {}
     form = ServerForm(data={"key": secrets.token_urlsafe(12), **known})
     return show_part("new.html", new_form=form)
@@ -53,19 +53,19 @@ def add() -> ResponseReturnValue:
     """Add a server; sent again with the same key, the form finds the row that it made."""
     form = _sent()
     fields, key = form.server_fields(), form.key.data
-    server = attempt(
-        form,
-        lambda session: verbs.add_server(session, actor(), fields, key, form.confirmed),
-    )
-    if server is None:
-        return show_part("new.html", form.status, new_form=form)
-    return after_change(
-        Changed.ROW_ADDED,
-        anchor=f"s{server.id}",
-        said=_("Added."),
-        focus="row",
-        server=server,
-    )
+
+    def keep(session: Session) -> ResponseReturnValue:
+        server = verbs.add_server(session, actor(), fields, key, form.confirmed)
+        return after_change(
+            Changed.ROW_ADDED,
+            anchor=f"s{server.id}",
+            said=_("Added."),
+            focus="row",
+            server=server,
+        )
+
+    kept = attempt(form, keep, lambda session: verbs.check_new_server(session, fields))
+    return kept or show_part("new.html", form.status, new_form=form)
 
 
 @blueprint.get("/servers/<int:server_id>")
@@ -91,15 +91,15 @@ def save(server_id: int) -> ResponseReturnValue:
     """Change a row."""
     form = _sent()
     fields, version = form.server_fields(), form.version.data or 0
-    server = attempt(
-        form,
-        lambda session: verbs.edit_server(
-            session, actor(), server_id, fields, version, form.confirmed
-        ),
-    )
-    if server is None:
-        return _fields(find_server(server_id), form)
-    return after_change(Changed.ROW, anchor=f"s{server.id}", said=_("Saved."), server=server)
+
+    def keep(session: Session) -> ResponseReturnValue:
+        server = verbs.edit_server(session, actor(), server_id, fields, version, form.confirmed)
+        return after_change(Changed.ROW, anchor=f"s{server.id}", said=_("Saved."), server=server)
+
+    def check(session: Session) -> None:
+        verbs.check_edited_server(session, find_server(server_id), fields, version)
+
+    return attempt(form, keep, check) or _fields(find_server(server_id), form)
 
 
 def opened_row(server: Server, form: ServerForm | None = None) -> dict[str, Any]:
@@ -108,8 +108,7 @@ def opened_row(server: Server, form: ServerForm | None = None) -> dict[str, Any]
 
 
 def _saved(server: Server) -> ServerForm:
-    with installation().database.reading() as session:
-        settings = session.get_one(Settings, 1)
+    settings = reading().get_one(Settings, 1)
     form = ServerForm(obj=server)
     if settings.is_satellite:
         # The row shows the URL of the parameters, the only one there is.
@@ -141,16 +140,13 @@ def _back(anchor: str = "servers") -> ResponseReturnValue:
 def add_applicant(sync_id: int) -> ResponseReturnValue:
     """Make a row of one that waits."""
     form = PanelForm()
-    server = attempt(
-        form,
-        lambda session: adopt_identity.add_applicant(
-            session, actor(), sync_id, _machine(), form.confirmed
-        ),
-    )
-    if server is None:
-        opened = {"asked_applicant": sync_id, "applicant_form": form}
-        return show_part("applicants.html", form.status, **opened)
-    return after_change(Changed.APPLICANT_ADDED, anchor="servers", said=_("Added."))
+
+    def keep(session: Session) -> ResponseReturnValue:
+        adopt_identity.add_applicant(session, actor(), sync_id, _machine(), form.confirmed)
+        return after_change(Changed.APPLICANT_ADDED, anchor="servers", said=_("Added."))
+
+    opened = {"asked_applicant": sync_id, "applicant_form": form}
+    return attempt(form, keep) or show_part("applicants.html", form.status, **opened)
 
 
 def _machine() -> str:

@@ -13,7 +13,7 @@ from panel.activity.log import Actor
 from panel.errors import Invalid, NotFound
 from panel.i18n import say
 from panel.web.auth.session import sign_in
-from panel.web.base.context import installation, set_up_link_of
+from panel.web.base.context import reading, set_up_link_of, writing
 from panel.web.base.htmx import leave_for
 from panel.web.page.forms import PasswordForm
 
@@ -41,7 +41,7 @@ def save(token: str) -> ResponseReturnValue:
     form = SetUpForm(request.form)
     name, password, code = form.name.data or "", form.typed_password or "", form.code.data or ""
     try:
-        with installation().database.writing() as session:
+        with writing() as session:
             who = Actor(name.strip(), request.remote_addr or "", via="web")
             person = people.set_up(session, who, name, password, code)
             log.add_entry(session, replace(who, person_id=person.id), EventKind.SIGNED_IN)
@@ -54,8 +54,7 @@ def save(token: str) -> ResponseReturnValue:
 
 
 def _check(token: str) -> None:
-    with installation().database.reading() as session:
-        taken = people.first_person_exists(session)
+    taken = people.first_person_exists(reading())
     if taken:
         # Who sent the form twice reads the second answer.
         raise NotFound(say("This panel is set up already. Sign in."))

@@ -30,7 +30,7 @@ from panel.web.auth.session import (
     sign_in,
     sign_out,
 )
-from panel.web.base.context import installation
+from panel.web.base.context import lend_database, reading, writing
 from panel.web.base.embed import is_framed, with_embed_query
 from panel.web.base.errors import OLD_PAGE, wants_json, with_retry_after
 from panel.web.base.htmx import is_fragment, leave_for
@@ -73,7 +73,7 @@ def enter() -> ResponseReturnValue:
         # Asked here, so that a form left open overnight comes back with the name in it.
         protect.protect()
         person = check_sign_in(
-            installation().database,
+            lend_database(),
             form.name.data or "",
             form.password.data or "",
             request.remote_addr or "",
@@ -97,7 +97,7 @@ protect.exempt(enter)
 @blueprint.post("/sign-out")
 def leave() -> ResponseReturnValue:
     """End the session, and the unlock with it."""
-    with installation().database.writing() as session:
+    with writing() as session:
         log.add_entry(session, actor(), EventKind.SIGNED_OUT)
     sign_out()
     end_unlock()
@@ -122,10 +122,10 @@ def change_password() -> ResponseReturnValue:
         if person.password_hash is None:
             raise NotFound(say("The intranet signs you in: you have no password here."))
         old, new = form.own_password.data or "", form.password.data or ""
-        confirm_password(installation().database, actor(), old, "own_password")
+        confirm_password(lend_database(), actor(), old, "own_password")
         if old == new:
             raise Invalid({"password": say("This is the password that you have already.")})
-        with installation().database.writing() as session:
+        with writing() as session:
             changed = set_password(session, actor(), person.id, new)
     except Refusal as refusal:
         if wants_json():
@@ -140,7 +140,7 @@ def change_password() -> ResponseReturnValue:
 @blueprint.post("/account/sessions/<int:session_id>/end")
 def end(session_id: int) -> ResponseReturnValue:
     """End one of one's own sessions, in another browser."""
-    with installation().database.writing() as session:
+    with writing() as session:
         end_session(session, actor(), session_id)
     if is_fragment():
         return _account(OwnPasswordForm(), said=_("The session has ended."))
@@ -149,8 +149,7 @@ def end(session_id: int) -> ResponseReturnValue:
 
 def _account(form: OwnPasswordForm, said: str = "") -> Response:
     person = _me()
-    with installation().database.reading() as session:
-        sessions = list_sessions(session, person, limits())
+    sessions = list_sessions(reading(), person, limits())
     if "saved" in request.args and form.status == HTTPStatus.OK:
         said = said or _("Saved.")
     template = "account_parts.html" if is_fragment() else "account.html"

@@ -5,6 +5,7 @@ from typing import Any
 from flask import Blueprint, Response, make_response, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
+from sqlalchemy.orm import Session
 
 from panel.accounts.people import Permission
 from panel.errors import Invalid, NeedsConfirmation
@@ -13,11 +14,12 @@ from panel.models.settings import Settings
 from panel.operations.adopt_identity import adopt_from_primary
 from panel.operations.connection_test import Trial, try_connection
 from panel.operations.sync_requests import ask_to_initialise, ask_to_sync
+from panel.preferences.parameter_fields import Parameters
 from panel.sync.protocol.error_codes import explain
 from panel.web.auth.access import permitted
 from panel.web.auth.lock import locked, open_unlock
 from panel.web.auth.session import actor
-from panel.web.base.context import installation
+from panel.web.base.context import close_reading, installation, reading, writing
 from panel.web.base.htmx import WHOLE, back_to_page, is_fragment, retarget
 from panel.web.page.data import PageData
 from panel.web.page.forms import PanelForm, ParametersForm, attempt
@@ -41,12 +43,11 @@ def progress() -> ResponseReturnValue:
     """Answer the page that asks how the run goes: a line while it lasts, then the whole part."""
     if not is_fragment():
         return back_to_page(_anchor="status")
-    with installation().database.reading() as session:
-        screen = PageData(session)
-        if screen.sync.goes_on:
-            return Response(render_template("run.html", run=screen.state.run))
-        shown = Shown(said=_("The sync has ended."))
-        status, said = draw(screen, "status.html", shown), draw(screen, "said.html", shown)
+    screen = PageData(reading())
+    if screen.sync.goes_on:
+        return Response(render_template("run.html", run=screen.state.run))
+    shown = Shown(said=_("The sync has ended."))
+    status, said = draw(screen, "status.html", shown), draw(screen, "said.html", shown)
     return retarget(f"{status}<template>{said}</template>", "#status", WHOLE)
 
 
@@ -54,9 +55,9 @@ def progress() -> ResponseReturnValue:
 @permitted(Permission.EDIT)
 def now() -> ResponseReturnValue:
     """Let a run begin at once."""
-    with installation().database.writing() as session:
+    with writing() as session:
         ask_to_sync(session, actor())
-    return after_change(Changed.SYNC_ASKED, anchor="status", said=_("The sync begins."))
+        return after_change(Changed.SYNC_ASKED, anchor="status", said=_("The sync begins."))
 
 
 @blueprint.get("/initialise")
@@ -69,8 +70,7 @@ def keep() -> ResponseReturnValue:
 @permitted(Permission.EDIT)
 def initialise() -> ResponseReturnValue:
     """Get everything from the primary: at once into an empty server, else unlocked, confirmed."""
-    with installation().database.reading() as session:
-        is_empty = PageData(session).sync.is_empty
+    is_empty = PageData(reading()).sync.is_empty
     return _ask_to_initialise(Changed.SYNC_ASKED) if is_empty else _initialise_again()
 
 
@@ -89,11 +89,11 @@ def _ask_to_initialise(changed: Changed) -> ResponseReturnValue:
     # The number of records that the question named.
     confirmed = [f"remove={request.form.get('version', '')}"]
     try:
-        with installation().database.writing() as session:
+        with writing() as session:
             ask_to_initialise(session, actor(), confirmed)
+            return after_change(changed, anchor="status", said=_("The initialise begins."))
     except NeedsConfirmation:
         return show_part("initialise.html", **_asking_to_initialise())
-    return after_change(changed, anchor="status", said=_("The initialise begins."))
 
 
 @blueprint.post("/theirs")
@@ -102,12 +102,12 @@ def use_theirs() -> ResponseReturnValue:
     """Take the primary's word for what both are called, and sync at once."""
     form = PanelForm(request.form)
     vault = installation().vault
-    saved = attempt(
-        form, lambda session: adopt_from_primary(session, actor(), vault, form.confirmed)
-    )
-    if saved is None:
-        return show_part("state.html", form.status, theirs_form=form)
-    return whole_page("status", said=_("Saved. The sync begins."))
+
+    def keep(session: Session) -> ResponseReturnValue:
+        adopt_from_primary(session, actor(), vault, form.confirmed)
+        return whole_page("status", said=_("Saved. The sync begins."))
+
+    return attempt(form, keep) or show_part("state.html", form.status, theirs_form=form)
 
 
 @blueprint.post("/test")
@@ -115,14 +115,21 @@ def use_theirs() -> ResponseReturnValue:
 def test_connection() -> ResponseReturnValue:
     """Try the connection: with what is typed while the lock is open, else with what is saved."""
     if open_unlock() is None or "sync_id" not in request.form:
-        return _show_trial(try_connection(installation(), actor()))
+        return _show_trial(_tried())
     form = _sent_parameters()
     try:
         if not form.validate():
             raise Invalid({field.name: Message(field.errors[0]) for field in form if field.errors})
-        return _show_trial(try_connection(installation(), actor(), form.parameters()), form)
+        return _show_trial(_tried(form.parameters()), form)
     except Invalid as refusal:
         return _show_refused(form, refusal)
+
+
+def _tried(typed: Parameters | None = None) -> Trial:
+    who = actor()
+    # It waits for the line.
+    close_reading()
+    return try_connection(installation(), who, typed)
 
 
 def _show_trial(trial: Trial, form: ParametersForm | None = None) -> Response:
@@ -132,8 +139,7 @@ def _show_trial(trial: Trial, form: ParametersForm | None = None) -> Response:
 
 
 def _sent_parameters() -> ParametersForm:
-    with installation().database.reading() as session:
-        return ParametersForm(request.form, session.get_one(Settings, 1))
+    return ParametersForm(request.form, reading().get_one(Settings, 1))
 
 
 def _show_refused(form: ParametersForm, refusal: Invalid) -> Response:

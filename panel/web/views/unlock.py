@@ -9,8 +9,8 @@ from panel.accounts.people import Permission
 from panel.errors import Invalid, Throttled
 from panel.web.auth.access import permitted
 from panel.web.auth.lock import CODE_FIELD, begin_unlock, end_unlock, open_unlock
-from panel.web.auth.session import actor, current_person
-from panel.web.base.context import installation
+from panel.web.auth.session import actor
+from panel.web.base.context import installation, lend_database, writing
 from panel.web.base.errors import wants_json, with_retry_after
 from panel.web.base.htmx import back_to_page, is_fragment
 from panel.web.page.fragments import Changed, after_change, show_part
@@ -34,7 +34,7 @@ def enter() -> ResponseReturnValue:
     code = request.form.get(CODE_FIELD, "")
     try:
         found = authorisation_code.try_code(
-            installation().database, actor(), code, installation().config.unlock_minutes
+            lend_database(), actor(), code, installation().config.unlock_minutes
         )
     except (Invalid, Throttled) as refusal:
         if wants_json():
@@ -47,12 +47,12 @@ def enter() -> ResponseReturnValue:
 @blueprint.post("/lock")
 def close() -> ResponseReturnValue:
     """Lock now: every unlock of this person ends, in other browsers too."""
-    person = current_person()
-    if person is not None:
-        with installation().database.writing() as session:
-            authorisation_code.end_unlocks(session, actor(), person.id)
-    end_unlock()
-    return after_change(Changed.LOCKED, anchor="bar", said=_("Locked."))
+    who = actor()
+    with writing() as session:
+        if who.person_id is not None:
+            authorisation_code.end_unlocks(session, who, who.person_id)
+        end_unlock()
+        return after_change(Changed.LOCKED, anchor="bar", said=_("Locked."))
 
 
 @blueprint.get("/bar")
