@@ -47,7 +47,7 @@ _MOST_GENERATIONS = 64
 # So few that their records are no more than an answer may carry.
 _KEYS_AT_ONCE = 4
 
-# An answer with this much data has no further stream.
+# An answer with records of so many bytes has no further stream.
 _ENOUGH_BYTES = 4 * 1024 * 1024
 
 
@@ -300,25 +300,26 @@ def _pull(
     for stream in _streams(request):
         if room < 1 or size > _ENOUGH_BYTES:
             return records, cursors, stream
-        page = _page(session, server.sync_id, stream, cursors[stream], room)
+        page = _page(session, server.sync_id, stream, cursors[stream], room, size)
         records[stream], cursors[stream] = list(page.records), page.cursor
         if page.more:
             return records, cursors, stream
         room -= len(page.records)
-        size += sum(record.size for record in page.records)
+        size += page.size_bytes
     return records, cursors, None
 
 
 def _page(
-    session: Session, sync_id: int, stream: Stream, cursor: int, room: int
+    session: Session, sync_id: int, stream: Stream, cursor: int, room: int, used_bytes: int
 ) -> change_feed.Page:
+    left = room, change_feed.LARGEST_BATCH_BYTES - used_bytes
     match stream:
         case Stream.RESTORE:
-            return change_feed.owned(session, sync_id, cursor, room)
+            return change_feed.owned(session, sync_id, cursor, *left)
         case Stream.CENTRAL:
-            return change_feed.central(session, cursor, room)
+            return change_feed.central(session, cursor, *left)
         case Stream.ADDRESSED:
-            return change_feed.addressed(session, sync_id, cursor, room)
+            return change_feed.addressed(session, sync_id, cursor, *left)
 
 
 def _find_doubted(
