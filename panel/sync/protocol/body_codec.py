@@ -32,16 +32,20 @@ def write_body(message: dict[str, Any], accepted: str = ACCEPTED) -> Body:
 
     ``accepted`` is the reader's ``Accept-Encoding``. The body is plain where that is not longer.
     """
-    text = json.dumps(message, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    plain = text.encode()
+    plain = _encode(message)
     understood = {part.split(";")[0].strip().lower() for part in accepted.split(",")}
     if "br" in understood:
-        packed = Body(brotli.compress(plain, quality=_BROTLI_QUALITY), "br")
+        packed = Body(_compress(plain), "br")
     elif "gzip" in understood:
         packed = Body(zlib.compress(plain, 6, wbits=zlib.MAX_WBITS | 16), "gzip")
     else:
         return Body(plain)
     return packed if len(packed.content) + _HEADER_BYTES < len(plain) else Body(plain)
+
+
+def write_brotli(message: dict[str, Any]) -> bytes:
+    """Return ``message`` compressed with brotli."""
+    return _compress(_encode(message))
 
 
 def read_body(body: Body, limit: int = LARGEST_BODY_BYTES) -> Any:
@@ -122,6 +126,16 @@ def unpack(body: bytes, encoding: str, limit: int) -> bytes:
         return _unpack(decoder, body, limit)
     except (zlib.error, brotli.error) as error:
         raise Garbled(str(error)) from error
+
+
+def _encode(message: dict[str, Any]) -> bytes:
+    text = json.dumps(message, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.encode()
+
+
+def _compress(plain: bytes) -> bytes:
+    packed: bytes = brotli.compress(plain, quality=_BROTLI_QUALITY)
+    return packed
 
 
 def _refuse_constant(name: str) -> None:

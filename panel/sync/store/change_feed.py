@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Boolean, ColumnElement, Select, func, literal_column, select, true
+from sqlalchemy import Boolean, ColumnElement, Select, and_, func, literal_column, select, true
 from sqlalchemy.orm import Session
 
 from panel.errors import Invalid, Refusal
@@ -84,14 +84,17 @@ def count(session: Session, which: ColumnElement[bool], cursor: int) -> int:
     return session.scalar(query) or 0
 
 
-def waiting(session: Session, limit: int) -> Page:
-    """Return the page of records written here that still have to be pushed."""
-    return read(session, _WAITING, 0, limit)
+def waiting(session: Session, limit: int, among: ColumnElement[bool] | None = None) -> Page:
+    """Return the page of records written here that still have to be pushed.
+
+    ``among`` is a further condition.
+    """
+    return read(session, _WAITING if among is None else and_(_WAITING, among), 0, limit)
 
 
-def count_waiting(session: Session) -> int:
-    """Return how many records still have to be pushed."""
-    return count(session, _WAITING, 0)
+def count_waiting(session: Session, among: ColumnElement[bool] | None = None) -> int:
+    """Return how many records still have to be pushed; ``among`` is a further condition."""
+    return count(session, _WAITING if among is None else and_(_WAITING, among), 0)
 
 
 def read(
