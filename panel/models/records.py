@@ -137,6 +137,20 @@ class Inbox(Base):
     data: Mapped[str | None]
 
 
+class Part(Base):
+    """What arrived so far of a record that is too large for the way (PROTOCOL.md, *Parts*)."""
+
+    __tablename__ = "parts"
+
+    # Sync ID of the server that sends it: there is one a server.
+    source: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    # The name and the bytes of the whole.
+    digest: Mapped[str] = mapped_column(String(32))
+    size: Mapped[int]
+    content: Mapped[bytes]
+    last_at: Mapped[datetime]
+
+
 class Quarantined(Base):
     """A record that could not be applied, with the reason; the pages call it "set aside"."""
 

@@ -163,8 +163,13 @@ class Link(Base):
         state_column(SyncProtocol, 4), default=SyncProtocol.UNKNOWN
     )
     site_uuid: Mapped[str] = mapped_column(String(64), default="")
+    # The measured line: None until it is known (PROTOCOL.md, *When*).
     seconds_per_record_up: Mapped[float | None]
     seconds_per_record_down: Mapped[float | None]
+    seconds_per_byte_up: Mapped[float | None]
+    # The most bytes of a body that the way carries, after one that it did not; None if all pass.
+    largest_up: Mapped[int | None]
+    largest_down: Mapped[int | None]
     last_attempt_at: Mapped[datetime | None]
     last_success_at: Mapped[datetime | None]
     # How far this server's clock is ahead of the primary's, None if that is little; and when the

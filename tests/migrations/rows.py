@@ -49,7 +49,8 @@ def _value(connection: Connection, column: Column[Any]) -> Any:
         return states[-1]
     if kind is str:
         return "é25"[: getattr(column.type, "length", None)]
-    return {bool: True, int: NUMBER, float: float(NUMBER), object: {"name": "Kadavu"}}[kind]
+    others = {bool: True, int: NUMBER, float: float(NUMBER), bytes: b"\x00\xff"}
+    return {**others, object: {"name": "Kadavu"}}[kind]
 
 
 def _states(column: Column[Any]) -> list[str]:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from sqlalchemy import select
 
@@ -16,7 +17,8 @@ from panel.preferences.parameter_fields import Parameters
 from panel.preferences.parameters import save_parameters
 from panel.preferences.server_fields import ServerFields
 from panel.preferences.servers import add_server
-from panel.sync.primary.exchange import Primary
+from panel.sync.primary.exchange import Primary, Reply
+from panel.sync.primary.parts import PartCall
 from panel.sync.protocol.body_codec import Body
 from panel.sync.run import SatelliteRun
 from panel.sync.store import records
@@ -150,18 +152,36 @@ class Line:
     def send(
         self, method: str, path: str, headers: Mapping[str, str], content: bytes = b""
     ) -> Response:
-        assert (method, path) == ("POST", "/sync/exchange")
-        self._tamper.before(content)
-        sent = Body(content, headers.get("Content-Encoding", ""))
-        if (answer := self._tamper.instead(sent)) is not None:
-            return Response(200, {}, answer, 0.01)
-        reply = self._primary.service.exchange(lambda: content, headers, "192.0.2.7")
-        self._tamper.after(reply.content)
+        try:
+            self._tamper.before(content)
+            sent = Body(content, headers.get("Content-Encoding", ""))
+            if (answer := self._tamper.instead(sent)) is not None:
+                return Response(200, {}, answer, 0.01)
+            reply = self._answer(method, path, headers, content)
+            self._tamper.after(reply.content)
+        except LinkFault as fault:
+            fault.bytes_up = len(content)
+            raise
         self.meter.bytes_up += len(content)
         self.meter.bytes_down += len(reply.content)
         return Response(
-            reply.status, {**reply.headers, **self._tamper.headers}, reply.content, 0.01
+            reply.status,
+            {**reply.headers, **self._tamper.headers},
+            reply.content,
+            0.01,
+            len(content),
         )
+
+    def _answer(self, method: str, path: str, headers: Mapping[str, str], content: bytes) -> Reply:
+        service, address = self._primary.service, "192.0.2.7"
+        if (method, path) == ("POST", "/sync/exchange"):
+            return service.exchange(lambda: content, headers, address)
+        parts = urlsplit(path)
+        call = PartCall(parts.path.removeprefix("/sync/part/"), dict(parse_qsl(parts.query)))
+        if method == "GET":
+            return service.give_piece(call, headers, address)
+        assert method == "PUT"
+        return service.take_piece(call, lambda: content, headers, address)
 
     def close(self) -> None:
         pass

@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import partial
 
 from sqlalchemy import func, or_, select, tuple_
 from sqlalchemy.orm import Session
@@ -15,9 +15,10 @@ from panel.db import Database
 from panel.models.records import ChangeSequence, Key, Quarantined, Record
 from panel.models.runs import Peer
 from panel.models.settings import Server
-from panel.sync.primary import admission
+from panel.sync.primary import admission, parts
 from panel.sync.primary.admission import check_room, claim
 from panel.sync.primary.authentication import Authenticator, read_authorization
+from panel.sync.primary.parts import Part, PartCall, Records
 from panel.sync.primary.run_log import Exchanged, note_exchange, refusals_noted
 from panel.sync.protocol.batch_codec import item_of
 from panel.sync.protocol.body_codec import (
@@ -48,13 +49,12 @@ from panel.sync.store.records import server_lookup
 from panel.sync.store.sequence import last_common_seq, last_numbers, present_seq
 
 ReadContent = Callable[[], bytes]
-Records = dict[Stream, list[Record]]
 # Of the history, what an answer has room for.
 _MOST_GENERATIONS = 64
 # So few that their records are no more than an answer may carry.
 _KEYS_AT_ONCE = 4
 
-# An answer with this much data has no further stream.
+# An answer with records of so many bytes has no further stream.
 _ENOUGH_BYTES = 4 * 1024 * 1024
 
 
@@ -86,12 +86,29 @@ class Primary:
         """
         try:
             with refusals_noted(self.database, address), Turn() as turn:
-                answer, status = self._answer(read_content, headers, address, turn), 200
+                return _reply(200, self._answer(read_content, headers, address, turn))
         except SyncRefusal as refusal:
-            accepted = headers.get("Accept-Encoding", "")
-            answer, status = write_body(_error(refusal), accepted), refusal.status
-        encoding = {"Content-Encoding": answer.encoding} if answer.encoding else {}
-        return Reply(status, encoding, answer.content)
+            return _refuse(refusal, headers)
+
+    def give_piece(self, call: PartCall, headers: Mapping[str, str], address: str) -> Reply:
+        """Return the response to a ``GET /sync/part/DIGEST``, as :meth:`exchange` does."""
+        service = Part(self.database, self.authenticator, headers, address)
+        try:
+            with refusals_noted(self.database, address):
+                return Reply(200, {}, service.send(call))
+        except SyncRefusal as refusal:
+            return _refuse(refusal, headers)
+
+    def take_piece(
+        self, call: PartCall, read_content: ReadContent, headers: Mapping[str, str], address: str
+    ) -> Reply:
+        """Return the response to a ``PUT /sync/part/DIGEST``, as :meth:`exchange` does."""
+        service = Part(self.database, self.authenticator, headers, address)
+        try:
+            with refusals_noted(self.database, address):
+                return Reply(200, {}, service.receive(call, read_content))
+        except SyncRefusal as refusal:
+            return _refuse(refusal, headers)
 
     def _answer(
         self, read_content: ReadContent, headers: Mapping[str, str], address: str, turn: Turn
@@ -156,17 +173,21 @@ def _exchange(
     if request.mode is Mode.BEGIN:
         return _begin(session, server, peer, request, initialises)
     _check_checkpoint(session, peer, request)
+    request, have = parts.complete(session, server, request)
+    if have is not None:
+        return Answer(wanted=True, have=have)
     if request.mode is Mode.INITIALISE:
         _note_initialise(session, server, peer, request, initialises)
     outcome = _push(session, server, peer, request)
-    records, cursors, more = _pull(session, server, request)
+    records, cursors, more, large = parts.pull_fitting(partial(_pull, session, server), request)
     moved = cursors != _cursors(request)
     # Proposed by a satellite that sends something, or that heard no answer when it did.
     rolled = bool(request.next_checkpoint)
     if rolled:
         _roll(session, peer, request)
-    _note_offered(peer, cursors)
-    answered, found = _find_doubted(session, server.sync_id, request.doubts)
+    _note_offered(peer, parts.with_large(cursors, large))
+    find = partial(_find_doubted, session, server.sync_id)
+    answered, found, large_doubt = parts.find_fitting(find, request, more, server.sync_id)
     return Answer(
         rolled=rolled,
         cursors=cursors if moved else {},
@@ -180,6 +201,7 @@ def _exchange(
         generation=peer.generation if request.learn else "",
         answered=answered,
         found=[item_of(record) for record in found],
+        large=large or large_doubt,
     )
 
 
@@ -313,25 +335,26 @@ def _pull(
     for stream in _streams(request):
         if room < 1 or size > _ENOUGH_BYTES:
             return records, cursors, stream
-        page = _page(session, server.sync_id, stream, cursors[stream], room)
+        page = _page(session, server.sync_id, stream, cursors[stream], room, size)
         records[stream], cursors[stream] = list(page.records), page.cursor
         if page.more:
             return records, cursors, stream
         room -= len(page.records)
-        size += sum(record.size for record in page.records)
+        size += page.size_bytes
     return records, cursors, None
 
 
 def _page(
-    session: Session, sync_id: int, stream: Stream, cursor: int, room: int
+    session: Session, sync_id: int, stream: Stream, cursor: int, room: int, used_bytes: int
 ) -> change_feed.Page:
+    left = room, change_feed.LARGEST_BATCH_BYTES - used_bytes
     match stream:
         case Stream.RESTORE:
-            return change_feed.owned(session, sync_id, cursor, room)
+            return change_feed.owned(session, sync_id, cursor, *left)
         case Stream.CENTRAL:
-            return change_feed.central(session, cursor, room)
+            return change_feed.central(session, cursor, *left)
         case Stream.ADDRESSED:
-            return change_feed.addressed(session, sync_id, cursor, room)
+            return change_feed.addressed(session, sync_id, cursor, *left)
 
 
 def _find_doubted(
@@ -374,5 +397,11 @@ def _count(session: Session, server: Server, request: Request) -> int:
     )
 
 
-def _error(refusal: SyncRefusal) -> dict[str, Any]:
-    return {"error": {"code": refusal.code, "data": refusal.values or None}}
+def _refuse(refusal: SyncRefusal, headers: Mapping[str, str]) -> Reply:
+    error = {"error": {"code": refusal.code, "data": refusal.values or None}}
+    return _reply(refusal.status, write_body(error, headers.get("Accept-Encoding", "")))
+
+
+def _reply(status: int, body: Body) -> Reply:
+    encoding = {"Content-Encoding": body.encoding} if body.encoding else {}
+    return Reply(status, encoding, body.content)

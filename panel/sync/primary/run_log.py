@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 # Refusals that are a step of the protocol, or that nobody has to act on: they are not recorded.
 _SILENT = {
     "identity_wanted",
+    "part_ended",
     "device_token_ended",
     "bad_request",
     "sync_paused",
@@ -59,6 +60,9 @@ def note_exchange(session: Session, server: Server, peer: Peer, exchanged: Excha
     """Record an exchange that went well, in its transaction."""
     now, request = clock.now(), exchanged.request
     server.last_contact_at = now
+    if exchanged.answer.wanted:
+        # A record is on its way in parts: nothing moved yet.
+        return
     peer.waiting_there, peer.protocol = request.waiting, SyncProtocol.OWN
     peer.refusal, peer.refusal_values = "", None
     _note_cursors(peer, request)

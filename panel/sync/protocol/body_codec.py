@@ -45,10 +45,10 @@ def write_body(message: dict[str, Any], accepted: str = ACCEPTED) -> Body:
 
     ``accepted`` is the reader's ``Accept-Encoding``. The body is plain where that is not longer.
     """
-    plain = dump_json(message).encode()
+    plain = _encode(message)
     understood = {part.split(";")[0].strip().lower() for part in accepted.split(",")}
     if "br" in understood:
-        packed = Body(brotli.compress(plain, quality=_BROTLI_QUALITY), "br")
+        packed = Body(_compress(plain), "br")
     elif "gzip" in understood:
         packed = Body(zlib.compress(plain, 6, wbits=zlib.MAX_WBITS | 16), "gzip")
     else:
@@ -95,6 +95,11 @@ def announced_bytes(content_length: str) -> int:
     """Return the number in a ``Content-Length`` header, 0 where there is none."""
     is_number = content_length.isascii() and content_length.isdigit()
     return int(content_length) if is_number and len(content_length) < _MOST_DIGITS else 0
+
+
+def write_brotli(message: dict[str, Any]) -> bytes:
+    """Return ``message`` compressed with brotli."""
+    return _compress(_encode(message))
 
 
 def read_body(body: Body, turn: Turn, limit: int = LARGEST_BODY_BYTES) -> Any:
@@ -219,6 +224,15 @@ def unpack(body: bytes, encoding: str, limit: int, turn: Turn) -> bytes:
         return _unpack(decoder, body, limit, turn)
     except (zlib.error, brotli.error) as error:
         raise Garbled(str(error)) from error
+
+
+def _encode(message: dict[str, Any]) -> bytes:
+    return dump_json(message).encode()
+
+
+def _compress(plain: bytes) -> bytes:
+    packed: bytes = brotli.compress(plain, quality=_BROTLI_QUALITY)
+    return packed
 
 
 def _unpack(decoder: _Decoder, body: bytes, limit: int, turn: Turn) -> bytes:

@@ -30,6 +30,8 @@ STATUS = {
     "two_machines": 409,
     # The digest of the identity is unknown: send the identity in full.
     "identity_wanted": 409,
+    # The record changed while it went in parts, or another one is under way.
+    "part_ended": 410,
     "too_many_tries": 429,
     "site_auth_timeout": 503,
     "disk_full": 503,
@@ -37,6 +39,10 @@ STATUS = {
     "sync_paused": 503,
     "initialise_later": 503,
 }
+
+# The fault of a message that a proxy on the way does not take, and the reason of a record that is
+# too large for it by itself.
+TOO_LARGE = "too_large_for_the_way"
 
 # Refusals that pass or that somebody at the primary puts right: a satellite tries them again.
 PASSING = frozenset(
@@ -50,6 +56,7 @@ PASSING = frozenset(
         "too_many_tries",
         "two_machines",
         "initialise_later",
+        "part_ended",
     }
 )
 
@@ -123,6 +130,13 @@ _REASONS: Mapping[str, Reason] = {
     "server_error": Reason(
         say("The primary had a problem of its own (HTTP %(status)s)."),
         say("It is tried again by itself. If it lasts, tell whoever looks after the primary."),
+    ),
+    TOO_LARGE: Reason(
+        say("It is too large for the way to the primary: a proxy there refuses it (HTTP 413)."),
+        say(
+            "Ask whoever looks after the proxy to allow bodies of 16 MiB, or make the record "
+            "smaller. It is tried again in every run, and holds up no other."
+        ),
     ),
     "redirected": Reason(
         say("The address leads elsewhere, to %(location)s."),
@@ -259,6 +273,7 @@ _REASONS: Mapping[str, Reason] = {
     "sync_is_running": Reason(
         say("The primary still works on an earlier request of this satellite."), _BY_ITSELF
     ),
+    "part_ended": Reason(say("A large record changed while it was on its way."), _BY_ITSELF),
     "device_token_ended": Reason(
         say("The primary ended this machine's access."),
         say("Press Sync now: the machine asks again with its User name and Password."),

@@ -21,6 +21,9 @@ HARDWARE_ID_LENGTH, APP_VERSION_LENGTH, CHECKPOINT_LENGTH, TOKEN_LENGTH = 64, 40
 _DIGEST_BYTES = 12
 # Seconds of which a clock may be wrong: it fits the column.
 _LONGEST_CLOCK = 2**31 - 1
+# Of a record that goes in parts, compressed, with its names.
+LARGEST_PART_BYTES = 2 * 1024 * 1024
+_PART_DIGEST = 32
 # 64 random bits, which never repeat, in 11 characters of every exchange.
 CHECKPOINT_BYTES = 8
 # Keys that one request may ask for.
@@ -88,6 +91,41 @@ class Identity:
 
 
 @dataclass(frozen=True)
+class LargeRecord:
+    """The name of a record that goes in parts (PROTOCOL.md, *Parts*): its bytes' digest and size.
+
+    From the primary also its position and stream.
+    """
+
+    digest: str
+    size: int
+    position: int = 0
+    stream: Stream | None = None
+
+    def to_json(self) -> list[Any]:
+        """Return the JSON list that is sent."""
+        where = [self.position, str(self.stream)] if self.stream else []
+        return [self.digest, self.size, *where]
+
+    @classmethod
+    def from_json(cls, value: Any) -> "LargeRecord | None":
+        """Return the name that a JSON value is, None for none. Raise BadMessage."""
+        match value:
+            case None:
+                return None
+            case [str(digest), size, *where] if len(digest) == _PART_DIGEST and digest.isalnum():
+                whole(size, 1, LARGEST_PART_BYTES)
+            case _:
+                raise BadMessage("part: a digest and a size")
+        match where:
+            case []:
+                return cls(digest, size)
+            case [position, str(stream)] if stream in set(Stream):
+                return cls(digest, size, whole(position, 1, HIGHEST_NUMBER), Stream(stream))
+        raise BadMessage("part: a position and a stream")
+
+
+@dataclass(frozen=True)
 class Request:
     """What a satellite sends; ``cursors`` acknowledge every record up to them."""
 
@@ -117,6 +155,10 @@ class Request:
     # How many seconds the satellite's clock is ahead of the primary's, 0 once it is right again;
     # told once a day.
     clock_seconds: int | None = None
+    # The most bytes of records that the answer may carry, where the way does not carry all; or 0.
+    most_bytes: int = 0
+    # The name of the one record, if it is not in this request but was sent in parts.
+    large: LargeRecord | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object that is sent, without empty members."""
@@ -130,12 +172,14 @@ class Request:
             "cursors": _pack_cursors(self.cursors),
             "waiting": self.waiting,
             "limit": self.limit,
-            "records": batch_codec.pack(self.records) if self.records else None,
+            "records": batch_codec.pack(self.records) if self.records and not self.large else None,
             "common": _pack_cursors(self.common),
             "generation": self.generation,
             "own": list(self.own) if self.own else None,
             "doubts": _pack_keys(self.doubts),
             "learn": self.learn,
+            "bytes": self.most_bytes,
+            "part": self.large and self.large.to_json(),
         }
         clock = {} if self.clock_seconds is None else {"clock": self.clock_seconds}
         present = {name: value for name, value in message.items() if value}
@@ -165,6 +209,8 @@ class Request:
             _unpack_keys(fields.list("doubts")),
             fields.flag("learn"),
             clock_seconds=_clock(fields.get("clock")),
+            most_bytes=fields.whole("bytes", 0, HIGHEST_NUMBER, 0),
+            large=LargeRecord.from_json(fields.get("part")),
         )
 
 
@@ -204,6 +250,11 @@ class Answer:
     # To doubts: how many of the keys, from the first, are answered, and what there is of them.
     answered: int = 0
     found: list[Item] = field(default_factory=list)
+    # The next record of stream ``more`` is too large for the way: it is to be got in parts.
+    large: LargeRecord | None = None
+    # The record that the request names did not arrive in full: ``have`` bytes of it did.
+    wanted: bool = False
+    have: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object that is sent, without empty members."""
@@ -225,6 +276,9 @@ class Answer:
             "highest": self.highest,
             "answered": self.answered,
             "found": batch_codec.pack(self.found) if self.found else None,
+            "part": self.large and self.large.to_json(),
+            "wanted": self.wanted,
+            "have": self.have,
         }
         return {"version": VERSION, **{name: value for name, value in message.items() if value}}
 
@@ -250,6 +304,9 @@ class Answer:
             fields.whole("highest", 0, HIGHEST_NUMBER, 0),
             fields.whole("answered", 0, MOST_DOUBTS, 0),
             _unpack_batch(fields.get("found")),
+            large=LargeRecord.from_json(fields.get("part")),
+            wanted=fields.flag("wanted"),
+            have=fields.whole("have", 0, LARGEST_PART_BYTES, 0),
         )
 
 

@@ -10,10 +10,10 @@ from panel.installation import Installation
 from panel.models.base import PRIMARY_SYNC_ID
 from panel.models.records import Key
 from panel.models.runs import InitialiseState, Link, RunResult, RunStep
-from panel.sync.protocol.error_codes import SyncRefusal
+from panel.sync.protocol.error_codes import TOO_LARGE, SyncRefusal
 from panel.sync.protocol.json_reader import BadMessage
 from panel.sync.protocol.messages import Answer, Disagreement, Mode, Request
-from panel.sync.satellite import initialise, pull, push
+from panel.sync.satellite import initialise, parts, pull, push
 from panel.sync.satellite.progress import Finish, Progress
 from panel.sync.satellite.pull import Received
 from panel.sync.satellite.push import Sent
@@ -22,10 +22,13 @@ from panel.sync.store import change_feed
 from panel.sync.store.apply import pulled_by
 from panel.sync.store.quarantine import retry_quarantined
 from panel.sync.transport import exchange_client
+from panel.sync.transport.batch_size import SMALLEST_BYTES
 from panel.sync.transport.http import LinkFault, Target, Transport
 
 # The primary may be restored while a satellite recovers, though not again and again.
 _MOST_RECOVERIES = 3
+# In one run: where a proxy refuses everything, it is not the records that are too large.
+_MOST_HELD_BACK = 50
 
 
 class OwnProtocol:
@@ -64,6 +67,7 @@ class _Exchanges:
         self._progress = progress
         # Whether a stream of the initialise is not complete, as far as is known.
         self._more = True
+        self._held_back = 0
 
     def run(self) -> Finish:
         first, recoveries = True, 0
@@ -74,15 +78,22 @@ class _Exchanges:
                 return Finish(RunResult.PAUSED)
             sent = self._prepare(settings, first)
             try:
-                answer = self._exchange(sent)
+                answer = self._move(sent)
             except SyncRefusal as refusal:
                 if refusal.code != "history_differs" or recoveries == _MOST_RECOVERIES:
                     raise
                 recoveries += 1
                 self._recover(refusal)
                 continue
+            except LinkFault as fault:
+                if not self._goes_on(sent, fault):
+                    raise
+                continue
+            if answer.wanted:
+                continue
             self._apply(sent, answer)
             if self._is_done(sent, answer):
+                self._recover_sizes()
                 return Finish(RunResult.WELL)
             first = False
 
@@ -111,21 +122,57 @@ class _Exchanges:
             doubts = [] if self._more else initialise.next_doubts(session, settings.sync_id)
             return push.prepare_request(session, run, settings, first, doubts)
 
+    def _move(self, sent: Sent) -> Answer:
+        """Send the request, and in parts what it or its answer only names; return the answer."""
+        answer = self._exchange(sent)
+        try:
+            if answer.wanted:
+                parts.send(self._line(sent), self._progress, sent, answer.have)
+            if answer.large is not None:
+                is_doubt = bool(sent.request.doubts) and answer.more is None
+                parts.fetch(self._line(sent), self._progress, sent, answer.large, is_doubt)
+        except SyncRefusal as refusal:
+            if refusal.code != "device_token_ended":
+                raise
+            # The next exchange repeats with the password, and brings another token.
+        return answer
+
+    def _goes_on(self, sent: Sent, fault: LinkFault) -> bool:
+        """Make the next batch smaller after a fault; say whether this run sends it.
+
+        A proxy that takes no more at once is no broken line. A record that is too large for it by
+        itself, in parts too, is noted, and the rest goes by it.
+        """
+        is_refused = fault.code == TOO_LARGE and bool(sent.request.records)
+        is_smallest = len(sent.request.records) == 1 and fault.bytes_up <= SMALLEST_BYTES
+        with self._progress.step() as (session, run):
+            pull.note_fault(session, sent.request, fault)
+            if is_refused and is_smallest:
+                pull.hold_back(session, run, sent)
+                self._held_back += 1
+        return is_refused and self._held_back <= _MOST_HELD_BACK
+
+    def _recover_sizes(self) -> None:
+        with self._installation.database.reading() as session:
+            link = session.get_one(Link, 1)
+        if link.largest_up is not None or link.largest_down is not None:
+            with self._progress.step() as (session, _):
+                pull.recover_sizes(session)
+
+    def _line(self, sent: Sent) -> Transport:
+        return self._line_to(sent.settings.target)
+
     def _exchange(self, sent: Sent) -> Answer:
         """Send the request, and store the answer in one transaction."""
         settings = sent.settings
-        line = self._line_to(settings.target)
-        try:
-            answer, response = exchange_client.exchange(
-                line, settings.pair, settings.token, settings.identity, sent.request
-            )
-            pull.check_answer(sent.request, answer)
-        except LinkFault as fault:
-            with self._progress.step() as (session, _):
-                pull.note_fault(session, sent.request, fault)
-            raise
+        line = self._line(sent)
+        answer, response = exchange_client.exchange(
+            line, settings.pair, settings.token, settings.identity, sent.request
+        )
+        pull.check_answer(sent.request, answer)
         ahead = response.clock_ahead_seconds(clock.now())
-        received = Received(answer, response.seconds, line.meter, ahead)
+        sizes = response.bytes_up, len(response.content)
+        received = Received(answer, response.seconds, *sizes, line.meter, ahead)
         with self._progress.step() as (session, run):
             pull.store_answer(session, run, self._installation.vault, sent, received)
         return answer

@@ -35,6 +35,8 @@ class Progress:
         self._database = database
         self._guard = guard
         self._run_id = 0
+        # A part of a record got through, though no whole one may have.
+        self.has_moved = False
 
     def begin(self, session: Session) -> None:
         """Add the row of a run that starts now, and close those of runs that never ended."""
@@ -68,7 +70,7 @@ class Progress:
             if finish.result == RunResult.WELL:
                 session.get_one(Link, 1).last_success_at = run.ended_at
             # Same transaction: otherwise a page between the two shows a failed run as well.
-            note_end(session, run)
+            note_end(session, run, self.has_moved)
         return run
 
 

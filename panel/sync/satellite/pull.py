@@ -11,14 +11,22 @@ from panel.models.runs import Link, Run, RunStep
 from panel.models.settings import SyncProtocol
 from panel.security.vault import Vault
 from panel.sync.protocol.batch_codec import Item
+from panel.sync.protocol.error_codes import TOO_LARGE
 from panel.sync.protocol.messages import Answer, Mode, Request, Stream
 from panel.sync.satellite.progress import count_bytes
 from panel.sync.satellite.push import Sent, note_pushed
-from panel.sync.store import inbox
+from panel.sync.store import inbox, quarantine
 from panel.sync.store.apply import Problem, pulled_by
-from panel.sync.store.quarantine import quarantine, release
 from panel.sync.store.sequence import begin_generation, lock_sequence
-from panel.sync.transport.batch_size import batch_size, measure, measure_broken
+from panel.sync.transport.batch_size import (
+    batch_size,
+    doubled,
+    grown,
+    halved,
+    measure,
+    measure_broken,
+    measure_bytes,
+)
 from panel.sync.transport.http import LinkFault
 from panel.sync.transport.link_meter import Meter
 
@@ -33,13 +41,15 @@ _STEPS = {
 
 @dataclass(frozen=True)
 class Received:
-    """An answer, the seconds that the exchange took, the meter of its link, and the clock.
+    """An answer, the seconds that the exchange took, the bytes of its bodies, the meter, the clock.
 
     ``clock_ahead_seconds`` is how far this server's is ahead of the primary's, None if not known.
     """
 
     answer: Answer
     seconds: float
+    bytes_up: int
+    bytes_down: int
     meter: Meter
     clock_ahead_seconds: int | None = None
 
@@ -47,6 +57,12 @@ class Received:
 def store_answer(session: Session, run: Run, vault: Vault, sent: Sent, received: Received) -> None:
     """Store the answer to ``sent``: checkpoint, token, cursors, records, counts, batch times."""
     answer, link = received.answer, session.get_one(Link, 1)
+    if answer.token:
+        link.device_token_sealed = vault.seal(answer.token)
+    if answer.wanted:
+        # Nothing moved: the record that the request names is to be sent.
+        count_bytes(run, received.meter)
+        return
     if answer.rolled:
         link.checkpoint = sent.request.next_checkpoint
         if sent.request.own:
@@ -59,8 +75,6 @@ def store_answer(session: Session, run: Run, vault: Vault, sent: Sent, received:
     link.next_checkpoint = ""
     # Cursors of v5 mean nothing to our own protocol.
     link.protocol, link.site_uuid = SyncProtocol.OWN, ""
-    if answer.token:
-        link.device_token_sealed = vault.seal(answer.token)
     if answer.cursors:
         link.central_cursor = answer.cursors.get(Stream.CENTRAL, 0)
         link.addressed_cursor = answer.cursors.get(Stream.ADDRESSED, 0)
@@ -80,7 +94,11 @@ def check_answer(request: Request, answer: Answer) -> None:
     """
     is_begun = request.mode is not Mode.BEGIN or bool(answer.begun)
     is_rolled = answer.rolled or not request.next_checkpoint
-    is_answered = bool(answer.answered) or not request.doubts
+    # Keys in doubt wait for the streams, and for a record that goes in parts.
+    is_put_off = answer.more is not None or answer.large is not None
+    is_answered = bool(answer.answered) or is_put_off or not request.doubts
+    if answer.wanted and request.large is not None:
+        return
     if not (is_begun and is_rolled and is_answered):
         raise LinkFault("not_a_sync_server")
 
@@ -93,7 +111,7 @@ def _pass(session: Session, highest: int) -> None:
 
 def _store_found(session: Session, link: Link, sent: Sent, answer: Answer) -> int:
     """Store what the primary has of the records that were in doubt."""
-    if not sent.request.doubts:
+    if not answer.answered:
         return 0
     link.doubt_key = list(sent.request.doubts[answer.answered - 1])
     streams: dict[Stream, list[Item]] = {}
@@ -103,14 +121,34 @@ def _store_found(session: Session, link: Link, sent: Sent, answer: Answer) -> in
 
 
 def note_fault(session: Session, request: Request, fault: LinkFault) -> None:
-    """Halve the next batch of a request that was cut off or timed out."""
-    if fault.code not in ("cut_off", "timed_out"):
+    """Halve the next batch after a message that was cut off, timed out, or refused as too large.
+
+    The direction is down if the answer had begun to arrive. Else both may have been at fault.
+    """
+    is_refused = fault.code == TOO_LARGE
+    if not is_refused and fault.code not in ("cut_off", "timed_out"):
         return
     link = session.get_one(Link, 1)
-    if request.records:
-        link.seconds_per_record_up = measure_broken(link.seconds_per_record_up)
-    if request.limit:
+    if fault.bytes_down:
+        link.largest_down = halved(link.largest_down, fault.bytes_down)
+    elif request.records:
+        link.largest_up = halved(link.largest_up, fault.bytes_up, is_refused=is_refused)
+        if not fault.is_piece:
+            before = link.seconds_per_record_up
+            link.seconds_per_record_up = measure_broken(before, len(request.records))
+    if request.limit and not is_refused and not fault.is_piece:
         link.seconds_per_record_down = measure_broken(link.seconds_per_record_down)
+
+
+def hold_back(session: Session, run: Run, sent: Sent) -> None:
+    """Note the one record of ``sent``, which is too large for the way: the rest goes by it."""
+    run.set_aside += quarantine.hold_back(session, sent.settings.sync_id, sent.request.records[0])
+
+
+def recover_sizes(session: Session) -> None:
+    """Double what the way carries at once, after a run that ended well."""
+    link = session.get_one(Link, 1)
+    link.largest_up, link.largest_down = doubled(link.largest_up), doubled(link.largest_down)
 
 
 def complete_streams(database: Database, answer: Answer) -> list[Stream]:
@@ -143,8 +181,9 @@ def _store_pushed(session: Session, sent: Sent, answer: Answer) -> None:
     own_sync_id = sent.settings.sync_id
     for refused in answer.refused:
         if item := items.pop(refused.position, None):
-            quarantine(session, own_sync_id, item, Problem(refused.reason, refused.values))
-    release(session, own_sync_id, list(items.values()))
+            problem = Problem(refused.reason, refused.values)
+            quarantine.quarantine(session, own_sync_id, item, problem)
+    quarantine.release(session, own_sync_id, list(items.values()))
 
 
 def _count(run: Run, request: Request, received: Received, pulled: int) -> None:
@@ -159,14 +198,22 @@ def _count(run: Run, request: Request, received: Received, pulled: int) -> None:
 
 
 def _measure(link: Link, sent: Sent, received: Received) -> None:
-    """Measure the seconds per record of exchanges with records in one direction only."""
+    """Measure the time of exchanges with records in one direction only, and what was carried."""
     up, down = len(sent.request.records), sum(map(len, received.answer.records.values()))
     carrying_seconds = max(received.seconds - received.meter.round_trip_seconds, 0.0)
     if not down:
         before = link.seconds_per_record_up
         allowed = batch_size(sent.settings.request_size, before)
         link.seconds_per_record_up = measure(before, allowed, up, carrying_seconds)
+        link.seconds_per_byte_up = measure_bytes(
+            link.seconds_per_byte_up, received.bytes_up, carrying_seconds
+        )
     if not up:
         before = link.seconds_per_record_down
         allowed = sent.request.limit
         link.seconds_per_record_down = measure(before, allowed, down, carrying_seconds)
+    if up:
+        # What a record took that went in parts was carried too.
+        link.largest_up = grown(link.largest_up, max(received.bytes_up, len(sent.content)))
+    if down:
+        link.largest_down = grown(link.largest_down, received.bytes_down)

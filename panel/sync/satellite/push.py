@@ -2,22 +2,23 @@
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import update
+from sqlalchemy import or_, update
 from sqlalchemy.orm import Session
 
 from panel import clock
 from panel.models.records import ChangeSequence, Generation, HistoryReason, Key, Record
 from panel.models.runs import InitialiseState, Link, Run, RunStep
-from panel.sync.protocol.batch_codec import item_of
+from panel.sync.protocol.batch_codec import Item, item_of
 from panel.sync.protocol.messages import CHECKPOINT_BYTES, Cursors, Mode, Request, Stream
 from panel.sync.satellite.sync_settings import SyncSettings
-from panel.sync.store import change_feed
+from panel.sync.store import change_feed, parts
+from panel.sync.store.quarantine import held_back, holds_back
 from panel.sync.store.sequence import lock_sequence
-from panel.sync.transport.batch_size import batch_size
+from panel.sync.transport.batch_size import batch_bytes, batch_size
 
 _SEQS_AT_ONCE = 500
 _TOLD_AGAIN_AFTER = timedelta(days=1)
@@ -29,6 +30,8 @@ class Sent:
 
     request: Request
     settings: SyncSettings
+    # The bytes of the record that the request only names, since it goes in parts.
+    content: bytes = b""
 
 
 def prepare_request(
@@ -45,11 +48,8 @@ def prepare_request(
     link = session.get_one(Link, 1)
     mode = mode_of(link)
     waiting = change_feed.count_waiting(session) if mode is Mode.NORMAL else 0
-    records = []
-    if waiting:
-        size = batch_size(sync_settings.request_size, link.seconds_per_record_up)
-        records = [item_of(record) for record in change_feed.waiting(session, size).records]
-    left = waiting - len(records)
+    batch = _next_batch(session, run, link, sync_settings) if waiting else _Batch()
+    records, left = batch.items, batch.left
     if not link.next_checkpoint and (records or mode is Mode.INITIALISE):
         # A stored one belongs to an exchange without an answer, which this one repeats. An exchange
         # that sends nothing proposes none: repeated late, it changes nothing.
@@ -71,9 +71,12 @@ def prepare_request(
             records=records,
             learn=mode is Mode.NORMAL and not link.generation,
             clock_seconds=_clock_to_tell(link) if first else None,
+            most_bytes=0 if left else link.largest_down or 0,
+            large=parts.name_of(batch.content, records[0]) if batch.content else None,
             **_initialising(session, link, mode, doubts),
         ),
         sync_settings,
+        batch.content,
     )
 
 
@@ -141,6 +144,47 @@ def cursors_of(link: Link) -> Cursors:
     if link.initialise != InitialiseState.DONE:
         cursors[Stream.RESTORE] = link.restore_cursor
     return cursors
+
+
+@dataclass(frozen=True)
+class _Batch:
+    items: list[Item] = field(default_factory=list)
+    # How many wait for the next batches.
+    left: int = 0
+    # What the one record packs to, if it is too large for the way as a whole.
+    content: bytes = b""
+
+
+def _next_batch(session: Session, run: Run, link: Link, sync_settings: SyncSettings) -> _Batch:
+    """Return the next of the waiting records, as many as the way carries in a batch."""
+    size = batch_size(sync_settings.request_size, link.seconds_per_record_up)
+    page, left = _waiting_page(session, run, sync_settings.sync_id, size)
+    items = [item_of(record) for record in page.records]
+    fitting = batch_bytes(link.seconds_per_byte_up, link.largest_up)
+    if page.size_bytes <= fitting or not items:
+        return _Batch(items, left)
+    fitted, content = parts.fit(items, fitting)
+    left += len(items) - len(fitted)
+    is_too_large = link.largest_up is not None and len(content) > link.largest_up
+    return _Batch(fitted, left, content if is_too_large and len(fitted) == 1 else b"")
+
+
+def _waiting_page(
+    session: Session, run: Run, own_sync_id: int, size: int
+) -> tuple[change_feed.Page, int]:
+    """Return a page of waiting records, and how many more this run sends.
+
+    Those that were too large for the way come last, each once a run and by itself.
+    """
+    if not holds_back(session, own_sync_id):
+        page = change_feed.waiting(session, size)
+        return page, change_feed.count_waiting(session) - len(page.records)
+    fit, due = ~held_back(own_sync_id), held_back(own_sync_id, run.started_at)
+    page = change_feed.waiting(session, size, fit)
+    if not page.records:
+        page = change_feed.waiting(session, 1, due)
+    left = change_feed.count_waiting(session, or_(fit, due))
+    return page, left - len(page.records)
 
 
 def _note_step(run: Run, mode: Mode, pushing: int, waiting: int) -> None:

@@ -73,8 +73,11 @@ def note_crash(session: Session) -> None:
     session.execute(update(Run).where(Run.ended_at.is_(None)).values(crashed))
 
 
-def note_end(session: Session, run: Run) -> None:
-    """Record the result of a run for the schedule: a refusal stops it, a fault backs off."""
+def note_end(session: Session, run: Run, has_moved: bool = False) -> None:
+    """Record the result of a run for the schedule: a refusal stops it, a fault backs off.
+
+    A run that moved something, if only a part of a record (``has_moved``), goes on soon.
+    """
     loop = session.get_one(Loop, 1)
     if run.result == RunResult.REFUSED:
         loop.failures = 0
@@ -85,7 +88,8 @@ def note_end(session: Session, run: Run) -> None:
             loop.due_at = clock.now() + _come_back(seconds)
         return
     if run.result == RunResult.FAILED:
-        loop.failures += 1
+        has_moved = has_moved or run.pushed + run.pulled > 0
+        loop.failures = 1 if has_moved else loop.failures + 1
         loop.due_at = clock.now() + _pause(loop.failures)
         return
     loop.failures = 0

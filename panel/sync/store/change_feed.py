@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Boolean, ColumnElement, Select, func, literal_column, select, true
+from sqlalchemy import Boolean, ColumnElement, Select, and_, func, literal_column, select, true
 from sqlalchemy.orm import Session
 
 from panel.errors import Invalid, Refusal
@@ -18,34 +18,53 @@ from panel.i18n import say
 from panel.models.records import ChangeSequence, Record
 from panel.sync.store.sequence import last_common_seq, present_seq
 
-# The data of one answer, whatever the number of records: half of what a receiver accepts.
+# The records of one message, whatever their number: half of what a receiver accepts. The names of
+# fields may be written once for each record, in at most 1.4 times the bytes that they have there.
 LARGEST_BATCH_BYTES = 8 * 1024 * 1024
+# The most that a record's numbers, its place in the order and its brackets take in a batch.
+_RECORD_BYTES = 100
 _CENTRAL = literal_column('records.owner = 1 AND records."to" IS NULL', Boolean)
 _WAITING = literal_column("records.waiting", Boolean)
 
 
 @dataclass(frozen=True)
 class Page:
-    """Records in the order of ``seq``, the cursor to read on from, and whether there are more."""
+    """Records in the order of ``seq``, the cursor to read on from, and whether there are more.
+
+    ``size_bytes`` is what the records take in a batch, with their names.
+    """
 
     records: Sequence[Record]
     cursor: int
     more: bool
+    size_bytes: int = 0
 
 
-def central(session: Session, cursor: int, limit: int) -> Page:
+def central(session: Session, cursor: int, limit: int, room_bytes: int | None = None) -> Page:
     """Return the page of central data after ``cursor``."""
-    return read(session, central_records(), cursor, limit)
+    return read(session, central_records(), cursor, limit, room_bytes)
 
 
-def addressed(session: Session, sync_id: int, cursor: int, limit: int) -> Page:
+def addressed(
+    session: Session,
+    sync_id: int,
+    cursor: int,
+    limit: int,
+    room_bytes: int | None = None,
+) -> Page:
     """Return the page of records addressed to server ``sync_id`` after ``cursor``."""
-    return read(session, Record.to == sync_id, cursor, limit)
+    return read(session, Record.to == sync_id, cursor, limit, room_bytes)
 
 
-def owned(session: Session, sync_id: int, cursor: int, limit: int) -> Page:
+def owned(
+    session: Session,
+    sync_id: int,
+    cursor: int,
+    limit: int,
+    room_bytes: int | None = None,
+) -> Page:
     """Return the page of records that server ``sync_id`` owns, tombstones too, after ``cursor``."""
-    return read(session, Record.owner == sync_id, cursor, limit)
+    return read(session, Record.owner == sync_id, cursor, limit, room_bytes)
 
 
 def everything(session: Session, cursor: int, limit: int) -> Page:
@@ -65,30 +84,41 @@ def count(session: Session, which: ColumnElement[bool], cursor: int) -> int:
     return session.scalar(query) or 0
 
 
-def waiting(session: Session, limit: int) -> Page:
-    """Return the page of records written here that still have to be pushed."""
-    return read(session, _WAITING, 0, limit)
+def waiting(session: Session, limit: int, among: ColumnElement[bool] | None = None) -> Page:
+    """Return the page of records written here that still have to be pushed.
+
+    ``among`` is a further condition.
+    """
+    return read(session, _WAITING if among is None else and_(_WAITING, among), 0, limit)
 
 
-def count_waiting(session: Session) -> int:
-    """Return how many records still have to be pushed."""
-    return count(session, _WAITING, 0)
+def count_waiting(session: Session, among: ColumnElement[bool] | None = None) -> int:
+    """Return how many records still have to be pushed; ``among`` is a further condition."""
+    return count(session, _WAITING if among is None else and_(_WAITING, among), 0)
 
 
-def read(session: Session, which: ColumnElement[bool], cursor: int, limit: int) -> Page:
+def read(
+    session: Session,
+    which: ColumnElement[bool],
+    cursor: int,
+    limit: int,
+    room_bytes: int | None = None,
+) -> Page:
     """Return the page of records that fulfil ``which`` after ``cursor``.
 
-    It has at most ``limit`` records and :data:`LARGEST_BATCH_BYTES` of data, but at least one
-    record if there is any. Raise ValueError for a limit below 1.
+    It has at most ``limit`` records, which take ``room_bytes`` in a batch (by default
+    :data:`LARGEST_BATCH_BYTES`), but at least one record if there is any. Raise
+    ValueError for a limit below 1.
     """
+    room_bytes = LARGEST_BATCH_BYTES if room_bytes is None else room_bytes
     until = present_seq(session)
     newer = select(Record).where(which, Record.seq > cursor, Record.seq <= until)
-    last, more = _cut(session, newer, limit)
+    last, more, size_bytes = _cut(session, newer, limit, room_bytes)
     if last is None:
         return Page([], max(cursor, until), False)
     query = newer.where(Record.seq <= last).order_by(Record.seq)
     records = session.scalars(query, execution_options={"populate_existing": True}).all()
-    return Page(records, last if more else until, more)
+    return Page(records, last if more else until, more, size_bytes)
 
 
 class CursorEnded(Refusal):
@@ -127,18 +157,21 @@ def changes(session: Session, since: str = "", limit: int = 500) -> Changes:
     return Changes(page.records, _cursor(page.cursor, sequence), page.more)
 
 
-def _cut(session: Session, query: Select[Record], limit: int) -> tuple[int | None, bool]:
-    """Return the ``seq`` of the last record of a batch, and whether more follow."""
+def _cut(
+    session: Session, query: Select[Record], limit: int, room_bytes: int
+) -> tuple[int | None, bool, int]:
+    """Return the ``seq`` of the last record of a batch, whether more follow, and its bytes."""
     if limit < 1:
         raise ValueError("a batch has at least one record")
-    sizes = query.with_only_columns(Record.seq, Record.size).order_by(Record.seq).limit(limit + 1)
+    columns = Record.seq, Record.size, Record.table_name, Record.record_id
+    rows = query.with_only_columns(*columns).order_by(Record.seq).limit(limit + 1)
     last, total = None, 0
-    for number, (seq, size) in enumerate(session.execute(sizes)):
-        total += size
-        if number == limit or (number and total > LARGEST_BATCH_BYTES):
-            return last, True
-        last = seq
-    return last, False
+    for number, (seq, size, *names) in enumerate(session.execute(rows)):
+        added = size + len(json.dumps(names, ensure_ascii=False).encode()) + _RECORD_BYTES
+        if number == limit or (number and total + added > room_bytes):
+            return last, True, total
+        last, total = seq, total + added
+    return last, False, total
 
 
 def _cursor(seq: int, sequence: ChangeSequence) -> str:

@@ -1,15 +1,17 @@
 """The quarantine of received records that could not be applied, with their reasons and retries."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from itertools import accumulate
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import ColumnElement, delete, exists, func, select, update
 from sqlalchemy.orm import Session
 
 from panel import clock
 from panel.models.base import PRIMARY_SYNC_ID
-from panel.models.records import Key, Quarantined
+from panel.models.records import Key, Quarantined, Record
 from panel.sync.protocol.batch_codec import Item
+from panel.sync.protocol.error_codes import TOO_LARGE
 from panel.sync.store.apply import Outcome, Problem, Rule, apply_items
 from panel.sync.store.change_feed import LARGEST_BATCH_BYTES
 
@@ -71,6 +73,41 @@ def quarantine(session: Session, source: int, item: Item, problem: Problem) -> N
     row.data = item.data
     row.reason, row.reason_values, row.last_at = problem.reason, dict(problem.values), now
     session.flush()
+
+
+def hold_back(session: Session, own_sync_id: int, item: Item) -> bool:
+    """Note that a record of this server is too large for the way; say whether that is news."""
+    quarantine(session, own_sync_id, item, Problem(TOO_LARGE, {}))
+    query = select(Quarantined.tries).where(Quarantined.source == own_sync_id)
+    query = query.where(
+        Quarantined.table_name == item.table, Quarantined.record_id == item.record_id
+    )
+    return session.scalar(query) == 1
+
+
+def holds_back(session: Session, own_sync_id: int) -> bool:
+    """Say whether a record of this server is too large for the way."""
+    query = select(Quarantined.id).where(
+        Quarantined.source == own_sync_id, Quarantined.reason == TOO_LARGE
+    )
+    return session.scalar(query.limit(1)) is not None
+
+
+def held_back(own_sync_id: int, before: datetime | None = None) -> ColumnElement[bool]:
+    """Return the condition of the records of this server that are too large for the way.
+
+    With ``before``, of those only that were tried before that, and that nobody left out.
+    """
+    condition = exists().where(
+        Quarantined.source == own_sync_id,
+        Quarantined.reason == TOO_LARGE,
+        Quarantined.table_name == Record.table_name,
+        Quarantined.record_id == Record.record_id,
+        Quarantined.version == Record.version,
+    )
+    if before is None:
+        return condition
+    return condition.where(Quarantined.last_at < before, Quarantined.left_out_at.is_(None))
 
 
 def note_unreadable(session: Session, source: int, key: Key, what: str) -> tuple[Item, Problem]:

@@ -9,6 +9,7 @@ from panel import clock
 from panel.models.records import Quarantined, Record
 from panel.models.runs import Acknowledged, Applicant, Link, Loop, Peer, Run
 from panel.models.settings import Server, SyncProtocol
+from panel.sync.store import parts
 from panel.sync.store.quarantine import KEPT_SOURCE
 from panel.sync.store.sequence import lock_sequence
 
@@ -28,6 +29,7 @@ def purge(session: Session, keep_days: int) -> bool:
     session.execute(delete(Quarantined).where(Quarantined.left_out_at < before))
     kept = Quarantined.source == KEPT_SOURCE, Quarantined.last_at < before
     session.execute(delete(Quarantined).where(*kept))
+    parts.drop_old(session)
     _purge_servers(session, before)
     session.execute(
         delete(Acknowledged).where(

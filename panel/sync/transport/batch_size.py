@@ -1,27 +1,42 @@
-"""The automatic size of batches, from the measured seconds per record (PROTOCOL.md, *When*)."""
+"""The automatic size of batches, in records and in bytes on the wire (PROTOCOL.md, *When*)."""
 
-from panel.models.base import LARGEST_REQUEST, SMALLEST_REQUEST
+from panel.models.base import LARGEST_REQUEST
+from panel.sync.protocol.body_codec import LARGEST_BODY_BYTES
 
 # The aim for one batch: short enough to stop after it, long enough to use the line well.
 BATCH_SECONDS = 5.0
+# No message is cut to less, and no part of one is smaller: its headers are a tenth of this.
+SMALLEST_BYTES = 4 * 1024
 _FIRST = 100
 # In smaller batches the cost of an exchange would be taken for the cost of its records.
 _FEWEST_MEASURED = 10
+_FIRST_BYTES = 64 * 1024
+_TELLING_BYTES = 128 * 1024
 # However quick a batch was, the next one is at most this many times as large.
 _MOST_GROWTH = 8
-_QUICKEST, _SLOWEST = BATCH_SECONDS / LARGEST_REQUEST, BATCH_SECONDS / SMALLEST_REQUEST
+_QUICKEST, _SLOWEST = BATCH_SECONDS / LARGEST_REQUEST, BATCH_SECONDS
+_QUICKEST_BYTE, _SLOWEST_BYTE = BATCH_SECONDS / LARGEST_BODY_BYTES, BATCH_SECONDS / SMALLEST_BYTES
 # The weight of the latest batch in the average: with less, batches grow too slowly.
 _LATEST = 0.75
 
 
 def batch_size(wanted: int | None, seconds_per_record: float | None) -> int:
-    """Return how many records the next batch has; ``wanted`` is the preference, None automatic."""
-    if wanted is not None:
-        return wanted
+    """Return how many records the next batch may have; ``wanted`` is the most, None automatic."""
     if seconds_per_record is None:
-        return _FIRST
+        return wanted or _FIRST
     fitting = int(BATCH_SECONDS / max(seconds_per_record, _QUICKEST))
-    return min(max(fitting, SMALLEST_REQUEST), LARGEST_REQUEST)
+    return min(max(fitting, 1), wanted or LARGEST_REQUEST)
+
+
+def batch_bytes(seconds_per_byte: float | None, largest: int | None) -> int:
+    """Return how many bytes the next batch may have on the wire, but for a single record.
+
+    ``largest`` is what the way carries at once, as far as that is known.
+    """
+    fitting = LARGEST_BODY_BYTES
+    if seconds_per_byte is not None:
+        fitting = int(BATCH_SECONDS / max(seconds_per_byte, _QUICKEST_BYTE))
+    return max(min(fitting, largest or LARGEST_BODY_BYTES), SMALLEST_BYTES)
 
 
 def measure(
@@ -34,18 +49,73 @@ def measure(
     what it could have had counts only if it was slow all the same.
     """
     is_slow = carrying_seconds >= BATCH_SECONDS
-    if records < _FEWEST_MEASURED or (2 * records < allowed and not is_slow):
+    fewest = min(_FEWEST_MEASURED, batch_size(None, before))
+    if records < fewest or (2 * records < allowed and not is_slow):
         return before
-    latest = max(carrying_seconds, BATCH_SECONDS / _MOST_GROWTH) / records
-    known = latest if before is None else before + _LATEST * (latest - before)
-    return min(max(known, _QUICKEST), _SLOWEST)
+    return _averaged(before, records, carrying_seconds, (_QUICKEST, _SLOWEST))
 
 
-def measure_broken(before: float | None) -> float:
-    """Return twice the seconds per record, after a batch that was cut off or timed out.
+def measure_bytes(
+    before: float | None, carried_bytes: int, carrying_seconds: float
+) -> float | None:
+    """Return the average seconds per byte, with a batch of ``carried_bytes`` taken into it.
 
-    The next batch is half as large, until one gets through.
+    What is left out is as in :func:`measure`.
     """
-    if before is None:
-        before = BATCH_SECONDS / _FIRST
-    return min(2 * max(before, _QUICKEST), _SLOWEST)
+    allowed = _FIRST_BYTES if before is None else batch_bytes(before, None)
+    is_slow = carrying_seconds >= BATCH_SECONDS
+    if carried_bytes < SMALLEST_BYTES or (2 * carried_bytes < allowed and not is_slow):
+        return before
+    return _averaged(before, carried_bytes, carrying_seconds, (_QUICKEST_BYTE, _SLOWEST_BYTE))
+
+
+def measure_broken(before: float | None, records: int = 0) -> float:
+    """Return twice the seconds per record, after a batch that was cut off, timed out or refused.
+
+    The next batch is half as large, and has at most half of ``records``, which were in this one;
+    0 if that is not known.
+    """
+    doubled = 2 * max(before or BATCH_SECONDS / _FIRST, _QUICKEST)
+    if records:
+        doubled = max(doubled, 2 * BATCH_SECONDS / records)
+    return min(doubled, _SLOWEST)
+
+
+def halved(largest: int | None, tried_bytes: int, *, is_refused: bool = False) -> int | None:
+    """Return the most bytes at once, after a message of ``tried_bytes`` did not get through.
+
+    A line that broke may have done so for other reasons than what was on it: a small message is
+    taken for one of :data:`_TELLING_BYTES`. ``is_refused``: it was too large for certain.
+    """
+    if tried_bytes <= SMALLEST_BYTES:
+        return largest
+    tried_bytes = tried_bytes if is_refused else max(tried_bytes, _TELLING_BYTES)
+    return max(min(tried_bytes, largest or LARGEST_BODY_BYTES) // 2, SMALLEST_BYTES)
+
+
+def grown(largest: int | None, carried_bytes: int) -> int | None:
+    """Return the most bytes at once, after a message of ``carried_bytes`` got through.
+
+    A quarter more if it had half of them; None once no message can have more.
+    """
+    if largest is None or 2 * carried_bytes < largest:
+        return largest
+    return _bounded(largest + largest // 4)
+
+
+def doubled(largest: int | None) -> int | None:
+    """Return the most bytes at once, after a run that met no fault."""
+    return None if largest is None else _bounded(2 * largest)
+
+
+def _bounded(largest: int) -> int | None:
+    return largest if largest < LARGEST_BODY_BYTES else None
+
+
+def _averaged(
+    before: float | None, amount: int, carrying_seconds: float, bounds: tuple[float, float]
+) -> float:
+    latest = max(carrying_seconds, BATCH_SECONDS / _MOST_GROWTH) / amount
+    known = latest if before is None else before + _LATEST * (latest - before)
+    quickest, slowest = bounds
+    return min(max(known, quickest), slowest)

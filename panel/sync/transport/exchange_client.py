@@ -6,12 +6,19 @@ from http import HTTPStatus
 from typing import Any
 
 from panel.sync.protocol.body_codec import ACCEPTED, Body, Turn, read_body, write_body
-from panel.sync.protocol.error_codes import STATUS, SyncRefusal
+from panel.sync.protocol.error_codes import STATUS, TOO_LARGE, SyncRefusal
 from panel.sync.protocol.json_reader import BadMessage, JsonObject, presentable
-from panel.sync.protocol.messages import Answer, Identity, Pair, Request
+from panel.sync.protocol.messages import (
+    LARGEST_PART_BYTES,
+    Answer,
+    Identity,
+    LargeRecord,
+    Pair,
+    Request,
+)
 from panel.sync.transport.http import LinkFault, Response, Transport
 
-PATH = "/sync/exchange"
+PATH, PART_PATH = "/sync/exchange", "/sync/part/"
 _CODE_LENGTH = 40
 # The statuses of an unknown address, whatever the body says.
 _NOT_THERE = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
@@ -40,6 +47,35 @@ def exchange(
                 raise
 
 
+def put_piece(transport: Transport, token: str, large: LargeRecord, at: int, piece: bytes) -> int:
+    """Send a piece of a record, and return how many bytes of it the primary has.
+
+    Raise SyncRefusal or LinkFault.
+    """
+    path = f"{PART_PATH}{large.digest}?at={at}"
+    response = transport.send("PUT", path, {"Authorization": f"Bearer {token}"}, piece)
+    if response.status != HTTPStatus.OK:
+        raise read_error(response)
+    try:
+        return JsonObject(read_json(response)).whole("have", 0, LARGEST_PART_BYTES)
+    except BadMessage as error:
+        raise LinkFault("not_a_sync_server") from error
+
+
+def get_piece(transport: Transport, token: str, large: LargeRecord, at: int, length: int) -> bytes:
+    """Return ``length`` bytes of a record of the primary, after the first ``at``.
+
+    Raise SyncRefusal or LinkFault.
+    """
+    path = f"{PART_PATH}{large.digest}?position={large.position}&at={at}&length={length}"
+    response = transport.send("GET", path, {"Authorization": f"Bearer {token}"})
+    if response.status != HTTPStatus.OK:
+        raise read_error(response)
+    if len(response.content) != length:
+        raise LinkFault("not_a_sync_server")
+    return response.content
+
+
 def basic(pair: Pair) -> str:
     """Return the value of an ``Authorization`` header for a pair (HTTP Basic, RFC 7617)."""
     text = f"{pair.user_name}:{pair.wire_password}"
@@ -56,9 +92,13 @@ def read_json(response: Response) -> Any:
 def read_error(response: Response) -> Exception:
     """Return the SyncRefusal or the LinkFault that an answer without success stands for.
 
-    An unknown code is a refusal of a newer primary, unless the status is 404, 405, or 500 and above
-    (PROTOCOL.md, *Answer*).
+    With the status 413 it is TOO_LARGE, whoever on the way said so. An unknown code is a refusal of
+    a newer primary, unless the status is 404, 405, or 500 and above (PROTOCOL.md, *Answer*).
     """
+    if response.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        fault = LinkFault(TOO_LARGE)
+        fault.bytes_up = response.bytes_up
+        return fault
     if HTTPStatus.MULTIPLE_CHOICES <= response.status < HTTPStatus.BAD_REQUEST:
         return LinkFault("redirected", location=response.headers.get("Location", "")[:200])
     try:

@@ -35,12 +35,19 @@ _READ_BYTES = 16 * 1024
 
 
 class LinkFault(Exception):
-    """The primary could not be reached or understood: a code of ``error_codes``, and its values."""
+    """The primary could not be reached or understood: a code of ``error_codes``, and its values.
+
+    ``bytes_up`` are those of the request's body, and ``bytes_down`` those of the answer's if it
+    had begun to arrive: what the line did not carry.
+    """
 
     def __init__(self, code: str, **values: Any) -> None:
         super().__init__(code)
         self.code = code
         self.values = values
+        self.bytes_up = self.bytes_down = 0
+        # It was a piece of a record, and no exchange.
+        self.is_piece = False
 
 
 @dataclass(frozen=True)
@@ -60,12 +67,14 @@ class Response:
     """An HTTP response of any status.
 
     ``seconds`` are from the first byte sent to the last one received, without connecting.
+    ``bytes_up`` are those of the request's body.
     """
 
     status: int
     headers: Mapping[str, str]
     content: bytes
     seconds: float
+    bytes_up: int = 0
 
     def clock_ahead_seconds(self, now: datetime) -> int | None:
         """Return how far a clock that says ``now`` is ahead of the server's ``Date`` (RFC 9110).
@@ -113,11 +122,24 @@ class HttpTransport:
         self._host, self._netloc = parts.hostname or "", parts.netloc
         self._sockets: list[socket.socket] = []
         self._pool = _pool(self.target, self.meter, self._sockets)
+        self._arriving_bytes = 0
 
     def send(
         self, method: str, path: str, headers: Mapping[str, str], content: bytes = b""
     ) -> Response:
         """Send one request and return its answer. Raise :class:`LinkFault`."""
+        self._arriving_bytes = 0
+        try:
+            return self._send(method, path, headers, content)
+        except LinkFault as fault:
+            fault.bytes_up, fault.bytes_down = len(content), self._arriving_bytes
+            raise
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._pool.close()
+
+    def _send(self, method: str, path: str, headers: Mapping[str, str], content: bytes) -> Response:
         target = urlsplit(self.target.url).path.rstrip("/") + path
         headers = {"User-Agent": SKIP_HEADER, **headers}
         # A file is sent in pieces; bytes would have to be sent within one time-out.
@@ -153,11 +175,7 @@ class HttpTransport:
         if began > self.meter.connected_at:
             # Not the first of a connection: a proxy may have connected to the primary only for it.
             self.meter.note_push(len(content), len(received), seconds)
-        return Response(response.status, response.headers, received, seconds)
-
-    def close(self) -> None:
-        """Give the connection back."""
-        self._pool.close()
+        return Response(response.status, response.headers, received, seconds, len(content))
 
     def abort(self) -> None:
         """End what is being sent or received in another thread."""
@@ -168,14 +186,21 @@ class HttpTransport:
 
     def _read(self, response: BaseHTTPResponse) -> bytes:
         received = bytearray()
+        self._arriving_bytes = _announced_bytes(response)
         for piece in response.stream(_READ_BYTES, decode_content=False):
             received += piece
             self.meter.bytes_down += len(piece)
+            self._arriving_bytes = max(self._arriving_bytes, len(received))
             if len(received) > LARGEST_BODY_BYTES:
                 response.close()
                 raise LinkFault("not_a_sync_server")
         response.release_conn()
         return bytes(received)
+
+
+def _announced_bytes(response: BaseHTTPResponse) -> int:
+    length = response.headers.get("Content-Length", "")
+    return int(length) if length.isascii() and length.isdigit() else 1
 
 
 def _has_no_length(response: BaseHTTPResponse) -> bool:

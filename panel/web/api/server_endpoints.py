@@ -10,9 +10,11 @@ from panel.migrate import newest_revision, present_revision
 from panel.models.runs import PASSWORD_UNREADABLE, Loop
 from panel.sync.msupply_v5 import primary as v5
 from panel.sync.msupply_v5.calls import Request
-from panel.sync.primary.exchange import Primary
+from panel.sync.primary.exchange import Primary, Reply
+from panel.sync.primary.parts import PartCall
 from panel.sync.protocol import body_codec
 from panel.sync.protocol.error_codes import explain
+from panel.sync.protocol.messages import LARGEST_PART_BYTES
 from panel.web.auth.csrf import protect
 from panel.web.base.context import installation, installation_of
 from panel.web.base.errors import DISK_FULL, error_json
@@ -35,10 +37,22 @@ def exchange() -> Response:
     """Answer one exchange of our own protocol (panel/sync/protocol/PROTOCOL.md)."""
     request.max_content_length = body_codec.LARGEST_BODY_BYTES
     reply = _primary().exchange(_read_content, dict(request.headers), request.remote_addr or "")
-    response = Response(reply.content, reply.status, reply.headers)
-    # Both sides know the type, and on a slow line every byte counts.
-    del response.headers["Content-Type"]
-    return response
+    return _response(reply)
+
+
+@blueprint.get("/sync/part/<digest>")
+def give_piece(digest: str) -> Response:
+    """Return a piece of a record that is too large for the way (PROTOCOL.md, *Parts*)."""
+    call = PartCall(digest, request.args)
+    return _response(_primary().give_piece(call, dict(request.headers), request.remote_addr or ""))
+
+
+@blueprint.put("/sync/part/<digest>")
+def take_piece(digest: str) -> Response:
+    """Keep a piece of a record that is too large for the way (PROTOCOL.md, *Parts*)."""
+    request.max_content_length = LARGEST_PART_BYTES
+    call, headers = PartCall(digest, request.args), dict(request.headers)
+    return _response(_primary().take_piece(call, _read_content, headers, request.remote_addr or ""))
 
 
 @blueprint.route("/sync/v5/<name>", methods=["GET", "POST"])
@@ -60,6 +74,13 @@ def call_v5(name: str) -> Response:
     answer = v5.answer(primary.database, primary.authenticator, call)
     encoding = {"Content-Encoding": answer.encoding} if answer.encoding else {}
     return Response(answer.body, answer.status, encoding, mimetype="application/json")
+
+
+def _response(reply: Reply) -> Response:
+    response = Response(reply.content, reply.status, reply.headers)
+    # Both sides know the type, and on a slow line every byte counts.
+    del response.headers["Content-Type"]
+    return response
 
 
 def _read_content() -> bytes:

@@ -78,7 +78,7 @@ def test_a_cursor_from_before_what_was_purged_ends_but_a_first_reading_goes_on(
 
 def test_a_page_is_cut_by_bytes_too(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     put(database, "a", "b", "c")
-    monkeypatch.setattr(change_feed, "LARGEST_BATCH_BYTES", 25)
+    monkeypatch.setattr(change_feed, "LARGEST_BATCH_BYTES", 250)
     assert follow(database)[0] == ["a", "b"]
 
 
