@@ -13,6 +13,8 @@ from tests.support.real_site import Place, Site
 # How long it may take until a loop hears that somebody asked it to synchronise.
 LOOK, QUICK_LOOK_SECONDS = "panel.sync.loop._LOOK_SECONDS", 0.05
 
+USUAL_INTERVAL_MINUTES = 10
+
 NewSite = Callable[..., Site]
 
 
@@ -29,7 +31,7 @@ def sites_in(base: Path) -> Iterator[NewSite]:
 
     A satellite is told where its ``primary`` is, or a ``url`` on the way to it; a primary which
     ``others`` it knows. ``batch`` is how many records go at once, by default as many as suit;
-    ``constants`` are those of ForkedPanel.
+    ``interval`` is in minutes; ``constants`` are those of ForkedPanel.
     """
     numbers = count(1)
     with ExitStack() as closing:
@@ -42,6 +44,7 @@ def sites_in(base: Path) -> Iterator[NewSite]:
             url: str = "",
             others: Sequence[Place] = (),
             batch: int = 0,
+            interval: int = USUAL_INTERVAL_MINUTES,
             constants: Mapping[str, object] | None = None,
         ) -> Site:
             # The Hardware ID comes from the last name: a place keeps its machine if it starts anew.
@@ -56,6 +59,8 @@ def sites_in(base: Path) -> Iterator[NewSite]:
             site.configure(url, others)
             if batch:
                 site.shrink_batches(batch)
+            if interval != USUAL_INTERVAL_MINUTES:
+                site.set_interval(interval)
             site.process.start()
             return site
 

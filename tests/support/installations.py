@@ -1,6 +1,7 @@
 """Installations on databases that a test has made, their backups, and their witnesses."""
 
-import shutil
+import sqlite3
+from contextlib import closing
 from itertools import count
 from pathlib import Path
 from secrets import token_urlsafe
@@ -71,7 +72,11 @@ def restore(url: str, name: str) -> None:
 
 def _copy(url: URL, source: str, target: str) -> None:
     if url.get_backend_name() == "sqlite":
-        shutil.copy(source, target)
+        for ending in ("", "-wal", "-shm"):
+            Path(f"{target}{ending}").unlink(missing_ok=True)
+        # A process that was killed leaves some of it in the -wal file, which this reads too.
+        with closing(sqlite3.connect(source)) as from_, closing(sqlite3.connect(target)) as to:
+            from_.backup(to)
         return
     administration = create_engine(url.set(database="postgres"), isolation_level="AUTOCOMMIT")
     with administration.connect() as connection:

@@ -60,8 +60,11 @@ class PanelProcess:
         """What this server reads out of its environment."""
         return load(self.environment)
 
-    def shell(self, *words: str, stdin: str = "") -> str:
-        """Run ``sync-panel words…`` on this server's data and return what it printed."""
+    def shell(self, *words: str, stdin: str = "", code: int = 0) -> str:
+        """Run ``sync-panel words…`` on this server's data and return what it printed.
+
+        It has to end with ``code``.
+        """
         done = subprocess.run(
             [sys.executable, "-m", "panel.cli", *words],
             env=self.environment,
@@ -70,7 +73,7 @@ class PanelProcess:
             capture_output=True,
             check=False,
         )
-        assert done.returncode == 0, f"sync-panel {words}: {done.stderr or done.stdout}"
+        assert done.returncode == code, f"sync-panel {words}: {done.stderr or done.stdout}"
         return done.stdout
 
     def init(self) -> None:

@@ -1,6 +1,7 @@
 """A server of a test: its process, its database as the test sees it, and what both are told."""
 
 import contextlib
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -17,13 +18,14 @@ from panel.db import Database, make_engine
 from panel.models.base import PRIMARY_SYNC_ID
 from panel.models.records import Inbox, Quarantined, Record
 from panel.models.runs import Loop, Run
+from panel.models.settings import Settings
 from panel.operations.sync_requests import ask_to_initialise, ask_to_sync
 from panel.preferences.parameter_fields import Parameters
 from panel.preferences.parameters import save_parameters
 from panel.preferences.server_fields import ServerFields
 from panel.preferences.servers import add_server
 from panel.security.vault import Vault
-from tests.support.installations import name_generation
+from tests.support.installations import back_up, name_generation, restore
 from tests.support.processes import CODE, PASSWORD, USER, PanelProcess
 from tests.support.records_api import Api
 
@@ -93,6 +95,28 @@ class Site:
         """Return a connection of an application to this server."""
         return Api(self.process.port, self._token)
 
+    def back_up(self) -> str:
+        """Return the name of a copy of the database; the server is down meanwhile."""
+        self.process.stop()
+        self.database.close()
+        name = back_up(self.process.config.database_url)
+        self.process.start()
+        return name
+
+    def restore(self, name: str) -> None:
+        """Put a copy in the place of the database, as after the loss of its disk."""
+        self.process.kill()
+        self.database.close()
+        restore(self.process.config.database_url, name)
+        self.process.start()
+
+    def become(self, other: "Site", name: str) -> None:
+        """Become a copy of the disk of ``other``, whose database was copied to ``name``."""
+        for file in ("witness", "secret_key"):
+            shutil.copy(other.process.folder / file, self.process.folder / file)
+        self._token = other._token
+        self.restore(name)
+
     def close(self) -> None:
         """End the process and let go of the database."""
         self.process.kill()
@@ -116,10 +140,12 @@ class Site:
             verb(session, TESTER)
         database.close()
 
-    def sync(self, seconds: float = PATIENCE_SECONDS) -> Run:
-        """Press "Sync now", wait until that run is over and return it."""
+    def sync(
+        self, seconds: float = PATIENCE_SECONDS, ask: Callable[[], object] | None = None
+    ) -> Run:
+        """Press "Sync now", or ``ask``, wait until that run is over and return it."""
         before = self._newest_run()
-        self.ask()
+        (ask or self.ask)()
         wait_until(lambda: self._has_run_since(before), f"the sync of {self.place.name}", seconds)
         run = self._newest_run()
         assert run is not None
@@ -170,6 +196,12 @@ class Site:
         with self.database.reading() as session:
             query = select(func.count(Run.id)).where(Run.result == result)
             return session.scalar(query) or 0
+
+    def set_interval(self, minutes: int) -> None:
+        """Set the sync time interval; 0 pauses."""
+        with self.database.writing() as session:
+            session.get_one(Settings, 1).interval_minutes = minutes
+        self.database.close()
 
     def shrink_batches(self, records: int) -> None:
         """Make batches of ``records``, fewer than a person may choose (SQLite only).
