@@ -111,7 +111,7 @@ class Panel:
             name=name,
             store=store,
             user_name="sync",
-            password="tides",
+            password="tides and winds",
             url=url,
         )
         vault = Vault(self.config.secret_keys)

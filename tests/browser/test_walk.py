@@ -103,7 +103,7 @@ def _fill_parameters(page: Page, panel: Panel) -> None:
     expect(form.get_by_label("Store", exact=True)).to_have_value("NAT-01")
     # The password comes back neither readable nor lost.
     expect(form.get_by_label("Password", exact=True)).to_have_value("")
-    assert "tides" not in page.content()
+    assert "tides and winds" not in page.content()
     fill(form, {"Sync request size": "500"})
     save(form)
     expect(page.locator("#who")).to_contain_text("National Store")
