@@ -171,7 +171,7 @@ class GuardedChannel(HTTPChannel):  # type: ignore[misc]
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         # What is read for each try to send, of which a slow reader takes little.
-        self.sendbuf_len = min(self.sendbuf_len, _BUFFERED_BYTES)
+        self.sendbuf_len: int = min(self.sendbuf_len, _BUFFERED_BYTES)
 
     def received(self, data: bytes) -> bool:
         """Take in ``data``; ask the application where a body gets large."""
