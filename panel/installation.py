@@ -19,7 +19,7 @@ from panel.models.runs import PASSWORD_UNREADABLE, Link, Loop
 from panel.models.settings import Settings, lock_settings
 from panel.security.machine_id import own_hardware_id
 from panel.security.vault import Unreadable, Vault
-from panel.sync.store.sequence import Witness, notice_restore
+from panel.sync.store.sequence import Witness, heal_numbers, notice_restore
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ def open_installation(config: Config, *, make: bool = True) -> Installation:
         upgrade_if_needed(config.database_url)
         witness = Witness(config.data_dir)
         database.after_commit = witness.note_commit
+        heal_numbers(database)
         notice_restore(database, witness)
         installation = Installation.on(config, database)
         rotate_keys(installation)

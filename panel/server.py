@@ -55,6 +55,8 @@ _BUFFERED_BYTES = 64 * 1024
 # Of one answer, in a temporary file: with less, a slow reader would hold a thread.
 _LARGEST_ANSWER_BYTES = 1 << 30
 _MAINTENANCE_SECONDS = 5
+# Each round of waitress's loop asks every connection whether it has something to do.
+_ACCEPTED_AT_ONCE = 100
 _LANE_OF_PROGRAMS = ("/sync/exchange", "/sync/v5/", "/api/")
 LOOPBACK_OF = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - replaced, not listened on
 # glibc's malloc.h: blocks of at least so many bytes are mapped apart, and unmapped when freed.
@@ -165,6 +167,11 @@ class GuardedChannel(HTTPChannel):  # type: ignore[misc]
     _has_asked = False
     _is_asking = False
     _is_known_client = False
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        # What is read for each try to send, of which a slow reader takes little.
+        self.sendbuf_len: int = min(self.sendbuf_len, _BUFFERED_BYTES)
 
     def received(self, data: bytes) -> bool:
         """Take in ``data``; ask the application where a body gets large."""
@@ -283,10 +290,14 @@ class GuardedServer(TcpWSGIServer):  # type: ignore[misc]
     channel_class = GuardedChannel
 
     def handle_accept(self) -> None:
-        """Accept a connection, in the place of an idle one if there are too many."""
-        if len(self.active_channels) >= MOST_CONNECTIONS:
-            self._make_room()
-        super().handle_accept()
+        """Accept the connections that wait, in the place of idle ones if there are too many."""
+        for _ in range(_ACCEPTED_AT_ONCE):
+            if len(self.active_channels) >= MOST_CONNECTIONS:
+                self._make_room()
+            before = len(self.active_channels)
+            super().handle_accept()
+            if len(self.active_channels) == before:
+                return
 
     def _make_room(self) -> None:
         idle = [channel for channel in self.active_channels.values() if channel.is_idle]

@@ -42,6 +42,8 @@ class HistoryReason(StrEnum):
     BY_HAND = "by_hand"
     # The primary knows numbers of this server that it does not know itself.
     CLONE = "clone"
+    # The count was beyond what a server can have given out.
+    HEALED = "healed"
 
 
 class ChangeSequence(Base):

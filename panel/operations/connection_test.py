@@ -93,7 +93,11 @@ def _in_time(settings: SyncSettings, open_line: Callable[[Target], Transport]) -
     """Return the result of a trial, or at the deadline that there was none in time."""
     if not _trials.acquire(blocking=False):
         return Trial("trial_under_way")
-    line, results = open_line(settings.target), list[Trial]()
+    try:
+        line, results = open_line(settings.target), list[Trial]()
+    except LinkFault as fault:
+        _trials.release()
+        return Trial(fault.code, fault.values)
 
     def run() -> None:
         try:

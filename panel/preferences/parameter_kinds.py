@@ -14,6 +14,10 @@ from panel.preferences.fields import Checks
 from panel.security.hashes import equal_in_constant_time
 from panel.security.vault import Unreadable, Vault
 
+_PEM_BEGINS = "-----BEGIN "
+# An authority and those that it gave its word for.
+_MOST_CERTIFICATES = 10
+
 
 class Concerns(StrEnum):
     """The servers whose page shows a parameter."""
@@ -211,22 +215,35 @@ class Certificate(Parameter):
         return "@FILE"
 
     def tidy(self, checks: Checks, value: str) -> str:
-        """Return it without space around its lines."""
+        """Return the certificates alone, without what stands between them."""
         pem = "\n".join(line.strip() for line in value.strip().splitlines())
         if not pem:
             return ""
-        if len(pem) > self.longest:
-            reason = say("At most %(longest)s characters.", longest=self.longest)
+        if reason := self._reason_against(pem):
             checks.refuse(self.name, reason)
             return ""
         # Imported late: it takes 2 MB, and hardly anybody has an authority of their own.
         from cryptography import x509
+        from cryptography.hazmat.primitives.serialization import Encoding
 
         try:
-            x509.load_pem_x509_certificates(pem.encode())
+            found = x509.load_pem_x509_certificates(pem.encode())
         except ValueError:
+            found = []
+        # One that has no end is not found.
+        if not found or len(found) != pem.count(_PEM_BEGINS):
             checks.refuse(self.name, say("This is no certificate in PEM form."))
-        return f"{pem}\n"
+            return ""
+        return "".join(one.public_bytes(Encoding.PEM).decode() for one in found)
+
+    def _reason_against(self, pem: str) -> Message | None:
+        if "PRIVATE KEY" in pem:
+            return say("There is a private key in it. Paste the certificate alone.")
+        if len(pem) > self.longest:
+            return say("At most %(longest)s characters.", longest=self.longest)
+        if pem.count(_PEM_BEGINS) > _MOST_CERTIFICATES:
+            return say("At most %(most)s certificates.", most=_MOST_CERTIFICATES)
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)

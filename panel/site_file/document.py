@@ -95,14 +95,23 @@ def _open(sealed: object, passphrase: str | None) -> Secrets:
     try:
         salt = base64.b64decode(parts["salt"], validate=True)
         plain = json.loads(_fernet(passphrase, salt).decrypt(parts["sealed"]))
+        return _secrets(plain)
     except InvalidToken as error:
         raise Invalid({"passphrase": say("This passphrase does not open the file.")}) from error
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise _wrong(say("The secrets in this file are damaged.")) from error
+
+
+def _secrets(plain: Any) -> Secrets:
+    """Return what was sealed. Raise any of what :func:`_open` takes for damage."""
     hashes = {int(number): value for number, value in plain["servers"].items()}
     known = {secret.key for secret in parameter_secrets()}
     given = {key: plain[key] for key in known & plain.keys() if plain[key]}
-    return Secrets(given, plain["password_hash"], hashes)
+    password_hash = plain["password_hash"]
+    texts = [*hashes.values(), *given.values(), "" if password_hash is None else password_hash]
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("a secret is no text")
+    return Secrets(given, password_hash, hashes)
 
 
 def _fernet(passphrase: str, salt: bytes) -> Fernet:

@@ -12,6 +12,7 @@ from panel.errors import Refusal
 from panel.models.records import RECORD_ID_LENGTH, TABLE_NAME_LENGTH, Key, Record
 from panel.sync.protocol.batch_codec import Item
 from panel.sync.protocol.body_codec import decode_json_text
+from panel.sync.protocol.column_codec import HIGHEST_TOLD_COUNT
 from panel.sync.protocol.json_reader import (
     DEEPEST,
     BadMessage,
@@ -185,7 +186,8 @@ def take_changes(
     wanted = [change for change in changes if change.key not in spared]
     items = _items(wanted, dict(found), owner)
     # Records that are written here later get higher versions than these.
-    sequence.seq = max([sequence.seq, *(item.version for item in items if spare_waiting)])
+    told = [item.version for item in items if spare_waiting and item.version <= HIGHEST_TOLD_COUNT]
+    sequence.seq = max([sequence.seq, *told])
     return apply_or_quarantine(session, source, items, pushed_by(owner))
 
 

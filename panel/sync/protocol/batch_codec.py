@@ -14,6 +14,7 @@ from panel.errors import Invalid
 from panel.models.base import HIGHEST_SYNC_ID
 from panel.models.records import RECORD_ID_LENGTH, TABLE_NAME_LENGTH, Record
 from panel.sync.protocol.column_codec import (
+    HIGHEST_VERSION,
     pack_column,
     pack_numbers,
     unpack_column,
@@ -99,8 +100,11 @@ def pack(items: Sequence[Item]) -> dict[str, Any]:
     }
 
 
-def unpack(batch: Any) -> list[Item]:
-    """Return the items that the JSON value ``batch`` encodes. Raise :class:`BadMessage`."""
+def unpack(batch: Any, highest_version: int = HIGHEST_VERSION) -> list[Item]:
+    """Return the items that the JSON value ``batch`` encodes. Raise :class:`BadMessage`.
+
+    A higher version is refused: the wire might not carry the ones that follow it.
+    """
     fields = JsonObject(batch)
     order, packed_shapes = _order(fields.list("order")), fields.list("shapes")
     counts = Counter(order)
@@ -118,7 +122,7 @@ def unpack(batch: Any) -> list[Item]:
         (next(shapes[number]) for number in order),
         unpack_column(fields.get("owners"), len(order)),
         unpack_column(fields.get("to"), len(order)),
-        unpack_numbers(fields.list("versions"), len(order)),
+        unpack_numbers(fields.list("versions"), len(order), highest_version),
         strict=True,
     )
     return [

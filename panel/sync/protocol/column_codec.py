@@ -21,6 +21,14 @@ from panel.sync.protocol.json_reader import (
 )
 
 HIGHEST_NUMBER = 2**62
+# Versions that a primary takes from a satellite: a server that gives out 1 000 numbers a second
+# gets there in 35 000 years.
+HIGHEST_PUSHED_VERSION = 2**50
+# Versions that a satellite takes: v5 has none, and its primary counts on from what was pushed.
+HIGHEST_VERSION = 2**51
+# Up to which another server's word raises the own count. It is far below what is pushed, so that a
+# server that was told so goes on for as long as any other.
+HIGHEST_TOLD_COUNT = 2**40
 _UUID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _UUID_DIGITS = 32
 # Types whose equal values have equal JSON.
@@ -58,8 +66,11 @@ def pack_numbers(numbers: Sequence[int]) -> list[Any]:
     return [numbers[0], pack_column(steps)] if numbers else []
 
 
-def unpack_numbers(column: list[Any], count: int) -> list[int]:
-    """Return the ``count`` numbers that ``column`` encodes. Raise :class:`BadMessage`."""
+def unpack_numbers(column: list[Any], count: int, highest: int = HIGHEST_NUMBER) -> list[int]:
+    """Return the ``count`` numbers that ``column`` encodes, from 0 to ``highest``.
+
+    Raise :class:`BadMessage`.
+    """
     if not count:
         return []
     match column:
@@ -70,7 +81,7 @@ def unpack_numbers(column: list[Any], count: int) -> list[int]:
     for step in steps:
         whole(step, -HIGHEST_NUMBER, HIGHEST_NUMBER)
     numbers = accumulate([whole(first, 0, HIGHEST_NUMBER), *steps])
-    return [whole(number, 0, HIGHEST_NUMBER) for number in numbers]
+    return [whole(number, 0, highest) for number in numbers]
 
 
 def _values(column: Any, ids: list[Any] | None) -> list[Any]:

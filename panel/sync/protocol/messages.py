@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -12,7 +13,7 @@ from panel.models.base import HIGHEST_SYNC_ID, NAME_LENGTH, STORE_LENGTH
 from panel.models.records import GENERATION_LENGTH, Key
 from panel.sync.protocol import batch_codec
 from panel.sync.protocol.batch_codec import Item
-from panel.sync.protocol.column_codec import HIGHEST_NUMBER
+from panel.sync.protocol.column_codec import HIGHEST_NUMBER, HIGHEST_PUSHED_VERSION, HIGHEST_VERSION
 from panel.sync.protocol.json_reader import BadMessage, JsonObject, is_plain, presentable, whole
 
 VERSION = 1
@@ -202,7 +203,7 @@ class Request:
             _unpack_cursors(fields.list("cursors")),
             fields.whole("waiting", 0, HIGHEST_NUMBER, 0),
             fields.whole("limit", 0, batch_codec.MOST_RECORDS, 0),
-            _unpack_batch(fields.get("records")),
+            _unpack_batch(fields.get("records"), HIGHEST_PUSHED_VERSION),
             _unpack_cursors(fields.list("common")),
             fields.text("generation", GENERATION_LENGTH, ""),
             _unpack_generations(fields.list("own")),
@@ -297,7 +298,7 @@ class Answer:
             Stream(more) if more else None,
             fields.whole("to_pull", 0, HIGHEST_NUMBER, 0),
             [_refused(value) for value in fields.list("refused")],
-            fields.text("token", TOKEN_LENGTH, ""),
+            _token(fields.text("token", TOKEN_LENGTH, "")),
             fields.text("begun", CHECKPOINT_LENGTH, ""),
             fields.whole("count", 0, HIGHEST_NUMBER, 0),
             fields.text("generation", GENERATION_LENGTH, ""),
@@ -417,8 +418,15 @@ class Disagreement:
         )
 
 
-def _unpack_batch(batch: Any) -> list[Item]:
-    return [] if batch is None else batch_codec.unpack(batch)
+def _unpack_batch(batch: Any, highest_version: int = HIGHEST_VERSION) -> list[Item]:
+    return [] if batch is None else batch_codec.unpack(batch, highest_version)
+
+
+def _token(text: str) -> str:
+    # It goes into a header of every request.
+    if not re.fullmatch(r"[!-~]*", text):
+        raise BadMessage("token: has other characters than a header takes")
+    return text
 
 
 def _refused(value: Any) -> Refused:

@@ -11,6 +11,7 @@ from panel.models.runs import Link, Run, RunStep
 from panel.models.settings import SyncProtocol
 from panel.security.vault import Vault
 from panel.sync.protocol.batch_codec import Item
+from panel.sync.protocol.column_codec import HIGHEST_TOLD_COUNT
 from panel.sync.protocol.error_codes import TOO_LARGE
 from panel.sync.protocol.messages import Answer, Mode, Request, Stream
 from panel.sync.satellite.progress import count_bytes
@@ -104,7 +105,8 @@ def check_answer(request: Request, answer: Answer) -> None:
 
 
 def _pass(session: Session, highest: int) -> None:
-    """Go on from beyond the highest own number that the primary knows."""
+    """Go on from beyond the highest own number that the primary knows, if that can be true."""
+    highest = min(highest, HIGHEST_TOLD_COUNT)
     if lock_sequence(session).seq < highest:
         begin_generation(session, HistoryReason.CLONE, highest)
 

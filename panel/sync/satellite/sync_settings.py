@@ -98,7 +98,8 @@ def _pair(settings: Settings, vault: Vault) -> Pair:
 def _token(session: Session, vault: Vault) -> str:
     sealed = session.get_one(Link, 1, populate_existing=True).device_token_sealed
     try:
-        return vault.open(sealed) if sealed else ""
+        token = vault.open(sealed) if sealed else ""
     except Unreadable:
-        # The next exchange with the password brings a new token.
-        return ""
+        token = ""
+    # The next exchange with the password brings a new token. A header takes ASCII alone.
+    return token if token.isascii() else ""

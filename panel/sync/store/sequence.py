@@ -19,14 +19,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from sqlalchemy import select, text, update
+from sqlalchemy import func, or_, select, text, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from panel import clock
 from panel.db import Database
-from panel.models.records import ChangeSequence, Generation, HistoryReason
+from panel.models.base import PRIMARY_SYNC_ID
+from panel.models.records import ChangeSequence, Generation, HistoryReason, Record
 from panel.models.runs import Link
+from panel.models.settings import Settings
+from panel.sync.protocol.column_codec import HIGHEST_VERSION
 
 if sys.platform != "win32":
     import fcntl
@@ -229,13 +232,45 @@ class Witness:
 def _read_mark(file: BinaryIO) -> Mark | None:
     generation, _, number = file.read(100).decode("ascii", "replace").partition(" ")
     number = number.strip()
-    return Mark(generation, int(number)) if generation and number.isdecimal() else None
+    is_number = number.isdecimal() and int(number) <= HIGHEST_VERSION
+    return Mark(generation, int(number)) if generation and is_number else None
 
 
 def _lock_file(file: BinaryIO) -> None:
     # It is given back when the file is closed. Windows has another one; one process serves there.
     if sys.platform != "win32":
         fcntl.flock(file, fcntl.LOCK_EX)
+
+
+def heal_numbers(database: Database) -> None:
+    """Give new numbers to what has one that no server can have given out honestly.
+
+    Another server's word raised them before such were refused. The wire cannot carry them, so
+    nothing of this server would be taken any more.
+    """
+    is_beyond = or_(Record.seq > HIGHEST_VERSION, Record.version > HIGHEST_VERSION)
+    with database.reading() as session:
+        is_well = session.scalar(select(Record.id).where(is_beyond).limit(1)) is None
+        if is_well and present_seq(session) <= HIGHEST_VERSION:
+            return
+    with database.writing() as session:
+        sequence = lock_sequence(session)
+        if sequence.seq > HIGHEST_VERSION:
+            query = select(func.max(Record.seq)).where(Record.seq <= HIGHEST_VERSION)
+            sequence.seq = session.scalar(query) or 0
+            begin_generation(session, HistoryReason.HEALED)
+        own_sync_id = session.get_one(Settings, 1).sync_id
+        ids = session.scalars(select(Record.id).where(is_beyond).order_by(Record.seq)).all()
+        for row_id, seq in zip(ids, next_seqs(session, len(ids)), strict=True):
+            record = session.get_one(Record, row_id)
+            record.seq = seq
+            if record.owner != own_sync_id:
+                # Whatever its owner sends next is newer.
+                record.version = 0
+            else:
+                record.version, record.waiting = seq, own_sync_id != PRIMARY_SYNC_ID
+            session.flush()
+            session.expunge(record)
 
 
 def notice_restore(database: Database, witness: Witness) -> None:

@@ -112,7 +112,10 @@ class Transport(Protocol):
 
 @dataclass
 class HttpTransport:
-    """One connection to the primary, over HTTP or HTTPS."""
+    """One connection to the primary, over HTTP or HTTPS.
+
+    Raise :class:`LinkFault` for a private authority that cannot be read.
+    """
 
     target: Target
     meter: Meter = field(default_factory=Meter)
@@ -235,7 +238,12 @@ def _trust(target: Target) -> dict[str, Any]:
         return {"cert_reqs": "CERT_NONE", "assert_fingerprint": target.fingerprint}
     context = ssl.create_default_context()
     if target.private_ca:
-        context.load_verify_locations(cadata=target.private_ca)
+        try:
+            context.load_verify_locations(cadata=target.private_ca)
+        except (ssl.SSLError, TypeError, ValueError) as error:
+            # Saved by a release that kept what stands around the certificates.
+            host, why = urlsplit(target.url).hostname, "the private authority cannot be read"
+            raise LinkFault("certificate", host=host, why=why) from error
     return {"ssl_context": context}
 
 
