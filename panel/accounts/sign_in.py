@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import bindparam, delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from panel import clock
@@ -205,12 +205,18 @@ def find_session(
 
     :func:`is_session_valid` says whether the person may still use it.
     """
-    # Looked up by its hash, so that the time reveals nothing about the key.
-    query = select(BrowserSession, Person).join(Person, Person.id == BrowserSession.person_id)
-    found = session.execute(query.where(BrowserSession.key_hash == hash_token(key))).first()
+    found = session.execute(_BY_KEY, {"key_hash": hash_token(key)}).first()
     if found is None or clock.now() >= limits.end_of(found[0]):
         return None
     return found[0], found[1]
+
+
+# Looked up by its hash, so that the time reveals nothing about the key.
+_BY_KEY = (
+    select(BrowserSession, Person)
+    .join(Person, Person.id == BrowserSession.person_id)
+    .where(BrowserSession.key_hash == bindparam("key_hash"))
+)
 
 
 def is_session_valid(found: BrowserSession, person: Person) -> bool:

@@ -5,10 +5,10 @@ beside it says that the frame is in another site: only the first request of a fr
 the attributes of cookies depend on it (panel.web.auth.session).
 """
 
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qsl, urlencode
 
-from flask import Flask, Response, current_app, request
+from flask import Flask, Response, current_app, g, request
 from markupsafe import Markup
 
 from panel.i18n import say
@@ -57,8 +57,11 @@ def is_framed() -> bool:
 
 def embed_query() -> dict[str, str]:
     """Return the query parameters that carry the embedding on: ``embed``, ``framed`` or none."""
-    flags = {EMBED: is_embedded(), FRAMED: is_framed()}
-    return {name: "1" for name, is_set in flags.items() if is_set}
+    # Every URL of a page asks for them.
+    if "embed_query" not in g:
+        flags = {EMBED: is_embedded(), FRAMED: is_framed()}
+        g.embed_query = {name: "1" for name, is_set in flags.items() if is_set}
+    return cast(dict[str, str], g.embed_query)
 
 
 def with_embed_query(path: str) -> str:
