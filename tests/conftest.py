@@ -27,6 +27,7 @@ from panel.db import Database, make_engine
 from panel.migrate import upgrade
 from panel.security import hashes
 from panel.security.vault import Vault
+from tests.support.cast import SECRET_KEY
 from tests.support.clock import Clock
 from tests.support.installations import VAULT
 from tests.support.search import SEARCHING, examples
@@ -244,6 +245,17 @@ def session(engine: Engine) -> Iterator[Session]:
     """A session whose work is rolled back at the end, unless the test commits it."""
     with Session(engine) as session:
         yield session
+
+
+@pytest.fixture
+def config(tmp_path: Path, sqlite_url: str) -> Config:
+    """The settings of an installation; a module that wants others has a fixture of this name."""
+    return Config(
+        data_dir=tmp_path,
+        database_url=sqlite_url,
+        secret_keys=(SECRET_KEY,),
+        hardware_id="9f2c0000000011ab",
+    )
 
 
 @pytest.fixture

@@ -26,7 +26,8 @@ from tests.bench.rate import (
     wait_for,
 )
 from tests.bench.visits import Cost, Visitor
-from tests.support.processes import CODE, PASSWORD, USER, PanelProcess, free_port
+from tests.support.cast import CODE, PASSWORD, USER
+from tests.support.processes import PanelProcess, free_port
 
 # By the module that serves each.
 PEERS = {"Django admin": "django_admin", "Flask-Admin": "flask_admin"}

@@ -161,17 +161,6 @@ def either_page(request: pytest.FixtureRequest, new_page: NewPage) -> Page:
 
 
 @pytest.fixture
-def config(tmp_path: Path, sqlite_url: str) -> Config:
-    """The settings of the panel; a module that wants others has a fixture of this name."""
-    return Config(
-        data_dir=tmp_path,
-        database_url=sqlite_url,
-        secret_keys=("a key of thirty-two letters or more",),
-        hardware_id="9f2c0000000011ab",
-    )
-
-
-@pytest.fixture
 def empty_panel(
     config: Config, browser: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Panel]:

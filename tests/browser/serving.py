@@ -28,11 +28,8 @@ from panel.preferences.server_list import list_servers
 from panel.security.vault import Vault
 from panel.web.app import create_app
 from panel.web.base.context import set_up_link_of
+from tests.support.cast import CODE, OPERATOR, OTHER, PASSWORD, USER, VIEWER
 from tests.support.clock import RunningClock
-from tests.support.processes import CODE, PASSWORD, USER
-
-OTHER, VIEWER = "bola", "vito"
-OPERATOR = Actor("operator")
 
 
 class CompiledTemplates(BytecodeCache):

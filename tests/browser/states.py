@@ -5,9 +5,9 @@ from collections.abc import Callable
 from playwright.sync_api import Page, expect
 
 from tests.browser import data
-from tests.browser.serving import OTHER, VIEWER, Panel
+from tests.browser.serving import Panel
 from tests.browser.steps import begin, fill, open_new_row, row, save, sign_in, unlock
-from tests.support.processes import USER
+from tests.support.cast import OTHER, USER, VIEWER
 
 State = Callable[[Page, Panel], None]
 

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from playwright.sync_api import Frame, Locator, Page, expect
 
-from tests.support.processes import CODE, PASSWORD, USER
+from tests.support.cast import CODE, PASSWORD, USER
 
 # The panel has a tab to itself, or stands in a frame of another page.
 Place = Page | Frame

@@ -22,7 +22,7 @@ from tests.browser.conftest import ARGUMENTS, PATIENCE_MILLISECONDS, listen
 from tests.browser.serving import Panel
 from tests.browser.sites import LISTED, NAMES, PANEL, SAME_SITE, UNLISTED, HostPages, serve_https
 from tests.browser.steps import add_server, row, unlock
-from tests.support.processes import PASSWORD, USER
+from tests.support.cast import PASSWORD, USER
 
 BROWSERS = ("chromium", "firefox") if firefox.find() else ("chromium",)
 # The narrowest page that shows the panel: 280 px, and 8 px of margin on either side.

@@ -14,7 +14,7 @@ from tests.browser.looks import (
 from tests.browser.serving import Panel
 from tests.browser.states import State, satellite_unlocked, unlocked
 from tests.browser.steps import add_server, begin, fill, row, save, sign_in
-from tests.support.processes import CODE, PASSWORD, USER
+from tests.support.cast import CODE, PASSWORD, USER
 
 # Fields that have no help beside them.
 UNEXPLAINED = """() => [...document.querySelectorAll('#parameters-form label, #interval label')]

@@ -6,7 +6,7 @@ from playwright.sync_api import Locator, Page, expect
 from tests.browser import data
 from tests.browser.serving import Panel
 from tests.browser.steps import begin, fill, open_new_row, row, save, sign_in
-from tests.support.processes import CODE
+from tests.support.cast import CODE
 
 ROWS = [(7, "Kadavu Health Centre", "KDV-01"), (8, "Rotuma Hospital", "ROT-01")]
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import NewPage
-from tests.browser.serving import OTHER, VIEWER, Panel
+from tests.browser.serving import Panel
 from tests.browser.steps import fill, sign_in, sign_out
-from tests.support.processes import PASSWORD, USER
+from tests.support.cast import OTHER, PASSWORD, USER, VIEWER
 
 
 def _about(page: Page, name: str) -> Locator:

@@ -2,9 +2,9 @@
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.serving import VIEWER, Panel
+from tests.browser.serving import Panel
 from tests.browser.steps import fill, sign_in, sign_out
-from tests.support.processes import PASSWORD, USER
+from tests.support.cast import PASSWORD, USER, VIEWER
 
 
 def open_people(page: Page) -> None:

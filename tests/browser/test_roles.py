@@ -3,8 +3,9 @@
 from playwright.sync_api import Page, expect
 
 from tests.browser import data
-from tests.browser.serving import VIEWER, Panel
+from tests.browser.serving import Panel
 from tests.browser.steps import begin, fill, row, save, sign_in, sync_ids
+from tests.support.cast import VIEWER
 
 
 def test_a_stand_alone_server_may_ignore_this(either_page: Page, panel: Panel) -> None:

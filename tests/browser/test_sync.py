@@ -9,7 +9,7 @@ from panel.models.records import Quarantined
 from panel.models.runs import Loop, Run
 from tests.browser.serving import Panel
 from tests.browser.steps import sign_in
-from tests.support.processes import CODE
+from tests.support.cast import CODE
 
 POLL_MILLISECONDS = 5_000
 

@@ -4,9 +4,9 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import NewPage, forgive_lost_line
-from tests.browser.serving import OTHER, Panel
+from tests.browser.serving import Panel
 from tests.browser.steps import begin, fill, open_new_row, row, save, sign_in, sync_ids, unlock
-from tests.support.processes import CODE, PASSWORD, USER
+from tests.support.cast import CODE, OTHER, PASSWORD, USER
 
 ROWS = [(7, "Kadavu Health Centre", "KDV-01"), (8, "Rotuma Hospital", "ROT-01")]
 UNSAVED = "Not saved: no connection. Try again."

@@ -18,7 +18,7 @@ from tests.browser.steps import (
     sync_ids,
 )
 from tests.browser.steps import unlock as give_code
-from tests.support.processes import CODE, PASSWORD, USER
+from tests.support.cast import CODE, PASSWORD, USER
 
 
 def test_from_the_set_up_link_to_lock_now(either_page: Page, empty_panel: Panel) -> None:

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from panel.cli.main import COMMANDS, commands
+from tests.support.cast import CODE, PASSWORD
 from tests.support.shell import Shell
 
 Named = tuple[str, click.Command]
@@ -53,7 +54,7 @@ def test_without_a_panel_nothing_is_made(tmp_path: Path) -> None:
     assert f"There is no panel in {tmp_path / 'elsewhere'} yet." in reason
     shell.refused("healthcheck")
     assert not (tmp_path / "elsewhere").exists()
-    shell.do("init", "--user", "Asha", stdin="palm tree letters\ncoral-reef-7421\n")
+    shell.do("init", "--user", "Asha", stdin=f"{PASSWORD}\n{CODE}\n")
     shell.do("settings", "show")
     shell.close()
 

@@ -9,7 +9,8 @@ from panel.accounts.sign_in import check_sign_in, find_person
 from panel.activity.log import Actor
 from panel.errors import Refusal
 from tests.cli.conftest import SYSTEM_USER
-from tests.support.shell import CODE, PASSWORD, Shell
+from tests.support.cast import CODE, PASSWORD
+from tests.support.shell import Shell
 
 
 def set_up(shell: Shell) -> None:

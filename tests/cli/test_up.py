@@ -11,7 +11,8 @@ from re import search
 import pytest
 
 from panel.paths import MANIFEST
-from tests.support.processes import CODE, PASSWORD, PanelProcess
+from tests.support.cast import CODE, PASSWORD
+from tests.support.processes import PanelProcess
 
 
 @pytest.fixture

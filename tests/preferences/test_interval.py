@@ -9,14 +9,8 @@ from panel.errors import Conflict, Invalid
 from panel.models.settings import Settings
 from panel.preferences.interval import set_interval
 from panel.security.vault import Vault
-from tests.support.steps import (
-    SATELLITE,
-    at_once,
-    become,
-    become_standalone,
-    doing,
-    happened,
-)
+from tests.support.cast import SATELLITE
+from tests.support.steps import at_once, become, become_standalone, doing, happened
 
 
 @pytest.fixture

@@ -14,8 +14,9 @@ from panel.preferences.server_fields import ServerFields
 from panel.preferences.server_list import PAGE_SIZE, Listing, list_servers
 from panel.preferences.servers import remove_servers
 from panel.security.vault import Vault
+from tests.support.cast import PRIMARY
 from tests.support.clock import Clock
-from tests.support.steps import PRIMARY, SETTER_UP, add, become
+from tests.support.steps import SETTER_UP, add, become
 
 pytestmark = pytest.mark.both_databases
 

@@ -17,20 +17,9 @@ from panel.preferences.parameter_fields import Parameters
 from panel.preferences.parameters import clear_url, save_parameters
 from panel.preferences.servers import remove_servers
 from panel.security.vault import Vault
+from tests.support.cast import KADAVU, LEVUKA, NATIONAL, PRIMARY, SATELLITE
 from tests.support.clock import Clock
-from tests.support.steps import (
-    KADAVU,
-    LEVUKA,
-    NATIONAL,
-    PRIMARY,
-    SATELLITE,
-    add,
-    at_once,
-    become,
-    become_standalone,
-    doing,
-    happened,
-)
+from tests.support.steps import add, at_once, become, become_standalone, doing, happened
 
 
 class Site:

@@ -17,19 +17,8 @@ from panel.preferences.servers import add_server, edit_server, remove_servers, r
 from panel.preferences.shared_password import wire_password
 from panel.security.hashes import verify_secret
 from panel.security.vault import Vault
-from tests.support.steps import (
-    KADAVU,
-    LEVUKA,
-    NATIONAL,
-    PRIMARY,
-    SATELLITE,
-    add,
-    at_once,
-    become,
-    become_standalone,
-    doing,
-    happened,
-)
+from tests.support.cast import KADAVU, LEVUKA, NATIONAL, PRIMARY, SATELLITE
+from tests.support.steps import add, at_once, become, become_standalone, doing, happened
 
 OWN_PAIR = replace(KADAVU, user_name="kadavu", password="its own word")
 

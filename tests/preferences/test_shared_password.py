@@ -12,7 +12,8 @@ from panel.preferences.parameters import remove_password, save_parameters
 from panel.preferences.shared_password import read_password, wire_password
 from panel.security.hashes import verify_secret
 from panel.security.vault import Unreadable, Vault
-from tests.support.steps import PRIMARY, SATELLITE, become, happened
+from tests.support.cast import PRIMARY, SATELLITE
+from tests.support.steps import become, happened
 
 
 def knows(settings: Settings, password: str) -> bool:

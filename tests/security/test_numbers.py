@@ -25,7 +25,7 @@ from panel.sync.satellite import pull
 from panel.sync.store import records
 from panel.sync.store.sequence import MARGIN
 from panel.sync.store.write_checks import Write
-from tests.support.installations import SECRET_KEY
+from tests.support.cast import SECRET_KEY
 
 # What was taken before.
 OLD_LIMIT = 2**62

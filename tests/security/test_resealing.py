@@ -11,7 +11,8 @@ from panel.models.runs import Link
 from panel.models.settings import Settings
 from panel.preferences.shared_password import read_password
 from panel.security.vault import Vault
-from tests.support.steps import SATELLITE, become
+from tests.support.cast import SATELLITE
+from tests.support.steps import become
 
 OLD, NEW = "an old key of thirty-two letters", "a newer key of thirty-two letters"
 

@@ -22,24 +22,12 @@ from panel.site_file.document import read_site
 from panel.site_file.export import export_site, plan_import
 from panel.site_file.import_ import apply_import
 from tests.conftest import NewDatabase
+from tests.support import cast
 
 PASSPHRASE = "a passphrase of the tests"
-PRIMARY = Parameters(
-    sync_id=1,
-    name="National Store",
-    store="NAT-01",
-    user_name="shared",
-    password="shared password",
-    request_size=100,
-)
-SATELLITE = Parameters(
-    sync_id=7,
-    name="Kadavu",
-    store="KDV-01",
-    user_name="kadavu",
-    password="site password",
-    url="central.example.org",
-    protocol="own",
+PRIMARY = cast.PRIMARY.replace(user_name="shared", password="shared password", request_size=100)
+SATELLITE = cast.SATELLITE.replace(
+    name="Kadavu", password="site password", url="central.example.org", protocol="own"
 )
 OTHER_VAULT = Vault(["a key of another machine, as long as it must be"])
 

@@ -16,17 +16,9 @@ from panel.preferences.server_fields import ServerFields
 from panel.security.vault import Vault
 from panel.status.lateness import server_severity
 from panel.status.state import State, read_state, recent_runs
+from tests.support.cast import KADAVU, LEVUKA, NATIONAL, PRIMARY, SATELLITE
 from tests.support.clock import Clock
-from tests.support.steps import (
-    KADAVU,
-    LEVUKA,
-    NATIONAL,
-    PRIMARY,
-    SATELLITE,
-    add,
-    become,
-    become_standalone,
-)
+from tests.support.steps import add, become, become_standalone
 
 
 class Site:

@@ -16,9 +16,10 @@ from panel.models.runs import Applicant, InitialiseState, Link, Loop, Peer, Run,
 from panel.models.settings import Server
 from panel.preferences.interval import set_interval
 from panel.web.base.context import set_up_link_of
+from tests.support.cast import CODE, MANAGER, OPERATOR, PASSWORD, VIEWER
 from tests.support.clock import Clock
 from tests.support.web_sites import URL, make_primary, make_satellite
-from tests.web.conftest import CODE, MANAGER, OPERATOR, PASSWORD, VIEWER, Browser, signed_in
+from tests.web.conftest import Browser, signed_in
 
 # An address, and the form that is sent there; None to get it.
 Visit = tuple[str, dict[str, Any] | None]

@@ -15,8 +15,8 @@ from panel.installation import Installation
 from panel.models.records import ChangeSequence, Generation
 from panel.security.vault import Vault
 from panel.sync.store.sequence import GENERATION_BYTES, Mark, Witness
+from tests.support.cast import SECRET_KEY
 
-SECRET_KEY = "a key of the tests, of at least 32 letters"
 VAULT = Vault([SECRET_KEY])
 
 

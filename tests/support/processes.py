@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from panel.config import Config, load
+from tests.support.cast import CODE, PASSWORD, USER
 
-USER, PASSWORD, CODE = "asha", "palm tree letters", "coral-reef-7421"
 START_SECONDS = 60
 POLL_SECONDS = 0.05
 

@@ -25,8 +25,9 @@ from panel.preferences.parameters import save_parameters
 from panel.preferences.server_fields import ServerFields
 from panel.preferences.servers import add_server
 from panel.security.vault import Vault
+from tests.support.cast import CODE, PASSWORD, USER
 from tests.support.installations import back_up, name_generation, restore
-from tests.support.processes import CODE, PASSWORD, USER, PanelProcess
+from tests.support.processes import PanelProcess
 from tests.support.records_api import Api
 
 PATIENCE_SECONDS = 60.0

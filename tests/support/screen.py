@@ -6,7 +6,7 @@ from http.cookiejar import CookieJar
 from urllib.parse import urlencode
 from urllib.request import HTTPCookieProcessor, OpenerDirector, build_opener
 
-from tests.support.processes import PASSWORD, USER
+from tests.support.cast import PASSWORD, USER
 
 TIMEOUT_SECONDS = 60
 

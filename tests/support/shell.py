@@ -10,8 +10,6 @@ from panel.cli.main import commands
 from panel.db import Database, make_engine
 from panel.models.activity import Activity
 
-PASSWORD, CODE = "palm tree letters", "coral-reef-7421"
-
 
 class Shell:
     """One installation by its command line, and its database, to look at what came of it."""

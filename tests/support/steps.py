@@ -18,28 +18,11 @@ from panel.preferences.server_fields import ServerFields
 from panel.preferences.servers import add_server
 from panel.security import hashes
 from panel.security.vault import Vault
+from tests.support.cast import PRIMARY
 
 T = TypeVar("T")
 
 SETTER_UP = Actor("Setter-up")
-PRIMARY = Parameters(
-    sync_id=1,
-    name="National Store",
-    store="NAT-01",
-    user_name="country",
-    password="a shared word",
-)
-SATELLITE = Parameters(
-    sync_id=7,
-    name="Kadavu Health Centre",
-    store="KDV-01",
-    user_name="kadavu",
-    password="a shared word",
-    url="https://central.example",
-)
-NATIONAL = ServerFields(1, "National Store", "NAT-01")
-KADAVU = ServerFields(7, "Kadavu Health Centre", "KDV-01")
-LEVUKA = ServerFields(8, "Levuka Hospital", "LEV-01")
 
 
 def become(database: Database, vault: Vault, wanted: Parameters) -> Settings:

@@ -7,7 +7,6 @@ from urllib.parse import parse_qsl, urlsplit
 
 from sqlalchemy import select
 
-from panel.activity.log import Actor
 from panel.db import Database, make_engine
 from panel.models.records import Quarantined, Record
 from panel.models.runs import InitialiseState, Link, Run
@@ -26,6 +25,7 @@ from panel.sync.store.sequence import notice_restore
 from panel.sync.store.write_checks import Write
 from panel.sync.transport.http import LinkFault, Response, Target
 from panel.sync.transport.link_meter import Meter
+from tests.support.cast import ASHA
 from tests.support.installations import (
     VAULT,
     WitnessInMemory,
@@ -35,7 +35,6 @@ from tests.support.installations import (
     restore,
 )
 
-TECHNICIAN = Actor("asha")
 PASSWORD = "reef and palm"
 PRIMARY_NAME, PRIMARY_STORE = "National Store", "NAT-01"
 
@@ -65,11 +64,11 @@ class Side:
         with self.database.writing() as session:
             name_generation(session)
             wanted = parameters(sync_id, name, store, primary_url)
-            save_parameters(session, TECHNICIAN, VAULT, wanted, 1, {"url_http"})
+            save_parameters(session, ASHA, VAULT, wanted, 1, {"url_http"})
 
     def add(self, sync_id: int, name: str, store: str) -> None:
         with self.database.writing() as session:
-            add_server(session, TECHNICIAN, ServerFields(sync_id, name, store))
+            add_server(session, ASHA, ServerFields(sync_id, name, store))
 
     def put(self, record_id: str, data: Mapping[str, Any] | None, to: int | None = None) -> None:
         with self.database.writing() as session:
@@ -108,7 +107,7 @@ class Side:
     def set_interval(self, minutes: int) -> None:
         with self.database.writing() as session:
             version = session.get_one(Settings, 1).interval_version
-            set_interval(session, TECHNICIAN, minutes, version)
+            set_interval(session, ASHA, minutes, version)
 
     def set_request_size(self, size: int | None) -> None:
         with self.database.writing() as session:
@@ -269,3 +268,9 @@ class SatelliteSide(Side):
         """Agree to what the initialise that waits would remove."""
         with self.database.writing() as session:
             session.get_one(Link, 1).removal_consent = records
+
+
+def is_in_step(*servers: Side) -> bool:
+    """Say whether all have the same records in the same versions."""
+    everything = [server.versions() for server in servers]
+    return all(one == everything[0] for one in everything)

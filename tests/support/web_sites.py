@@ -2,7 +2,6 @@
 
 import re
 
-from panel.activity.log import Actor
 from panel.config import Config
 from panel.db import Database
 from panel.models.settings import Settings
@@ -11,40 +10,23 @@ from panel.preferences.parameters import save_parameters
 from panel.preferences.server_fields import ServerFields
 from panel.preferences.servers import add_server
 from panel.security.vault import Vault
+from tests.support.cast import NATIONAL, OPERATOR, PRIMARY, SATELLITE
 
-OPERATOR = Actor("operator")
 # Nobody listens on port 9 (discard) of this machine.
 URL = "http://127.0.0.1:9"
+_PAIR = {"user_name": "fiji", "password": "coral letters"}
 
 
 def make_satellite(database: Database, config: Config, url: str = URL) -> None:
     """Let this server be satellite 7, with the primary in its list."""
-    _save(
-        database,
-        config,
-        Parameters(
-            sync_id=7,
-            name="Kadavu",
-            store="KDV-01",
-            user_name="fiji",
-            password="coral letters",
-            url=url,
-        ),
-    )
+    _save(database, config, SATELLITE.replace(name="Kadavu", url=url, **_PAIR))
     with database.writing() as session:
-        add_server(session, OPERATOR, ServerFields(1, "National Store", "NAT-01"))
+        add_server(session, OPERATOR, NATIONAL)
 
 
 def make_primary(database: Database, config: Config) -> list[int]:
     """Let this server be the primary; return the ids of its satellites' rows, 7 and 8."""
-    parameters = Parameters(
-        sync_id=1,
-        name="National Store",
-        store="NAT-01",
-        user_name="fiji",
-        password="coral letters",
-    )
-    _save(database, config, parameters)
+    _save(database, config, PRIMARY.replace(**_PAIR))
     with database.writing() as session:
         rows = [
             add_server(session, OPERATOR, ServerFields(7, "Kadavu", "KDV-01")),

@@ -1,6 +1,6 @@
 """The exchange in one process: every direction, repeats, lost answers, restores, refusals."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
 
 from panel import clock
-from panel.activity.log import Actor, search
+from panel.activity.log import search
 from panel.models.records import ChangeSequence, Quarantined
 from panel.models.runs import InitialiseState, Link, Peer
 from panel.models.settings import Server, Settings, SyncProtocol
@@ -29,6 +29,7 @@ from panel.sync.store.sequence import lock_sequence
 from panel.sync.transport.exchange_client import basic, read_error
 from panel.sync.transport.http import Response
 from tests.conftest import NewDatabase
+from tests.support.cast import ASHA
 from tests.support.installations import installation_on
 from tests.support.two_sides import (
     PASSWORD,
@@ -40,37 +41,8 @@ from tests.support.two_sides import (
     SatelliteSide,
     Side,
     Tamper,
+    is_in_step,
 )
-
-ASHA = Actor("asha")
-
-
-@pytest.fixture
-def primary(new_database: NewDatabase) -> Iterator[PrimarySide]:
-    primary = PrimarySide(new_database(True))
-    primary.add(7, "Kadavu Health Centre", "KDV-01")
-    primary.add(8, "Levuka Hospital", "LVK-01")
-    yield primary
-    primary.close()
-
-
-@pytest.fixture
-def kadavu(new_sqlite: NewDatabase, primary: PrimarySide) -> Iterator[SatelliteSide]:
-    satellite = SatelliteSide(new_sqlite(True), primary)
-    yield satellite
-    satellite.close()
-
-
-@pytest.fixture
-def levuka(new_sqlite: NewDatabase, primary: PrimarySide) -> Iterator[SatelliteSide]:
-    satellite = SatelliteSide(new_sqlite(True), primary, 8, "Levuka Hospital", "LVK-01")
-    yield satellite
-    satellite.close()
-
-
-def is_in_step(*servers: Side) -> bool:
-    everything = [server.versions() for server in servers]
-    return all(one == everything[0] for one in everything)
 
 
 @pytest.mark.both_databases

@@ -13,7 +13,6 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from panel import clock
-from panel.activity.log import Actor
 from panel.models.runs import Link, Loop, Run
 from panel.models.settings import Settings
 from panel.operations.sync_requests import ask_to_sync
@@ -29,10 +28,9 @@ from panel.sync.store.records import write_records
 from panel.sync.store.write_checks import Write
 from panel.sync.transport.http import LinkFault, Target
 from tests.conftest import NewDatabase
+from tests.support.cast import ASHA
 from tests.support.clock import Clock
 from tests.support.two_sides import Line, PrimarySide, SatelliteSide, Tamper
-
-ASHA = Actor("asha")
 
 
 class Broken(Tamper):

@@ -25,12 +25,12 @@ from hypothesis.stateful import (
 )
 
 from panel import clock
-from panel.activity.log import Actor
 from panel.models.base import PRIMARY_SYNC_ID
 from panel.models.runs import Link
 from panel.preferences.server_changes import clear_hardware
 from panel.sync.primary.exchange import ReadContent
 from panel.sync.store.retention import purge
+from tests.support.cast import ASHA
 from tests.support.search import examples
 from tests.support.two_sides import (
     CutBefore,
@@ -46,7 +46,6 @@ OWNERS = st.sampled_from([PRIMARY_SYNC_ID, KADAVU, LEVUKA])
 SATELLITES = st.sampled_from([KADAVU, LEVUKA])
 SERVERS = OWNERS
 KEYS = st.integers(0, 4)
-ASHA = Actor("asha")
 KEEP_DAYS = 90
 
 

@@ -1,13 +1,12 @@
 """Restored, copied and replaced servers: what either side lost comes back, by what is missing."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import select
 
 from panel import clock
-from panel.activity.log import Actor
 from panel.errors import NeedsConfirmation
 from panel.models.records import HistoryReason, Record
 from panel.models.runs import Loop, Peer
@@ -19,6 +18,7 @@ from panel.sync.protocol.error_codes import PASSING
 from panel.sync.store.retention import purge
 from panel.sync.store.sequence import begin_generation
 from tests.conftest import NewDatabase
+from tests.support.cast import ASHA
 from tests.support.two_sides import (
     CutBefore,
     LoseAnswer,
@@ -26,39 +26,10 @@ from tests.support.two_sides import (
     SatelliteSide,
     Side,
     Tamper,
+    is_in_step,
 )
 
 pytestmark = pytest.mark.both_databases
-
-ASHA = Actor("asha")
-
-
-@pytest.fixture
-def primary(new_database: NewDatabase) -> Iterator[PrimarySide]:
-    primary = PrimarySide(new_database(True))
-    primary.add(7, "Kadavu Health Centre", "KDV-01")
-    primary.add(8, "Levuka Hospital", "LVK-01")
-    yield primary
-    primary.close()
-
-
-@pytest.fixture
-def kadavu(new_database: NewDatabase, primary: PrimarySide) -> Iterator[SatelliteSide]:
-    satellite = SatelliteSide(new_database(True), primary)
-    yield satellite
-    satellite.close()
-
-
-@pytest.fixture
-def levuka(new_database: NewDatabase, primary: PrimarySide) -> Iterator[SatelliteSide]:
-    satellite = SatelliteSide(new_database(True), primary, 8, "Levuka Hospital", "LVK-01")
-    yield satellite
-    satellite.close()
-
-
-def is_in_step(*servers: Side) -> bool:
-    everything = [server.versions() for server in servers]
-    return all(one == everything[0] for one in everything)
 
 
 def sync_well(satellite: SatelliteSide) -> Tamper:

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,17 +12,13 @@ from werkzeug.test import TestResponse
 from panel.accounts import authorisation_code, people
 from panel.accounts.people import Permission
 from panel.activity import log
-from panel.activity.log import Actor
 from panel.config import Config
 from panel.db import Database, make_engine
 from panel.installation import Installation
 from panel.models.activity import Activity
 from panel.web.app import create_app
+from tests.support.cast import CODE, MANAGER, OPERATOR, PASSWORD, VIEWER
 from tests.support.clock import Clock
-
-PASSWORD, CODE = "correct horse", "battery staple"
-MANAGER, VIEWER = "asha", "vito"
-OPERATOR = Actor("operator")
 
 MakeApp = Callable[..., Flask]
 Happened = Callable[..., list[Activity]]
@@ -95,16 +90,6 @@ def database(sqlite_url: str) -> Iterator[Database]:
     database = Database(make_engine(sqlite_url))
     yield database
     database.close()
-
-
-@pytest.fixture
-def config(tmp_path: Path, sqlite_url: str) -> Config:
-    return Config(
-        data_dir=tmp_path,
-        database_url=sqlite_url,
-        secret_keys=("a key of thirty-two letters or more",),
-        hardware_id="9f2c0000000011ab",
-    )
 
 
 @pytest.fixture

@@ -15,16 +15,15 @@ from panel.models.settings import Settings
 from panel.operations.sync_requests import ask_to_initialise
 from panel.preferences.parameter_fields import Parameters, parameters_of
 from panel.preferences.parameters import save_parameters
-from panel.preferences.server_fields import ServerFields
 from panel.preferences.servers import add_server
 from panel.sync.run import SatelliteRun
 from panel.sync.store.records import delete_record, put_record
 from panel.sync.transport.http import LinkFault, Response, Target
 from panel.sync.transport.link_meter import Meter
 from tests.conftest import NewDatabase
+from tests.support.cast import ASHA, NATIONAL
 from tests.support.installations import VAULT, installation_on
 from tests.support.remote_site import PASSWORD, SITE_ID, USER_NAME
-from tests.sync.msupply_v5.conftest import SOMEBODY
 
 
 class Line:
@@ -65,8 +64,8 @@ class Satellite:
             protocol="v5",
         )
         with self.database.writing() as session:
-            save_parameters(session, SOMEBODY, VAULT, wanted, 1)
-            add_server(session, SOMEBODY, ServerFields(1, "National Store", "NAT-01"))
+            save_parameters(session, ASHA, VAULT, wanted, 1)
+            add_server(session, ASHA, NATIONAL)
 
     def speak(self, protocol: str) -> None:
         """Choose the protocol, as somebody does in the parameters."""
@@ -74,7 +73,7 @@ class Satellite:
             settings = session.get_one(Settings, 1)
             wanted = parameters_of(settings).replace(protocol=protocol)
             version = settings.parameters_version
-            save_parameters(session, SOMEBODY, VAULT, wanted, version)
+            save_parameters(session, ASHA, VAULT, wanted, version)
 
     def sync(self, exchanges: int = 100) -> Run:
         """Make one run, over a line that breaks after so many exchanges."""
@@ -178,7 +177,7 @@ def test_a_change_of_protocol_initialises_and_loses_nothing(
         run = satellite.sync()
         assert (run.result, run.reason) == ("refused", "initialise_needed")
         with satellite.database.writing() as session:
-            ask_to_initialise(session, SOMEBODY)
+            ask_to_initialise(session, ASHA)
         run = satellite.sync()
         assert (run.result, run.reason, run.protocol) == ("well", "", protocol)
         assert contents(satellite.database) == contents(database)
@@ -196,6 +195,6 @@ def test_an_initialise_begun_over_the_other_protocol_is_begun_anew(
     satellite.speak("v5")
     assert satellite.sync().reason == "initialise_needed"
     with satellite.database.writing() as session:
-        ask_to_initialise(session, SOMEBODY)
+        ask_to_initialise(session, ASHA)
     assert satellite.sync().result == "well"
     assert contents(satellite.database) == contents(database)

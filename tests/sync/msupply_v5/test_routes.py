@@ -17,7 +17,7 @@ from panel.sync.msupply_v5 import primary
 from panel.sync.protocol import body_codec
 from panel.sync.store.records import put_record
 from panel.web.app import create_app
-from tests.support.installations import SECRET_KEY
+from tests.support.cast import SECRET_KEY
 from tests.support.remote_site import SITE_ID, RemoteSite, change_of, error_of
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, select
 
-from panel.activity.log import Actor
 from panel.db import Database
 from panel.models.records import Inbox, Quarantined, Record
 from panel.models.runs import InitialiseState, Link, Run
@@ -16,17 +15,16 @@ from panel.models.settings import Settings
 from panel.operations.connection_test import try_connection
 from panel.preferences.parameter_fields import Parameters
 from panel.preferences.parameters import save_parameters
-from panel.preferences.server_fields import ServerFields
 from panel.preferences.servers import add_server
 from panel.sync.msupply_v5 import satellite
 from panel.sync.run import SatelliteRun
 from panel.sync.store.records import delete_record, put_record
 from panel.sync.transport import http
 from panel.sync.transport.http import HttpTransport
+from tests.support.cast import ASHA, NATIONAL
 from tests.support.central_server import CentralServer, error, serve
 from tests.support.installations import VAULT, installation_on
 
-SOMEBODY = Actor("asha")
 OWN = 7
 IDLE_CYCLE = [
     "GET site",
@@ -107,8 +105,8 @@ def remote(engine: Engine, central: tuple[CentralServer, str]) -> Remote:
         protocol="v5",
     )
     with database.writing() as session:
-        save_parameters(session, SOMEBODY, VAULT, wanted, 1)
-        add_server(session, SOMEBODY, ServerFields(1, "National Store", "NAT-01"))
+        save_parameters(session, ASHA, VAULT, wanted, 1)
+        add_server(session, ASHA, NATIONAL)
     return Remote(database, server)
 
 
@@ -509,7 +507,7 @@ def test_another_url_may_speak_another_protocol(remote: Remote) -> None:
         url=url,
     )
     with remote.database.writing() as session:
-        save_parameters(session, SOMEBODY, VAULT, wanted, 2, {"url_http"})
+        save_parameters(session, ASHA, VAULT, wanted, 2, {"url_http"})
     assert remote.sync().result == "well"
     assert remote.central.names()[:2] == ["POST /sync/exchange", "GET site"]
 
@@ -525,7 +523,7 @@ def test_told_to_speak_ours_alone_v5_is_not_tried(remote: Remote) -> None:
 def test_the_connection_can_be_tested_over_v5(remote: Remote, protocol: str) -> None:
     remote.change(protocol=protocol)
     installation = installation_on(remote.database, "machine-7")
-    assert try_connection(installation, SOMEBODY).is_well
+    assert try_connection(installation, ASHA).is_well
     remote.central.password = "another"
-    assert try_connection(installation, SOMEBODY).code == "site_incorrect_password"
+    assert try_connection(installation, ASHA).code == "site_incorrect_password"
     assert "POST initialise" not in remote.central.names()

@@ -12,8 +12,8 @@ from panel.models.runs import Run
 from panel.preferences.server_fields import ServerFields
 from panel.preferences.servers import add_server
 from panel.sync.store.records import delete_record, get_record, put_record
+from tests.support.cast import ASHA
 from tests.support.remote_site import PASSWORD, SITE_ID, RemoteSite, change_of
-from tests.sync.msupply_v5.conftest import SOMEBODY
 
 # The queue of a site is SQL that a planner of each kind reads in its own way.
 pytestmark = pytest.mark.both_databases
@@ -26,7 +26,7 @@ def other(site: RemoteSite, database: Database) -> RemoteSite:
     """A second site of the same primary, on a machine of its own."""
     fields = ServerFields(OTHER_ID, "Labasa", "LAB-01", user_name="labasa", password=PASSWORD)
     with database.writing() as session:
-        add_server(session, SOMEBODY, fields)
+        add_server(session, ASHA, fields)
     return RemoteSite(site.client, user_name="labasa", hardware_id="labasa's machine")
 
 

@@ -14,7 +14,8 @@ from panel.sync.store import change_feed, records
 from panel.sync.store.sequence import MARGIN, Mark, Witness, begin_generation
 from panel.sync.store.write_checks import Write
 from tests.conftest import NewDatabase
-from tests.support.installations import SECRET_KEY, back_up, restore
+from tests.support.cast import SECRET_KEY
+from tests.support.installations import back_up, restore
 
 pytestmark = pytest.mark.both_databases
 

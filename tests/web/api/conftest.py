@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,14 +11,11 @@ from sqlalchemy import Engine
 from werkzeug.test import TestResponse
 
 from panel.accounts.tokens import add_token
-from panel.activity.log import Actor
-from panel.config import Config
 from panel.db import Database
-from panel.installation import Installation
 from panel.models.settings import Settings
 from panel.web.app import create_app
-
-SECRET_KEY = "API tests, a key of at least 32 letters"
+from tests.support.cast import ASHA
+from tests.support.installations import installation_on
 
 
 @dataclass(frozen=True)
@@ -51,15 +47,14 @@ def database(engine: Engine) -> Database:
 
 
 @pytest.fixture
-def app(database: Database, engine: Engine, tmp_path: Path) -> Flask:
-    config = Config(data_dir=tmp_path, database_url=str(engine.url), secret_keys=(SECRET_KEY,))
-    return create_app(Installation.on(config, database))
+def app(database: Database) -> Flask:
+    return create_app(installation_on(database, "machine-1"))
 
 
 @pytest.fixture
 def token(database: Database) -> str:
     with database.writing() as session:
-        return add_token(session, Actor("asha"), "Dispensary")
+        return add_token(session, ASHA, "Dispensary")
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from panel.accounts.sign_in import find_person
 from panel.db import Database
 from panel.models.people import Person
 from panel.web.auth.access import PUBLIC, SIGN_OUT
-from tests.web.conftest import OPERATOR, PASSWORD, VIEWER, Browser, Happened
+from tests.support.cast import OPERATOR, PASSWORD, VIEWER
+from tests.web.conftest import Browser, Happened
 
 # Reading the list once more is the checkpoint: who adds to it must mean it.
 FOR_ANYBODY = {

@@ -3,7 +3,8 @@
 import pytest
 from flask import Flask
 
-from tests.web.conftest import MANAGER, VIEWER, Browser
+from tests.support.cast import MANAGER, PASSWORD, VIEWER
+from tests.web.conftest import Browser
 
 HTTPS = {"wsgi.url_scheme": "https", "HTTP_HOST": "panel.example.org"}
 
@@ -67,6 +68,6 @@ def test_what_the_browser_calls_cross_site_is_refused(manager: Browser) -> None:
 )
 def test_under_https_the_referer_counts_too(app: Flask, referer: str, status: int) -> None:
     browser = Browser(app, **HTTPS)
-    values = {"name": MANAGER, "password": "correct horse"}
+    values = {"name": MANAGER, "password": PASSWORD}
     response = browser.post("/sign-in", values, Referer=referer)
     assert response.status_code == status

@@ -13,17 +13,10 @@ from panel.accounts.sign_in import find_person
 from panel.db import Database
 from panel.models.settings import Settings
 from panel.web.auth.access import PUBLIC, SIGN_OUT
+from tests.support.cast import CODE, MANAGER, OPERATOR, PASSWORD, SECRET_KEY
 from tests.support.clock import Clock
 from tests.web.auth.test_access import addresses
-from tests.web.conftest import (
-    CODE,
-    MANAGER,
-    OPERATOR,
-    PASSWORD,
-    Browser,
-    Happened,
-    MakeApp,
-)
+from tests.web.conftest import Browser, Happened, MakeApp
 
 either = pytest.mark.parametrize("htmx", [False, True], ids=["plain", "htmx"])
 
@@ -207,7 +200,7 @@ def test_who_may_no_longer_edit_is_refused_with_an_open_lock(
 def test_an_unlock_outlives_a_change_of_the_signing_key(
     make_app: MakeApp, unlocked: Browser, database: Database
 ) -> None:
-    old = "a key of thirty-two letters or more"
+    old = SECRET_KEY
     session_cookie, unlock_cookie = unlocked.cookie("s"), unlocked.cookie("u")
     browser = Browser(make_app(secret_keys=("a newer key of thirty-two letters", old)))
     browser.set_cookie("s", session_cookie)

@@ -11,8 +11,9 @@ from werkzeug.test import TestResponse
 from panel.config import Config, ConfigError, load
 from panel.db import Database
 from panel.paths import BUILT
+from tests.support.cast import CODE, MANAGER
 from tests.support.web_sites import make_primary
-from tests.web.conftest import CODE, MANAGER, Browser, MakeApp
+from tests.web.conftest import Browser, MakeApp
 
 HOST = "https://intranet.example.org"
 PANEL = "panel.example.org"

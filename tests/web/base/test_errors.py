@@ -14,7 +14,8 @@ from panel.db import Database, make_engine
 from panel.installation import Installation
 from panel.web.app import create_app
 from tests.conftest import NewDatabase
-from tests.web.conftest import MANAGER, OPERATOR, PASSWORD, Browser
+from tests.support.cast import MANAGER, OPERATOR, PASSWORD
+from tests.web.conftest import Browser
 
 CASES = [
     ("GET", "/nowhere", {}, 404, "not_found"),

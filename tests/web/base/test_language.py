@@ -4,7 +4,8 @@ import pytest
 
 from panel.db import Database
 from panel.models.people import Person
-from tests.web.conftest import MANAGER, PASSWORD, Browser
+from tests.support.cast import MANAGER, PASSWORD
+from tests.web.conftest import Browser
 
 
 def tag(browser: Browser, path: str = "/", **headers: str) -> str:

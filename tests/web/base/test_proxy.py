@@ -15,7 +15,8 @@ from panel.accounts.sign_in import find_person
 from panel.config import ConfigError, load
 from panel.db import Database
 from panel.web.base.proxy import TRUSTED_PEER, TrustedProxies
-from tests.web.conftest import MANAGER, OPERATOR, VIEWER, Browser, Happened, MakeApp
+from tests.support.cast import MANAGER, OPERATOR, VIEWER
+from tests.web.conftest import Browser, Happened, MakeApp
 
 PROXY, STRANGER = "10.1.0.2", "203.0.113.9"
 SECRET = "known-to-the-proxy-alone"

@@ -21,9 +21,10 @@ from panel.models.settings import Server
 from panel.preferences.interval import set_interval
 from panel.preferences.server_fields import ServerFields
 from panel.preferences.servers import add_server, remove_servers
+from tests.support.cast import MANAGER, OPERATOR, VIEWER
 from tests.support.clock import Clock
 from tests.support.web_sites import make_primary
-from tests.web.conftest import MANAGER, OPERATOR, VIEWER, Browser, MakeApp, signed_in
+from tests.web.conftest import Browser, MakeApp, signed_in
 
 Act = Callable[[Session], object]
 

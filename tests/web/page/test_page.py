@@ -14,9 +14,10 @@ from panel.models.runs import Run
 from panel.models.settings import Server, Settings
 from panel.preferences.server_fields import ServerFields
 from panel.preferences.servers import add_server
+from tests.support.cast import MANAGER, OPERATOR, SECRET_KEY, VIEWER
 from tests.support.clock import Clock
 from tests.support.web_sites import make_primary, make_satellite, words
-from tests.web.conftest import MANAGER, OPERATOR, VIEWER, Browser, MakeApp, signed_in
+from tests.web.conftest import Browser, MakeApp, signed_in
 
 HERE = {"HX_Current_URL": "http://localhost/"}
 
@@ -278,7 +279,7 @@ class TestNotChanged:
         self, make_app: MakeApp, manager: Browser
     ) -> None:
         mark = manager.get("/").headers["ETag"]
-        keys = ("a newer key of thirty-two letters or so", "a key of thirty-two letters or more")
+        keys = ("a newer key of thirty-two letters or so", SECRET_KEY)
         again = signed_in(make_app(secret_keys=keys), MANAGER)
         assert again.get("/", If_None_Match=mark).status_code == 200
 

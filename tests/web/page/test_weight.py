@@ -9,8 +9,9 @@ from panel.config import Config
 from panel.db import Database
 from panel.preferences.server_fields import ServerFields
 from panel.preferences.servers import add_server
+from tests.support.cast import CODE, OPERATOR
 from tests.support.web_sites import make_primary, make_satellite
-from tests.web.conftest import CODE, OPERATOR, Browser
+from tests.web.conftest import Browser
 
 Acts = dict[str, tuple[str, dict[str, str] | None]]
 

@@ -12,8 +12,9 @@ from panel.activity import log
 from panel.activity.kinds import EventKind
 from panel.activity.log import Actor
 from panel.db import Database
+from tests.support.cast import MANAGER, VIEWER
 from tests.support.clock import Clock
-from tests.web.conftest import MANAGER, VIEWER, Browser
+from tests.web.conftest import Browser
 
 either = pytest.mark.parametrize("htmx", [False, True], ids=["plain", "htmx"])
 

@@ -5,8 +5,9 @@ import pytest
 from panel.config import Config
 from panel.db import Database
 from panel.models.settings import Server
+from tests.support.cast import CODE
 from tests.support.web_sites import make_primary
-from tests.web.conftest import CODE, Browser, Happened
+from tests.web.conftest import Browser, Happened
 
 either = pytest.mark.parametrize("htmx", [False, True], ids=["plain", "htmx"])
 

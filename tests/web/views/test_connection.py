@@ -19,8 +19,9 @@ from panel.models.runs import Applicant, InitialiseState, Link, Loop, Peer, Run
 from panel.models.settings import Server, Settings
 from panel.web.app import create_app
 from tests.conftest import NewDatabase
+from tests.support.cast import MANAGER
 from tests.support.web_sites import URL, make_primary, make_satellite, words
-from tests.web.conftest import MANAGER, Browser
+from tests.web.conftest import Browser
 
 # The parameters as the form has them.
 TYPED = {

@@ -10,10 +10,11 @@ from panel.web.app import create_app
 from panel.web.base.language import LANGUAGES
 from tests.conftest import NewDatabase
 from tests.support.brackets import Brackets, words_outside
+from tests.support.cast import MANAGER, VIEWER
 from tests.support.clock import Clock
 from tests.support.every_state import STATES, Site, setting_up
 from tests.web.auth.test_access import FOR_PROGRAMS
-from tests.web.conftest import MANAGER, VIEWER, add_people
+from tests.web.conftest import add_people
 
 # What tests and people wrote, and what is written alike in every language.
 DATA = f"""

@@ -19,8 +19,9 @@ from panel.security.vault import Vault
 from panel.site_file.document import read_site
 from panel.site_file.export import export_site, plan_import
 from panel.site_file.import_ import apply_import
+from tests.support.cast import OPERATOR
 from tests.support.shell import Shell
-from tests.support.web_sites import OPERATOR, make_primary, make_satellite, words
+from tests.support.web_sites import make_primary, make_satellite, words
 from tests.web.conftest import Browser
 
 PASSPHRASE = "a passphrase of the tests"

@@ -9,9 +9,10 @@ from panel.db import Database
 from panel.models.settings import Server, Settings
 from panel.preferences.shared_password import read_password
 from panel.security.vault import Vault
+from tests.support.cast import CODE, SECRET_KEY
 from tests.support.clock import Clock
 from tests.support.web_sites import make_primary, make_satellite, words
-from tests.web.conftest import CODE, Browser, Happened
+from tests.web.conftest import Browser, Happened
 
 either = pytest.mark.parametrize("htmx", [False, True], ids=["plain", "htmx"])
 HERE = {"HX_Current_URL": "http://localhost/"}
@@ -77,7 +78,7 @@ class TestStandAlone:
         assert "coral letters" not in answer.text
         again = {**self.FIRST, "password": "", "typed": hidden(answer.text, "typed")}
         unlocked.post("/parameters", again, htmx=htmx)
-        vault = Vault(["a key of thirty-two letters or more"])
+        vault = Vault([SECRET_KEY])
         assert read_password(settings(database), vault) == "coral letters"
 
     def test_http_to_a_public_address_is_warned_of(

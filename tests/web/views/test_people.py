@@ -13,7 +13,8 @@ from panel.accounts.sign_in import find_person
 from panel.db import Database
 from panel.models.people import Person
 from panel.web.base.context import installation_of
-from tests.web.conftest import MANAGER, OPERATOR, PASSWORD, VIEWER, Browser, Happened, MakeApp
+from tests.support.cast import MANAGER, OPERATOR, PASSWORD, VIEWER
+from tests.web.conftest import Browser, Happened, MakeApp
 
 either = pytest.mark.parametrize("htmx", [False, True], ids=["plain", "htmx"])
 

@@ -10,9 +10,10 @@ from panel.db import Database
 from panel.models.settings import Server
 from panel.preferences.server_fields import ServerFields
 from panel.preferences.servers import add_server
+from tests.support.cast import CODE, OPERATOR
 from tests.support.clock import Clock
 from tests.support.web_sites import make_primary
-from tests.web.conftest import CODE, OPERATOR, Browser, Happened
+from tests.web.conftest import Browser, Happened
 
 either = pytest.mark.parametrize("htmx", [False, True], ids=["plain", "htmx"])
 

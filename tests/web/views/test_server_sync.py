@@ -10,9 +10,10 @@ from panel.db import Database
 from panel.models.runs import Applicant, Peer
 from panel.models.settings import Server
 from panel.sync.store.records import put_record
+from tests.support.cast import CODE
 from tests.support.clock import Clock
 from tests.support.web_sites import make_primary, words
-from tests.web.conftest import CODE, Browser
+from tests.web.conftest import Browser
 
 
 @pytest.fixture

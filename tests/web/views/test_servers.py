@@ -8,9 +8,10 @@ from sqlalchemy import select
 from panel.config import Config
 from panel.db import Database
 from panel.models.settings import Server, Settings
+from tests.support.cast import CODE
 from tests.support.clock import Clock
 from tests.support.web_sites import make_primary, make_satellite, words
-from tests.web.conftest import CODE, Browser, Happened
+from tests.web.conftest import Browser, Happened
 
 either = pytest.mark.parametrize("htmx", [False, True], ids=["plain", "htmx"])
 LAU = {"key": "one form", "sync_id": "9", "name": "Lau", "store": "LAU-01"}

@@ -6,7 +6,8 @@ import pytest
 from flask import Flask
 
 from panel.web.base.context import set_up_link_of
-from tests.web.conftest import CODE, PASSWORD, Browser, Happened, MakeApp
+from tests.support.cast import CODE, PASSWORD
+from tests.web.conftest import Browser, Happened, MakeApp
 
 VALUES = {"name": "asha", "password": PASSWORD, "code": CODE}
 

@@ -16,18 +16,10 @@ from panel.models.people import BrowserSession, Person
 from panel.models.settings import Settings
 from panel.preferences.shared_password import read_password
 from panel.security.vault import Vault
+from tests.support.cast import CODE, MANAGER, OPERATOR, PASSWORD, SECRET_KEY, VIEWER
 from tests.support.clock import Clock
 from tests.support.web_sites import make_satellite
-from tests.web.conftest import (
-    CODE,
-    MANAGER,
-    OPERATOR,
-    PASSWORD,
-    VIEWER,
-    Browser,
-    Happened,
-    MakeApp,
-)
+from tests.web.conftest import Browser, Happened, MakeApp
 
 either = pytest.mark.parametrize("htmx", [False, True], ids=["plain", "htmx"])
 
@@ -296,7 +288,7 @@ def test_a_forged_session_is_nobodys(nobody: Browser) -> None:
 
 
 def test_a_new_signing_key_locks_nobody_out(make_app: MakeApp, manager: Browser) -> None:
-    old, new = "a key of thirty-two letters or more", "a newer key of thirty-two letters or so"
+    old, new = SECRET_KEY, "a newer key of thirty-two letters or so"
     page_of_before = manager.token()
     manager.client = _with_cookies(make_app(secret_keys=(new, old)), manager)
     assert manager.get("/").status_code == 200

@@ -14,9 +14,10 @@ from panel.models.records import Record
 from panel.models.runs import InitialiseState, Link, Loop, Run, RunResult, RunStep
 from panel.models.settings import Server, Settings
 from panel.sync.store.records import put_record
+from tests.support.cast import CODE
 from tests.support.clock import Clock
 from tests.support.web_sites import URL, make_satellite, words
-from tests.web.conftest import CODE, Browser
+from tests.web.conftest import Browser
 
 # What one answer of the poll may weigh, headers and all.
 MOST_POLL_BYTES = 300

@@ -7,9 +7,10 @@ import pytest
 
 from panel.config import Config
 from panel.db import Database
+from tests.support.cast import CODE
 from tests.support.clock import Clock
 from tests.support.web_sites import make_primary, words
-from tests.web.conftest import CODE, Browser, Happened
+from tests.web.conftest import Browser, Happened
 
 # What an unlock may weigh on the line, less its headers.
 MOST_BYTES = 2000 - 400
