@@ -96,6 +96,10 @@ def set_aside(site: Site, source: int, **values: Any) -> None:
 def signing_in(site: Site) -> None:
     site.read(*at("/", "/people", "/activity", "/unlock"), ("/interval", {}), by=site.viewer)
     site.read(("/unlock", {"authorisation_code": CODE}), ("/sign-out", {}), by=site.viewer)
+    same = {"own_password": PASSWORD, "password": PASSWORD}
+    site.read(("/account/password", {"own_password": "wrong", "password": "x"}), by=site.manager)
+    site.read(("/account/password", same), ("/account", None), by=site.manager)
+    site.read(("/account/sessions/99/end", {}), by=site.manager)
     wrong = {"name": MANAGER, "password": "wrong"}
     site.read(*at("/sign-in", "/language", "/nowhere", "/", "/interval"), by=site.nobody)
     site.read(

@@ -19,7 +19,7 @@ from tests.web.conftest import add_people
 # What tests and people wrote, and what is written alike in every language.
 DATA = f"""
 {MANAGER} {VIEWER} bela nobody operator {" ".join(LANGUAGES.values())}
-National Store NAT Kadavu KDV Rotuma ROT Lau LAU Savu SAV fiji lau coral ask own UTC kB MB
+National Store NAT Kadavu KDV Rotuma ROT Lau LAU Savu SAV fiji lau coral ask own UTC kB MB Werkzeug
 people ab stock_line amoxicillin Panel Sync nowhere zzz ftp abc app cdef
 """
 # Programs read these, and the one other is a file.
