@@ -108,7 +108,7 @@ class Panel:
             name=name,
             store=store,
             user_name="sync",
-            password="tides",
+            password="tides & shoals",
             url=url,
         )
         vault = Vault(self.config.secret_keys)

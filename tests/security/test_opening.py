@@ -15,8 +15,9 @@ from panel.models.runs import Loop
 from panel.operations.sync_requests import NotNow, ask_to_sync
 from panel.security.vault import Vault
 from panel.status.state import read_state
+from tests.support.cast import NATIONAL, SATELLITE
 from tests.support.clock import Clock
-from tests.support.steps import NATIONAL, SATELLITE, add, become
+from tests.support.steps import add, become
 
 KEY, ANOTHER = "the key of this installation, long", "another key of thirty-two letters"
 

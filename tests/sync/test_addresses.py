@@ -7,7 +7,8 @@ import pytest
 from panel.errors import Invalid
 from panel.preferences.servers import remove_servers
 from tests.conftest import NewDatabase
-from tests.support.two_sides import TECHNICIAN, PrimarySide, SatelliteSide
+from tests.support.cast import ASHA
+from tests.support.two_sides import PrimarySide, SatelliteSide
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def test_a_primary_refuses_what_is_addressed_to_nobody(primary: PrimarySide) -> 
     assert primary.contents() == {}
     primary.put("letter", {"n": 1}, to=7)
     with primary.database.writing() as session:
-        remove_servers(session, TECHNICIAN, [primary.row(7).id])
+        remove_servers(session, ASHA, [primary.row(7).id])
     # What is there already can still be changed and deleted.
     primary.put("letter", {"n": 2}, to=7)
     with pytest.raises(Invalid):

@@ -11,7 +11,8 @@ from panel.preferences.server_fields import ServerFields
 from panel.preferences.servers import add_server, edit_server, remove_servers, restore_servers
 from panel.sync.store.jsonl import as_line, export_records
 from tests.conftest import NewDatabase
-from tests.support.two_sides import TECHNICIAN, PrimarySide, SatelliteSide
+from tests.support.cast import ASHA
+from tests.support.two_sides import PrimarySide, SatelliteSide
 
 LABASA, LAUTOKA = ("Labasa", "LBS-01"), ("Lautoka", "LTK-01")
 
@@ -38,14 +39,14 @@ def labasa(new_sqlite: NewDatabase, primary: PrimarySide) -> Iterator[SatelliteS
     labasa.put("gone", None)
     labasa.sync()
     with primary.database.writing() as session:
-        remove_servers(session, TECHNICIAN, [primary.row(8).id])
+        remove_servers(session, ASHA, [primary.row(8).id])
     yield labasa
     labasa.close()
 
 
 def add(primary: PrimarySide, confirmed: Collection[str] = ()) -> Server:
     with primary.database.writing() as session:
-        return add_server(session, TECHNICIAN, ServerFields(8, *LAUTOKA), confirmed=confirmed)
+        return add_server(session, ASHA, ServerFields(8, *LAUTOKA), confirmed=confirmed)
 
 
 @pytest.mark.both_databases
@@ -103,10 +104,10 @@ def test_what_is_written_to_the_store_before_does_not_reach_the_new_one(
     levuka = SatelliteSide(new_sqlite(True), primary, 9, "Levuka", "LVK-01")
     levuka.put("wish", {"n": 1}, to=8)
     with primary.database.writing() as session:
-        restore_servers(session, TECHNICIAN, [session.query(Server).filter_by(sync_id=8).one().id])
+        restore_servers(session, ASHA, [session.query(Server).filter_by(sync_id=8).one().id])
     levuka.sync()
     with primary.database.writing() as session:
-        remove_servers(session, TECHNICIAN, [primary.row(8).id])
+        remove_servers(session, ASHA, [primary.row(8).id])
     add(primary, ["records=archive"])
     primary.put("for8", {"by": "changed"})
     levuka.put("wish", {"n": 2}, to=8)
@@ -130,23 +131,23 @@ def test_an_applicant_an_edited_row_and_a_restored_one_ask_too(
     lautoka = SatelliteSide(new_sqlite(True), primary, 8, *LAUTOKA, hardware_id="another")
     lautoka.sync()
     with primary.database.writing() as session, pytest.raises(NeedsConfirmation):
-        add_applicant(session, TECHNICIAN, 8, "another")
+        add_applicant(session, ASHA, 8, "another")
     row = primary.row(9)
     fields = ServerFields(8, *LAUTOKA)
     with primary.database.writing() as session, pytest.raises(NeedsConfirmation):
-        edit_server(session, TECHNICIAN, row.id, fields, row.version)
+        edit_server(session, ASHA, row.id, fields, row.version)
     added = add(primary, ["records=archive"])
     lautoka.sync()
     lautoka.put("new8", {"of": "Lautoka"})
     lautoka.sync()
     with primary.database.writing() as session:
-        remove_servers(session, TECHNICIAN, [added.id])
+        remove_servers(session, ASHA, [added.id])
         old = session.query(Server).filter_by(sync_id=8, name="Labasa").one()
         # Nobody had the number since: it is the same store.
-        restore_servers(session, TECHNICIAN, [added.id])
-        remove_servers(session, TECHNICIAN, [added.id])
+        restore_servers(session, ASHA, [added.id])
+        remove_servers(session, ASHA, [added.id])
     with primary.database.writing() as session, pytest.raises(NeedsConfirmation):
-        restore_servers(session, TECHNICIAN, [old.id])
+        restore_servers(session, ASHA, [old.id])
     with primary.database.writing() as session:
-        restore_servers(session, TECHNICIAN, [old.id], ["records=archive"])
+        restore_servers(session, ASHA, [old.id], ["records=archive"])
     lautoka.close()
