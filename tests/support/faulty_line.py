@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -34,7 +35,14 @@ class Answer:
     content: bytes
 
 
-Fault = Cut | Stall | Answer
+@dataclass(frozen=True)
+class Refuse:
+    """A proxy that takes no request with a larger body, and answers 413 to it."""
+
+    most_bytes: int
+
+
+Fault = Cut | Stall | Answer | Refuse
 
 
 def page(status: str, content_type: str, body: str) -> Answer:
@@ -108,8 +116,29 @@ class FaultyLine(Line):
             writer.write_eof()
             while await reader.read(CHUNK_BYTES):
                 pass
+        elif isinstance(fault, Refuse):
+            await self._refuse(fault, reader, writer)
         else:
             await self._break(fault, reader, writer)
+
+    async def _refuse(
+        self, fault: Refuse, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
+        down = asyncio.create_task(_copy(far_reader, writer, None))
+        try:
+            with contextlib.suppress(asyncio.IncompleteReadError):
+                while True:
+                    head = await reader.readuntil(END_OF_HEAD)
+                    length = _body_bytes(head)
+                    body = await reader.readexactly(length)
+                    if length > fault.most_bytes:
+                        writer.write(TOO_LARGE.content)
+                    else:
+                        far_writer.write(head + body)
+        finally:
+            down.cancel()
+            far_writer.transport.abort()
 
     async def _break(
         self, fault: Cut | Stall, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -128,6 +157,14 @@ class FaultyLine(Line):
             for task in (up, down):
                 task.cancel()
             far_writer.transport.abort()
+
+
+TOO_LARGE = page("413 Request Entity Too Large", "text/html", "<h1>Too large</h1>")
+
+
+def _body_bytes(head: bytes) -> int:
+    found = re.search(rb"(?i)content-length: *(\d+)", head)
+    return int(found[1]) if found else 0
 
 
 async def _copy(

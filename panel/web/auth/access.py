@@ -40,6 +40,8 @@ PUBLIC = (
     # Other servers, with the pair or a device token.
     "server.call_v5",
     "server.exchange",
+    "server.give_piece",
+    "server.take_piece",
 )
 # The endpoint for signed-in people without any permission.
 SIGN_OUT = "sign_in.leave"

@@ -36,6 +36,8 @@ FOR_PROGRAMS = {
     "api.write",
     "server.call_v5",
     "server.exchange",
+    "server.give_piece",
+    "server.take_piece",
 }
 # What a person may send who can only look: it concerns themselves alone.
 FOR_VIEWERS = {SIGN_OUT, "unlock.close", "sign_in.change_password", "sign_in.end"}
