@@ -3,9 +3,11 @@
 The web, the command line and the sync all work on it.
 """
 
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+import machineid
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -17,7 +19,7 @@ from panel.i18n import say
 from panel.migrate import present_revision, upgrade_if_needed
 from panel.models.runs import PASSWORD_UNREADABLE, Link, Loop
 from panel.models.settings import Settings, lock_settings
-from panel.security.machine_id import own_hardware_id
+from panel.paths import write_once
 from panel.security.vault import Unreadable, Vault
 from panel.sync.store.sequence import Witness, heal_numbers, notice_restore
 
@@ -136,3 +138,29 @@ def _exists(database: Database) -> bool:
     if url.get_backend_name() == "sqlite" and file.parent.is_dir() and not file.exists():
         return False
     return present_revision(database.engine) is not None
+
+
+APPLICATION = "sync-panel"
+FILE_NAME = "hardware_id"
+LENGTH = 32
+
+
+def own_hardware_id(configured: str, data_dir: Path) -> str:
+    """Return ``configured`` if it is not empty, else 32 hex digits that identify this machine.
+
+    A machine without an ID of its own, such as some containers, gets one in a file of ``data_dir``.
+    Raise OSError if that file is unusable.
+    """
+    return configured or _hashed_machine_id() or _generated_id(data_dir)
+
+
+def _hashed_machine_id() -> str:
+    # Half of the SHA-256 still tells machines apart, and is half as long to read and to send.
+    try:
+        return str(machineid.hashed_id(APPLICATION))[:LENGTH]
+    except (machineid.MachineIdNotFound, OSError):
+        return ""
+
+
+def _generated_id(data_dir: Path) -> str:
+    return write_once(data_dir / FILE_NAME, lambda: secrets.token_hex(LENGTH // 2))

@@ -18,8 +18,7 @@ from panel.accounts.throttle import (
     wait_words,
 )
 from panel.activity import log
-from panel.activity.kinds import EventKind
-from panel.activity.log import Actor
+from panel.activity.log import Actor, EventKind
 from panel.db import Database
 from panel.errors import Invalid, NotPermitted, Refusal
 from panel.i18n import Message, say

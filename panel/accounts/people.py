@@ -11,8 +11,7 @@ from panel.accounts.authorisation_code import set_code
 from panel.accounts.sign_in import find_person, name_key
 from panel.accounts.throttle import forgive
 from panel.activity import log
-from panel.activity.kinds import EventKind
-from panel.activity.log import SECRET, Actor, refuse_stale
+from panel.activity.log import SECRET, Actor, EventKind, refuse_stale
 from panel.errors import NotFound, Refusal
 from panel.i18n import say
 from panel.models.base import NAME_LENGTH

@@ -25,8 +25,7 @@ from panel.accounts.throttle import (
     throttled_until,
 )
 from panel.activity import log
-from panel.activity.kinds import EventKind
-from panel.activity.log import LABEL_LENGTH, Actor
+from panel.activity.log import LABEL_LENGTH, Actor, EventKind
 from panel.db import Database
 from panel.errors import Invalid, NotFound, Refusal
 from panel.i18n import say

@@ -16,13 +16,11 @@ from sqlalchemy.orm import Session
 
 from panel import clock
 from panel.activity import log
-from panel.activity.kinds import EventKind
-from panel.activity.log import Actor
+from panel.activity.log import Actor, EventKind
 from panel.errors import Throttled
 from panel.i18n import Message, say
-from panel.models.activity import Activity
 from panel.models.base import ADDRESS_LENGTH, NAME_LENGTH, searchable
-from panel.models.people import FailureCount, KnownSource
+from panel.models.people import Activity, FailureCount, KnownSource
 
 # So many failures count nothing, and come back within this time, one after the other.
 REGAINED_IN = timedelta(hours=1)

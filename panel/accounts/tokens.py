@@ -8,8 +8,7 @@ from sqlalchemy.orm import Session
 
 from panel import clock
 from panel.activity import log
-from panel.activity.kinds import EventKind
-from panel.activity.log import Actor
+from panel.activity.log import Actor, EventKind
 from panel.errors import Invalid, NotFound
 from panel.i18n import say
 from panel.models.base import NAME_LENGTH

@@ -7,8 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from panel.activity import log
-from panel.activity.kinds import EventKind
-from panel.activity.log import Actor
+from panel.activity.log import Actor, EventKind
 from panel.errors import Invalid
 from panel.i18n import say
 from panel.installation import Installation

@@ -7,8 +7,7 @@ from sqlalchemy.orm import Session
 
 from panel import clock
 from panel.activity import log
-from panel.activity.kinds import EventKind
-from panel.activity.log import Actor
+from panel.activity.log import Actor, EventKind
 from panel.errors import NeedsConfirmation, Refusal
 from panel.i18n import Message, say
 from panel.models.records import HistoryReason

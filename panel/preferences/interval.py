@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy.orm import Session
 
 from panel.activity import log
-from panel.activity.kinds import EventKind
-from panel.activity.log import Actor, refuse_stale
+from panel.activity.log import Actor, EventKind, refuse_stale
 from panel.i18n import say
 from panel.models.settings import Settings, lock_settings
 from panel.preferences.fields import Checks

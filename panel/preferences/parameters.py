@@ -8,8 +8,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from panel.activity import log
-from panel.activity.kinds import EventKind
-from panel.activity.log import Actor, refuse_stale
+from panel.activity.log import Actor, EventKind, refuse_stale
 from panel.errors import NeedsConfirmation
 from panel.i18n import Message
 from panel.models.runs import Link

@@ -7,8 +7,7 @@ from sqlalchemy.orm import Session
 
 from panel import clock
 from panel.activity import log
-from panel.activity.kinds import EventKind
-from panel.activity.log import SECRET, Actor, refuse_stale
+from panel.activity.log import SECRET, Actor, EventKind, refuse_stale
 from panel.models.base import NAME_LENGTH, STORE_LENGTH, USER_NAME_LENGTH, searchable
 from panel.models.records import ChangeSequence, Quarantined, Record
 from panel.models.runs import Peer

@@ -8,8 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from panel import clock
-from panel.activity.kinds import EventKind
-from panel.activity.log import Actor, refuse_stale
+from panel.activity.log import Actor, EventKind, refuse_stale
 from panel.errors import Choice, Invalid, NotFound
 from panel.i18n import say
 from panel.models.settings import Server, Settings, lock_server, lock_settings

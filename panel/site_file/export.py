@@ -12,8 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from panel.activity import log
-from panel.activity.kinds import EventKind
-from panel.activity.log import SECRET, Actor
+from panel.activity.log import SECRET, Actor, EventKind
 from panel.errors import Invalid, Refusal
 from panel.i18n import say
 from panel.models.settings import Server, Settings

@@ -7,8 +7,7 @@ from sqlalchemy.orm import Session
 
 from panel import clock
 from panel.activity import log
-from panel.activity.kinds import EventKind
-from panel.activity.log import SECRET, Actor
+from panel.activity.log import SECRET, Actor, EventKind
 from panel.errors import Invalid
 from panel.i18n import say
 from panel.models.settings import Server, Settings, lock_settings

@@ -16,8 +16,8 @@ from panel.sync.protocol.error_codes import STATUS, SyncRefusal
 from panel.sync.satellite.exchanges import OwnProtocol
 from panel.sync.satellite.progress import Finish, Guard, Progress
 from panel.sync.satellite.sync_settings import SyncSettings, read_sync_settings
+from panel.sync.transport.batch_size import Meter
 from panel.sync.transport.http import LinkFault, Target, Transport
-from panel.sync.transport.link_meter import Meter
 
 OpenLine = Callable[[Target], Transport]
 

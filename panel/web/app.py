@@ -26,7 +26,6 @@ from panel.web.base.proxy import TrustedProxies
 from panel.web.page import fragments
 from panel.web.views import (
     activity,
-    interval,
     parameters,
     people,
     quarantine,
@@ -42,7 +41,6 @@ from panel.web.views import (
 _VIEWS = (
     activity,
     fragments,
-    interval,
     parameters,
     people,
     quarantine,

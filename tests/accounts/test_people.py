@@ -16,8 +16,7 @@ from panel.accounts.people import (
     set_up,
 )
 from panel.accounts.sign_in import check_sign_in, find_person
-from panel.activity.kinds import EventKind
-from panel.activity.log import SECRET, Actor, search
+from panel.activity.log import SECRET, Actor, EventKind, search
 from panel.db import Database
 from panel.errors import Conflict, Invalid, NotFound, Refusal
 from panel.models.people import Person

@@ -17,8 +17,7 @@ from panel.accounts.sign_in import (
     update_seen,
 )
 from panel.activity import log
-from panel.activity.kinds import EventKind
-from panel.activity.log import Actor, search
+from panel.activity.log import Actor, EventKind, search
 from panel.db import Database, make_engine
 from panel.errors import Invalid, Throttled
 from panel.models.people import BrowserSession, FailureCount, Person

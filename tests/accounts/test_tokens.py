@@ -16,8 +16,7 @@ from panel.accounts.tokens import (
 )
 from panel.activity.log import Actor
 from panel.errors import Invalid, NotFound
-from panel.models.activity import Activity
-from panel.models.people import Token
+from panel.models.people import Activity, Token
 
 SOMEBODY = Actor("asha")
 

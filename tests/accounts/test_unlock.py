@@ -14,12 +14,10 @@ from panel.accounts.authorisation_code import (
     try_code,
 )
 from panel.accounts.people import Permission, add_person, disable, set_permissions
-from panel.activity.kinds import EventKind
-from panel.activity.log import Actor, search
+from panel.activity.log import Actor, EventKind, search
 from panel.db import Database, make_engine
 from panel.errors import Invalid, NotPermitted, Throttled
-from panel.models.activity import Activity
-from panel.models.people import AuthorisationCode, Person
+from panel.models.people import Activity, AuthorisationCode, Person
 from tests.support.clock import Clock
 from tests.support.steps import SETTER_UP, at_once, happened, meanwhile
 

@@ -5,10 +5,9 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import String
 
-from panel.activity.kinds import EventKind, describe
-from panel.activity.log import Actor, add_entry, changes_since, search
+from panel.activity.log import Actor, EventKind, add_entry, changes_since, describe, search
 from panel.db import Database
-from panel.models.activity import Activity
+from panel.models.people import Activity
 from tests.support.clock import Clock
 
 

@@ -17,7 +17,7 @@ from panel.activity.log import Actor
 from panel.config import Config
 from panel.db import Database, make_engine
 from panel.installation import Installation
-from panel.models.activity import Activity
+from panel.models.people import Activity
 from panel.models.settings import Server, Settings
 from panel.preferences import servers
 from panel.preferences.interval import set_interval

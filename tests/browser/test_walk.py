@@ -2,7 +2,7 @@
 
 from playwright.sync_api import Page, expect
 
-from panel.activity.kinds import EventKind
+from panel.activity.log import EventKind
 from panel.models.settings import Settings
 from panel.preferences.shared_password import wire_password
 from panel.security.hashes import verify_secret

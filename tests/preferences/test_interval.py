@@ -2,8 +2,7 @@
 
 import pytest
 
-from panel.activity.kinds import EventKind
-from panel.activity.log import Actor, search
+from panel.activity.log import Actor, EventKind, search
 from panel.db import Database
 from panel.errors import Conflict, Invalid
 from panel.models.settings import Settings

@@ -6,8 +6,7 @@ from datetime import datetime
 
 import pytest
 
-from panel.activity.kinds import EventKind
-from panel.activity.log import SECRET, Actor, search
+from panel.activity.log import SECRET, Actor, EventKind, search
 from panel.db import Database
 from panel.errors import Conflict, Invalid, NeedsConfirmation
 from panel.models.records import Record

@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from panel.activity.kinds import EventKind
-from panel.activity.log import SECRET, Actor, search
+from panel.activity.log import SECRET, Actor, EventKind, search
 from panel.db import Database
 from panel.errors import Conflict, Invalid, NeedsConfirmation, NotFound
 from panel.models.settings import Server, Settings

@@ -6,7 +6,7 @@ import machineid
 import pytest
 
 from panel.config import Config, load
-from panel.security.machine_id import own_hardware_id
+from panel.installation import own_hardware_id
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from click.testing import CliRunner, Result
 from panel.activity import log
 from panel.cli.main import commands
 from panel.db import Database, make_engine
-from panel.models.activity import Activity
+from panel.models.people import Activity
 
 
 class Shell:

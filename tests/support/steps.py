@@ -7,8 +7,7 @@ from typing import TypeVar
 import pytest
 from sqlalchemy.orm import Session
 
-from panel.activity.kinds import EventKind
-from panel.activity.log import Actor, search
+from panel.activity.log import Actor, EventKind, search
 from panel.db import Database
 from panel.errors import Refusal
 from panel.models.settings import Server, Settings

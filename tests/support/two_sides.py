@@ -23,8 +23,8 @@ from panel.sync.run import SatelliteRun
 from panel.sync.store import records
 from panel.sync.store.sequence import notice_restore
 from panel.sync.store.write_checks import Write
+from panel.sync.transport.batch_size import Meter
 from panel.sync.transport.http import LinkFault, Response, Target
-from panel.sync.transport.link_meter import Meter
 from tests.support.cast import ASHA
 from tests.support.installations import (
     VAULT,

@@ -15,7 +15,7 @@ from panel.activity import log
 from panel.config import Config
 from panel.db import Database, make_engine
 from panel.installation import Installation
-from panel.models.activity import Activity
+from panel.models.people import Activity
 from panel.web.app import create_app
 from tests.support.cast import CODE, MANAGER, OPERATOR, PASSWORD, VIEWER
 from tests.support.clock import Clock

@@ -11,8 +11,7 @@ from sqlalchemy.orm import Session
 
 from panel import clock
 from panel.activity import log
-from panel.activity.kinds import EventKind
-from panel.activity.log import Actor
+from panel.activity.log import Actor, EventKind
 from panel.db import Database
 from panel.models.base import PRIMARY_SYNC_ID
 from panel.models.runs import Applicant, Peer

@@ -13,10 +13,9 @@ from sqlalchemy.orm import Session
 
 from panel import clock
 from panel.activity import log as activity
-from panel.activity.kinds import EventKind
-from panel.activity.log import Actor
+from panel.activity.log import Actor, EventKind
 from panel.db import Database, is_full
-from panel.models.activity import Activity
+from panel.models.people import Activity
 from panel.models.runs import Peer, Run, RunResult, RunStep, SiteInitialisation
 from panel.models.settings import Server, SyncProtocol
 from panel.sync.primary.admission import UnknownSite, find_peer

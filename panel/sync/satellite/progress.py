@@ -13,7 +13,7 @@ from panel.db import Database
 from panel.models.base import PRIMARY_SYNC_ID
 from panel.models.runs import Link, Run, RunResult
 from panel.sync.satellite.schedule import note_end
-from panel.sync.transport.link_meter import Meter
+from panel.sync.transport.batch_size import Meter
 
 # Called at the end of every transaction of a run; raises LeaseLost if another process runs now.
 Guard = Callable[[Session], None]

@@ -20,6 +20,7 @@ from panel.sync.store import inbox, quarantine
 from panel.sync.store.apply import Problem, pulled_by
 from panel.sync.store.sequence import begin_generation, lock_sequence
 from panel.sync.transport.batch_size import (
+    Meter,
     batch_size,
     doubled,
     grown,
@@ -29,7 +30,6 @@ from panel.sync.transport.batch_size import (
     measure_bytes,
 )
 from panel.sync.transport.http import LinkFault
-from panel.sync.transport.link_meter import Meter
 
 # Clocks that differ by less are as good as right.
 CLOCK_TOLERANCE_SECONDS = 120

@@ -21,7 +21,7 @@ from urllib3.response import BaseHTTPResponse
 from urllib3.util import SKIP_HEADER
 
 from panel.sync.protocol.body_codec import LARGEST_BODY_BYTES
-from panel.sync.transport.link_meter import Meter
+from panel.sync.transport.batch_size import Meter
 
 CONNECT_SECONDS = 20.0
 # Without a single byte: a line that moves, however slowly, is no fault.

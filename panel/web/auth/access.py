@@ -10,7 +10,7 @@ from flask.typing import ResponseReturnValue
 
 from panel.accounts.people import Permission, permissions
 from panel.activity import log
-from panel.activity.kinds import EventKind
+from panel.activity.log import EventKind
 from panel.errors import NotPermitted
 from panel.i18n import say
 from panel.models.people import Person

@@ -19,7 +19,7 @@ from panel.accounts import authorisation_code
 from panel.accounts.authorisation_code import Unlock
 from panel.accounts.people import Permission
 from panel.activity import log
-from panel.activity.kinds import EventKind
+from panel.activity.log import EventKind
 from panel.errors import Invalid, Locked, Refusal, Throttled
 from panel.i18n import say
 from panel.security.vault import Unreadable

@@ -29,8 +29,7 @@ from panel.accounts.sign_in import (
     update_seen,
 )
 from panel.activity import log
-from panel.activity.kinds import EventKind
-from panel.activity.log import Actor
+from panel.activity.log import Actor, EventKind
 from panel.errors import NotPermitted
 from panel.i18n import say
 from panel.models.people import BrowserSession, Person

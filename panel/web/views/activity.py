@@ -15,12 +15,11 @@ from flask_babel import gettext as _
 from sqlalchemy.orm import Session
 from wtforms import DateField, Form, StringField
 
-from panel.activity.kinds import EventKind, describe
-from panel.activity.log import search
+from panel.activity.log import EventKind, describe, search
 from panel.db import Database
 from panel.errors import Refusal
 from panel.i18n import say
-from panel.models.activity import Activity
+from panel.models.people import Activity
 from panel.web.base.context import installation, reading
 from panel.web.base.htmx import is_fragment
 from panel.web.page.forms import WholeNumber

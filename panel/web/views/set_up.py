@@ -8,8 +8,7 @@ from wtforms import StringField
 
 from panel.accounts import people
 from panel.activity import log
-from panel.activity.kinds import EventKind
-from panel.activity.log import Actor
+from panel.activity.log import Actor, EventKind
 from panel.errors import Invalid, NotFound
 from panel.i18n import say
 from panel.web.auth.session import sign_in

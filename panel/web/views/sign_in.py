@@ -13,7 +13,7 @@ from wtforms import PasswordField, StringField
 from panel.accounts.people import set_password
 from panel.accounts.sign_in import check_sign_in, confirm_password, end_session, list_sessions
 from panel.activity import log
-from panel.activity.kinds import EventKind
+from panel.activity.log import EventKind
 from panel.errors import Invalid, NotFound, Refusal
 from panel.i18n import say
 from panel.models.people import Person

@@ -18,8 +18,8 @@ from panel.preferences.parameters import save_parameters
 from panel.preferences.servers import add_server
 from panel.sync.run import SatelliteRun
 from panel.sync.store.records import delete_record, put_record
+from panel.sync.transport.batch_size import Meter
 from panel.sync.transport.http import LinkFault, Response, Target
-from panel.sync.transport.link_meter import Meter
 from tests.conftest import NewDatabase
 from tests.support.cast import ASHA, NATIONAL
 from tests.support.installations import VAULT, installation_on

@@ -13,7 +13,7 @@ from sqlalchemy.exc import TimeoutError as NoConnection
 from panel.accounts import throttle
 from panel.db import Database
 from panel.installation import Installation
-from panel.models.activity import Activity
+from panel.models.people import Activity
 from panel.models.records import ChangeSequence, Record
 from panel.models.runs import Peer, Run
 from panel.models.settings import Server, Settings

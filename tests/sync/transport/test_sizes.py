@@ -5,8 +5,13 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from panel.sync.transport.batch_size import BATCH_SECONDS, batch_size, measure, measure_broken
-from panel.sync.transport.link_meter import Meter
+from panel.sync.transport.batch_size import (
+    BATCH_SECONDS,
+    Meter,
+    batch_size,
+    measure,
+    measure_broken,
+)
 
 RECORD_BYTES = 60
 HEAD_BYTES = 120

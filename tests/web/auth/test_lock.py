@@ -26,7 +26,7 @@ UNLOCKED_WRITES = {
     "sign_in.change_password",
     "sign_in.end",
     "sync_page.test_connection",
-    "interval.save",
+    "parameters.save_interval",
     "people.add",
     "people.disable",
     "people.enable",

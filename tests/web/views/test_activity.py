@@ -9,8 +9,7 @@ from flask import Flask
 from sqlalchemy import text
 
 from panel.activity import log
-from panel.activity.kinds import EventKind
-from panel.activity.log import Actor
+from panel.activity.log import Actor, EventKind
 from panel.db import Database
 from tests.support.cast import MANAGER, VIEWER
 from tests.support.clock import Clock

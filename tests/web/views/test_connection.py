@@ -14,7 +14,7 @@ from panel import clock
 from panel.config import Config
 from panel.db import Database, make_engine
 from panel.installation import Installation
-from panel.models.activity import Activity
+from panel.models.people import Activity
 from panel.models.runs import Applicant, InitialiseState, Link, Loop, Peer, Run
 from panel.models.settings import Server, Settings
 from panel.web.app import create_app

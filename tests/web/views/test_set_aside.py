@@ -7,7 +7,7 @@ from sqlalchemy import delete, select
 
 from panel.config import Config
 from panel.db import Database
-from panel.models.activity import Activity
+from panel.models.people import Activity
 from panel.models.records import Quarantined, Record
 from tests.support.clock import Clock
 from tests.support.web_sites import make_satellite, words

@@ -9,7 +9,7 @@ from sqlalchemy import delete, select
 from panel import clock
 from panel.config import Config
 from panel.db import Database
-from panel.models.activity import Activity
+from panel.models.people import Activity
 from panel.models.records import Record
 from panel.models.runs import InitialiseState, Link, Loop, Run, RunResult, RunStep
 from panel.models.settings import Server, Settings
