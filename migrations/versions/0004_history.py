@@ -44,7 +44,9 @@ def upgrade() -> None:
     op.add_column("link", sa.Column("doubt_key", sa.JSON(), nullable=True))
     _add("link", "removal_consent", sa.Integer(), "0")
     op.add_column("peers", sa.Column("superseded", sa.JSON(), nullable=True))
-    _add("peers", "is_shared", sa.Boolean(), "false")
+    op.add_column(
+        "peers", sa.Column("is_shared", sa.Boolean(), nullable=False, server_default=sa.false())
+    )
     op.add_column("peers", sa.Column("initialising_at", sa.DateTime(timezone=True), nullable=True))
     _fill()
 
