@@ -74,7 +74,7 @@ def test_a_record_of_a_mebibyte_passes_a_line_that_breaks_every_200_kilobytes(
 @pytest.mark.parametrize("upwards", [True, False], ids=["up", "down"])
 def test_either_side_may_be_killed_between_two_parts(sides: Sides, upwards: bool) -> None:
     primary, satellite, way = sides
-    put(satellite if upwards else primary, [600_000])
+    put(satellite if upwards else primary, [350_000])
     way.spoil(Cut(100_000, up=upwards))
     for number in range(40):
         if satellite.sync().result == "well":

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from panel.models.records import Part
+from panel.models.runs import Link
 from panel.preferences.shared_password import wire_password
 from panel.sync.primary.exchange import Reply
 from panel.sync.primary.parts import PartCall
@@ -206,6 +207,24 @@ def test_a_new_satellite_gets_large_records_over_a_line_that_breaks(
     put_noise(primary, [300_000, 100, 300_000])
     runs_until_well(kadavu, lambda: BreaksAfter(100_000), 20)
     assert primary.versions() == kadavu.versions()
+
+
+def test_what_a_restored_primary_has_of_a_large_record_comes_in_parts(
+    primary: PrimarySide, kadavu: SatelliteSide
+) -> None:
+    put_noise(primary, [600_000])
+    kadavu.sync()
+    backup = primary.back_up()
+    with primary.database.writing() as session:
+        records.write_records(session, 1, [Write("photo", "000", {"photo": "small now"})])
+    kadavu.sync()
+    primary.restore(backup)
+    # The bound on what the way carries is known from before.
+    with kadavu.database.writing() as session:
+        session.get_one(Link, 1).largest_down = 100_000
+    runs_until_well(kadavu, lambda: BreaksAfter(200_000), 12)
+    assert kadavu.contents()["photo", "000"] == {"photo": noise(600_000, 0)}
+    assert primary.contents() == kadavu.contents()
 
 
 @pytest.mark.parametrize("upwards", [True, False], ids=["up", "down"])

@@ -5,12 +5,19 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from panel.sync.protocol.body_codec import LARGEST_BODY_BYTES
 from panel.sync.transport.batch_size import (
     BATCH_SECONDS,
+    SMALLEST_BYTES,
     Meter,
+    batch_bytes,
     batch_size,
+    doubled,
+    grown,
+    halved,
     measure,
     measure_broken,
+    measure_bytes,
 )
 
 RECORD_BYTES = 60
@@ -153,3 +160,60 @@ def test_what_went_both_ways_teaches_nothing_about_the_way() -> None:
         meter.note_answer(size, 1.0)
         meter.note_push(size, 9_000, 3.0)
     assert meter.round_trip_seconds == 0.001
+
+
+# --- bytes ----------------------------------------------------------------------------------------
+
+
+def test_a_preference_is_the_most_and_not_the_least() -> None:
+    assert batch_size(10, measure_broken(0.01, 10)) == 5
+    assert batch_size(500, 0.1) == 50
+    assert batch_size(500, None) == 500
+
+
+def test_batches_that_break_are_halved_down_to_one_and_grow_again() -> None:
+    per_record: float | None = None
+    sizes = []
+    for _ in range(8):
+        sizes.append(batch_size(None, per_record))
+        per_record = measure_broken(per_record, sizes[-1])
+    assert sizes == [100, 50, 25, 12, 6, 3, 1, 1]
+    for size in (8, 64, 512):
+        allowed = batch_size(None, per_record)
+        per_record = measure(per_record, allowed, allowed, 0.0)
+        assert allowed < batch_size(None, per_record) <= size
+
+
+def test_a_batch_has_no_more_bytes_than_the_line_carries_in_its_time() -> None:
+    per_byte = measure_bytes(None, 500_000, 10.0)
+    assert batch_bytes(per_byte, None) == pytest.approx(250_000, abs=1)
+    assert batch_bytes(per_byte, 60_000) == 60_000
+
+
+def test_few_bytes_teach_nothing_of_the_line() -> None:
+    assert measure_bytes(None, 300, 0.1) is None
+    assert batch_bytes(None, None) == LARGEST_BODY_BYTES
+
+
+def test_a_large_message_that_broke_is_halved_by_its_own_size() -> None:
+    assert halved(None, 6_000_000) == 3_000_000
+    assert halved(3_000_000, 600_000) == 300_000
+    assert halved(200_000, 600_000) == 100_000
+    assert halved(8_000, 600_000) == SMALLEST_BYTES
+
+
+def test_a_small_message_that_broke_tells_little_unless_it_was_refused() -> None:
+    assert halved(None, 10_000) == 64 * 1024
+    assert halved(None, 10_000, is_refused=True) == 5_000
+    assert halved(None, 200) is None
+
+
+def test_what_the_way_carries_grows_until_no_message_is_larger() -> None:
+    assert grown(100_000, 40_000) == 100_000
+    assert grown(100_000, 50_000) == 125_000
+    assert grown(None, 50_000) is None
+    largest: int | None = SMALLEST_BYTES
+    for _ in range(11):
+        largest = doubled(largest)
+        assert largest is not None
+    assert doubled(largest) is None
