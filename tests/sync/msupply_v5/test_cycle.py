@@ -14,7 +14,10 @@ from panel.models.records import Quarantined, Record
 from panel.models.runs import Acknowledged, Peer, Run
 from panel.models.settings import Server
 from panel.operations.quarantine_acts import RetryResult, retry_record
+from panel.preferences.server_fields import ServerFields
+from panel.preferences.servers import add_server
 from panel.sync.store.records import delete_record, get_record, put_record
+from tests.support.cast import ASHA
 from tests.support.remote_site import SITE_ID, Json, RemoteSite, change_of
 
 
@@ -55,6 +58,8 @@ def test_a_site_learns_who_it_is_and_its_id_stays_the_same(site: RemoteSite) -> 
 def test_the_whole_cycle_moves_everything_once(site: RemoteSite, database: Database) -> None:
     put_central(database, "a", "b", "c", "d")
     put_central(database, "for-kadavu", to=SITE_ID)
+    with database.writing() as session:
+        add_server(session, ASHA, ServerFields(9, "Levuka", "LEV-01"))
     put_central(database, "for-another", to=9)
 
     site.get("site")
