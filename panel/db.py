@@ -107,6 +107,15 @@ def is_full(error: BaseException | None) -> bool:
     return getattr(cause, "sqlstate", None) == _DISK_FULL
 
 
+def is_wrong_statement(error: BaseException) -> bool:
+    """Say whether SQLite refused what it was told, for which it has the class of a busy database.
+
+    A table that is missing is such a case.
+    """
+    cause = error.orig if isinstance(error, DBAPIError) else None
+    return isinstance(cause, sqlite3.Error) and _sqlite_code(cause) == sqlite3.SQLITE_ERROR
+
+
 def is_damaged(error: SQLAlchemyError) -> bool:
     """Say whether ``error`` is of an SQLite file that is damaged, or none at all."""
     cause = error.orig if isinstance(error, DBAPIError) else None

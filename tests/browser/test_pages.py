@@ -38,7 +38,7 @@ def test_a_person_is_added_and_comes_in(either_page: Page, new_page: NewPage, pa
     add = page.locator("form").filter(has=page.get_by_role("button", name="Add"))
     fill(add, {"Name": "chandra", "Password": "short"})
     add.get_by_role("button", name="Add").click()
-    expect(add.get_by_role("alert")).to_contain_text("8")
+    expect(add.get_by_role("alert")).to_contain_text("10")
     expect(add.get_by_label("Name", exact=True)).to_have_value("chandra")
     fill(add, {"Password": PASSWORD})
     add.get_by_label("edit preferences", exact=True).check()
