@@ -45,5 +45,5 @@ def test_a_walk_below_a_prefix(either_page: Page, panel_below: Panel) -> None:
         url for url in asked if url.startswith("http") and not url.startswith(panel_below.url)
     }
     assert beyond == set()
-    assert {cookie["path"] for cookie in page.context.cookies()} == {"/sync"}
+    assert {cookie["path"] for cookie in page.context.cookies()} == {"/sync", "/sync/sign-in"}
     assert urlsplit(page.url).path == "/sync/sign-in"
