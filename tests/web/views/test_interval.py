@@ -110,4 +110,6 @@ def test_a_program_gets_the_reason_as_json(manager: Browser) -> None:
         "/interval", {"interval_minutes": "soon", "version": "1"}, Accept="application/json"
     )
     assert answer.status_code == 422
-    assert answer.json == {"error": {"code": "invalid", "message": "A whole number, in digits."}}
+    reason = "A whole number, in digits."
+    problems = {"interval_minutes": reason}
+    assert answer.json == {"error": {"code": "invalid", "message": reason, "problems": problems}}

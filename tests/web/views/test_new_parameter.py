@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -91,9 +92,11 @@ def satellite(database: Database, config: Config) -> Database:
 
 
 @pytest.fixture
-def shell(config: Config) -> Shell:
+def shell(config: Config) -> Iterator[Shell]:
     (config.data_dir / "secret_key").write_text(config.secret_keys[0], "ascii")
-    return Shell(config.data_dir, config.database_url)
+    shell = Shell(config.data_dir, config.database_url)
+    yield shell
+    shell.close()
 
 
 def version(database: Database) -> str:
