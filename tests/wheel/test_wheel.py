@@ -96,7 +96,7 @@ def python_of(home: Path) -> Path:
 
 
 def test_the_panel_is_the_one_from_the_wheel(installed: Path, tmp_path: Path) -> None:
-    code = "from panel import places as p; print(p.TEMPLATES, p.MIGRATIONS, p.MANIFEST, sep='\\n')"
+    code = "from panel import paths as p; print(p.TEMPLATES, p.MIGRATIONS, p.MANIFEST, sep='\\n')"
     answer = subprocess.run(
         [installed / "python", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
     )
