@@ -12,7 +12,7 @@ from panel.models.runs import Run
 from panel.operations.connection_test import Trial, try_connection
 from panel.operations.sync_requests import ask_to_initialise, ask_to_sync, note_restored
 from panel.status.history import count_set_aside
-from panel.status.lateness import Severity, StateKind
+from panel.status.sentences import Severity, StateKind
 from panel.status.state import State, read_state
 from panel.sync.protocol.error_codes import Reason, explain
 

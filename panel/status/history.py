@@ -12,7 +12,7 @@ from panel.i18n import Message, say
 from panel.models.records import Quarantined, Record
 from panel.models.runs import Peer, Run
 from panel.models.settings import Server
-from panel.status.lateness import peer_clock_sentence
+from panel.status.sentences import peer_clock_sentence
 from panel.sync.store.change_feed import central_records, count
 
 PAGE_SIZE = 50

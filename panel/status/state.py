@@ -13,7 +13,7 @@ from panel.i18n import Message, say
 from panel.models.runs import InitialiseState, Link, Loop, Run
 from panel.models.settings import Settings
 from panel.preferences.readiness import BlockingUrl, blocking_urls
-from panel.status.lateness import (
+from panel.status.sentences import (
     Counts,
     Severity,
     StateKind,

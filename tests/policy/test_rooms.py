@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from panel.models import runs, settings
-from panel.status import lateness
+from panel.status import sentences
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -59,7 +59,7 @@ KNOWS_V5 = {"panel.sync.run", "panel.web.api.server_endpoints"}
 
 STATES: tuple[type[StrEnum], ...] = (
     *(runs.RunResult, runs.RunStep, runs.InitialiseState, runs.SiteInitialisation),
-    *(settings.SyncProtocol, lateness.StateKind, lateness.Severity),
+    *(settings.SyncProtocol, sentences.StateKind, sentences.Severity),
 )
 STATE_ATTRIBUTES = {
     *("result", "step", "protocol", "initialise", "initialisation", "kind", "severity"),

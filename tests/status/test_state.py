@@ -14,7 +14,7 @@ from panel.models.settings import Server, Settings
 from panel.preferences.readiness import blocking_urls
 from panel.preferences.server_fields import ServerFields
 from panel.security.vault import Vault
-from panel.status.lateness import server_severity
+from panel.status.sentences import server_severity
 from panel.status.state import State, read_state, recent_runs
 from tests.support.cast import KADAVU, LEVUKA, NATIONAL, PRIMARY, SATELLITE
 from tests.support.clock import Clock

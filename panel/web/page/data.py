@@ -24,7 +24,7 @@ from panel.operations.adopt_identity import list_applicants
 from panel.preferences.parameter_fields import PROTOCOL
 from panel.preferences.server_list import Listing, list_servers
 from panel.status.history import Disagreement, count_set_aside, disagreements, refused_among
-from panel.status.lateness import StateKind, server_severity
+from panel.status.sentences import StateKind, server_severity
 from panel.status.state import State, read_state, recent_runs
 from panel.web.auth.lock import open_unlock
 from panel.web.auth.session import CSRF, current_person

@@ -8,7 +8,7 @@ from panel import clock
 from panel.models.settings import Settings
 from panel.operations.adopt_identity import adopt_from_satellite
 from panel.status.history import PAGE_SIZE, list_runs, names_of, read_peer_status
-from panel.status.lateness import server_severity
+from panel.status.sentences import server_severity
 from panel.status.state import read_state
 from panel.web.auth.lock import locked
 from panel.web.auth.session import actor
