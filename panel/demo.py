@@ -30,7 +30,7 @@ from panel.i18n import say
 from panel.migrate import upgrade
 from panel.models.base import PRIMARY_SYNC_ID
 from panel.preferences.interval import set_interval
-from panel.preferences.parameter_fields import Parameters
+from panel.preferences.parameter_table import Parameters
 from panel.preferences.parameters import save_parameters
 from panel.preferences.server_fields import ServerFields
 from panel.preferences.servers import add_server

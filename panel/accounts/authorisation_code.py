@@ -23,7 +23,7 @@ from panel.db import Database
 from panel.errors import Invalid, NotPermitted, Refusal
 from panel.i18n import Message, say
 from panel.models.people import AuthorisationCode, Person, lock_code
-from panel.preferences.fields import Checks
+from panel.preferences.field_checks import Checks
 from panel.security.hashes import TypedSecret, hash_secret
 
 # Without letters and digits that look alike; 16 characters hold 79 bits.

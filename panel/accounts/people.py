@@ -16,7 +16,7 @@ from panel.errors import NotFound, Refusal
 from panel.i18n import say
 from panel.models.base import NAME_LENGTH
 from panel.models.people import Person, lock_code
-from panel.preferences.fields import Checks
+from panel.preferences.field_checks import Checks
 from panel.security.hashes import hash_secret, verify_secret
 
 

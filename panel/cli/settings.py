@@ -17,8 +17,8 @@ from panel.cli.terminal import (
 from panel.installation import Installation
 from panel.models.settings import Settings
 from panel.preferences.interval import set_interval
-from panel.preferences.parameter_fields import INTERVAL, parameters_of, preferences, secrets
 from panel.preferences.parameter_kinds import Parameter
+from panel.preferences.parameter_table import INTERVAL, parameters_of, preferences, secrets
 from panel.preferences.parameters import remove_secret, save_parameters
 
 

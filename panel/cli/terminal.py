@@ -20,7 +20,7 @@ from panel.config import load
 from panel.errors import Invalid, NeedsConfirmation, Refusal
 from panel.installation import Installation, open_installation
 from panel.models.base import NAME_LENGTH
-from panel.preferences.parameter_fields import preferences
+from panel.preferences.parameter_table import preferences
 
 STANDARD_INPUT = "-"
 

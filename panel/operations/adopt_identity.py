@@ -18,7 +18,7 @@ from panel.models.base import PRIMARY_SYNC_ID
 from panel.models.runs import Applicant, Loop, Peer
 from panel.models.settings import Server, Settings
 from panel.operations.sync_requests import ask_to_sync
-from panel.preferences.parameter_fields import parameters_of
+from panel.preferences.parameter_table import parameters_of
 from panel.preferences.parameters import save_parameters
 from panel.preferences.server_fields import ServerFields, fields_of
 from panel.preferences.servers import add_server, edit_server

@@ -13,7 +13,7 @@ from panel.i18n import say
 from panel.installation import Installation
 from panel.models.runs import InitialiseState, Link, Loop
 from panel.models.settings import Settings
-from panel.preferences.parameter_fields import Parameters
+from panel.preferences.parameter_table import Parameters
 from panel.preferences.parameters import changed_settings, check_parameters
 from panel.status.history import Disagreement, disagreements
 from panel.sync.protocol.error_codes import SyncRefusal

@@ -8,8 +8,8 @@ from panel.activity import log
 from panel.activity.log import Actor, EventKind, refuse_stale
 from panel.i18n import say
 from panel.models.settings import Settings, lock_settings
-from panel.preferences.fields import Checks
-from panel.preferences.parameter_fields import INTERVAL
+from panel.preferences.field_checks import Checks
+from panel.preferences.parameter_table import INTERVAL
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from panel.activity.log import SECRET
 from panel.errors import Invalid
 from panel.i18n import Message, say
 from panel.models.settings import Settings
-from panel.preferences.fields import Checks
+from panel.preferences.field_checks import Checks
 from panel.security.hashes import equal_in_constant_time
 from panel.security.vault import Unreadable, Vault
 
@@ -169,7 +169,7 @@ class Text(Parameter):
 
 @dataclass(frozen=True, kw_only=True)
 class Url(Parameter):
-    """A URL, see :func:`panel.preferences.fields.check_url`."""
+    """A URL, see :func:`panel.preferences.field_checks.check_url`."""
 
     keyboard = "url"
 

@@ -10,8 +10,14 @@ from panel.models.base import PRIMARY_SYNC_ID, searchable
 from panel.models.records import Record
 from panel.models.runs import Run
 from panel.models.settings import Server, Settings
-from panel.preferences.fields import HTTP_WARNING, PRIMARY_URL_WARNING, Checks, check_url, why_weak
-from panel.preferences.parameter_fields import Parameters
+from panel.preferences.field_checks import (
+    HTTP_WARNING,
+    PRIMARY_URL_WARNING,
+    Checks,
+    check_url,
+    why_weak,
+)
+from panel.preferences.parameter_table import Parameters
 from panel.preferences.shared_password import read_password
 from panel.security.vault import Unreadable, Vault
 

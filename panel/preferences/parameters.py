@@ -13,10 +13,10 @@ from panel.errors import NeedsConfirmation
 from panel.i18n import Message
 from panel.models.runs import Link
 from panel.models.settings import Server, Settings, lock_settings
-from panel.preferences.fields import Checks
-from panel.preferences.parameter_fields import PARAMETERS, PASSWORD, Parameters, tidy
+from panel.preferences.field_checks import Checks
 from panel.preferences.parameter_kinds import Secret
 from panel.preferences.parameter_rules import check_new_password, check_role, serious_acts
+from panel.preferences.parameter_table import PARAMETERS, PASSWORD, Parameters, tidy
 from panel.preferences.shared_password import fit_password
 from panel.security.vault import Vault
 

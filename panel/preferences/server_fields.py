@@ -17,8 +17,8 @@ from panel.models.base import (
 )
 from panel.models.records import Record
 from panel.models.settings import Server, Settings
-from panel.preferences.fields import HTTP_WARNING, PRIMARY_URL_WARNING, Checks, check_url
-from panel.preferences.parameter_fields import SYNC_ID
+from panel.preferences.field_checks import HTTP_WARNING, PRIMARY_URL_WARNING, Checks, check_url
+from panel.preferences.parameter_table import SYNC_ID
 
 KEEP_RECORDS, ARCHIVE_RECORDS = "records=keep", "records=archive"
 _KEEP = say("Yes: it gets its records back.")

@@ -12,7 +12,7 @@ from panel.activity.log import Actor, EventKind, refuse_stale
 from panel.errors import Choice, Invalid, NotFound
 from panel.i18n import say
 from panel.models.settings import Server, Settings, lock_server, lock_settings
-from panel.preferences.fields import Checks
+from panel.preferences.field_checks import Checks
 from panel.preferences.server_changes import (
     archive_records,
     find_changes,

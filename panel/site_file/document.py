@@ -22,9 +22,9 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from panel.errors import Invalid
 from panel.i18n import Message, say
-from panel.preferences.parameter_fields import plain_preferences
-from panel.preferences.parameter_fields import secrets as parameter_secrets
 from panel.preferences.parameter_kinds import Number
+from panel.preferences.parameter_table import plain_preferences
+from panel.preferences.parameter_table import secrets as parameter_secrets
 from panel.preferences.server_fields import ServerFields
 
 FORMAT, VERSION = "sync-panel site", 1

@@ -16,7 +16,7 @@ from panel.activity.log import SECRET, Actor, EventKind
 from panel.errors import Invalid, Refusal
 from panel.i18n import say
 from panel.models.settings import Server, Settings
-from panel.preferences.parameter_fields import PASSWORD, plain_preferences, secrets
+from panel.preferences.parameter_table import PASSWORD, plain_preferences, secrets
 from panel.preferences.server_changes import find_changes
 from panel.preferences.server_fields import ServerFields
 from panel.security.vault import Unreadable, Vault

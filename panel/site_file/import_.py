@@ -12,7 +12,7 @@ from panel.errors import Invalid
 from panel.i18n import say
 from panel.models.settings import Server, Settings, lock_settings
 from panel.preferences.interval import set_interval
-from panel.preferences.parameter_fields import INTERVAL, parameters_of, preferences
+from panel.preferences.parameter_table import INTERVAL, parameters_of, preferences
 from panel.preferences.parameters import save_parameters
 from panel.preferences.server_changes import clear_server_password, log_change
 from panel.preferences.server_fields import ServerFields

@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 from panel.migrate import upgrade
 from panel.models.runs import Run
 from panel.models.settings import Server, Settings
-from panel.preferences.parameter_fields import parameters_of
+from panel.preferences.parameter_table import parameters_of
 from panel.preferences.parameters import save_parameters
 from panel.preferences.server_fields import ServerFields
 from panel.preferences.servers import edit_server

@@ -3,7 +3,7 @@
 import re
 
 from panel.config import SETTINGS
-from panel.preferences.parameter_fields import preferences
+from panel.preferences.parameter_table import preferences
 
 IN_TABLE = re.compile(r"^\|\s*`SYNC_PANEL_([A-Z0-9_]+)`", re.MULTILINE)
 ANYWHERE = re.compile(r"\bSYNC_PANEL_([A-Z0-9]+(?:_[A-Z0-9]+)*)")

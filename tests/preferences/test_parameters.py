@@ -12,7 +12,7 @@ from panel.errors import Conflict, Invalid, NeedsConfirmation
 from panel.models.records import Record
 from panel.models.runs import Run
 from panel.models.settings import Settings
-from panel.preferences.parameter_fields import Parameters
+from panel.preferences.parameter_table import Parameters
 from panel.preferences.parameters import clear_url, save_parameters
 from panel.preferences.servers import remove_servers
 from panel.security.vault import Vault

@@ -3,7 +3,7 @@
 import pytest
 
 from panel.errors import Invalid
-from panel.preferences.fields import check_url
+from panel.preferences.field_checks import check_url
 
 
 @pytest.mark.parametrize(

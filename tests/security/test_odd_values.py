@@ -8,8 +8,8 @@ import pytest
 import trustme
 
 from panel.errors import Invalid
-from panel.preferences.fields import Checks
-from panel.preferences.parameter_fields import PARAMETERS
+from panel.preferences.field_checks import Checks
+from panel.preferences.parameter_table import PARAMETERS
 from panel.site_file import document
 from panel.site_file.document import read_site
 from panel.sync.protocol.json_reader import BadMessage

@@ -10,7 +10,7 @@ from panel.db import Database, make_engine
 from panel.errors import Invalid, NeedsConfirmation, Refusal
 from panel.models.settings import Server, Settings
 from panel.preferences.interval import set_interval
-from panel.preferences.parameter_fields import Parameters
+from panel.preferences.parameter_table import Parameters
 from panel.preferences.parameters import save_parameters
 from panel.preferences.server_fields import ServerFields
 from panel.preferences.server_list import list_servers

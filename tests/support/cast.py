@@ -1,7 +1,7 @@
 """The people, servers and secrets that tests speak of."""
 
 from panel.activity.log import Actor
-from panel.preferences.parameter_fields import Parameters
+from panel.preferences.parameter_table import Parameters
 from panel.preferences.server_fields import ServerFields
 
 SECRET_KEY = "a key of thirty-two letters or more"

@@ -20,7 +20,7 @@ from panel.models.records import Inbox, Quarantined, Record
 from panel.models.runs import Loop, Run
 from panel.models.settings import Settings
 from panel.operations.sync_requests import ask_to_initialise, ask_to_sync
-from panel.preferences.parameter_fields import Parameters
+from panel.preferences.parameter_table import Parameters
 from panel.preferences.parameters import save_parameters
 from panel.preferences.server_fields import ServerFields
 from panel.preferences.servers import add_server

@@ -11,7 +11,7 @@ from panel.activity.log import Actor, EventKind, search
 from panel.db import Database
 from panel.errors import Refusal
 from panel.models.settings import Server, Settings
-from panel.preferences.parameter_fields import Parameters
+from panel.preferences.parameter_table import Parameters
 from panel.preferences.parameters import save_parameters
 from panel.preferences.server_fields import ServerFields
 from panel.preferences.servers import add_server

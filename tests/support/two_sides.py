@@ -12,7 +12,7 @@ from panel.models.records import Quarantined, Record
 from panel.models.runs import InitialiseState, Link, Run
 from panel.models.settings import Server, Settings
 from panel.preferences.interval import set_interval
-from panel.preferences.parameter_fields import Parameters
+from panel.preferences.parameter_table import Parameters
 from panel.preferences.parameters import save_parameters
 from panel.preferences.server_fields import ServerFields
 from panel.preferences.servers import add_server

@@ -5,7 +5,7 @@ import re
 from panel.config import Config
 from panel.db import Database
 from panel.models.settings import Settings
-from panel.preferences.parameter_fields import Parameters
+from panel.preferences.parameter_table import Parameters
 from panel.preferences.parameters import save_parameters
 from panel.preferences.server_fields import ServerFields
 from panel.preferences.servers import add_server

@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 from panel.i18n import Message, say
 from panel.models.people import Person
 from panel.paths import TRANSLATIONS
-from panel.preferences.parameter_fields import INTERVAL, PARAMETERS, in_brief, shown_parts
+from panel.preferences.parameter_table import INTERVAL, PARAMETERS, in_brief, shown_parts
 
 # Each language's own name for itself.
 LANGUAGES = {

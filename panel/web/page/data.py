@@ -21,7 +21,7 @@ from panel.models.records import Record
 from panel.models.runs import Applicant, Loop, Run
 from panel.models.settings import Server, Settings
 from panel.operations.adopt_identity import list_applicants
-from panel.preferences.parameter_fields import PROTOCOL
+from panel.preferences.parameter_table import PROTOCOL
 from panel.preferences.server_list import Listing, list_servers
 from panel.status.history import Disagreement, count_set_aside, disagreements, refused_among
 from panel.status.sentences import StateKind, server_severity

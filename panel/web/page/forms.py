@@ -15,8 +15,8 @@ from wtforms import Field, Form, IntegerField, PasswordField, StringField, Valid
 from panel.errors import Choice, Conflict, Invalid, NeedsConfirmation, Refusal
 from panel.i18n import Message
 from panel.models.settings import Settings
-from panel.preferences.parameter_fields import PARAMETERS, PASSWORD, Parameters
 from panel.preferences.parameter_kinds import Number, Parameter, Secret
+from panel.preferences.parameter_table import PARAMETERS, PASSWORD, Parameters
 from panel.preferences.server_fields import ServerFields
 from panel.web.auth.lock import open_input
 from panel.web.base.context import reading, writing

@@ -14,7 +14,7 @@ from panel.models.settings import Settings
 from panel.operations.adopt_identity import adopt_from_primary
 from panel.operations.connection_test import Trial, try_connection
 from panel.operations.sync_requests import ask_to_initialise, ask_to_sync
-from panel.preferences.parameter_fields import Parameters
+from panel.preferences.parameter_table import Parameters
 from panel.sync.protocol.error_codes import explain
 from panel.web.auth.access import permitted
 from panel.web.auth.lock import locked, open_unlock

@@ -13,7 +13,7 @@ from panel.models.records import Record
 from panel.models.runs import Run
 from panel.models.settings import Settings
 from panel.operations.sync_requests import ask_to_initialise
-from panel.preferences.parameter_fields import Parameters, parameters_of
+from panel.preferences.parameter_table import Parameters, parameters_of
 from panel.preferences.parameters import save_parameters
 from panel.preferences.servers import add_server
 from panel.sync.run import SatelliteRun

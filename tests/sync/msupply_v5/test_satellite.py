@@ -13,7 +13,7 @@ from panel.models.records import Inbox, Quarantined, Record
 from panel.models.runs import InitialiseState, Link, Run
 from panel.models.settings import Settings
 from panel.operations.connection_test import try_connection
-from panel.preferences.parameter_fields import Parameters
+from panel.preferences.parameter_table import Parameters
 from panel.preferences.parameters import save_parameters
 from panel.preferences.servers import add_server
 from panel.sync.msupply_v5 import satellite

@@ -13,8 +13,8 @@ from panel.db import Database
 from panel.errors import Invalid
 from panel.i18n import Message
 from panel.models.settings import Settings
-from panel.preferences.parameter_fields import PARAMETERS, Parameters, parameters_of
 from panel.preferences.parameter_kinds import Concerns, Secret, Text
+from panel.preferences.parameter_table import PARAMETERS, Parameters, parameters_of
 from panel.preferences.parameters import save_parameters
 from panel.security.vault import Vault
 from panel.site_file.document import read_site

@@ -20,7 +20,7 @@ from panel.models.base import (
     USER_NAME_LENGTH,
 )
 from panel.models.settings import Settings, SyncProtocol
-from panel.preferences.fields import Checks
+from panel.preferences.field_checks import Checks
 from panel.preferences.parameter_kinds import (
     Certificate,
     Choice,
