@@ -133,8 +133,8 @@ def read(
         return Page([], max(cursor, until), False)
     query = newer.where(Record.seq <= last).order_by(Record.seq)
     loaded = session.scalars(query, execution_options={"populate_existing": True}).all()
-    # Hardly any table has so many fields: the bytes tell most batches apart.
-    records = _within_most_elements(loaded) if size_bytes > MOST_ELEMENTS else loaded
+    # A value takes more than a byte: what is small has few.
+    records = _within_most_elements(loaded) if size_bytes > MOST_ELEMENTS // 4 else loaded
     if len(records) < len(loaded):
         return Page(records, records[-1].seq, True, size_bytes)
     return Page(records, last if more else until, more, size_bytes)
@@ -204,7 +204,8 @@ def _within_most_elements(records: Sequence[Record]) -> Sequence[Record]:
             # A shape names its fields, and each has a column.
             shapes.add(shape)
             total += 3 * len(shape)
-        if number and total > MOST_ELEMENTS // 2:
+        # An answer may have a batch of each of three streams.
+        if number and total > MOST_ELEMENTS // 3:
             return records[:number]
     return records
 
