@@ -26,7 +26,6 @@ from sqlalchemy.orm import Session
 from panel.errors import Invalid, Refusal
 from panel.i18n import say
 from panel.models.records import ChangeSequence, Record
-from panel.sync.protocol.body_codec import MOST_ELEMENTS
 from panel.sync.store.sequence import last_common_seq, present_seq
 
 # The records of one message, whatever their number: half of what a receiver accepts. The names of
@@ -34,8 +33,6 @@ from panel.sync.store.sequence import last_common_seq, present_seq
 LARGEST_BATCH_BYTES = 8 * 1024 * 1024
 # The most that a record's numbers, its place in the order and its brackets take in a batch.
 _RECORD_BYTES = 100
-# And values: what a record adds to a batch beside its data.
-_RECORD_ELEMENTS = 6
 _CENTRAL = literal_column('records.owner = 1 AND records."to" IS NULL', Boolean)
 _WAITING = literal_column("records.waiting", Boolean)
 
@@ -132,11 +129,7 @@ def read(
     if last is None:
         return Page([], max(cursor, until), False)
     query = newer.where(Record.seq <= last).order_by(Record.seq)
-    loaded = session.scalars(query, execution_options={"populate_existing": True}).all()
-    # A value takes more than a byte: what is small has few.
-    records = _within_most_elements(loaded) if size_bytes > MOST_ELEMENTS // 4 else loaded
-    if len(records) < len(loaded):
-        return Page(records, records[-1].seq, True, size_bytes)
+    records = session.scalars(query, execution_options={"populate_existing": True}).all()
     return Page(records, last if more else until, more, size_bytes)
 
 
@@ -191,23 +184,6 @@ def _cut(
             return last, True, total
         last, total = seq, total + added
     return last, False, total
-
-
-def _within_most_elements(records: Sequence[Record]) -> Sequence[Record]:
-    """Return the first of ``records`` whose values a receiver takes in one body, at least one."""
-    total, shapes = 0, set[tuple[str, ...]]()
-    for number, record in enumerate(records):
-        data = record.data or "{}"
-        total += data.count(",") + data.count("[") + data.count("{") + _RECORD_ELEMENTS
-        shape = record.table_name, *json.loads(data)
-        if shape not in shapes:
-            # A shape names its fields, and each has a column.
-            shapes.add(shape)
-            total += 3 * len(shape)
-        # An answer may have a batch of each of three streams.
-        if number and total > MOST_ELEMENTS // 3:
-            return records[:number]
-    return records
 
 
 def _cursor(seq: int, sequence: ChangeSequence) -> str:
