@@ -14,7 +14,7 @@ from panel.models.records import Key, Record
 from panel.models.settings import Server
 from panel.sync.primary import admission
 from panel.sync.primary.authentication import Authenticator, read_authorization
-from panel.sync.protocol.batch_codec import item_of
+from panel.sync.protocol.batch_codec import Item, item_of
 from panel.sync.protocol.column_codec import HIGHEST_NUMBER
 from panel.sync.protocol.error_codes import SyncRefusal
 from panel.sync.protocol.json_reader import BadMessage
@@ -124,26 +124,23 @@ Pull = Callable[[Request], tuple[Records, Cursors, Stream | None]]
 def pull_fitting(
     pull: Pull, request: Request
 ) -> tuple[Records, Cursors, Stream | None, LargeRecord | None]:
-    """Return what ``pull`` does, cut to the bytes that the way of ``request`` carries.
+    """Return what ``pull`` does, cut to what the reader takes and the way of ``request`` carries.
 
-    A record that has more by itself is left out, and its name returned.
+    A record that has more than the way carries by itself is left out, and its name returned.
     """
     while True:
         records, cursors, more = pull(request)
-        found = [record for some in records.values() for record in some]
-        if not request.most_bytes or not found:
-            return records, cursors, more, None
-        content = parts.pack([item_of(record) for record in found])
-        if len(content) <= request.most_bytes:
-            return records, cursors, more, None
-        if len(found) > 1:
-            limit = parts.fewer(len(found), len(content), request.most_bytes)
-            request = replace(request, limit=limit)
+        items = [item_of(record) for some in records.values() for record in some]
+        count = parts.fitting(items, request.most_bytes)
+        if count < len(items):
+            request = replace(request, limit=count)
             continue
+        content = _too_large(items, request.most_bytes)
+        if not content:
+            return records, cursors, more, None
         stream = next(stream for stream, some in records.items() if some)
         cursors[stream] = request.cursors.get(stream, 0)
-        large = replace(parts.name_of(content, item_of(found[0])), stream=stream)
-        return {}, cursors, stream, large
+        return {}, cursors, stream, replace(parts.name_of(content, items[0]), stream=stream)
 
 
 def with_large(cursors: Cursors, large: LargeRecord | None) -> Cursors:
@@ -164,20 +161,29 @@ def find_fitting(
     A record that has more by itself is left out, and its name returned. Where streams have ``more``
     the keys wait.
     """
+    if request.most_bytes and more is not None:
+        return 0, [], None
     keys = request.doubts
-    while request.most_bytes and keys and more is None:
+    while True:
         answered, found = find(keys)
-        content = parts.pack([item_of(record) for record in found])
-        if not found or len(content) <= request.most_bytes:
+        items = [item_of(record) for record in found]
+        count = parts.fitting(items, request.most_bytes)
+        if count < len(items):
+            keys = keys[: max(1, answered * count // len(items))]
+            continue
+        content = _too_large(items, request.most_bytes)
+        if not content:
             return answered, found, None
         if answered == 1:
-            item = item_of(found[0])
-            stream = inbox.stream_of(item, sync_id)
-            return 0, [], replace(parts.name_of(content, item), stream=stream)
-        keys = keys[: parts.fewer(answered, len(content), request.most_bytes)]
-    if request.most_bytes:
-        return 0, [], None
-    return (*find(keys), None)
+            stream = inbox.stream_of(items[0], sync_id)
+            return 0, [], replace(parts.name_of(content, items[0]), stream=stream)
+        keys = keys[: answered // 2]
+
+
+def _too_large(items: Sequence[Item], most_bytes: int) -> bytes:
+    """Return the bytes of a single record if they are too many for the way."""
+    content = parts.pack(items) if most_bytes and len(items) == 1 else b""
+    return content if len(content) > most_bytes else b""
 
 
 def _is_for(server: Server, record: Record) -> bool:

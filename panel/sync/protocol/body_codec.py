@@ -15,6 +15,8 @@ from panel.sync.protocol.json_reader import BadMessage, dump_json, load_json
 LARGEST_BODY_BYTES = 16 * 1024 * 1024
 # Python keeps a text with one character beyond U+FFFF in four bytes a character.
 LARGEST_TEXT_BYTES = 32 * 1024 * 1024
+# With such a character in it, and an eighth to spare.
+_LARGEST_ANYWAY_BYTES = LARGEST_TEXT_BYTES // 4 * 7 // 8
 # Values of a JSON text: each takes up to 160 bytes once it is parsed. The largest honest message,
 # 5 000 records of 60 fields, has 300 000.
 MOST_ELEMENTS = 400_000
@@ -102,6 +104,20 @@ def write_brotli(message: dict[str, Any]) -> bytes:
     return _compress(_encode(message))
 
 
+def is_readable(message: dict[str, Any]) -> bool:
+    """Say whether a reader takes ``message``, with an eighth of its bounds left for more."""
+    plain = _encode(message)
+    if len(plain) > _LARGEST_ANYWAY_BYTES:
+        is_wide = _FIRST_BYTE_OF_FOUR.search(plain) is not None
+        if is_wide or len(plain) > LARGEST_BODY_BYTES * 7 // 8:
+            return False
+    try:
+        check_elements(plain.decode(), MOST_ELEMENTS * 7 // 8)
+    except TooManyElements:
+        return False
+    return True
+
+
 def read_body(body: Body, turn: Turn, limit: int = LARGEST_BODY_BYTES) -> Any:
     """Return the JSON value of a body of at most ``limit`` bytes once it is decompressed.
 
@@ -181,14 +197,17 @@ def decode_json_text(content: bytes) -> str:
     return text
 
 
-def check_elements(text: str) -> None:
-    """Raise :class:`TooManyElements` if a JSON text has more than :data:`MOST_ELEMENTS` values.
+def check_elements(text: str, most: int | None = None) -> None:
+    """Raise :class:`TooManyElements` if a JSON text has more than ``most`` values.
+
+    ``most`` is :data:`MOST_ELEMENTS` by default.
 
     Each value but the first follows a bracket or a comma. They are counted before the parser
     takes memory for them.
     """
     # What stands in strings is counted too, which is quick and enough for most texts.
-    if _count_marks(text) <= MOST_ELEMENTS:
+    most = MOST_ELEMENTS if most is None else most
+    if count_marks(text) <= most:
         return
     # No quote is left in a string then. Outside one a backslash ends the parsing.
     if "\\" in text:
@@ -196,13 +215,14 @@ def check_elements(text: str) -> None:
     count, is_inside = 0, False
     for start in range(0, len(text), _PIECE):
         parts = text[start : start + _PIECE].split('"')
-        count += _count_marks("".join(parts[is_inside::2]))
-        if count > MOST_ELEMENTS:
+        count += count_marks("".join(parts[is_inside::2]))
+        if count > most:
             raise TooManyElements
         is_inside ^= len(parts) % 2 == 0
 
 
-def _count_marks(text: str) -> int:
+def count_marks(text: str) -> int:
+    """Return how many values a JSON text has at most: its brackets and commas, in strings too."""
     return text.count("[") + text.count("{") + text.count(",")
 
 

@@ -160,13 +160,16 @@ def _next_batch(session: Session, run: Run, link: Link, sync_settings: SyncSetti
     size = batch_size(sync_settings.request_size, link.seconds_per_record_up)
     page, left = _waiting_page(session, run, sync_settings.sync_id, size)
     items = [item_of(record) for record in page.records]
-    fitting = batch_bytes(link.seconds_per_byte_up, link.largest_up)
-    if page.size_bytes <= fitting or not items:
+    most_bytes = batch_bytes(link.seconds_per_byte_up, link.largest_up)
+    if page.size_bytes <= most_bytes:
+        most_bytes = 0
+    while (count := parts.fitting(items, most_bytes)) < len(items):
+        left += len(items) - count
+        items = items[:count]
+    if len(items) != 1 or not most_bytes or link.largest_up is None:
         return _Batch(items, left)
-    fitted, content = parts.fit(items, fitting)
-    left += len(items) - len(fitted)
-    is_too_large = link.largest_up is not None and len(content) > link.largest_up
-    return _Batch(fitted, left, content if is_too_large and len(fitted) == 1 else b"")
+    content = parts.pack(items)
+    return _Batch(items, left, content if len(content) > link.largest_up else b"")
 
 
 def _waiting_page(

@@ -11,13 +11,25 @@ from panel import clock
 from panel.models.records import Part
 from panel.sync.protocol import batch_codec
 from panel.sync.protocol.batch_codec import Item
-from panel.sync.protocol.body_codec import Body, Turn, read_body, write_brotli
+from panel.sync.protocol.body_codec import (
+    MOST_ELEMENTS,
+    Body,
+    Turn,
+    count_marks,
+    is_readable,
+    read_body,
+    write_brotli,
+)
 from panel.sync.protocol.json_reader import BadMessage
 from panel.sync.protocol.messages import LARGEST_PART_BYTES, LargeRecord
 
 _DIGEST_LENGTH = 32
 # Once it is decompressed.
 _LARGEST_PLAIN_BYTES = 2 * LARGEST_PART_BYTES
+# Of one record in a batch, beside its fields.
+_MOST_MARKS = 20
+# Texts of so many bytes are within the bounds of a reader, whatever the batch has around them.
+_FEW_BYTES = 4 * 1024 * 1024
 KEPT = timedelta(days=1)
 
 
@@ -31,18 +43,17 @@ def name_of(content: bytes, item: Item) -> LargeRecord:
     return LargeRecord(_digest_of(content), len(content), item.position)
 
 
-def fit(items: list[Item], largest_bytes: int) -> tuple[list[Item], bytes]:
-    """Return as many ``items`` as take ``largest_bytes``, at least one, and their bytes."""
-    while True:
-        content = pack(items)
-        if len(content) <= largest_bytes or len(items) == 1:
-            return items, content
-        items = items[: fewer(len(items), len(content), largest_bytes)]
+def fitting(items: Sequence[Item], most_bytes: int = 0) -> int:
+    """Return how many of ``items`` to try in one message: all if they fit, at least one.
 
-
-def fewer(count: int, size_bytes: int, largest_bytes: int) -> int:
-    """Return how many of ``count`` records of ``size_bytes`` together may fit, at least one."""
-    return max(1, min(count - 1, count * largest_bytes // size_bytes))
+    They fit if a reader takes them and, unless ``most_bytes`` is 0, they pack to no more than that.
+    """
+    count = len(items)
+    if count > 1 and not _are_readable(items):
+        return count // 2
+    if count > 1 and most_bytes and (size_bytes := len(pack(items))) > most_bytes:
+        return max(1, min(count - 1, count * most_bytes // size_bytes))
+    return count
 
 
 def open_part(session: Session, source: int, large: LargeRecord) -> int:
@@ -102,6 +113,21 @@ def drop(session: Session, source: int) -> None:
 def drop_old(session: Session) -> None:
     """Delete the parts that nothing was added to for a day."""
     session.execute(delete(Part).where(Part.last_at < clock.now() - KEPT))
+
+
+def _are_readable(items: Sequence[Item]) -> bool:
+    texts = [item.data or "" for item in items]
+    # In a batch a field has at most three marks where a record's text has one: of its name, of its
+    # value, and of the column around it. This is quick, and enough for most batches.
+    values = 3 * sum(map(count_marks, texts)) + _MOST_MARKS * len(texts)
+    size_bytes = sum(map(_most_bytes, texts)) + sum(_most_bytes(item.record_id) for item in items)
+    if values <= MOST_ELEMENTS * 7 // 8 and size_bytes <= _FEW_BYTES:
+        return True
+    return is_readable(batch_codec.pack(items))
+
+
+def _most_bytes(text: str) -> int:
+    return len(text) if text.isascii() else 4 * len(text)
 
 
 def _digest_of(content: bytes) -> str:
