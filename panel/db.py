@@ -104,7 +104,8 @@ def is_full(error: BaseException | None) -> bool:
         return _sqlite_code(cause) in _FULL_CODES
     if isinstance(cause, OSError):
         return cause.errno in (errno.ENOSPC, errno.EDQUOT)
-    return getattr(cause, "sqlstate", None) == _DISK_FULL
+    # PostgreSQL refuses a new connection for want of room too, which has no code: only its words.
+    return getattr(cause, "sqlstate", None) == _DISK_FULL or os.strerror(errno.ENOSPC) in str(cause)
 
 
 def is_wrong_statement(error: BaseException) -> bool:
