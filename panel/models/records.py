@@ -27,6 +27,9 @@ from panel.models.base import (
 
 TABLE_NAME_LENGTH, RECORD_ID_LENGTH = 100, 255
 GENERATION_LENGTH = 12
+# The condition of a version that no message carries (HIGHEST_VERSION): word for word as here, or
+# the index of such is not used.
+BEYOND_VERSIONS = "version > 2251799813685248"
 
 
 class HistoryReason(StrEnum):
@@ -91,6 +94,7 @@ class Record(Base):
         partial_index("ix_records_addressed", "to", "seq", where='"to" IS NOT NULL'),
         partial_index("ix_records_waiting", "seq", where="waiting"),
         partial_index("ix_records_tombstones", "changed_at", where="deleted"),
+        partial_index("ix_records_beyond", "id", where=BEYOND_VERSIONS),
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import event, select, update
 
 from panel.config import Config
+from panel.db import Database, make_engine
 from panel.installation import open_installation
-from panel.models.records import ChangeSequence, Record
+from panel.models.records import BEYOND_VERSIONS, ChangeSequence, Record
 from panel.models.settings import Settings
 from panel.sync.msupply_v5.codec import Change, take_changes
 from panel.sync.protocol.batch_codec import Item, pack, unpack
@@ -23,7 +24,7 @@ from panel.sync.protocol.json_reader import BadMessage
 from panel.sync.protocol.messages import Answer, Request
 from panel.sync.satellite import pull
 from panel.sync.store import records
-from panel.sync.store.sequence import MARGIN
+from panel.sync.store.sequence import MARGIN, heal_numbers
 from panel.sync.store.write_checks import Write
 from tests.support.cast import SECRET_KEY
 
@@ -125,3 +126,27 @@ def test_a_count_that_stands_out_of_reach_is_healed_at_the_next_start(satellite:
     before = satellite.count()
     satellite.restart()
     assert satellite.count() == before
+
+
+def test_a_start_reads_no_record_to_find_that_all_is_well(sqlite_url: str) -> None:
+    """With a million of them it would be slow."""
+    assert f"version > {HIGHEST_VERSION}" == BEYOND_VERSIONS
+    database = Database(make_engine(sqlite_url))
+    statements: list[tuple[str, Any]] = []
+
+    def note(_c: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
+        statements.append((statement, parameters))
+
+    event.listen(database.engine, "before_cursor_execute", note)
+    heal_numbers(database)
+    event.remove(database.engine, "before_cursor_execute", note)
+    with database.engine.connect() as connection:
+        plans = [
+            row[3]
+            for statement, parameters in statements
+            for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+        ]
+    reads = [plan for plan in plans if " records " in plan]
+    assert len(reads) == 2
+    assert all(" INDEX " in plan for plan in reads)
+    database.close()

@@ -26,7 +26,13 @@ from sqlalchemy.orm import Session
 from panel import clock
 from panel.db import Database
 from panel.models.base import PRIMARY_SYNC_ID
-from panel.models.records import ChangeSequence, Generation, HistoryReason, Record
+from panel.models.records import (
+    BEYOND_VERSIONS,
+    ChangeSequence,
+    Generation,
+    HistoryReason,
+    Record,
+)
 from panel.models.runs import Link
 from panel.models.settings import Settings
 from panel.sync.protocol.column_codec import HIGHEST_VERSION
@@ -248,10 +254,11 @@ def heal_numbers(database: Database) -> None:
     Another server's word raised them before such were refused. The wire cannot carry them, so
     nothing of this server would be taken any more.
     """
-    is_beyond = or_(Record.seq > HIGHEST_VERSION, Record.version > HIGHEST_VERSION)
+    # Each has an index, so that a start does not read every record.
+    beyond = Record.seq > HIGHEST_VERSION, text(BEYOND_VERSIONS)
     with database.reading() as session:
-        is_well = session.scalar(select(Record.id).where(is_beyond).limit(1)) is None
-        if is_well and present_seq(session) <= HIGHEST_VERSION:
+        found = [session.scalar(select(Record.id).where(one).limit(1)) for one in beyond]
+        if found == [None, None] and present_seq(session) <= HIGHEST_VERSION:
             return
     with database.writing() as session:
         sequence = lock_sequence(session)
@@ -260,7 +267,7 @@ def heal_numbers(database: Database) -> None:
             sequence.seq = session.scalar(query) or 0
             begin_generation(session, HistoryReason.HEALED)
         own_sync_id = session.get_one(Settings, 1).sync_id
-        ids = session.scalars(select(Record.id).where(is_beyond).order_by(Record.seq)).all()
+        ids = session.scalars(select(Record.id).where(or_(*beyond)).order_by(Record.seq)).all()
         for row_id, seq in zip(ids, next_seqs(session, len(ids)), strict=True):
             record = session.get_one(Record, row_id)
             record.seq = seq
