@@ -495,6 +495,24 @@ def test_what_is_only_tried_is_not_written_down(primary: PrimarySide) -> None:
     assert primary.runs() == []
 
 
+def test_a_tested_connection_waits_for_no_writer(primary: PrimarySide) -> None:
+    """Nothing is written to find out, and nothing taken back."""
+    about, other = kadavu_about(), replace(kadavu_about(), name="Kadavu")
+
+    def ask(about: Identity, mode: Mode) -> int:
+        body = request_of(about, mode)
+        return primary.service.exchange(lambda: body, SHARED, "192.0.2.66").status
+
+    assert ask(about, Mode.BEGIN) == 200
+    before = primary.row(7).device_token_hash
+    with primary.database.writing() as session:
+        # As any other call, it would wait for the lock of its row.
+        session.get_one(Server, primary.row(7).id, with_for_update=True)
+        assert ask(about, Mode.TEST) == 200
+        assert ask(other, Mode.TEST) == 409
+    assert primary.row(7).device_token_hash == before
+
+
 def test_refusals_in_turn_are_written_down_once_an_hour(
     primary: PrimarySide, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -117,23 +117,34 @@ def admit(session: Session, caller: Caller, actor: Actor) -> tuple[Server, Peer,
     The first contact binds the row to the machine. Raise SyncRefusal with the row's id.
     """
     server = session.get_one(Server, caller.server_id, with_for_update=True, populate_existing=True)
+    _check_admissible(session, server, caller)
+    peer = find_peer(session, server)
+    if caller.identity is not None:
+        bind(session, server, caller.identity.hardware_id, actor)
+        peer.app_name, peer.app_version = "Sync Panel", caller.identity.app_version
+    return server, peer, _new_token(server) if caller.by_password else ""
+
+
+def check_admissible(session: Session, caller: Caller) -> None:
+    """Raise SyncRefusal, with the row's id, if :func:`admit` would; change nothing."""
+    _check_admissible(session, session.get_one(Server, caller.server_id), caller)
+
+
+def _check_admissible(session: Session, server: Server, caller: Caller) -> None:
     # Without this, a machine that was cleared since identify() would be bound again.
     is_cleared = not caller.by_password and server.device_token_hash is None
     if server.removed_at is not None or is_cleared:
         raise SyncRefusal("device_token_ended")
-    peer = find_peer(session, server)
     try:
         settings = check_open(session)
-        if peer.is_shared:
+        peer = session.get(Peer, server.id, populate_existing=True)
+        if peer is not None and peer.is_shared:
             raise SyncRefusal("two_machines", sync_id=server.sync_id)
         if caller.identity is not None:
             _check_identity(settings, server, caller.identity)
-            bind(session, server, caller.identity.hardware_id, actor)
-            peer.app_name, peer.app_version = "Sync Panel", caller.identity.app_version
     except SyncRefusal as refusal:
         refusal.server_id = server.id
         raise
-    return server, peer, _new_token(server) if caller.by_password else ""
 
 
 def check_open(session: Session) -> Settings:
