@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
+from panel import clock
 from panel.models.base import PRIMARY_SYNC_ID
 from panel.models.records import ChangeSequence, Record
 from panel.models.runs import RunStep, SiteInitialisation
@@ -20,6 +21,7 @@ from panel.sync.msupply_v5.codec import (
 )
 from panel.sync.msupply_v5.formats import as_handed_back
 from panel.sync.msupply_v5.sites import Site
+from panel.sync.primary.admission import check_room
 from panel.sync.protocol.error_codes import SyncRefusal
 from panel.sync.protocol.json_reader import LARGEST_RECORD_BYTES, BadMessage, JsonObject
 from panel.sync.store import change_feed
@@ -61,6 +63,8 @@ class Calls:
     site: Site
     query: Mapping[str, str]
     sent: JsonObject
+    # How many may initialise at once.
+    initialises: int
 
     def describe_site(self) -> dict[str, Any]:
         """Answer ``GET site``, with which a site begins its cycle."""
@@ -101,12 +105,19 @@ class Calls:
     def initialise(self) -> dict[str, Any]:
         """Answer ``POST initialise``."""
         server, peer = self.site.server, self.site.peer
+        try:
+            check_room(self.session, peer, self.initialises)
+        except SyncRefusal as refusal:
+            refusal.server_id = server.id
+            raise
+        peer.initialising_at = clock.now()
         return {"queueLength": queue.begin_restore(self.session, server, peer)}
 
     def central_records(self) -> dict[str, Any]:
         """Answer ``GET central_records``."""
         cursor, peer = self._number("cursor", 0, 0), self.site.peer
         self._check_cursor(cursor)
+        self._note_initialise_goes_on()
         # A site has no use for what it wrote last itself.
         news = and_(change_feed.central_records(), ~queue.is_known(self.site.server))
         page = change_feed.read(self.session, news, cursor, self._limit())
@@ -123,8 +134,10 @@ class Calls:
     def queued_records(self) -> dict[str, Any]:
         """Answer ``GET queued_records``; an empty answer ends the cycle."""
         server, peer = self.site.server, self.site.peer
+        self._note_initialise_goes_on()
         records = queue.queued(self.session, server, peer, self._limit())
         if not records:
+            peer.initialising_at = None
             queue.move_cursors(self.session, server, peer)
             sites.note_end(self.session, self.site)
         data = [{"syncOutId": str(record.seq), **self._told(record)} for record in records]
@@ -201,6 +214,10 @@ class Calls:
         refusal = SyncRefusal("initialise_needed", **values)
         refusal.server_id = self.site.server.id
         return refusal
+
+    def _note_initialise_goes_on(self) -> None:
+        if self.site.peer.initialising_at is not None:
+            self.site.peer.initialising_at = clock.now()
 
     def _number(self, name: str, usual: int, lowest: int) -> int:
         text = self.query.get(name, str(usual))

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
-from panel.db import Database
 from panel.i18n import say
 from panel.sync.msupply_v5 import sites
 from panel.sync.msupply_v5.calls import CALLS, FIRST, WITH_BODY, Calls, Request
 from panel.sync.msupply_v5.codec import read_object, to_bytes
-from panel.sync.primary.authentication import Authenticator
+from panel.sync.primary.exchange import Primary
 from panel.sync.primary.run_log import refusals_noted
 from panel.sync.protocol.body_codec import (
     LARGEST_BODY_BYTES,
@@ -48,11 +47,11 @@ def is_call(method: str, name: str) -> bool:
     return (method, name) == STATUS or (method, name) in CALLS
 
 
-def answer(database: Database, authenticator: Authenticator, request: Request) -> Answer:
-    """Return the answer to one call of a site; errors are answers too."""
+def answer(service: Primary, request: Request) -> Answer:
+    """Return the answer of ``service`` to one call of a site; errors are answers too."""
     try:
-        with refusals_noted(database, request.address):
-            return _answer(database, authenticator, request)
+        with refusals_noted(service.database, request.address):
+            return _answer(service, request)
     except SyncRefusal as refusal:
         return _error_answer(refusal)
     except BadMessage as error:
@@ -71,6 +70,10 @@ _AT_SITE = {
         say("The server at this address is not a central server."), _CHECK_SETTINGS
     ),
     "sync_paused": Reason(say("Sync is paused on the central server."), _AT_NEXT_SYNC),
+    "initialise_later": Reason(
+        say("Many other sites initialise at this moment."),
+        say("Nothing is lost. Start the initialisation again in %(seconds)s seconds."),
+    ),
     "sync_is_running": Reason(
         say("The central server still works on an earlier request of this site."), _AT_NEXT_SYNC
     ),
@@ -115,9 +118,9 @@ def _error_answer(refusal: SyncRefusal) -> Answer:
     return Answer(refusal.status, to_bytes({"error": error}))
 
 
-def _answer(database: Database, authenticator: Authenticator, request: Request) -> Answer:
+def _answer(service: Primary, request: Request) -> Answer:
     caller = sites.caller_of(request.headers, request.address)
-    server_id = sites.recognise(database, authenticator, caller)
+    server_id = sites.recognise(service.database, service.authenticator, caller)
     if (request.method, request.name) == STATUS:
         return Answer(200, to_bytes(_status_of(server_id)))
     call = CALLS[request.method, request.name]
@@ -129,12 +132,12 @@ def _answer(database: Database, authenticator: Authenticator, request: Request) 
             turn.take_for(announced_bytes(request.headers.get("content-length", "")))
             content = request.read_body()
             sent = _read(content, request.headers.get("content-encoding", ""), turn)
-        with database.writing() as session:
+        with service.database.writing() as session:
             # A person may have typed the pair of another site: its machine then asks who it is,
             # finds the id of another site, and goes no further.
             goes_on = (request.method, request.name) != FIRST
             site = sites.admit(session, server_id, caller, binds=goes_on)
-            answered = call(Calls(session, site, request.query, sent))
+            answered = call(Calls(session, site, request.query, sent, service.initialises))
             body = Body(b"") if answered is None else _packed(answered, request)
             sites.count_bytes(session, site, len(content), len(body.content))
     return Answer(204 if answered is None else 200, body.content, body.encoding)

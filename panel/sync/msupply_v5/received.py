@@ -18,6 +18,7 @@ from panel.sync.msupply_v5.codec import (
 from panel.sync.protocol.batch_codec import Item
 from panel.sync.protocol.json_reader import BadMessage
 from panel.sync.protocol.messages import Stream
+from panel.sync.satellite.initialise import NOTHING, check_consent
 from panel.sync.store import inbox
 from panel.sync.store.apply import pulled_by, renewed_by
 from panel.sync.store.quarantine import REPLACED, keep_aside, note_unreadable
@@ -41,7 +42,7 @@ def begin_initialise(session: Session) -> None:
     if link.initialise == InitialiseState.NEEDED:
         link.initialise, link.next_checkpoint = InitialiseState.RUNNING, ""
         link.checkpoint = _AGAIN if link.checkpoint == _AGAIN else ""
-        link.central_cursor = link.addressed_cursor = 0
+        link.central_cursor = link.addressed_cursor = link.removal_consent = 0
         for stream in Stream:
             inbox.clear_stream(session, stream)
 
@@ -150,7 +151,13 @@ def apply_received(session: Session, own_sync_id: int) -> int:
 
 
 def finish_initialise(session: Session, own_sync_id: int) -> int:
-    """Apply what an initialise received, and return how many records were quarantined."""
+    """Apply what an initialise received, and return how many records were quarantined.
+
+    Raise SyncRefusal (removal_needs_consent) before anything is applied if more central records
+    would be removed than a person agreed to.
+    """
+    lock_sequence(session)
+    check_consent(session, [Stream.CENTRAL], own_sync_id, NOTHING)
     refused = inbox.apply_stream(session, Stream.CENTRAL, renewed_by(own_sync_id))
     inbox.delete_missing(session, Stream.CENTRAL, own_sync_id)
     link = session.get_one(Link, 1)
@@ -158,6 +165,7 @@ def finish_initialise(session: Session, own_sync_id: int) -> int:
     _mark_lacking_as_waiting(session, own_sync_id, went_back)
     refused += _apply_queued(session, own_sync_id, keeps_other=not went_back)
     link.initialise, link.checkpoint = InitialiseState.DONE, ""
+    link.removal_consent = 0
     return refused
 
 

@@ -6,6 +6,8 @@ on with the records that they have, and a run after one that was cut off continu
 was restored from a backup, what came after the last number that both sides have in common.
 """
 
+from collections.abc import Iterable
+
 from sqlalchemy import select, text, update
 from sqlalchemy.orm import Session
 
@@ -102,7 +104,7 @@ def finish(session: Session, own_sync_id: int) -> int:
     link = session.get_one(Link, 1)
     common = common_of(link)
     lock_sequence(session)
-    _check_consent(session, own_sync_id, common, link.removal_consent)
+    check_consent(session, inbox.FOREIGN, own_sync_id, common)
     reached = {Stream.CENTRAL: link.central_cursor, Stream.ADDRESSED: link.addressed_cursor}
     rule = restored_to(own_sync_id, link.written_since)
     expect_again(session, PRIMARY_SYNC_ID)
@@ -120,10 +122,16 @@ def finish(session: Session, own_sync_id: int) -> int:
     return refused
 
 
-def _check_consent(session: Session, own_sync_id: int, common: Cursors, consent: int) -> None:
-    missing, present = inbox.count_missing(session, own_sync_id, common)
+def check_consent(
+    session: Session, streams: Iterable[Stream], own_sync_id: int, common: Cursors
+) -> None:
+    """Raise SyncRefusal if more of ``streams`` would be removed than a person agreed to.
+
+    ``common`` is as :func:`inbox.count_missing` takes it.
+    """
+    missing, present = inbox.count_missing(session, streams, own_sync_id, common)
     is_small = missing <= max(FEWEST_ASKED, LEAST_SHARE_ASKED * present)
-    if is_small or missing <= consent:
+    if is_small or missing <= session.get_one(Link, 1).removal_consent:
         return
     primary = select(Server.name).where(
         Server.sync_id == PRIMARY_SYNC_ID, Server.removed_at.is_(None)

@@ -1,6 +1,6 @@
 """The inbox of a satellite: received records, stored until their pull is complete."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from sqlalchemy import (
     ColumnElement,
@@ -69,13 +69,16 @@ def clear_stream(session: Session, stream: Stream, beyond: int = 0) -> None:
     session.execute(delete(Inbox).where(Inbox.stream == stream, Inbox.position > beyond))
 
 
-def count_missing(session: Session, own_sync_id: int, common: Cursors) -> tuple[int, int]:
+def count_missing(
+    session: Session, streams: Iterable[Stream], own_sync_id: int, common: Cursors
+) -> tuple[int, int]:
     """Return how many records :func:`delete_missing` would delete, and how many there are in all.
 
-    The primary does not have them any more. ``common`` is as :func:`in_doubt` takes it.
+    The primary does not have them any more. ``common`` is as :func:`in_doubt` takes it, for each of
+    ``streams``.
     """
     missing = present = 0
-    for stream in FOREIGN:
+    for stream in streams:
         query = select(func.count()).select_from(Record)
         query = query.where(_foreign(stream, own_sync_id), ~Record.deleted)
         present += session.scalar(query) or 0

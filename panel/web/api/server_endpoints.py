@@ -70,8 +70,7 @@ def call_v5(name: str) -> Response:
         read_body=_read_content,
         address=request.remote_addr or "",
     )
-    primary = _primary()
-    answer = v5.answer(primary.database, primary.authenticator, call)
+    answer = v5.answer(_primary(), call)
     encoding = {"Content-Encoding": answer.encoding} if answer.encoding else {}
     return Response(answer.body, answer.status, encoding, mimetype="application/json")
 

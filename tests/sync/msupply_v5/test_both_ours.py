@@ -5,17 +5,19 @@ from contextlib import ExitStack
 
 import pytest
 from flask import Flask
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from panel.db import Database, make_engine
 from panel.models.base import PRIMARY_SYNC_ID
-from panel.models.records import Record
-from panel.models.runs import Run
-from panel.models.settings import Settings
+from panel.models.records import Quarantined, Record
+from panel.models.runs import Loop, Run
+from panel.models.settings import Server, Settings
 from panel.operations.sync_requests import ask_to_initialise
 from panel.preferences.parameter_table import Parameters, parameters_of
 from panel.preferences.parameters import save_parameters
+from panel.preferences.server_fields import ServerFields
 from panel.preferences.servers import add_server
+from panel.sync.protocol.json_reader import load_json
 from panel.sync.run import SatelliteRun
 from panel.sync.store.records import delete_record, put_record
 from panel.sync.transport.batch_size import Meter
@@ -23,7 +25,14 @@ from panel.sync.transport.http import LinkFault, Response, Target
 from tests.conftest import NewDatabase
 from tests.support.cast import ASHA, NATIONAL
 from tests.support.installations import VAULT, installation_on
-from tests.support.remote_site import PASSWORD, SITE_ID, USER_NAME
+from tests.support.remote_site import (
+    PASSWORD,
+    SITE_ID,
+    USER_NAME,
+    RemoteSite,
+    error_of,
+    message_of,
+)
 
 
 class Line:
@@ -198,3 +207,104 @@ def test_an_initialise_begun_over_the_other_protocol_is_begun_anew(
         ask_to_initialise(session, ASHA)
     assert satellite.sync().result == "well"
     assert contents(satellite.database) == contents(database)
+
+
+NUMBERS = (
+    '{"price":10.50,"big":12345678901234567.89,"long":0.1000000000000000055511151231257827,'
+    '"exponent":1E2,"zero":-0,"whole":123456789012345678901234567890}'
+)
+
+
+def test_numbers_arrive_as_they_were_written(
+    satellite: Satellite, database: Database, new_satellite: Callable[[], Satellite]
+) -> None:
+    with database.writing() as session:
+        put_record(session, PRIMARY_SYNC_ID, "item", "central", load_json(NUMBERS))
+        put_record(session, PRIMARY_SYNC_ID, "item", "queued", load_json(NUMBERS), SITE_ID)
+    with satellite.database.writing() as session:
+        put_record(session, SITE_ID, "item", "own", load_json(NUMBERS))
+    satellite.sync()
+    everything = dict.fromkeys(("central", "queued", "own"), NUMBERS)
+    assert contents(satellite.database) == contents(database) == everything
+    fresh = new_satellite()
+    fresh.sync()
+    assert contents(fresh.database) == everything
+
+
+# --- what an initialise would remove, and how many initialise at once -----------------------------
+
+
+def initialise(satellite: Satellite, confirmed: str = "") -> Run:
+    """Ask for it as a person does, and make the run that follows, as the loop does."""
+    with satellite.database.writing() as session:
+        ask_to_initialise(session, ASHA, [confirmed])
+    run = satellite.sync()
+    with satellite.database.writing() as session:
+        loop = session.get_one(Loop, 1)
+        loop.refusal, loop.refusal_values = run.reason, run.reason_values
+    return run
+
+
+@pytest.mark.both_databases
+def test_an_emptied_primary_removes_nothing_without_a_question(
+    satellite: Satellite, database: Database
+) -> None:
+    central = [f"c{number}" for number in range(30)]
+    put(database, PRIMARY_SYNC_ID, *central)
+    put(satellite.database, SITE_ID, "s1")
+    satellite.sync()
+    with database.writing() as session:
+        session.execute(delete(Record))
+    put(database, PRIMARY_SYNC_ID, "new")
+    for run in (initialise(satellite), satellite.sync()):
+        assert (run.result, run.reason) == ("refused", "removal_needs_consent")
+        assert run.reason_values == {"records": 30, "primary": NATIONAL.name}
+        assert set(contents(satellite.database)) == {*central, "s1"}
+    run = initialise(satellite, "remove=30")
+    assert (run.result, run.reason) == ("well", "")
+    assert contents(satellite.database) == contents(database)
+    assert set(contents(database)) == {"new", "s1"}
+    with satellite.database.reading() as session:
+        aside = session.scalars(select(Quarantined.record_id)).all()
+    assert set(aside) == set(central)
+
+
+def test_few_are_removed_without_a_question_and_kept_aside(
+    satellite: Satellite, database: Database
+) -> None:
+    put(database, PRIMARY_SYNC_ID, *(f"c{number}" for number in range(20)))
+    satellite.sync()
+    with database.writing() as session:
+        session.execute(delete(Record))
+    assert initialise(satellite).result == "well"
+    assert contents(satellite.database) == {}
+    with satellite.database.reading() as session:
+        assert len(session.scalars(select(Quarantined)).all()) == 20
+
+
+def test_as_many_initialise_at_once_as_the_primary_admits(
+    satellite: Satellite, database: Database, app: Flask, site: RemoteSite
+) -> None:
+    app.extensions["panel.primary"].initialises = 1
+    with database.writing() as session:
+        other = ServerFields(9, "Rotuma", "ROT-01", user_name="rotuma", password=PASSWORD)
+        add_server(session, ASHA, other)
+    put(database, PRIMARY_SYNC_ID, "a")
+    rotuma = RemoteSite(site.client, user_name="rotuma")
+    rotuma.get("site")
+    rotuma.initialise()
+    run = satellite.sync()
+    assert (run.result, run.reason) == ("refused", "initialise_later")
+    assert run.reason_values
+    # It goes on, and may begin anew.
+    rotuma.pull_central()
+    rotuma.initialise()
+    kadavu = site.on_another_machine()
+    with database.writing() as session:
+        session.query(Server).filter_by(sync_id=SITE_ID).update({"hardware_id": None})
+    refused = kadavu.call("POST", "initialise", {})
+    assert error_of(refused) == (503, "initialise_later")
+    assert "Many other sites initialise" in message_of(refused)
+    # Once it is through, the next one begins.
+    rotuma.pull_queued()
+    assert kadavu.initialise() == 0
