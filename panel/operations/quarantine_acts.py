@@ -1,6 +1,5 @@
 """A person's acts on a quarantined record: retry it, or leave it out."""
 
-import json
 from enum import Enum
 
 from sqlalchemy import update
@@ -14,6 +13,7 @@ from panel.i18n import say
 from panel.models.records import Quarantined, Record
 from panel.models.settings import Settings
 from panel.sync.protocol.batch_codec import Item
+from panel.sync.protocol.json_reader import load_json
 from panel.sync.store.apply import KEEP, TAKE, Verdict, apply_items, pulled_by, pushed_by
 from panel.sync.store.quarantine import KEPT_SOURCE, UNREADABLE, apply_or_quarantine, item_of
 from panel.sync.store.records import StoredRecord, server_lookup, write_records
@@ -74,7 +74,7 @@ def _put_back(session: Session, own_sync_id: int, row: Quarantined) -> RetryResu
     """
     item = item_of(row)
     if item.owner == own_sync_id and item.data is not None:
-        write_records(session, own_sync_id, [Write(*item.key, json.loads(item.data), item.to)])
+        write_records(session, own_sync_id, [Write(*item.key, load_json(item.data), item.to)])
     elif not apply_items(session, [item], _if_free).taken:
         return RetryResult.REFUSED
     session.delete(row)
