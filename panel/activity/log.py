@@ -58,6 +58,8 @@ class EventKind(StrEnum):
     SYNC_REFUSED = "sync_refused"
     SET_ASIDE_RETRIED = "set_aside_retried"
     SET_ASIDE_LEFT_OUT = "set_aside_left_out"
+    RECORDS_ARCHIVED = "records_archived"
+    RECORDS_GIVEN_BACK = "records_given_back"
 
 
 # Logged instead of a password or a code, before and after.
@@ -207,6 +209,8 @@ _PHRASES: Mapping[str, Message] = {
     EventKind.SYNC_REFUSED: say("was refused a sync"),
     EventKind.SET_ASIDE_RETRIED: say("tried a record set aside again"),
     EventKind.SET_ASIDE_LEFT_OUT: say("left out a record set aside"),
+    EventKind.RECORDS_ARCHIVED: say("archived records"),
+    EventKind.RECORDS_GIVEN_BACK: say("gave archived records back"),
 }
 
 

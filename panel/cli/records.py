@@ -4,13 +4,22 @@ import sys
 from typing import BinaryIO
 
 import click
+from sqlalchemy import select
 
 from panel.accounts import tokens
-from panel.cli.terminal import installation, print_json, print_table, shell_actor
+from panel.cli.terminal import (
+    ask,
+    installation,
+    print_json,
+    print_table,
+    shell_actor,
+    yes_option,
+)
 from panel.errors import Refusal
 from panel.i18n import say
 from panel.installation import Installation
-from panel.models.settings import Settings
+from panel.models.settings import Server, Settings
+from panel.preferences.server_changes import give_back_records
 from panel.sync.protocol.json_reader import dump_json
 from panel.sync.store.change_feed import changes as changes_since
 from panel.sync.store.jsonl import as_line, export_records, put_lines, write_lines
@@ -61,6 +70,22 @@ def export(file: BinaryIO, table: str | None, archived: bool) -> None:
     with installation() as here, here.database.reading() as session:
         count = write_lines(export_records(session, table, archived=archived), file)
     click.echo(f"{count} records.", err=True)
+
+
+@records.command("unarchive")
+@click.argument("sync_id", type=int)
+@yes_option
+def unarchive(sync_id: int, yes: bool) -> None:
+    """Give the archived records of SYNC_ID back to the server that has this number now."""
+    with installation() as here:
+        with here.database.reading() as session:
+            present = Server.sync_id == sync_id, Server.removed_at.is_(None)
+            server = session.scalar(select(Server).where(*present))
+        who = server.label if server else f"Sync ID {sync_id}, which no server has now"
+        ask(f"Give the archived records back to {who}", yes)
+        with here.database.writing() as session:
+            count = give_back_records(session, shell_actor(), sync_id)
+    click.echo(f"{count} records. Initialise that server: it gets back those that are its own.")
 
 
 @records.command("changes")

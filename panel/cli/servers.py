@@ -8,7 +8,15 @@ import click
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from panel.cli.terminal import installation, print_json, print_table, read_secret, shell_actor
+from panel.cli.terminal import (
+    ask,
+    installation,
+    print_json,
+    print_table,
+    read_secret,
+    shell_actor,
+    yes_option,
+)
 from panel.errors import NotFound
 from panel.i18n import say
 from panel.models.settings import Server, Settings
@@ -22,7 +30,6 @@ COLUMNS = ("sync_id", "name", "store", "user_name", "url", "hardware_id", "last_
 confirm_option = click.option(
     "--confirm", "confirmed", multiple=True, metavar="ACT", help="What a refusal named."
 )
-yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
 @click.group("servers")
@@ -129,7 +136,7 @@ def remove(numbers: tuple[int, ...], yes: bool) -> None:
     with installation() as here:
         with here.database.reading() as session:
             servers = [_find(session, number) for number in numbers]
-        _ask("Remove " + ", ".join(row.label for row in servers), yes)
+        ask("Remove " + ", ".join(row.label for row in servers), yes)
         with here.database.writing() as session:
             remove_servers(session, shell_actor(), [row.id for row in servers])
     click.echo("Removed.")
@@ -143,7 +150,7 @@ def clear_hardware_(number: int, yes: bool) -> None:
     with installation() as here:
         with here.database.reading() as session:
             server = _find(session, number)
-        _ask(f"Clear the Hardware ID of {number} {server.name} and end its token", yes)
+        ask(f"Clear the Hardware ID of {number} {server.name} and end its token", yes)
         with here.database.writing() as session:
             clear_hardware(session, shell_actor(), server.id, server.version)
     click.echo("Cleared.")
@@ -155,8 +162,3 @@ def _find(session: Session, sync_id: int) -> Server:
     if server is None:
         raise NotFound(say("No server here has Sync ID %(sync_id)s.", sync_id=sync_id))
     return server
-
-
-def _ask(act: str, yes: bool) -> None:
-    if not yes:
-        click.confirm(f"{act}?", abort=True, err=True)

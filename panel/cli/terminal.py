@@ -23,6 +23,7 @@ from panel.models.base import NAME_LENGTH
 from panel.preferences.parameter_table import preferences
 
 STANDARD_INPUT = "-"
+yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
 @contextmanager
@@ -67,6 +68,12 @@ def _confirmations(refusal: NeedsConfirmation) -> Iterator[str]:
     if refusal.choice:
         yield str(refusal.choice.question)
         yield from (f"--confirm {act}: {words}" for act, words in refusal.choice.acts.items())
+
+
+def ask(act: str, yes: bool) -> None:
+    """Ask whether to do ``act`` unless ``yes``; end the command if not."""
+    if not yes:
+        click.confirm(f"{act}?", abort=True, err=True)
 
 
 def print_json(value: object) -> None:

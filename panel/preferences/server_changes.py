@@ -2,20 +2,23 @@
 
 from typing import Any
 
-from sqlalchemy import update
+from sqlalchemy import delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from panel import clock
 from panel.activity import log
 from panel.activity.log import SECRET, Actor, EventKind, refuse_stale
+from panel.errors import NotFound
+from panel.i18n import say
 from panel.models.base import NAME_LENGTH, STORE_LENGTH, USER_NAME_LENGTH, searchable
-from panel.models.records import ChangeSequence, Quarantined, Record
-from panel.models.runs import Peer
+from panel.models.records import Quarantined, Record
+from panel.models.runs import Peer, SiteCopy
 from panel.models.settings import Server, Settings, lock_server, lock_settings
 from panel.preferences.parameters import clear_url, set_url
 from panel.preferences.server_fields import ServerFields
 from panel.preferences.shared_password import wire_password
 from panel.security.hashes import hash_secret, verify_secret
+from panel.sync.store.sequence import lock_sequence, next_seqs
 
 _FIELDS = ("sync_id", "name", "store", "url", "user_name")
 
@@ -69,13 +72,13 @@ def write_changes(
         retry_addressed(session, changes["sync_id"])
 
 
-def archive_records(session: Session, sync_id: int) -> None:
+def archive_records(session: Session, actor: Actor, sync_id: int) -> None:
     """Archive the records of ``sync_id`` and those addressed to it: the number gets its negative.
 
     No stream finds them then and nobody may write them, and what was set aside is left out.
     """
     # As every writer of records does, so that two cannot deadlock.
-    session.get_one(ChangeSequence, 1, with_for_update=True, populate_existing=True)
+    lock_sequence(session)
     in_bulk = {"synchronize_session": False}
     owned = update(Record).where(Record.owner == sync_id).values(owner=-sync_id)
     session.execute(owned, execution_options=in_bulk)
@@ -84,6 +87,47 @@ def archive_records(session: Session, sync_id: int) -> None:
     # Version 0: another record of the same name takes its place.
     pushed = update(Quarantined).where(Quarantined.source == sync_id)
     session.execute(pushed.values(left_out_at=clock.now(), version=0), execution_options=in_bulk)
+    # What the row's site had of the records that several sites share is not another store's.
+    rows = select(Server.id).where(Server.sync_id == sync_id)
+    session.execute(delete(SiteCopy).where(SiteCopy.server_id.in_(rows)), execution_options=in_bulk)
+    _log_records(session, actor, EventKind.RECORDS_ARCHIVED, sync_id)
+
+
+def give_back_records(session: Session, actor: Actor, sync_id: int) -> int:
+    """Undo :func:`archive_records`: the records are those of ``sync_id`` again. Return how many.
+
+    They get new numbers, so that what is addressed goes out. The server of that number gets back
+    what it owns when it initialises. Raise :class:`NotFound` if there are none.
+    """
+    lock_sequence(session)
+    archived = or_(Record.owner == -sync_id, Record.to == -sync_id)
+    query = select(Record.id, Record.owner, Record.to).where(archived).order_by(Record.seq)
+    rows = session.execute(query).all()
+    if not rows:
+        raise NotFound(say("Sync ID %(sync_id)s has no archived records.", sync_id=sync_id))
+    numbers = {-sync_id: sync_id}
+    changed = [
+        {
+            "id": row.id,
+            "owner": numbers.get(row.owner, row.owner),
+            "to": numbers.get(row.to, row.to),
+            "seq": seq,
+        }
+        for row, seq in zip(rows, next_seqs(session, len(rows)), strict=True)
+    ]
+    session.execute(update(Record), changed)
+    # Else an older version in the place of one that is back would be dropped at the next try.
+    refused = update(Quarantined).where(Quarantined.source == sync_id)
+    refused = refused.where(Quarantined.reason == "archived", Quarantined.left_out_at.is_(None))
+    session.execute(
+        refused.values(left_out_at=clock.now()), execution_options={"synchronize_session": False}
+    )
+    _log_records(session, actor, EventKind.RECORDS_GIVEN_BACK, sync_id)
+    return len(rows)
+
+
+def _log_records(session: Session, actor: Actor, what: EventKind, sync_id: int) -> None:
+    log.add_entry(session, actor, what, subject="record", label=f"Sync ID {sync_id}")
 
 
 def retry_addressed(session: Session, sync_id: int) -> None:

@@ -158,11 +158,14 @@ def _acts_of_url(settings: Settings, url: str) -> dict[str, Message]:
     return {"url_http": HTTP_WARNING} if check_url(url)[1] else {}
 
 
-def ask_about_records(session: Session, settings: Settings, sync_id: int | None) -> Choice | None:
+def ask_about_records(
+    session: Session, settings: Settings, sync_id: int | None, user: Server | None = None
+) -> Choice | None:
     """Return the question whose records those of ``sync_id`` are; None if it has none.
 
     On a primary a number may have been used before: its records are the same store's, or they are
-    archived, so that another store neither gets nor overwrites them.
+    archived, so that another store neither gets nor overwrites them. ``user`` is the row that had
+    the number, None for the one that was removed last.
     """
     if not settings.is_primary or sync_id is None:
         return None
@@ -172,7 +175,7 @@ def ask_about_records(session: Session, settings: Settings, sync_id: int | None)
     )
     if not count:
         return None
-    before = find_user_before(session, sync_id)
+    before = user or find_user_before(session, sync_id)
     question = (
         say(
             "Sync ID %(sync_id)s has %(count)s records already, of %(server)s. Is this the same "

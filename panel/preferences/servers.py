@@ -64,7 +64,7 @@ def add_server(
     choice = ask_about_records(session, settings, wanted.sync_id)
     check_confirmed(settings, wanted.url, shown_url(settings, server), choice, confirmed)
     changes = find_changes(settings, server, wanted)
-    _archive_if_chosen(session, choice, wanted.sync_id, confirmed)
+    _archive_if_chosen(session, actor, choice, wanted.sync_id, confirmed)
     write_changes(session, actor, EventKind.SERVER_ADDED, settings, server, changes)
     return server
 
@@ -105,9 +105,14 @@ def edit_server(
     changes = check_edited_server(session, server, fields, version)
     if not changes:
         return server
-    choice = ask_about_records(session, settings, changes.get("sync_id"))
+    sync_id, choice = changes.get("sync_id", server.sync_id), None
+    if "sync_id" in changes:
+        choice = ask_about_records(session, settings, sync_id)
+    elif "store" in changes:
+        # A row with another store is another server, or the same one with another code.
+        choice = ask_about_records(session, settings, sync_id, server)
     check_confirmed(settings, changes.get("url"), shown_url(settings, server), choice, confirmed)
-    _archive_if_chosen(session, choice, changes.get("sync_id"), confirmed)
+    _archive_if_chosen(session, actor, choice, sync_id, confirmed)
     write_changes(session, actor, EventKind.SERVER_CHANGED, settings, server, changes)
     return server
 
@@ -163,7 +168,7 @@ def restore_servers(
         if find_user_before(session, server.sync_id) is not server:
             choice = ask_about_records(session, settings, server.sync_id)
             check_confirmed(settings, None, "", choice, confirmed)
-            _archive_if_chosen(session, choice, server.sync_id, confirmed)
+            _archive_if_chosen(session, actor, choice, server.sync_id, confirmed)
         server.removed_at = None
         retry_addressed(session, server.sync_id)
         log_change(session, actor, EventKind.SERVER_RESTORED, server, became=logged_fields(server))
@@ -171,10 +176,14 @@ def restore_servers(
 
 
 def _archive_if_chosen(
-    session: Session, choice: Choice | None, sync_id: int | None, confirmed: Collection[str]
+    session: Session,
+    actor: Actor,
+    choice: Choice | None,
+    sync_id: int | None,
+    confirmed: Collection[str],
 ) -> None:
     if choice and sync_id is not None and ARCHIVE_RECORDS in confirmed:
-        archive_records(session, sync_id)
+        archive_records(session, actor, sync_id)
 
 
 def _check_restorable(session: Session, settings: Settings, server: Server) -> None:

@@ -69,3 +69,18 @@ def test_a_file_that_is_refused_half_way_stays_as_it_was(primary: Shell) -> None
 
 def test_a_server_without_a_sync_id_owns_nothing(shell: Shell) -> None:
     assert "Sync ID" in shell.refused("records", "put", "-", stdin=item("a"))
+
+
+def test_archived_records_are_given_back(primary: Shell) -> None:
+    primary.do("servers", "add", "--sync-id", "8", "--name", "Labasa", "--store", "LBS-01")
+    line = '{"table": "item", "id": "a", "data": {}, "to": 8}\n'
+    primary.do("records", "put", "-", stdin=line)
+    other = ("servers", "edit", "8", "--name", "Lautoka", "--store", "LTK-01")
+    assert "--confirm records=archive" in primary.refused(*other)
+    primary.do(*other, "--confirm", "records=archive")
+    assert ids(primary.do("records", "export", "-", "--archived")) == ["a"]
+    asked = primary.run("records", "unarchive", "8", stdin="n\n")
+    assert "Give the archived records back to 8 Lautoka?" in asked.stderr
+    assert primary.do("records", "unarchive", "8", "--yes").startswith("1 records.")
+    assert ids(primary.do("records", "export", "-", "--archived")) == []
+    assert "no archived records" in primary.refused("records", "unarchive", "8", "--yes")

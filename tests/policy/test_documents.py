@@ -8,6 +8,7 @@ from posixpath import normpath
 
 import pytest
 
+from panel.sync.protocol.error_codes import REASONS
 from tests.policy.conftest import ROOT
 from tests.policy.test_rooms import ROOMS
 
@@ -75,6 +76,11 @@ def test_architecture_names_functions_that_exist(documents: dict[str, str]) -> N
     ways = WAY_ROW.findall(documents["ARCHITECTURE.md"])
     assert [way for way in ways if way[1] not in _defined(way[0])] == []
     assert ways
+
+
+def test_sync_explains_every_code_that_people_meet(documents: dict[str, str]) -> None:
+    told = set(re.findall(r"`(\w+)`", documents["docs/sync.md"]))
+    assert REASONS.keys() <= told
 
 
 def _exists(place: str) -> bool:

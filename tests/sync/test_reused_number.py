@@ -4,9 +4,10 @@ from collections.abc import Collection, Iterator
 
 import pytest
 
-from panel.errors import NeedsConfirmation
+from panel.errors import NeedsConfirmation, NotFound
 from panel.models.settings import Server
 from panel.operations.adopt_identity import add_applicant
+from panel.preferences.server_changes import give_back_records
 from panel.preferences.server_fields import ServerFields
 from panel.preferences.servers import add_server, edit_server, remove_servers, restore_servers
 from panel.sync.store.jsonl import as_line, export_records
@@ -151,3 +152,55 @@ def test_an_applicant_an_edited_row_and_a_restored_one_ask_too(
     with primary.database.writing() as session:
         restore_servers(session, ASHA, [old.id], ["records=archive"])
     lautoka.close()
+
+
+@pytest.mark.both_databases
+@pytest.mark.usefixtures("labasa")
+def test_archived_records_are_given_back(primary: PrimarySide, new_sqlite: NewDatabase) -> None:
+    before = primary.versions()
+    add(primary, ["records=archive"])
+    again = SatelliteSide(new_sqlite(True), primary, 8, *LAUTOKA, hardware_id="another")
+    again.put("own8", {"of": "a new machine"})
+    again.sync()
+    again.sync()
+    assert [aside.reason for aside in primary.asides()] == ["archived"]
+    with primary.database.writing() as session:
+        assert give_back_records(session, ASHA, 8) == 4
+    assert primary.versions() == before
+    # What is addressed comes by itself, its own with an initialise.
+    again.sync()
+    assert again.get("for8") == {"by": 1}
+    again.initialise()
+    again.sync()
+    assert again.get("own8") in ({"of": "Labasa"}, {"of": "a new machine"})
+    assert again.get("letter") == {"of": "Labasa"}
+    # The one that was refused is still there to choose.
+    assert [aside.data for aside in primary.asides()] == ['{"of":"a new machine"}']
+    with primary.database.writing() as session, pytest.raises(NotFound):
+        give_back_records(session, ASHA, 8)
+    again.close()
+
+
+def test_a_row_that_gets_another_store_asks_whose_its_records_are(
+    primary: PrimarySide, new_sqlite: NewDatabase
+) -> None:
+    levuka = SatelliteSide(new_sqlite(True), primary, 9, "Levuka", "LVK-01")
+    levuka.put("own9", {"of": "Levuka"})
+    levuka.sync()
+    row = primary.row(9)
+
+    def edit(name: str, store: str, confirmed: Collection[str] = ()) -> None:
+        with primary.database.writing() as session:
+            fields = ServerFields(9, name, store)
+            edit_server(session, ASHA, row.id, fields, primary.row(9).version, confirmed)
+
+    edit("Levuka Hospital", "LVK-01")
+    with pytest.raises(NeedsConfirmation) as asked:
+        edit(*LAUTOKA)
+    assert asked.value.choice is not None
+    assert "1 records already, of Levuka Hospital" in str(asked.value.choice.question)
+    assert primary.row(9).store == "LVK-01"
+    edit("Levuka Hospital", "LVK-1", ["records=keep"])
+    edit(*LAUTOKA, ["records=archive"])
+    assert [version[0] for version in primary.versions().values()] == [-9]
+    levuka.close()

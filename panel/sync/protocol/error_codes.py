@@ -101,7 +101,7 @@ _BY_ITSELF = say("Nothing has to be done: it is tried again by itself.")
 _LINE = say("Check that this machine is on line. It is tried again by itself.")
 _FILL_IN = say("Un-lock and fill it in under Synchronise parameters.")
 
-_REASONS: Mapping[str, Reason] = {
+REASONS: Mapping[str, Reason] = {
     # --- the line ---------------------------------------------------------------------------------
     "name_not_found": Reason(
         say("The name %(host)s was not found."),
@@ -355,7 +355,7 @@ def explain(
     words for readers who see another screen than ours.
     """
     names = [name for name in ((values or {}).get("reason"), code) if isinstance(name, str)]
-    known_reasons = {**_REASONS, **others}
+    known_reasons = {**REASONS, **others}
     reason = next((known_reasons[name] for name in names if name in known_reasons), None)
     if reason is None:
         return Reason(
