@@ -28,28 +28,29 @@ from panel.errors import Refusal
 from panel.i18n import say
 
 BUSY_TIMEOUT_SECONDS = 20.0
-# With less room on the disk of a SQLite file, the largest batch may not fit any more.
+# If the disk of an SQLite file has less free space, the largest batch may not fit.
 LEAST_ROOM_BYTES = 8 * 1024 * 1024
 _PROBE_AGAIN_SECONDS = 2.0
-# A write that needs new pages, and leaves nothing behind.
+# A write that fails on a full disk, and changes nothing that anybody reads.
 _PROBE = {
     "sqlite": "PRAGMA user_version = {number}",
     "postgresql": "CREATE TEMP TABLE room ON COMMIT DROP AS SELECT generate_series(1, 5000)",
 }
-_FULL_CODES = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
+_DISK_CODES = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
 _DAMAGED_CODES = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-# PostgreSQL, Appendix A: disk_full.
+# The SQLSTATE disk_full of PostgreSQL (its manual, Appendix A).
 _DISK_FULL = "53100"
-# Of an SQLite error's code; the other bits say more about the same kind.
-_PRIMARY_CODE = 0xFF
+# The bits of an SQLite error code that say its kind; the others only add detail.
+_PRIMARY_CODE_BITS = 0xFF
+# What every SQLite file begins with (SQLite, *Database File Format*, 1.3).
 _HEADER_BYTES = 100
 _MAGIC = b"SQLite format 3\0"
-# Another process that makes the same database has written its first page by then.
-_MADE_WITHIN_SECONDS = 2.0
+# An empty file may be one that another process is creating: by then it has its first page.
+_CREATED_WITHIN_SECONDS = 2.0
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """An aware datetime in UTC. SQLite stores no time zone: it is added on read."""
+    """The column type of an aware datetime in UTC. SQLite stores no time zone; a read adds it."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -68,7 +69,10 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 def make_engine(url: str) -> Engine:
-    """Return an engine for ``url`` (``sqlite:///…`` or ``postgresql+psycopg://…``)."""
+    """Return an engine for ``url`` (``sqlite:///…`` or ``postgresql+psycopg://…``).
+
+    Parameters are hidden: otherwise the log shows the values of a failed statement, secrets too.
+    """
     if url.startswith("sqlite"):
         engine = create_engine(
             url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS}, hide_parameters=True
@@ -76,13 +80,12 @@ def make_engine(url: str) -> Engine:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    # Hidden: otherwise the log shows the values of a failed statement, secrets among them.
     return create_engine(url, pool_pre_ping=True, hide_parameters=True)
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
-    # The driver must not begin transactions itself: it begins them late, as readers, and commits
-    # before DDL.
+    # Otherwise the driver begins transactions by itself: late, as a reader, and with a commit
+    # before every DDL statement.
     connection.isolation_level = None
     # FULL: a record acknowledged to an application must survive a power cut.
     for pragma in ("journal_mode=WAL", "foreign_keys=ON", "synchronous=FULL"):
@@ -90,41 +93,43 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
+    # A writer takes its lock at once. A reader that wants to write later fails if another wrote.
     reading = connection.get_execution_options().get("reading", False)
     connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
 
-def is_full(error: BaseException | None) -> bool:
-    """Say whether ``error`` is for want of room on a disk, or of a disk that fails.
+def is_disk_full(error: BaseException | None) -> bool:
+    """Say whether ``error`` comes from a full disk, or from a disk that fails.
 
-    A database that is only busy raises the same class of SQLAlchemy's.
+    SQLAlchemy raises the same class for them and for a database that is only busy.
     """
     cause = error.orig if isinstance(error, DBAPIError) else error
     if isinstance(cause, sqlite3.Error):
-        return _sqlite_code(cause) in _FULL_CODES
+        return _sqlite_code(cause) in _DISK_CODES
     if isinstance(cause, OSError):
         return cause.errno in (errno.ENOSPC, errno.EDQUOT)
-    # PostgreSQL refuses a new connection for want of room too, which has no code: only its words.
+    # PostgreSQL also refuses a new connection if its disk is full. That error has no code, so its
+    # text is searched.
     return getattr(cause, "sqlstate", None) == _DISK_FULL or os.strerror(errno.ENOSPC) in str(cause)
 
 
-def is_wrong_statement(error: BaseException) -> bool:
-    """Say whether SQLite refused what it was told, for which it has the class of a busy database.
+def is_statement_error(error: BaseException) -> bool:
+    """Say whether SQLite refused the statement itself, such as one about a missing table.
 
-    A table that is missing is such a case.
+    SQLAlchemy raises the same class for it and for a database that is only busy.
     """
     cause = error.orig if isinstance(error, DBAPIError) else None
     return isinstance(cause, sqlite3.Error) and _sqlite_code(cause) == sqlite3.SQLITE_ERROR
 
 
 def is_damaged(error: SQLAlchemyError) -> bool:
-    """Say whether ``error`` is of an SQLite file that is damaged, or none at all."""
+    """Say whether ``error`` is about a damaged SQLite file, or a file that is no database."""
     cause = error.orig if isinstance(error, DBAPIError) else None
     return isinstance(cause, sqlite3.Error) and _sqlite_code(cause) in _DAMAGED_CODES
 
 
-def damaged(url: str) -> Refusal:
-    """Return the refusal of a database file that is damaged."""
+def damage_refusal(url: str) -> Refusal:
+    """Return the refusal that says that the database file of ``url`` is damaged."""
     return Refusal(
         say(
             "The database %(file)s is damaged: restore it from a backup. Nothing was changed.",
@@ -133,16 +138,16 @@ def damaged(url: str) -> Refusal:
     )
 
 
-def check_file(url: str) -> None:
-    """Raise :class:`Refusal` for an SQLite file that is empty, cut off or something else.
+def check_sqlite_file(url: str) -> None:
+    """Raise :class:`Refusal` if ``url`` is an SQLite file that is empty, too short or no database.
 
-    A missing one is no error. The whole of it is not read.
+    A missing file is no error. Only the header is read, so that a large file takes no time.
     """
     parts = make_url(url)
     file = Path(parts.database or "")
     if parts.get_backend_name() != "sqlite" or not file.is_file():
         return
-    until = time.monotonic() + _MADE_WITHIN_SECONDS
+    until = time.monotonic() + _CREATED_WITHIN_SECONDS
     while not file.stat().st_size:
         if time.monotonic() > until:
             raise Refusal(
@@ -154,7 +159,7 @@ def check_file(url: str) -> None:
             )
         time.sleep(0.05)
     if _is_cut_off(file):
-        raise damaged(url)
+        raise damage_refusal(url)
 
 
 def _is_cut_off(file: Path) -> bool:
@@ -164,28 +169,28 @@ def _is_cut_off(file: Path) -> bool:
         return True
     wal = file.with_name(f"{file.name}-wal")
     if (wal.is_file() and wal.stat().st_size) or header[24:28] != header[92:96]:
-        # The size in the header is not of this file alone.
+        # The size in the header counts pages of the -wal file too, or was not kept up to date.
         return False
-    # The 1 stands for 65536, which does not fit (SQLite, *Database File Format*, 1.3.2).
+    # 1 means 65 536, which does not fit into two bytes (SQLite, *Database File Format*, 1.3.2).
     page_bytes = int.from_bytes(header[16:18]) if header[16:18] != b"\0\1" else 65_536
     return file.stat().st_size < page_bytes * int.from_bytes(header[28:32])
 
 
 def _sqlite_code(error: sqlite3.Error) -> int:
-    return getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE
+    return getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE_BITS
 
 
 class Database:
     """Sessions on one engine.
 
-    :meth:`writing` commits at the end or rolls back, :meth:`reading` never writes. What is set as
-    ``after_commit`` is called with each session that was committed.
+    :meth:`writing` commits at the end or rolls back, :meth:`reading` never writes. The function
+    ``after_commit``, if it is set, is called with each session of :meth:`writing` after its commit.
     """
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.after_commit: Callable[[Session], None] | None = None
-        # When a write last failed for want of room, by the monotonic clock.
+        # When a write last failed because the disk was full, by the monotonic clock.
         self._full_at: float | None = None
         event.listen(engine, "handle_error", self._note_error)
         info = {_DATABASE: self}
@@ -209,14 +214,14 @@ class Database:
             yield session
 
     def open_reader(self) -> Session:
-        """Return a session as :meth:`reading` does, which the caller closes."""
+        """Return a session such as :meth:`reading` yields; the caller has to close it."""
         return self._readers()
 
     def has_room(self, *, probe: bool = False) -> bool:
-        """Say whether there is room to write.
+        """Say whether the disk has room to write.
 
-        It is tried out after a write that failed, or with ``probe``; elsewhere the disk of an
-        SQLite file is asked.
+        For an SQLite file, the free space of its disk is looked up. With ``probe``, and after a
+        write that failed, a small write is tried as well.
         """
         if self._free_bytes() < LEAST_ROOM_BYTES:
             return False
@@ -247,12 +252,12 @@ class Database:
             with self.engine.begin() as connection:
                 connection.exec_driver_sql(_PROBE[self.engine.dialect.name].format(number=number))
         except SQLAlchemyError as error:
-            # One that is busy, or does not let this user make tables, may have room.
-            return not is_full(error)
+            # Other errors, such as a busy database or a missing right, say nothing about the disk.
+            return not is_disk_full(error)
         return True
 
     def _note_error(self, context: ExceptionContext) -> None:
-        if is_full(context.original_exception):
+        if is_disk_full(context.original_exception):
             self._full_at = time.monotonic()
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from panel import clock
 from panel.config import Config
-from panel.db import Database, check_file, damaged, is_damaged, make_engine
+from panel.db import Database, check_sqlite_file, damage_refusal, is_damaged, make_engine
 from panel.errors import Refusal
 from panel.i18n import say
 from panel.migrate import present_revision, upgrade_if_needed
@@ -22,6 +22,11 @@ from panel.models.settings import Settings, lock_settings
 from panel.paths import write_once
 from panel.security.vault import Unreadable, Vault
 from panel.sync.store.sequence import Witness, heal_numbers, notice_restore
+
+# Mixed into the hash: another program on this machine gets another ID.
+_APPLICATION = "sync-panel"
+_HARDWARE_ID_FILE = "hardware_id"
+_HARDWARE_ID_DIGITS = 32
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,10 @@ class Installation:
 
     @classmethod
     def on(cls, config: Config, database: Database) -> "Installation":
-        """Return the installation of ``config`` on ``database``, which is migrated already."""
+        """Return the installation of ``config`` on ``database``, which is migrated already.
+
+        Raise OSError if the Hardware ID cannot be read or stored.
+        """
         hardware_id = own_hardware_id(config.hardware_id, config.data_dir)
         return cls(config, database, Vault(config.secret_keys), hardware_id)
 
@@ -45,14 +53,14 @@ class Installation:
 
 
 def open_installation(config: Config, *, make: bool = True) -> Installation:
-    """Return the installation of ``config``, its database migrated and its secrets resealed.
+    """Return the installation of ``config``: migrate its database and reseal its secrets first.
 
     A database that was restored from a backup begins a new generation of its history.
-    ``make`` creates a missing database. Without it a missing one is refused, because creating it
-    would hide a forgotten ``SYNC_PANEL_DATA_DIR``. Raise :class:`Refusal` for that, for a database
-    of a newer version, and for an SQLite file that is empty or damaged.
+    With ``make`` a missing database is created. Without it a missing one is refused, because
+    creating it would hide that ``SYNC_PANEL_DATA_DIR`` was forgotten. Raise :class:`Refusal` for
+    that, for a database of a newer version, and for an SQLite file that is empty or damaged.
     """
-    check_file(config.database_url)
+    check_sqlite_file(config.database_url)
     database = Database(make_engine(config.database_url))
     try:
         if not make and not (config.secret_keys and _exists(database)):
@@ -74,7 +82,7 @@ def open_installation(config: Config, *, make: bool = True) -> Installation:
     except SQLAlchemyError as error:
         database.close()
         if is_damaged(error):
-            raise damaged(config.database_url) from error
+            raise damage_refusal(config.database_url) from error
         raise
     except BaseException:
         database.close()
@@ -83,7 +91,7 @@ def open_installation(config: Config, *, make: bool = True) -> Installation:
 
 
 def note_unreadable_password(installation: Installation) -> None:
-    """Note as the loop's refusal that no key opens the password, or that one does again."""
+    """Set the loop's refusal if no secret key opens the stored password; clear it if one does."""
     with installation.database.reading() as session:
         is_lost = _is_password_lost(session, installation.vault)
         if is_lost == (session.get_one(Loop, 1).refusal == PASSWORD_UNREADABLE):
@@ -106,9 +114,9 @@ def _is_password_lost(session: Session, vault: Vault) -> bool:
 
 
 def rotate_keys(installation: Installation) -> None:
-    """Reseal stored secrets with the newest key if there are older ones, which may then be dropped.
+    """Reseal every stored secret with the newest secret key, if there are older keys too.
 
-    A secret that no key opens stays as it is.
+    After that the older keys are not needed any more. A secret that no key opens stays as it is.
     """
     if len(installation.config.secret_keys) > 1:
         with installation.database.writing() as session:
@@ -140,16 +148,11 @@ def _exists(database: Database) -> bool:
     return present_revision(database.engine) is not None
 
 
-APPLICATION = "sync-panel"
-FILE_NAME = "hardware_id"
-LENGTH = 32
-
-
 def own_hardware_id(configured: str, data_dir: Path) -> str:
     """Return ``configured`` if it is not empty, else 32 hex digits that identify this machine.
 
-    A machine without an ID of its own, such as some containers, gets one in a file of ``data_dir``.
-    Raise OSError if that file is unusable.
+    If the system has no ID, as in some containers, one is generated and kept in a file in
+    ``data_dir``. Raise OSError if that file is unusable.
     """
     return configured or _hashed_machine_id() or _generated_id(data_dir)
 
@@ -157,10 +160,14 @@ def own_hardware_id(configured: str, data_dir: Path) -> str:
 def _hashed_machine_id() -> str:
     # Half of the SHA-256 still tells machines apart, and is half as long to read and to send.
     try:
-        return str(machineid.hashed_id(APPLICATION))[:LENGTH]
+        return str(machineid.hashed_id(_APPLICATION))[:_HARDWARE_ID_DIGITS]
     except (machineid.MachineIdNotFound, OSError):
         return ""
 
 
 def _generated_id(data_dir: Path) -> str:
-    return write_once(data_dir / FILE_NAME, lambda: secrets.token_hex(LENGTH // 2))
+    return write_once(data_dir / _HARDWARE_ID_FILE, _random_id)
+
+
+def _random_id() -> str:
+    return secrets.token_hex(_HARDWARE_ID_DIGITS // 2)

@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import OperationalError
 
-from panel.db import Database, is_full, make_engine
+from panel.db import Database, is_disk_full, make_engine
 from panel.models.runs import RunResult
 from panel.sync.store.records import list_records, write_records
 from panel.sync.store.write_checks import Write
@@ -135,7 +135,7 @@ def test_postgresql_with_a_full_disk_is_told_from_a_busy_one(
     ballast = fill(disk)
     with pytest.raises(OperationalError) as error, database.writing() as session:
         write_records(session, 7, writes)
-    assert is_full(error.value)
+    assert is_disk_full(error.value)
     assert not database.has_room()
     assert not Database(database.engine).has_room(probe=True)
     ballast.unlink()

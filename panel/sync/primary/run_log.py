@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from panel import clock
 from panel.activity import log as activity
 from panel.activity.log import Actor, EventKind
-from panel.db import Database, is_full
+from panel.db import Database, is_disk_full
 from panel.models.people import Activity
 from panel.models.runs import Peer, Run, RunResult, RunStep, SiteInitialisation
 from panel.models.settings import Server, SyncProtocol
@@ -89,7 +89,7 @@ def refusals_noted(database: Database, address: str) -> Iterator[None]:
             raise
     except _BUSY as error:
         log.warning("The database did not answer a call from %s: %s", address, error)
-        raise SyncRefusal("disk_full" if is_full(error) else "site_auth_timeout") from error
+        raise SyncRefusal("disk_full" if is_disk_full(error) else "site_auth_timeout") from error
 
 
 def begin_run(session: Session, sync_id: int, protocol: str) -> Run:

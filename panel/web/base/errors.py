@@ -11,7 +11,7 @@ from sqlalchemy.exc import TimeoutError as NoConnection
 from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed
 
 from panel import clock
-from panel.db import is_full, is_wrong_statement
+from panel.db import is_disk_full, is_statement_error
 from panel.errors import Invalid, Refusal, Throttled
 from panel.i18n import Message, say
 from panel.web.base.bodies import V5_PATH, is_for_programs
@@ -147,8 +147,8 @@ def _on_data(_error: DataError) -> Response:
 
 def _on_database(error: Exception) -> Response:
     """Tell a full disk from a busy database; raise any other ``error`` again."""
-    words = ("disk_full", DISK_FULL) if is_full(error) else ("database_busy", _BUSY)
-    if is_wrong_statement(error) or (isinstance(error, OSError) and not is_full(error)):
+    words = ("disk_full", DISK_FULL) if is_disk_full(error) else ("database_busy", _BUSY)
+    if is_statement_error(error) or (isinstance(error, OSError) and not is_disk_full(error)):
         raise error
     log.warning("A request could not be answered: %s", error)
     # The page of the error must not query the person.
