@@ -1,7 +1,7 @@
 """The settings of the installation: ``SYNC_PANEL_…`` in the environment, read once into a Config.
 
-A wrong value stops the start with one line for the operator. A secret may also come from a file,
-whose path is in ``SYNC_PANEL_…_FILE``. A test compares :data:`SETTINGS` with docs/operate.md.
+A wrong value ends the start with a message of one line. A secret may also come from a file, whose
+path is in ``SYNC_PANEL_…_FILE``. A test compares :data:`SETTINGS` with docs/operate.md.
 """
 
 import ipaddress
@@ -17,19 +17,21 @@ from sqlalchemy.exc import ArgumentError
 from panel.security.vault import has_key, read_or_make_key
 
 PREFIX = "SYNC_PANEL_"
+# In characters.
 SHORTEST_SECRET_KEY, SHORTEST_PROXY_SECRET = 32, 24
+# The ports that browsers leave out of an Origin.
 DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class ConfigError(Exception):
-    """A setting has an unusable value; the text is one line for the operator."""
+    """A setting has an unusable value; the text is one line for the person who starts the panel."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One environment variable: its name after :data:`PREFIX` and its purpose, for the README."""
+    """One environment variable: its name after :data:`PREFIX`, its purpose, and if it is secret."""
 
     name: str
     description: str
@@ -43,25 +45,27 @@ SETTINGS = (
     Setting("DATABASE_URL", "SQLAlchemy URL of the database.", secret=True),
     Setting("SECRET_KEY", "Key that signs cookies and seals passwords.", secret=True),
     Setting("SECRET_KEY_FALLBACKS", "Older keys, separated by spaces.", secret=True),
-    Setting("UNLOCK_MINUTES", "How long an unlock lasts."),
-    Setting("IDLE_MINUTES", "How long a sign-in lasts that nobody uses."),
-    Setting("SESSION_HOURS", "How long a sign-in lasts in all."),
-    Setting("ALLOWED_HOSTS", "Names of the panel in its address; others are refused."),
-    Setting("TRUSTED_PROXIES", "Addresses or networks of reverse proxies that are believed."),
+    Setting("UNLOCK_MINUTES", "Minutes that an unlock lasts."),
+    Setting("IDLE_MINUTES", "Minutes after which an unused session ends."),
+    Setting("SESSION_HOURS", "Hours after which every session ends."),
+    Setting("ALLOWED_HOSTS", "Host names under which the panel answers; others are refused."),
+    Setting(
+        "TRUSTED_PROXIES", "Addresses or networks of reverse proxies whose headers are trusted."
+    ),
     Setting("REMOTE_USER_HEADER", "Header in which a trusted proxy names the person."),
-    Setting("REMOTE_USER_SECRET", "What the proxy sends to prove that it is it.", secret=True),
+    Setting("REMOTE_USER_SECRET", "Secret by which the panel recognises that proxy.", secret=True),
     Setting("PATH_PREFIX", "Path below which a reverse proxy serves the panel, such as /sync."),
     Setting("HARDWARE_ID", "Hardware ID to use instead of this machine's own."),
-    Setting("EMBED_ORIGINS", "Origins whose pages may frame the panel."),
+    Setting("EMBED_ORIGINS", "Origins whose pages may show the panel in a frame."),
     Setting("KEEP_DAYS", "Days for which runs, tombstones and deliveries are kept."),
     Setting("THREADS", "Threads that answer requests."),
-    Setting("INITIALISES", "Satellites that may initialise from the beginning at once."),
+    Setting("INITIALISES", "Satellites that may initialise from the beginning at the same time."),
 )
 
 
 @dataclass(frozen=True)
 class Config:
-    """The values of all settings, checked. Units stand in the names."""
+    """The checked values of all settings. Units stand in the names; empty means not set."""
 
     data_dir: Path
     database_url: str
@@ -86,8 +90,8 @@ class Config:
 def load(environment: Mapping[str, str], make: bool = True) -> Config:
     """Return the settings in ``environment``. Raise :class:`ConfigError` for the first bad one.
 
-    ``make`` creates the data folder and the secret key where they are missing. Without it nothing
-    is created, and ``secret_keys`` is empty where there is no key.
+    With ``make`` the data folder and the secret key are created if they are missing. Without it
+    nothing is created, and ``secret_keys`` is empty if there is no key.
     """
     source = _Source(environment)
     data_dir = _data_dir(source.text("DATA_DIR", "instance"), make)
@@ -116,7 +120,7 @@ def load(environment: Mapping[str, str], make: bool = True) -> Config:
 
 
 class _Source:
-    """The ``SYNC_PANEL_…`` part of the environment; raises ConfigError for an unknown name."""
+    """The variables ``SYNC_PANEL_…`` of the environment; an unknown name is a ConfigError."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._values = {
@@ -256,7 +260,7 @@ def _hardware_id(text: str) -> str:
 
 
 def _origin(word: str) -> str:
-    # Normalised as browsers write an Origin, because the two are compared: no default port.
+    # Written as browsers write an Origin, without the default port, because the two are compared.
     found = re.fullmatch(r"(https?)://([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?/?", word.lower())
     if found is None:
         raise ConfigError(

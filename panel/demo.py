@@ -1,7 +1,7 @@
 """The demo: a primary and two satellites on this machine, with stock that changes.
 
-Each server is a process of its own, with its own folder, database and page. All folders stand in
-one temporary folder, which is deleted at the end.
+Each server is a process of its own, with its own folder, database and page. All these folders are
+in one temporary folder, which is deleted at the end.
 """
 
 import os
@@ -41,7 +41,10 @@ from panel.sync.store.write_checks import Write
 
 PERSON = "demo"
 INTERVAL_MINUTES = 1
-CHANGE_SECONDS, START_SECONDS, STOP_SECONDS, POLL_SECONDS = 5.0, 60.0, 15.0, 0.1
+# Between two changes of the stock.
+CHANGE_SECONDS = 5.0
+# How long a server may take to start and to stop, and how often it is asked whether it answers.
+START_SECONDS, STOP_SECONDS, POLL_SECONDS = 60.0, 15.0, 0.1
 _ITEMS = (
     ("amox250", "Amoxicillin 250mg tab/cap"),
     ("para500", "Paracetamol 500mg tab"),
@@ -74,7 +77,7 @@ SATELLITES = (Site(7, "Kadavu Health Centre", "KDV-01"), Site(8, "Rotuma Hospita
 
 @dataclass(frozen=True)
 class Secrets:
-    """The secrets of one demo, generated for it."""
+    """The secrets of one run of the demo, generated for it."""
 
     password: str
     code: str
@@ -82,7 +85,10 @@ class Secrets:
 
 
 class DemoServer:
-    """One server of the demo: its folder, its database and the process that serves it."""
+    """One server of the demo: its folder, its database and the process that serves it.
+
+    ``number`` counts the servers from 1 and gives each its own address and Hardware ID.
+    """
 
     def __init__(self, site: Site, folder: Path, number: int) -> None:
         self.site = site
@@ -96,7 +102,7 @@ class DemoServer:
             # Otherwise all three would have this machine's Hardware ID.
             "HARDWARE_ID": f"demo-machine-{number}",
         }
-        # Without the settings of a panel that is installed on this machine.
+        # A panel that is installed on this machine may have settings of its own: they are left out.
         others = {name: text for name, text in os.environ.items() if not name.startswith(PREFIX)}
         self._environment = {**others, **{PREFIX + name: text for name, text in settings.items()}}
         self._config = load(self._environment)
@@ -133,7 +139,7 @@ class DemoServer:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Serve while the block runs. Raise :class:`Refusal` if the server does not start."""
+        """Run the server during the block. Raise :class:`Refusal` if it does not start."""
         with (self._folder / "log").open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "panel.cli", "up"],
@@ -159,9 +165,9 @@ class DemoServer:
 
 
 def run(echo: Callable[[str], None]) -> None:
-    """Run the demo until an exception, such as SystemExit, ends it; then remove all of it.
+    """Run the demo until an exception, such as SystemExit, ends it; then delete all its files.
 
-    ``echo`` gets the text that says where the servers are and how to sign in. Raise
+    ``echo`` is called once, with the text that says where the servers are and how to sign in. Raise
     :class:`Refusal` if a server does not start.
     """
     secrets = Secrets(generate_code(), generate_code(), generate_code())
@@ -232,14 +238,21 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
 
 
 def first_records(sync_id: int, store: str) -> list[Write]:
-    """Return the first records: items on the primary, a line of stock for each on a satellite."""
+    """Return the first records of server ``sync_id``, whose Store is ``store``.
+
+    They are items on the primary, and one line of stock for each item on a satellite.
+    """
     if sync_id == PRIMARY_SYNC_ID:
         return [_item(code, name) for code, name in _ITEMS]
     return [_stock_line(code, store) for code, _name in _ITEMS]
 
 
 def next_records(sync_id: int, store: str, satellites: Sequence[int]) -> list[Write]:
-    """Return the next change: a stock count; on the primary a new price or a transfer."""
+    """Return the next change of server ``sync_id``, whose Store is ``store``.
+
+    It is a stock count on a satellite. On the primary it is a new price, or a transfer to one of
+    ``satellites`` (Sync IDs).
+    """
     code, name = random.choice(_ITEMS)  # noqa: S311
     if sync_id != PRIMARY_SYNC_ID:
         return [_stock_line(code, store)]
