@@ -2,7 +2,8 @@
 
 from datetime import UTC, datetime
 
-# No clock is right that stands before this release was made. It is raised with each release.
+# A clock that shows an earlier time is wrong: this release did not exist yet. Every release moves
+# it forward.
 RELEASED_AT = datetime(2026, 11, 1, tzinfo=UTC)
 
 

@@ -1,7 +1,8 @@
-"""The refusals of the panel: an exception with a stable code for programs and words for people.
+"""The refusals of the panel: exceptions with a stable code for programs, and a sentence for people.
 
-The web answers with the HTTP ``status`` and the form, the command line with the words and exit
-code 1, the sync service with its protocol's error. A function that raises one has changed nothing.
+The web answers with the HTTP ``status`` and the form. The command line prints the sentence and
+exits with 1. The sync service answers with an error of its protocol. A function that raises a
+refusal has changed nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ from panel.i18n import Message, say
 
 
 class Refusal(Exception):
-    """The base class: a refused act, with its stable ``code`` and the reason in words."""
+    """The base class: a refused act, with its stable ``code`` and the reason as a sentence."""
 
     status = 400
     code = "refused"
@@ -41,16 +42,17 @@ class Invalid(Refusal):
 
 @dataclass(frozen=True)
 class Choice:
-    """A question with several answers, of which one is confirmed: each act and its words."""
+    """A question of which a person confirms one answer; ``acts`` maps each answer to its label."""
 
     question: Message
     acts: Mapping[str, Message]
 
 
 class NeedsConfirmation(Refusal):
-    """The act is valid but serious; ``acts`` maps each act to confirm to its warning.
+    """What was asked for is valid but serious, so a person has to confirm it first.
 
-    Of the acts of ``choice`` exactly one is to be confirmed as well.
+    ``acts`` maps the name of each act to confirm to its warning. Exactly one of the answers of
+    ``choice``, if there is one, has to be confirmed as well.
     """
 
     status = 422
@@ -64,7 +66,10 @@ class NeedsConfirmation(Refusal):
 
 @dataclass(frozen=True)
 class Difference:
-    """One field that somebody changed since the form was opened (a secret reads *changed*)."""
+    """One change of a field since the form was opened: by which person, and when (UTC).
+
+    The values of a secret are :data:`panel.activity.log.SECRET`.
+    """
 
     field: str
     was: object
@@ -74,7 +79,7 @@ class Difference:
 
 
 class Conflict(Refusal):
-    """Somebody else saved first: ``differences`` lists the changes up to ``version``."""
+    """Somebody else saved first; ``differences`` lists what changed up to ``version``."""
 
     status = 409
     code = "changed_meanwhile"
@@ -86,7 +91,7 @@ class Conflict(Refusal):
 
 
 class Locked(Refusal):
-    """The act needs an unlock with the authorisation code, and there is none."""
+    """The act needs an unlock with the authorisation code, and this person has none now."""
 
     status = 403
     code = "locked"
@@ -100,14 +105,14 @@ class NotPermitted(Refusal):
 
 
 class NotFound(Refusal):
-    """The named thing does not exist, or no longer."""
+    """The thing that was named does not exist, or exists no longer."""
 
     status = 404
     code = "not_found"
 
 
 class Throttled(Refusal):
-    """Too many failed attempts; further ones are refused unheard until ``until``."""
+    """Too many attempts failed; until ``until`` (UTC) others are refused without being checked."""
 
     status = 429
     code = "too_many_tries"

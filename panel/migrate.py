@@ -17,8 +17,11 @@ _ADVISORY_LOCK = 7_306_851_240
 
 
 def upgrade(database_url: str, revision: str = "head") -> None:
-    """Run the missing migrations up to ``revision``, in one transaction and under a lock."""
-    # Imported late: Alembic takes 6 MB, which a running server never needs.
+    """Run the missing migrations of ``database_url`` up to ``revision``.
+
+    They run in one transaction and under a lock, for which other processes wait.
+    """
+    # Imported late: Alembic takes 6 MB of memory, and a server seldom needs it.
     from alembic import command
 
     engine = make_engine(database_url)
@@ -31,9 +34,10 @@ def upgrade(database_url: str, revision: str = "head") -> None:
 
 
 def upgrade_if_needed(database_url: str) -> None:
-    """Run the missing migrations; if there is none, load no Alembic and wait for no lock.
+    """Run the missing migrations, if any are missing.
 
-    Raise :class:`Refusal` if the database is newer than this version of the panel.
+    Otherwise this is quick: it neither loads Alembic nor waits for the lock. Raise
+    :class:`Refusal` if the database is newer than this version of the panel.
     """
     engine = make_engine(database_url)
     try:
@@ -49,7 +53,7 @@ def upgrade_if_needed(database_url: str) -> None:
 
 
 def newest_revision() -> str:
-    """Return the newest revision of this version of the panel."""
+    """Return the newest revision that this version of the panel knows, such as "0009"."""
     return _revisions()[-1]
 
 
@@ -59,7 +63,7 @@ def _revisions() -> list[str]:
 
 
 def present_revision(engine: Engine) -> str | None:
-    """Return the revision of the database; None if it was never migrated."""
+    """Return the revision that the database is at; None if it was never migrated."""
     with engine.execution_options(reading=True).connect() as connection:
         if not inspect(connection).has_table("alembic_version"):
             return None

@@ -10,8 +10,10 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
 STATIC = PACKAGE / "static"
+# What hatch_build.py makes, and the manifest that lists it.
 BUILT = STATIC / "built"
 MANIFEST = BUILT / "manifest.json"
+# The commonest passwords, which nobody may set; compressed with brotli.
 KNOWN_PASSWORDS = PACKAGE / "security" / "known_passwords.br"
 TRANSLATIONS = PACKAGE / "translations"
 
@@ -26,10 +28,11 @@ MIGRATIONS = _data_folder("migrations")
 
 
 def write_once(path: Path, make: Callable[[], str]) -> str:
-    """Return the text of ``path``, stripped; write what ``make`` returns there if it is missing.
+    """Return the text of the file ``path``, stripped of white space around it.
 
-    The file is ASCII and readable by its owner only. It is complete before it gets its name: a
-    power cut leaves all of it or nothing. Raise OSError if the folder or the file is unusable.
+    If the file is missing, the text that ``make`` returns is written to it first. The file is ASCII
+    and readable by its owner only. It is complete before it gets its name, so a power cut leaves
+    all of it or nothing. Raise OSError if the folder or the file is unusable.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
