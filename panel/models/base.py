@@ -22,8 +22,9 @@ from panel.db import UtcDateTime
 PRIMARY_SYNC_ID = 1
 HIGHEST_SYNC_ID = 2_147_483_647
 LONGEST_INTERVAL_MINUTES = 10_080
+# The request size: records in one batch.
 SMALLEST_REQUEST, LARGEST_REQUEST = 10, 5_000
-
+# The longest texts, in characters.
 NAME_LENGTH, STORE_LENGTH, USER_NAME_LENGTH, URL_LENGTH = 80, 40, 80, 500
 ADDRESS_LENGTH = 64
 
@@ -44,14 +45,15 @@ class Base(DeclarativeBase):
 
 
 def searchable(value: str) -> str:
-    """Return ``value`` as the list of servers compares it: stripped and case-folded."""
+    """Return ``value`` in the form in which names are compared: stripped and case-folded."""
     return value.strip().casefold()
 
 
 def key_text(length: int) -> TypeEngine[str]:
     """Return the column type of a sort key of at most ``length`` characters.
 
-    It is compared by code points on every database, so that "begins with" is one index range.
+    Every database compares it by code points, so that a search for the names that begin with a text
+    reads one range of the index.
     """
     return String(length).with_variant(String(length, collation="C"), "postgresql")
 
@@ -61,7 +63,10 @@ BigId = BigInteger().with_variant(Integer(), "sqlite")
 
 
 def state_column(kind: type[StrEnum], length: int) -> Enum:
-    """Return the column type of a state: a text of at most ``length``, read as a ``kind``."""
+    """Return the column type of a state, stored as a text of at most ``length`` characters.
+
+    It is read as a member of ``kind``.
+    """
     return Enum(
         kind,
         native_enum=False,
@@ -72,5 +77,8 @@ def state_column(kind: type[StrEnum], length: int) -> Enum:
 
 
 def partial_index(name: str, *columns: str, where: str) -> Index:
-    """Return an index of the rows that fulfil ``where``, which is SQL of both databases."""
+    """Return an index over ``columns`` of the rows that fulfil ``where``.
+
+    ``where`` is SQL that SQLite and PostgreSQL both understand.
+    """
     return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))

@@ -1,8 +1,9 @@
 """The tables of records, their change sequence, the inbox and the quarantine.
 
-A record is one row with its newest version. ``seq`` counts the changes on this server. It is
-allocated under the lock of the one :class:`ChangeSequence` row, which is held until the commit: a
-reader sees a prefix of the sequence, and its cursor skips no change (PROTOCOL.md, *Order*).
+A record is one row with its newest version. ``seq`` counts the changes on this server. A number is
+given out under the lock of the one :class:`ChangeSequence` row, which is held until the commit. So
+a reader that sees a number sees all lower ones too, and its cursor skips no change (PROTOCOL.md,
+*Order*).
 """
 
 from datetime import datetime
@@ -25,6 +26,7 @@ from panel.models.base import (
     state_column,
 )
 
+# In characters.
 TABLE_NAME_LENGTH, RECORD_ID_LENGTH = 100, 255
 GENERATION_LENGTH = 12
 # The condition of a version that no message carries (HIGHEST_VERSION): word for word as here, or
@@ -35,9 +37,9 @@ BEYOND_VERSIONS = "version > 2251799813685248"
 class HistoryReason(StrEnum):
     """Why a generation of the sequence began."""
 
-    # With the database.
+    # The database was created.
     MADE = "made"
-    # The database is older than the witness in the data folder.
+    # The database is older than the witness, a file in the data folder.
     RESTORED = "restored"
     # The database stands in another PostgreSQL cluster, or in another timeline of it.
     TIMELINE = "timeline"
@@ -45,7 +47,7 @@ class HistoryReason(StrEnum):
     BY_HAND = "by_hand"
     # The primary knows numbers of this server that it does not know itself.
     CLONE = "clone"
-    # The count was beyond what a server can have given out.
+    # The count was higher than a server can reach by giving out numbers.
     HEALED = "healed"
 
 
@@ -59,22 +61,22 @@ class ChangeSequence(Base):
     seq: Mapped[int] = mapped_column(BigInteger, default=0)
     # Tombstones up to here were purged: a reader whose cursor is lower has to initialise.
     purged_seq: Mapped[int] = mapped_column(BigInteger, default=0)
-    # The present row of the history.
+    # The current generation.
     generation: Mapped[str] = mapped_column("mark", String(GENERATION_LENGTH), default="")
 
 
 class Generation(Base):
-    """A stretch of the sequence within which no number was given out twice.
+    """A range of the sequence within which no number was given out twice.
 
-    A cursor is good only within its generation, or up to ``last_seq`` of an earlier one: a database
-    that is restored or cloned begins another.
+    A database that is restored or copied begins another one. A cursor is good within the current
+    generation, and up to ``last_seq`` of an earlier one.
     """
 
     __tablename__ = "history"
 
     generation: Mapped[str] = mapped_column(String(GENERATION_LENGTH), primary_key=True)
     first_seq: Mapped[int] = mapped_column(BigInteger, unique=True)
-    # The last number of it that this database has; None for the present one.
+    # The last of its numbers that this database has; None for the current generation.
     last_seq: Mapped[int | None] = mapped_column(BigInteger)
     began_at: Mapped[datetime]
     reason: Mapped[HistoryReason] = mapped_column(state_column(HistoryReason, 10))
@@ -100,22 +102,22 @@ class Record(Base):
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     table_name: Mapped[str] = mapped_column(String(TABLE_NAME_LENGTH))
     record_id: Mapped[str] = mapped_column(String(RECORD_ID_LENGTH))
-    # Sync ID of the one server that may write it, and of the one it is addressed to, if any. The
-    # negative of a Sync ID is an earlier server of that number: its records are archived.
+    # Sync ID of the one server that may write it, and of the one it is addressed to, if any. A
+    # negative number stands for an earlier server with that Sync ID: its records are archived.
     owner: Mapped[int]
     to: Mapped[int | None]
     # The owner's seq when it wrote this: a lower version never overwrites a higher one.
     version: Mapped[int] = mapped_column(BigInteger)
     seq: Mapped[int] = mapped_column(BigInteger, unique=True)
     deleted: Mapped[bool] = mapped_column(default=False)
-    # One object as JSON text, since it is passed on more often than it is read.
+    # A JSON object, kept as text because it is passed on more often than it is read.
     data: Mapped[str | None]
-    # Bytes of ``data`` in UTF-8: a batch is cut to size without loading the data.
+    # Bytes of ``data`` in UTF-8, so that a batch is cut to size without loading the data.
     size: Mapped[int] = mapped_column(default=0)
     # Written here and not yet known to have reached the primary.
     waiting: Mapped[bool] = mapped_column(default=False)
-    # On a satellite: a number of the primary by which it had this record, or the version before
-    # what waits. None where that is not known.
+    # On a satellite: a count of the primary at which it had this record already; if this record
+    # waits to be pushed, the version before it. None if no such count is known.
     remote_seq: Mapped[int | None] = mapped_column(BigInteger)
     changed_at: Mapped[datetime]
 
@@ -132,7 +134,7 @@ class Inbox(Base):
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     # "restore", "central" or "addressed".
     stream: Mapped[str] = mapped_column(String(10))
-    # The primary's seq of the record: received twice, it is one row.
+    # The primary's seq of the record. It is unique, so a record received twice is one row.
     position: Mapped[int] = mapped_column(BigInteger)
     table_name: Mapped[str] = mapped_column(String(TABLE_NAME_LENGTH))
     record_id: Mapped[str] = mapped_column(String(RECORD_ID_LENGTH))
@@ -144,13 +146,13 @@ class Inbox(Base):
 
 
 class Part(Base):
-    """What arrived so far of a record that is too large for the way (PROTOCOL.md, *Parts*)."""
+    """What has arrived of a record that is too large for one message (PROTOCOL.md, *Parts*)."""
 
     __tablename__ = "parts"
 
-    # Sync ID of the server that sends it: there is one a server.
+    # Sync ID of the server that sends it; each server sends one at a time.
     source: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    # The name and the bytes of the whole.
+    # Of the whole record: the beginning of its SHA-256, which is its name, and its bytes.
     digest: Mapped[str] = mapped_column(String(32))
     size: Mapped[int]
     content: Mapped[bytes]
@@ -182,7 +184,9 @@ class Quarantined(Base):
     tries: Mapped[int] = mapped_column(default=1)
     first_at: Mapped[datetime]
     last_at: Mapped[datetime]
+    # When a person decided to leave it out: it is not tried again.
     left_out_at: Mapped[datetime | None]
 
 
+# The name of a record among all records: its table and its id there.
 Key = tuple[str, str]

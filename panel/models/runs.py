@@ -21,8 +21,7 @@ from panel.models.settings import SyncProtocol
 
 _GENERATION = String(GENERATION_LENGTH)
 
-
-# The refusal of a satellite's loop whose password no secret key opens.
+# The refusal of a satellite's loop while no secret key opens the stored password.
 PASSWORD_UNREADABLE = "password_unreadable"  # noqa: S105 - a code
 
 
@@ -82,10 +81,12 @@ class Run(Base):
     protocol: Mapped[SyncProtocol] = mapped_column(
         state_column(SyncProtocol, 4), default=SyncProtocol.OWN
     )
+    # Records so far, and how many are expected in all.
     pushed: Mapped[int] = mapped_column(default=0)
     to_push: Mapped[int] = mapped_column(default=0)
     pulled: Mapped[int] = mapped_column(default=0)
     to_pull: Mapped[int] = mapped_column(default=0)
+    # Records that went into quarantine on this side or the other.
     set_aside: Mapped[int] = mapped_column(default=0)
     bytes_up: Mapped[int] = mapped_column(BigInteger, default=0)
     bytes_down: Mapped[int] = mapped_column(BigInteger, default=0)
@@ -112,7 +113,7 @@ class Loop(Base):
     due_at: Mapped[datetime | None]
     # When "Sync now" was pressed; None once a run has begun.
     asked_at: Mapped[datetime | None]
-    # Consecutive faults, for the back-off.
+    # Faults in a row without progress between them, for the back-off.
     failures: Mapped[int] = mapped_column(default=0)
     # A digest of the preferences that the last run used: after a change the next is due at once.
     settings_digest: Mapped[str] = mapped_column("orders", String(16), default="")
@@ -139,41 +140,42 @@ class Link(Base):
     central_cursor: Mapped[int] = mapped_column(BigInteger, default=0)
     addressed_cursor: Mapped[int] = mapped_column(BigInteger, default=0)
     restore_cursor: Mapped[int] = mapped_column(BigInteger, default=0)
-    # The primary's generation in which the cursors count; "" where it was never told.
+    # The generation of the primary to which the cursors belong; "" if the primary never told it.
     generation: Mapped[str] = mapped_column(_GENERATION, default="", server_default=text("''"))
-    # The generation of this server that the primary knows: another one is told by a recovery.
+    # The generation of this server that the primary knows; a recovery tells it a newer one.
     own_generation: Mapped[str] = mapped_column(_GENERATION, default="", server_default=text("''"))
-    # Own numbers from here on were given out after a past was lost; None where none was.
+    # The first own number that was given out after a past was lost; None if none was lost.
     written_since: Mapped[int | None] = mapped_column(BigInteger, default=0)
-    # Where an initialise began: up to there both sides had the same, 0 if nothing is certain.
+    # The number of the primary up to which both sides had the same records when the initialise
+    # began; 0 if that is not known.
     central_common: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     addressed_common: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
-    # The last key, [table, id], that the primary was asked for.
+    # The last key in doubt, [table, id], that the primary was asked about.
     doubt_key: Mapped[list[str] | None] = mapped_column(JSON)
-    # How many records a person agreed to have removed by the initialise that goes on.
+    # How many records the initialise under way may remove, as a person agreed.
     removal_consent: Mapped[int] = mapped_column(default=0, server_default="0")
-    # The highest number of the primary whose tombstone was purged here.
+    # The highest ``remote_seq`` of a tombstone that was purged here.
     purged_remote_seq: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     # A satellite's first sync initialises it.
     initialise: Mapped[InitialiseState] = mapped_column(
         state_column(InitialiseState, 8), default=InitialiseState.NEEDED
     )
-    # The protocol that the primary answered to, where the parameters say "ask".
+    # The protocol in which the primary answered, if the parameters say "ask".
     protocol: Mapped[SyncProtocol] = mapped_column(
         state_column(SyncProtocol, 4), default=SyncProtocol.UNKNOWN
     )
     site_uuid: Mapped[str] = mapped_column(String(64), default="")
-    # The measured line: None until it is known (PROTOCOL.md, *When*).
+    # How slow the line is, as measured; None until it is known (PROTOCOL.md, *When*).
     seconds_per_record_up: Mapped[float | None]
     seconds_per_record_down: Mapped[float | None]
     seconds_per_byte_up: Mapped[float | None]
-    # The most bytes of a body that the way carries, after one that it did not; None if all pass.
+    # The most bytes that a body may have, after a larger one failed; None if every size passes.
     largest_up: Mapped[int | None]
     largest_down: Mapped[int | None]
     last_attempt_at: Mapped[datetime | None]
     last_success_at: Mapped[datetime | None]
-    # How far this server's clock is ahead of the primary's, None if that is little; and when the
-    # primary was last told.
+    # How far this server's clock is ahead of the primary's, None if the difference is small; and
+    # when the primary was last told.
     clock_seconds: Mapped[int | None]
     clock_told_at: Mapped[datetime | None]
 
@@ -193,12 +195,13 @@ class Peer(Base):
     # The checkpoints of the last exchange and of the one before, since an answer may be lost.
     checkpoint: Mapped[str] = mapped_column("point", String(12), default="")
     checkpoint_before: Mapped[str] = mapped_column("point_before", String(12), default="")
-    # The checkpoint that an initialise may start from, until it does.
+    # The checkpoint from which an initialise may start; "" once it has started.
     checkpoint_begun: Mapped[str] = mapped_column("point_begun", String(12), default="")
     central_cursor: Mapped[int] = mapped_column(BigInteger, default=0)
     addressed_cursor: Mapped[int] = mapped_column(BigInteger, default=0)
     restore_cursor: Mapped[int] = mapped_column(BigInteger, default=0)
-    # The highest cursors handed out: a satellite that has a higher one had it in a lost past.
+    # The highest cursors handed out. A satellite with a higher one got it in a past that this
+    # primary lost.
     central_offered: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     addressed_offered: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     # The generation of this primary in which the checkpoint was made.
@@ -206,26 +209,27 @@ class Peer(Base):
     # The satellite's present generation, and those that it left behind, newest last.
     own_generation: Mapped[str] = mapped_column(_GENERATION, default="", server_default=text("''"))
     superseded: Mapped[list[str] | None] = mapped_column(JSON)
-    # Two machines came with one identity: neither is let in until a person clears the machine.
+    # Two machines called with one identity: both are refused until a person clears the Hardware ID.
     is_shared: Mapped[bool] = mapped_column(default=False, server_default=false())
-    # When an initialise from the beginning last went on; None where none does.
+    # When the satellite last continued an initialise from the beginning; None if none is under way.
     initialising_at: Mapped[datetime | None]
     # v5: the restore ends at this seq; it is complete when its cursor is there.
     restore_until: Mapped[int] = mapped_column(BigInteger, default=0)
     initialisation: Mapped[SiteInitialisation] = mapped_column(
         state_column(SiteInitialisation, 10), default=SiteInitialisation.NEW
     )
-    # v5: the highest cursor that the site asked central data from, since it initialised; and that
-    # it said who it is, and has not asked for any since.
+    # v5: the highest cursor from which the site asked for central data since it initialised; and
+    # whether it has only said who it is since, and not asked for central data yet.
     asked_cursor: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     meeting: Mapped[bool] = mapped_column(default=False, server_default=false())
-    # v5: the highest own number that a satellite of ours told.
+    # v5: the highest number of its own sequence that a site with Sync Panel has told.
     told_seq: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
-    # v5: this server was restored, and may lack what the site sent from then on; None if it was
-    # not, or the site initialised since.
+    # v5: this server was restored from a backup and may lack what the site sent since this moment;
+    # None if it was not, or if the site has initialised since.
     lacking_since: Mapped[datetime | None]
+    # Records that the satellite still has to push, as it said.
     waiting_there: Mapped[int] = mapped_column(default=0)
-    # How far its clock is ahead of this server's, as it said; None if that is little.
+    # How far its clock is ahead of this server's, as it said; None if the difference is small.
     clock_seconds: Mapped[int | None]
     app_name: Mapped[str] = mapped_column(String(60), default="")
     app_version: Mapped[str] = mapped_column(String(40), default="")

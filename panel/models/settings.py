@@ -29,7 +29,7 @@ from panel.models.base import (
 
 
 class SyncProtocol(StrEnum):
-    """A protocol of the sync; UNKNOWN until a primary has answered to one."""
+    """A protocol of the sync; UNKNOWN until a primary has answered in one of them."""
 
     UNKNOWN = ""
     # Chosen at the first contact: our own if the primary speaks it, else v5.
@@ -61,7 +61,7 @@ class Settings(Base):
     store: Mapped[str] = mapped_column(String(STORE_LENGTH), default="")
     user_name: Mapped[str] = mapped_column(String(USER_NAME_LENGTH), default="")
     # A satellite sends its password, so it is sealed. A primary only checks it, so it is the argon2
-    # hash of the lower-case hex SHA-256 that the wire carries (mSupply Sync v5).
+    # hash of what a satellite sends: the SHA-256 in lower-case hex digits (mSupply Sync v5).
     password_sealed: Mapped[str | None]
     password_hash: Mapped[str | None]
     password_changed_at: Mapped[datetime | None]
@@ -70,7 +70,8 @@ class Settings(Base):
     protocol: Mapped[SyncProtocol] = mapped_column(
         state_column(SyncProtocol, 8), default=SyncProtocol.ASK
     )
-    # Trust of a satellite besides the public authorities: PEM text, SHA-256 fingerprint in hex.
+    # What a satellite trusts besides the public authorities: certificates of an authority as PEM
+    # text, or the SHA-256 of the primary's certificate in hex digits.
     private_ca: Mapped[str] = mapped_column(default="")
     fingerprint: Mapped[str] = mapped_column(String(64), default="")
     parameters_version: Mapped[int] = mapped_column(default=1)
@@ -140,13 +141,13 @@ class Server(Base):
 def lock_settings(session: Session) -> Settings:
     """Return the current settings, locked until the caller's commit.
 
-    Other changes of settings and servers wait for it.
+    Everybody else who changes settings or servers waits until then.
     """
     return session.get_one(Settings, 1, with_for_update=True, populate_existing=True)
 
 
 def lock_server(session: Session, server_id: int) -> Server:
-    """Return the current row of the list, locked until the caller's commit.
+    """Return the current row of the server with this id, locked until the caller's commit.
 
     Raise :class:`NotFound` if there is none or it was removed.
     """
