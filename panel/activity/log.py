@@ -62,8 +62,9 @@ class EventKind(StrEnum):
     RECORDS_GIVEN_BACK = "records_given_back"
 
 
-# Logged instead of a password or a code, before and after.
+# Stands for a password or a code, in the old value and in the new one.
 SECRET = "changed"  # noqa: S105 - a word that stands for a secret
+# In characters.
 LABEL_LENGTH = 120
 
 
@@ -71,7 +72,8 @@ LABEL_LENGTH = 120
 class Actor:
     """Who acts: a signed-in person, a script at the shell, or the sync service.
 
-    ``via`` is "web", "shell", "proxy" or "sync"; ``person_id`` is None unless a person acts.
+    ``address`` is the network address that the act came from, empty at the shell. ``via`` is "web",
+    "shell", "proxy" or "sync"; ``person_id`` is None unless a signed-in person acts.
     """
 
     name: str
@@ -92,11 +94,12 @@ def add_entry(
     was: Mapping[str, Any] | None = None,
     became: Mapping[str, Any] | None = None,
 ) -> None:
-    """Add the entry that ``actor`` did ``what`` to ``subject`` (with ``subject_id``).
+    """Add the entry that ``actor`` did ``what`` to a subject.
 
-    ``label`` is the subject's name for people. ``was`` and ``became`` map the changed fields to
-    their values; a secret is :data:`SECRET`. ``version`` is the subject's version after the change,
-    by which :func:`changes_since` finds the entry. Long names are cut to their columns.
+    ``subject`` is its kind, such as "server", and ``subject_id`` the id of its row. ``label`` is
+    its name for people. ``was`` and ``became`` map the changed fields to their old and new values;
+    a secret is :data:`SECRET`. ``version`` is the subject's version after the change, by which
+    :func:`changes_since` finds the entry. Names too long for their columns are cut.
     """
     row = Activity(
         at=clock.now(),
@@ -126,10 +129,10 @@ def search(
     before_id: int | None = None,
     limit: int = 50,
 ) -> list[Activity]:
-    """Return at most ``limit`` entries, newest first, of a person or of a kind if given.
+    """Return at most ``limit`` entries, the newest first, which fulfil every condition given.
 
-    They are from ``begin`` (included) to ``end`` (not included). ``before_id`` is the id of the
-    last entry of the previous page.
+    ``person`` is a name, ``what`` a kind. The entries are from ``begin`` (included) to ``end`` (not
+    included). ``before_id`` is the id of the last entry of the previous page.
     """
     query = select(Activity).order_by(Activity.id.desc()).limit(limit)
     if person:
@@ -148,7 +151,10 @@ def search(
 def changes_since(
     session: Session, subject: str, subject_id: int | None, version: int
 ) -> list[Difference]:
-    """Return the changes of each field of ``subject`` after ``version``, oldest first."""
+    """Return every change of a field of a subject after its ``version``, the oldest first.
+
+    ``subject`` and ``subject_id`` are as in :func:`add_entry`; a subject there is one of has None.
+    """
     query = (
         select(Activity)
         .where(Activity.subject == subject, Activity.version > version)
@@ -165,7 +171,10 @@ def changes_since(
 def refuse_stale(
     session: Session, subject: str, subject_id: int | None, seen: int, present: int
 ) -> NoReturn:
-    """Raise :class:`Conflict`: the form shows version ``seen``, and ``present`` is saved."""
+    """Raise :class:`Conflict` with the changes since the form was opened.
+
+    ``seen`` is the version that the form shows, ``present`` the version that is saved.
+    """
     raise Conflict(changes_since(session, subject, subject_id, seen), present)
 
 
@@ -215,8 +224,8 @@ _PHRASES: Mapping[str, Message] = {
 
 
 def describe(what: str) -> Message:
-    """Return the words for a kind as they follow a name: "asha *signed in*".
+    """Return the words for the kind ``what`` that follow a name, as in "asha *signed in*".
 
-    An unknown kind, of another version of the panel, is returned as it is.
+    A kind that only another version of the panel knows is returned as it is.
     """
     return _PHRASES.get(what, Message(what))
