@@ -26,7 +26,7 @@ from panel.models.people import AuthorisationCode, Person, lock_code
 from panel.preferences.field_checks import Checks
 from panel.security.hashes import TypedSecret, hash_secret
 
-# Without letters and digits that look alike; 16 characters hold 79 bits.
+# Without letters and digits that look alike. Sixteen of these characters have 79 bits.
 _UNAMBIGUOUS = "23456789abcdefghjkmnpqrstuvwxyz"
 
 
@@ -34,8 +34,8 @@ _UNAMBIGUOUS = "23456789abcdefghjkmnpqrstuvwxyz"
 class Unlock:
     """The right of one person to change locked parameters.
 
-    It ends at ``expires_at``, with a new code (``generation``), or when the person locks or is
-    disabled (``unlock_generation``).
+    It ends at ``expires_at`` (UTC). It ends earlier when a new code is set, which raises the code's
+    ``generation``, or when the person locks or is disabled, which raises ``unlock_generation``.
     """
 
     person_id: int
@@ -69,14 +69,15 @@ def try_code(database: Database, actor: Actor, code: str, unlock_minutes: int) -
     """Return the unlock of ``actor`` for ``unlock_minutes`` if ``code`` is right.
 
     Raise :class:`Invalid` (field ``code``), :class:`Throttled` or :class:`NotPermitted`. It commits
-    by itself, because a refusal is logged in Activity too.
+    by itself, so that the entry of Activity about a refusal is saved too.
     """
     typed = TypedSecret(code.strip())
     with database.reading() as session:
         code_hash = session.get_one(AuthorisationCode, 1).code_hash
         throttled = throttled_until(session, _attempt(actor))
     if code_hash is not None and throttled is None:
-        # Compared here, so that nobody waits for the lock meanwhile.
+        # It takes long and its result is remembered: compared here, it keeps nobody waiting for the
+        # lock.
         typed.matches(code_hash)
     with database.writing() as session:
         outcome = _unlock(session, actor, typed, timedelta(minutes=unlock_minutes))
@@ -86,7 +87,7 @@ def try_code(database: Database, actor: Actor, code: str, unlock_minutes: int) -
 
 
 def _unlock(
-    session: Session, actor: Actor, typed: TypedSecret, lasting: timedelta
+    session: Session, actor: Actor, typed: TypedSecret, duration: timedelta
 ) -> Unlock | Refusal:
     row = lock_code(session)
     person = None if actor.person_id is None else session.get(Person, actor.person_id)
@@ -104,16 +105,16 @@ def _unlock(
         return Invalid({"code": _why_wrong(session, attempt)})
     remember_source(session, attempt)
     log.add_entry(session, actor, EventKind.UNLOCKED, subject="code")
-    return Unlock(person.id, clock.now() + lasting, row.generation, person.unlock_generation)
+    return Unlock(person.id, clock.now() + duration, row.generation, person.unlock_generation)
 
 
 def _attempt(actor: Actor) -> Attempt:
-    # By the person, not by the address alone: nobody's wrong codes keep another's from being heard.
+    # Counted by person, and not by address alone: the wrong codes of one person block nobody else.
     return Attempt(Purpose.CODE, actor.name, actor.address)
 
 
 def _why_wrong(session: Session, attempt: Attempt) -> Message:
-    """Count a wrong code, and return why it was refused and how often it may be tried again."""
+    """Count a wrong code. Return the refusal, which says how often the person may try again."""
     left = count_failure(session, attempt)
     if left:
         return say(
@@ -143,7 +144,10 @@ def is_unlock_valid(session: Session, unlock: Unlock, person: Person, now: datet
 
 
 def end_unlocks(session: Session, actor: Actor, person_id: int) -> None:
-    """End every unlock of the person at once, in all browsers."""
+    """End every unlock of the person ``person_id`` at once, in all browsers.
+
+    ``person_id`` is the id of an existing row.
+    """
     person = session.get_one(Person, person_id, with_for_update=True, populate_existing=True)
     person.unlock_generation += 1
     log.add_entry(session, actor, EventKind.LOCKED_NOW, subject="code")

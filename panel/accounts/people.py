@@ -1,4 +1,7 @@
-"""The people who may sign in, and their permissions. Names are unique whatever their case."""
+"""The people who may sign in, and their permissions.
+
+Two names that differ only in upper and lower case are the same name.
+"""
 
 from collections.abc import Collection, Mapping
 from enum import StrEnum
@@ -59,8 +62,8 @@ def add_person(
 ) -> Person:
     """Add a person and return them. Without a password only a trusted proxy can sign them in.
 
-    A form sent twice gets the person that it added the first time. Raise :class:`Invalid` (fields
-    ``name``, ``password``).
+    If a form is sent twice, the second time returns the person that the first time added. Raise
+    :class:`Invalid` (fields ``name``, ``password``).
     """
     lock_code(session)
     checks = Checks()
@@ -98,7 +101,7 @@ def set_up(session: Session, actor: Actor, name: str, password: str, code: str) 
 
 
 def set_password(session: Session, actor: Actor, person_id: int, password: str) -> Person:
-    """Set the password of a person and end their sessions.
+    """Set the password of a person, end their sessions and return them.
 
     Raise :class:`Invalid` (field ``password``) or :class:`NotFound`.
     """
@@ -121,10 +124,11 @@ def set_permissions(
     permitted: Collection[Permission],
     version: int | None = None,
 ) -> Person:
-    """Set the permissions of a person to ``permitted``, and VIEW with any of them.
+    """Set the permissions of a person to ``permitted``, VIEW with any of them, and return them.
 
-    ``version`` is the version of the person that the form shows; None overwrites any. Raise
-    :class:`Conflict`, :class:`NotFound`, or :class:`Refusal` for the last manager.
+    ``version`` is the person's version that the form shows; with None every version is overwritten.
+    Raise :class:`Conflict`, :class:`NotFound`, or :class:`Refusal` if nobody would be left who
+    manages people.
     """
     lock_code(session)
     person = _lock_person(session, person_id)
@@ -140,9 +144,9 @@ def set_permissions(
 
 
 def disable(session: Session, actor: Actor, person_id: int) -> Person:
-    """Disable a person and end their sessions and unlocks at once.
+    """Disable a person, end their sessions and unlocks at once, and return them.
 
-    Raise :class:`NotFound`, or :class:`Refusal` for the last manager.
+    Raise :class:`NotFound`, or :class:`Refusal` if nobody would be left who manages people.
     """
     lock_code(session)
     person = _lock_person(session, person_id)
@@ -156,7 +160,10 @@ def disable(session: Session, actor: Actor, person_id: int) -> Person:
 
 
 def enable(session: Session, actor: Actor, person_id: int) -> Person:
-    """Enable a person again, with the same password and permissions. Raise :class:`NotFound`."""
+    """Enable a person again, with the same password and permissions, and return them.
+
+    Raise :class:`NotFound`.
+    """
     lock_code(session)
     person = _lock_person(session, person_id)
     if person.disabled_at is not None:
@@ -168,13 +175,14 @@ def enable(session: Session, actor: Actor, person_id: int) -> Person:
 def choose_language(session: Session, person_id: int, language: str) -> None:
     """Save the language of the panel for a person, a code such as ``pt``. Raise :class:`NotFound`.
 
-    It concerns nobody else: it is not logged, and open forms about the person stay valid.
+    This concerns nobody else, so it is not logged, and the person's version stays: open forms about
+    the person can still be saved.
     """
     _lock_person(session, person_id).language = language
 
 
 def forgive_tries(session: Session, actor: Actor, name: str) -> Person:
-    """Let the person ``name`` try again at once, however many wrong tries there were.
+    """Let the person ``name`` try again at once, however often they failed, and return them.
 
     Raise :class:`NotFound`.
     """
@@ -188,12 +196,12 @@ def forgive_tries(session: Session, actor: Actor, name: str) -> Person:
 
 
 def list_people(session: Session) -> list[Person]:
-    """Return all people by name, disabled ones too."""
+    """Return all people in the order of their names, disabled ones too."""
     return list(session.scalars(select(Person).order_by(Person.name_key)))
 
 
 def first_person_exists(session: Session) -> bool:
-    """Say whether there is a person: the panel is set up."""
+    """Say whether there is any person, which means that the panel is set up."""
     return session.scalar(select(Person.id).limit(1)) is not None
 
 
@@ -210,13 +218,13 @@ def _find_duplicate(
     session: Session, name: str, password: str | None, permitted: Collection[Permission]
 ) -> Person | None:
     """Return the person of this name if password and permissions are the same too."""
-    there, wanted = find_person(session, name), Person()
+    found, wanted = find_person(session, name), Person()
     permit(wanted, permitted)
-    if there is None or there.disabled_at or granted_to(there) != granted_to(wanted):
+    if found is None or found.disabled_at or granted_to(found) != granted_to(wanted):
         return None
-    if password is None or there.password_hash is None:
-        return there if password is there.password_hash else None
-    return there if verify_secret(there.password_hash, password) else None
+    if password is None or found.password_hash is None:
+        return found if password is found.password_hash else None
+    return found if verify_secret(found.password_hash, password) else None
 
 
 def _check_name(session: Session, checks: Checks, name: str) -> str:

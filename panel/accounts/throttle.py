@@ -1,8 +1,8 @@
 """The throttle of failed attempts at passwords, the authorisation code and satellites' pairs.
 
 Failures are counted in the database, so the throttle holds across processes and restarts (OWASP
-ASVS 5.0, 6.3.1). It slows guessing down and shuts nobody out: from an address or a browser where a
-name proved itself before, only that name's own failures from there count.
+ASVS 5.0, 6.3.1). It slows guessing down and locks nobody out: where a person or a satellite has
+succeeded before, from the same address or browser, only its own failures from there count.
 """
 
 import ipaddress
@@ -22,23 +22,24 @@ from panel.i18n import Message, say
 from panel.models.base import ADDRESS_LENGTH, NAME_LENGTH, searchable
 from panel.models.people import Activity, FailureCount, KnownSource
 
-# So many failures count nothing, and come back within this time, one after the other.
-REGAINED_IN = timedelta(hours=1)
-# Each one more doubles the wait until the next attempt, from the first to the longest.
+# The time after which all free failures are available again; they come back evenly.
+RECOVERY_TIME = timedelta(hours=1)
+# The first failure beyond the free ones causes the first wait. Each further one doubles the wait,
+# up to the longest.
 FIRST_WAIT, LONGEST_WAIT = timedelta(minutes=1), timedelta(minutes=15)
-# One refusal of a source is logged in this time.
+# Of the refusals of one source, one is logged within this time.
 LOGGED_EVERY = timedelta(minutes=15)
-# Network bits of an IPv6 address that one subscriber has.
+# The leading bits of an IPv6 address that one subscriber's addresses have in common.
 _SUBSCRIBER_BITS = 64
-# Counts of each purpose; the oldest are deleted first.
+# How many counts are kept for each purpose; the oldest are deleted first.
 MOST_COUNTS = 10_000
-# Sources of one name, and how long one is remembered after its last use.
-MOST_SOURCES_OF_NAME, SOURCE_KEPT = 3_000, timedelta(days=180)
-_SOURCE_REFRESHED = timedelta(days=1)
+# How many sources are remembered for one name, and for how long after their last use.
+MOST_SOURCES_OF_NAME, SOURCE_KEPT_FOR = 3_000, timedelta(days=180)
+_SOURCE_REFRESHED_AFTER = timedelta(days=1)
 
 
 class Purpose(StrEnum):
-    """What an attempt is at."""
+    """The secret that an attempt gives: a password, the authorisation code, a satellite's pair."""
 
     SIGN_IN = "sign_in"
     CODE = "code"
@@ -46,21 +47,22 @@ class Purpose(StrEnum):
 
 
 class Scope(StrEnum):
-    """What failures are counted by."""
+    """Which failures are counted together."""
 
-    # Of a name from one source that is known, or of a satellite's from one address.
+    # Those of one name from one known source; of a satellite's name, those from one address.
     SOURCE = "source"
-    # Of a name, from all sources that are not known.
+    # Those of one name from all sources that are not known for it.
     NAME = "name"
-    # From one address, whatever the name.
+    # Those from one address, whatever the name.
     ADDRESS = "address"
-    # Of all names from sources that are not known.
+    # Those of all names from sources that are not known.
     ALL = "all"
 
 
-# How many failures are free. An address may be that of many people or satellites; a satellite
-# repeats its pair by itself, so that one wrong site stays below the limit of its address.
-FREE = {
+# How many failures cause no wait. Many people or satellites may share an address, so it has more. A
+# satellite repeats its pair by itself: it reaches its own limit before the limit of its address, so
+# one site with a wrong pair does not block the others there.
+FREE_FAILURES = {
     (Purpose.SIGN_IN, Scope.SOURCE): 5,
     (Purpose.SIGN_IN, Scope.NAME): 5,
     (Purpose.SIGN_IN, Scope.ADDRESS): 20,
@@ -70,8 +72,8 @@ FREE = {
     (Purpose.PAIR, Scope.SOURCE): 10,
     (Purpose.PAIR, Scope.ADDRESS): 20,
 }
-# Those that count for an attempt from a source that is not known.
-_OF_UNKNOWN = {
+# The counts that matter for an attempt from a source that is not known for its name.
+_SCOPES_OF_UNKNOWN = {
     Purpose.SIGN_IN: (Scope.NAME, Scope.ADDRESS),
     Purpose.CODE: (Scope.NAME, Scope.ALL),
     Purpose.PAIR: (Scope.SOURCE, Scope.ADDRESS),
@@ -80,10 +82,10 @@ _OF_UNKNOWN = {
 
 @dataclass(frozen=True)
 class Attempt:
-    """An attempt under ``name`` from ``address``.
+    """An attempt to give a secret under ``name`` from ``address``.
 
-    ``browser`` is the hash of what tells the browser, or the satellite's machine, from others at
-    the same address; empty where nothing does.
+    ``browser`` is a hash that identifies the browser, or the satellite's machine, among others at
+    the same address; it is empty if nothing identifies it.
     """
 
     purpose: Purpose
@@ -98,19 +100,24 @@ class Attempt:
 
     @property
     def sources(self) -> list[str]:
-        """Return what the name may be known from, the most telling first."""
+        """Return the sources of the attempt: the browser, which says more, before the address."""
         return [source for source in (self.browser, network_of(self.address)) if source]
 
 
 @dataclass(frozen=True)
 class _Counter:
+    """The key of a count, within a purpose."""
+
     scope: Scope
     name: str
     source: str
 
 
 def network_of(address: str) -> str:
-    """Return the address by which failures are counted: of IPv6 the /64, which one user has."""
+    """Return the address or network under which the failures from ``address`` are counted.
+
+    It is the /64 network of an IPv6 address, since one subscriber has all of it.
+    """
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
@@ -123,19 +130,19 @@ def network_of(address: str) -> str:
 
 
 def throttled_until(session: Session, attempt: Attempt) -> datetime | None:
-    """Return until when ``attempt`` is refused; None if it is not."""
+    """Return the moment (UTC) until which ``attempt`` is refused; None if it is not refused."""
     now = clock.now()
-    counts = _read(session, attempt.purpose, _counters(session, attempt))
-    ends = (_end_of_wait(row, FREE[attempt.purpose, Scope(row.scope)]) for row in counts)
+    counts = _read_counts(session, attempt.purpose, _counters(session, attempt))
+    ends = (_end_of_wait(row, FREE_FAILURES[attempt.purpose, Scope(row.scope)]) for row in counts)
     # A wait that is longer than the longest comes from a clock that was set back since.
     return max((end for end in ends if now < end <= now + LONGEST_WAIT), default=None)
 
 
 def throttle_refusal(session: Session, attempt: Attempt, actor: Actor) -> Throttled | None:
-    """Return and log the refusal of an attempt by ``actor`` after too many failures, else None.
+    """Return the refusal of an ``attempt`` by ``actor`` after too many failures, else None.
 
-    The caller holds the lock on the authorisation code's row, so that attempts at the same time are
-    counted one by one.
+    A refusal is logged. The caller holds the lock on the authorisation code's row, so that attempts
+    at the same time are counted one by one.
     """
     until = throttled_until(session, attempt)
     if until is None:
@@ -154,15 +161,15 @@ def wait_words(until: datetime) -> Message:
 
 
 def count_failure(session: Session, attempt: Attempt) -> int:
-    """Count a failed attempt; return how many more are free before the next wait."""
+    """Count a failed attempt; return how many more may fail before the next wait."""
     counters = _counters(session, attempt)
-    rows = {_key_of(row): row for row in _read(session, attempt.purpose, counters)}
+    rows = {_counter_of(row): row for row in _read_counts(session, attempt.purpose, counters)}
     left = [_raise_count(session, attempt, one, rows.get(one)) for one in counters]
     return min(left, default=0)
 
 
 def remember_source(session: Session, attempt: Attempt) -> None:
-    """Remember that the name proved itself from the sources of ``attempt``."""
+    """Remember that the name of ``attempt`` succeeded from its sources."""
     now = clock.now()
     for source in attempt.sources:
         known = session.get(KnownSource, (attempt.purpose, attempt.key, source))
@@ -174,22 +181,28 @@ def remember_source(session: Session, attempt: Attempt) -> None:
 
 
 def is_source_outdated(session: Session, attempt: Attempt) -> bool:
-    """Say whether :func:`remember_source` has something to write: it is not known, or for long."""
+    """Say whether :func:`remember_source` has anything to write.
+
+    It has if a source of ``attempt`` is new, or was last used more than a day ago.
+    """
     fresh = select(func.count()).where(
-        *_is_source_of(attempt), KnownSource.last_at > clock.now() - _SOURCE_REFRESHED
+        *_is_source_of(attempt), KnownSource.last_at > clock.now() - _SOURCE_REFRESHED_AFTER
     )
     return (session.scalar(fresh) or 0) < len(attempt.sources)
 
 
 def forgive(session: Session, name: str) -> None:
-    """Forget every failure that could keep the person ``name`` from trying again."""
+    """Forget every failure that could keep the person ``name`` from trying again.
+
+    Those that are counted by address or for all names are among them.
+    """
     of_people = FailureCount.purpose.in_((Purpose.SIGN_IN, Purpose.CODE))
     of_name = FailureCount.name.in_((searchable(name)[:NAME_LENGTH], ""))
     session.execute(delete(FailureCount).where(of_people, of_name))
 
 
 def _counters(session: Session, attempt: Attempt) -> list[_Counter]:
-    """Return what counts for ``attempt``."""
+    """Return the keys of the counts that matter for ``attempt``."""
     if known := _known_source(session, attempt):
         return [_Counter(Scope.SOURCE, attempt.key, known)]
     address = network_of(attempt.address)
@@ -199,13 +212,15 @@ def _counters(session: Session, attempt: Attempt) -> list[_Counter]:
         Scope.ADDRESS: _Counter(Scope.ADDRESS, "", address),
         Scope.ALL: _Counter(Scope.ALL, "", ""),
     }
-    # At the shell there is no address, and a satellite's name that nobody has is none.
+    # The shell has no address. A satellite's name that is in no row comes as an empty one.
     missing = {Scope.ADDRESS: not address, Scope.SOURCE: not attempt.key}
-    return [counters[scope] for scope in _OF_UNKNOWN[attempt.purpose] if not missing.get(scope)]
+    return [
+        counters[scope] for scope in _SCOPES_OF_UNKNOWN[attempt.purpose] if not missing.get(scope)
+    ]
 
 
 def _known_source(session: Session, attempt: Attempt) -> str:
-    """Return the most telling source that the name is known from, "" if there is none."""
+    """Return the first of the sources of ``attempt`` that is known for its name; "" if none is."""
     known = set(session.scalars(select(KnownSource.source).where(*_is_source_of(attempt))))
     return next((source for source in attempt.sources if source in known), "")
 
@@ -218,7 +233,9 @@ def _is_source_of(attempt: Attempt) -> tuple[Any, ...]:
     )
 
 
-def _read(session: Session, purpose: Purpose, counters: list[_Counter]) -> list[FailureCount]:
+def _read_counts(
+    session: Session, purpose: Purpose, counters: list[_Counter]
+) -> list[FailureCount]:
     wanted = or_(
         *(
             and_(
@@ -234,22 +251,22 @@ def _read(session: Session, purpose: Purpose, counters: list[_Counter]) -> list[
     )
 
 
-def _key_of(row: FailureCount) -> _Counter:
+def _counter_of(row: FailureCount) -> _Counter:
     return _Counter(Scope(row.scope), row.name, row.source)
 
 
 def _level_now(row: FailureCount, free: int) -> float:
-    regained = (clock.now() - row.last_at) / REGAINED_IN * free
+    regained = (clock.now() - row.last_at) / RECOVERY_TIME * free
     # A moment in the future comes from a clock that was set back since.
     return max(0.0, row.level - max(0.0, regained))
 
 
 def _end_of_wait(row: FailureCount, free: int) -> datetime:
-    # A small remainder of a failure is none: five within some seconds are five.
+    # Rounded, because five failures within some seconds have a level a little below five.
     doublings = round(row.level) - free
     if doublings < 0:
         return row.last_at
-    # Compared first, so that a large level makes no number without end.
+    # Checked first, because a power of two for a large level would be an enormous number.
     if doublings > (LONGEST_WAIT // FIRST_WAIT).bit_length():
         return row.last_at + LONGEST_WAIT
     wait: timedelta = FIRST_WAIT * 2**doublings
@@ -259,9 +276,9 @@ def _end_of_wait(row: FailureCount, free: int) -> datetime:
 def _raise_count(
     session: Session, attempt: Attempt, counter: _Counter, row: FailureCount | None
 ) -> int:
-    free = FREE[attempt.purpose, counter.scope]
+    free = FREE_FAILURES[attempt.purpose, counter.scope]
     if row is None:
-        _make_room(session, attempt.purpose)
+        _make_room_for_count(session, attempt.purpose)
         row = FailureCount(purpose=attempt.purpose, level=0.0, last_at=clock.now())
         row.scope, row.name, row.source = counter.scope, counter.name, counter.source
         session.add(row)
@@ -269,12 +286,14 @@ def _raise_count(
     return max(0, free - round(row.level))
 
 
-def _make_room(session: Session, purpose: Purpose) -> None:
-    """Delete what counts no more, and the oldest where there are too many."""
+def _make_room_for_count(session: Session, purpose: Purpose) -> None:
+    """Delete the counts that have no effect any more, and the oldest if there are too many."""
     of_purpose = FailureCount.purpose == purpose
-    # By then every failure was regained.
+    # After so long every failure is forgiven.
     session.execute(
-        delete(FailureCount).where(of_purpose, FailureCount.last_at < clock.now() - 8 * REGAINED_IN)
+        delete(FailureCount).where(
+            of_purpose, FailureCount.last_at < clock.now() - 8 * RECOVERY_TIME
+        )
     )
     count = session.scalar(select(func.count()).select_from(FailureCount).where(of_purpose)) or 0
     if count >= MOST_COUNTS:
@@ -284,7 +303,7 @@ def _make_room(session: Session, purpose: Purpose) -> None:
 
 def _make_room_for_source(session: Session, attempt: Attempt) -> None:
     of_name = (KnownSource.purpose == attempt.purpose, KnownSource.name == attempt.key)
-    session.execute(delete(KnownSource).where(KnownSource.last_at < clock.now() - SOURCE_KEPT))
+    session.execute(delete(KnownSource).where(KnownSource.last_at < clock.now() - SOURCE_KEPT_FOR))
     count = session.scalar(select(func.count()).select_from(KnownSource).where(*of_name)) or 0
     if count >= MOST_SOURCES_OF_NAME:
         oldest = select(func.min(KnownSource.last_at)).where(*of_name).scalar_subquery()
@@ -292,7 +311,7 @@ def _make_room_for_source(session: Session, attempt: Attempt) -> None:
 
 
 def _has_recent_refusal(session: Session, actor: Actor) -> bool:
-    """Say whether a refusal of this source is logged already: one entry a while is enough."""
+    """Say whether a refusal of ``actor`` was logged recently, so that one more entry is useless."""
     rows = select(Activity.id).where(Activity.what == EventKind.REFUSED_TOO_MANY)
     rows = rows.where(Activity.at > clock.now() - LOGGED_EVERY, Activity.address == actor.address)
     if actor.person_id is not None:
