@@ -48,10 +48,10 @@ def show(as_json: bool) -> None:
     with installation() as here, here.database.reading() as session:
         settings, every = session.get_one(Settings, 1), preferences()
         if as_json:
-            shown = {key: one.shown(settings) for key, one in every.items()}
+            shown = {key: one.for_programs(settings) for key, one in every.items()}
             print_json({**shown, "hardware_id": here.hardware_id})
         else:
-            words = {key: one.in_words(settings) for key, one in every.items()}
+            words = {key: one.for_people(settings) for key, one in every.items()}
             rows = {**words, "hardware_id": here.hardware_id}
             print_table(("key", "value"), rows.items())
 

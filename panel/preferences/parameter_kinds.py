@@ -15,14 +15,14 @@ from panel.security.hashes import equal_in_constant_time
 from panel.security.vault import Unreadable, Vault
 
 _PEM_BEGINS = "-----BEGIN "
-# An authority and those that it gave its word for.
+# The certificate of an authority, and those of the authorities that it signed.
 _MOST_CERTIFICATES = 10
 
 
 class Concerns(StrEnum):
     """The servers whose page shows a parameter."""
 
-    EVERYBODY = "everybody"
+    EVERY_SERVER = "every_server"
     PRIMARY = "primary"
     SATELLITE = "satellite"
 
@@ -33,13 +33,14 @@ class Parameter:
 
     ``name`` is the name of its column, of its form field and of its value in Activity.
     ``in_shell`` is its key in the shell and in a file, if that differs from ``name``.
-    ``concerns`` says which servers show it. ``help_on_primary`` replaces ``help`` on a primary.
-    ``empty`` is one word for a missing value; ``example`` is the placeholder on a satellite.
-    ``part`` is the heading under which it is folded. While the lock is closed, that heading shows
-    ``brief`` for a value that is set, with its first eight characters as ``start``.
+    ``concerns`` says on which servers the page shows it. ``help_on_primary`` replaces ``help`` on a
+    primary. ``empty`` is a word for a missing value; ``example`` is the placeholder on a satellite.
+    ``part`` is the heading of the folded part of the form that has it. While the lock is closed,
+    that heading shows ``brief`` if a value is set, with its first eight characters as ``start``.
     """
 
-    # How a page asks for it ("line", "lines", "choice" or "secret"), and with which keyboard.
+    # How a page asks for it ("line", "lines", "choice" or "secret"), and with which keyboard (the
+    # attribute inputmode of HTML).
     control: ClassVar[str] = "line"
     keyboard: ClassVar[str | None] = None
     is_secret: ClassVar[bool] = False
@@ -51,7 +52,7 @@ class Parameter:
     help: Message
     help_on_primary: Message | None = None
     in_shell: str = ""
-    concerns: Concerns = Concerns.EVERYBODY
+    concerns: Concerns = Concerns.EVERY_SERVER
     default: Any = ""
     empty: Message | None = None
     example: str = ""
@@ -60,37 +61,37 @@ class Parameter:
 
     @property
     def key(self) -> str:
-        """Return its key in the shell and in a file."""
+        """Return the parameter's key in the shell and in a file."""
         return self.in_shell or self.name
 
     @property
     def hint(self) -> str:
-        """Return what the shell says of its values; empty where the label says enough."""
+        """Return what the shell's help says about the values; empty if the label says enough."""
         return ""
 
     def is_shown(self, settings: Settings) -> bool:
-        """Say whether the page of this server shows it."""
-        if self.concerns == Concerns.EVERYBODY:
+        """Say whether the page of this server shows the parameter."""
+        if self.concerns == Concerns.EVERY_SERVER:
             return True
-        is_primarys = self.concerns == Concerns.PRIMARY
-        return settings.is_primary if is_primarys else settings.is_satellite
+        is_for_primary = self.concerns == Concerns.PRIMARY
+        return settings.is_primary if is_for_primary else settings.is_satellite
 
     def help_for(self, settings: Settings) -> Message:
-        """Return its help on the page of this server."""
+        """Return the help that the page of this server shows."""
         return (settings.is_primary and self.help_on_primary) or self.help
 
     def placeholder(self, settings: Settings) -> Message | None:
-        """Return the placeholder of its field."""
+        """Return the placeholder of the form field; None if it has none."""
         if self.example and settings.is_satellite:
             return Message(self.example)
         return self.empty
 
     def parse(self, text: str) -> Any:
-        """Return the value for what was given to the shell. Raise :class:`Invalid`."""
+        """Return the value that ``text``, given to the shell, means. Raise :class:`Invalid`."""
         return text
 
     def tidy(self, checks: Checks, value: Any) -> Any:
-        """Return ``value`` as it is saved; add what is wrong with it to ``checks``."""
+        """Return ``value`` in the form that is saved; add the reason to ``checks`` if invalid."""
         raise NotImplementedError
 
     def read(self, settings: Settings) -> Any:
@@ -102,19 +103,19 @@ class Parameter:
         setattr(settings, self.name, value)
 
     def differs(self, settings: Settings, vault: Vault, value: Any) -> bool:
-        """Say whether saving ``value`` would change anything."""
+        """Say whether saving ``value`` would change the saved value."""
         return bool(value != self.read(settings))
 
-    def note(self, settings: Settings) -> Any:
-        """Return what Activity records of the saved value."""
+    def for_activity(self, settings: Settings) -> Any:
+        """Return the saved value as Activity records it."""
         return self.read(settings)
 
-    def shown(self, settings: Settings) -> Any:
-        """Return what the shell prints for programs."""
+    def for_programs(self, settings: Settings) -> Any:
+        """Return the saved value as the shell prints it for programs (JSON)."""
         return self.read(settings)
 
-    def in_words(self, settings: Settings) -> Any:
-        """Return what the shell prints for people."""
+    def for_people(self, settings: Settings) -> Any:
+        """Return the saved value as the shell prints it for people."""
         value = self.read(settings)
         return self.empty if value is None else value
 
@@ -127,18 +128,21 @@ class Number(Parameter):
 
     smallest: int
     largest: int
-    # Why a number out of bounds is refused.
+    # The reason that is given for a number out of bounds.
     reason: Message
     required: bool = False
     default: int | None = None
 
     @property
     def hint(self) -> str:
-        """Return the word for an empty one."""
+        """Return the word that stands for no number."""
         return f"or {self.empty}" if self.empty else ""
 
     def parse(self, text: str) -> int | None:
-        """Return the number; the word for an empty one means None."""
+        """Return the number in ``text``; None if it is empty or the word for no number.
+
+        Raise :class:`Invalid` for anything else.
+        """
         text = text.strip()
         if text in ("", str(self.empty)):
             return None
@@ -147,7 +151,7 @@ class Number(Parameter):
         return int(text)
 
     def tidy(self, checks: Checks, value: int | None) -> int | None:
-        """Return ``value``, or None if it is out of bounds: a database could not look it up."""
+        """Return ``value``; None if it is out of bounds, since a database may not take it."""
         if value is None and not self.required:
             return None
         if value is not None and self.smallest <= value <= self.largest:
@@ -163,7 +167,7 @@ class Text(Parameter):
     longest: int
 
     def tidy(self, checks: Checks, value: str) -> str:
-        """Return it trimmed."""
+        """Return ``value`` stripped."""
         return checks.text(self.name, value, self.longest)
 
 
@@ -174,27 +178,27 @@ class Url(Parameter):
     keyboard = "url"
 
     def tidy(self, checks: Checks, value: str) -> str:
-        """Return its normal form."""
+        """Return the normalised URL."""
         return checks.url(self.name, value)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choice(Parameter):
-    """One of ``choices``: what people call each, by its value."""
+class OneOf(Parameter):
+    """One of ``choices``, which maps each value to its label."""
 
     control = "choice"
 
     choices: Mapping[str, Message]
-    # Why any other value is refused.
+    # The reason that is given for any other value.
     reason: Message
 
     @property
     def hint(self) -> str:
-        """Return the values."""
+        """Return the values, separated by commas."""
         return ", ".join(self.choices)
 
     def tidy(self, checks: Checks, value: str) -> str:
-        """Return it as it is."""
+        """Return ``value`` unchanged."""
         if value not in self.choices:
             checks.refuse(self.name, self.reason)
         return value
@@ -211,18 +215,18 @@ class Certificate(Parameter):
 
     @property
     def hint(self) -> str:
-        """Return how it is read."""
+        """Return how the shell takes it: from a file."""
         return "@FILE"
 
     def tidy(self, checks: Checks, value: str) -> str:
-        """Return the certificates alone, without what stands between them."""
+        """Return the certificates alone, without the text around them."""
         pem = "\n".join(line.strip() for line in value.strip().splitlines())
         if not pem:
             return ""
         if reason := self._reason_against(pem):
             checks.refuse(self.name, reason)
             return ""
-        # Imported late: it takes 2 MB, and hardly anybody has an authority of their own.
+        # Imported late: it takes 2 MB of memory, and few have an authority of their own.
         from cryptography import x509
         from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -230,7 +234,7 @@ class Certificate(Parameter):
             found = x509.load_pem_x509_certificates(pem.encode())
         except ValueError:
             found = []
-        # One that has no end is not found.
+        # A certificate without its end line is not found, so the two numbers differ.
         if not found or len(found) != pem.count(_PEM_BEGINS):
             checks.refuse(self.name, say("This is no certificate in PEM form."))
             return ""
@@ -251,7 +255,7 @@ class Fingerprint(Parameter):
     """A SHA-256 in hex digits, typed with colons or without."""
 
     def tidy(self, checks: Checks, value: str) -> str:
-        """Return its digits in lower case."""
+        """Return the digits in lower case, without colons and spaces."""
         fingerprint = re.sub(r"[\s:]", "", value).lower()
         if fingerprint and not re.fullmatch(r"[0-9a-f]{64}", fingerprint):
             checks.refuse(self.name, say("A SHA-256 fingerprint has 64 hexadecimal digits."))
@@ -260,9 +264,10 @@ class Fingerprint(Parameter):
 
 @dataclass(frozen=True, kw_only=True)
 class Secret(Parameter):
-    """A secret, sealed in the column ``<name>_sealed``. None or empty leaves it as it is.
+    """A secret, stored sealed in the column ``<name>_sealed``.
 
-    It is compared with what was typed, and never shown or written down.
+    As a typed value, None or an empty text leaves the stored secret unchanged. The secret is
+    compared with what was typed, and is never shown or logged.
     """
 
     control = "secret"
@@ -273,61 +278,61 @@ class Secret(Parameter):
 
     @property
     def hint(self) -> str:
-        """Return how it is read."""
+        """Return how the shell takes it: from a file."""
         return "@FILE"
 
     def tidy(self, checks: Checks, value: str | None) -> str | None:
-        """Return it as it is: spaces may be a part of it."""
+        """Return ``value`` unchanged, since spaces may be a part of it; None if it is empty."""
         return checks.secret(self.name, value) if value else None
 
     def read(self, settings: Settings) -> None:
-        """Return what leaves it as it is."""
+        """Return None, the value that leaves the secret unchanged."""
 
     def sealed(self, settings: Settings) -> str | None:
-        """Return it as it is kept."""
+        """Return the sealed secret as it is stored; None if none is set."""
         sealed: str | None = getattr(settings, f"{self.name}_sealed")
         return sealed
 
-    def keep(self, settings: Settings, sealed: str | None) -> None:
-        """Keep it as it is ``sealed``, or none."""
+    def set_sealed(self, settings: Settings, sealed: str | None) -> None:
+        """Store a secret that is ``sealed`` already; None stores that none is set."""
         setattr(settings, f"{self.name}_sealed", sealed)
 
     def write(self, settings: Settings, vault: Vault, value: str) -> None:
-        """Keep ``value`` sealed."""
-        self.keep(settings, vault.seal(value))
+        """Seal ``value`` and store it."""
+        self.set_sealed(settings, vault.seal(value))
 
     def clear(self, settings: Settings) -> None:
-        """Forget the secret."""
-        self.keep(settings, None)
+        """Remove the secret."""
+        self.set_sealed(settings, None)
 
     def open(self, settings: Settings, vault: Vault) -> str | None:
-        """Return it in the clear; None if none is set. Raise ``Unreadable``."""
+        """Return the secret as plain text; None if none is set. Raise :class:`Unreadable`."""
         sealed = self.sealed(settings)
         return None if sealed is None else vault.open(sealed)
 
     def is_set(self, settings: Settings) -> bool:
-        """Say whether there is one."""
+        """Say whether a secret is set."""
         return self.sealed(settings) is not None
 
     def differs(self, settings: Settings, vault: Vault, value: str | None) -> bool:
-        """Say whether something was typed that is not kept already."""
+        """Say whether ``value`` is a secret other than the stored one."""
         return bool(value) and not self.matches(settings, vault, value or "")
 
     def matches(self, settings: Settings, vault: Vault, value: str) -> bool:
-        """Say whether ``value`` is kept already."""
+        """Say whether ``value`` is the stored secret."""
         try:
             return equal_in_constant_time(self.open(settings, vault) or "", value)
         except Unreadable:
             return False
 
-    def note(self, settings: Settings) -> str:
-        """Return the word that stands for a secret."""
+    def for_activity(self, settings: Settings) -> str:
+        """Return the word that stands for a secret in Activity."""
         return SECRET
 
-    def shown(self, settings: Settings) -> bool:
-        """Return whether there is one."""
+    def for_programs(self, settings: Settings) -> bool:
+        """Return whether a secret is set."""
         return self.is_set(settings)
 
-    def in_words(self, settings: Settings) -> str:
-        """Return whether there is one."""
+    def for_people(self, settings: Settings) -> str:
+        """Return a word for whether a secret is set."""
         return "set" if self.is_set(settings) else "not set"

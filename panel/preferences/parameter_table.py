@@ -1,6 +1,6 @@
 """The table of the parameters: the page, the shell, files, Activity and the checks follow from it.
 
-A new one is an entry here, its column with a migration, and the translations of its sentences.
+A new parameter needs an entry here, a column with a migration, and translations of its sentences.
 """
 
 from collections.abc import Sequence
@@ -23,10 +23,10 @@ from panel.models.settings import Settings, SyncProtocol
 from panel.preferences.field_checks import Checks
 from panel.preferences.parameter_kinds import (
     Certificate,
-    Choice,
     Concerns,
     Fingerprint,
     Number,
+    OneOf,
     Parameter,
     Secret,
     Text,
@@ -41,29 +41,32 @@ class SharedPassword(Secret):
     """The shared password, which a satellite keeps sealed and a primary as a hash."""
 
     def write(self, settings: Settings, vault: Vault, value: str) -> None:
-        """Keep it in the form that the role needs."""
+        """Store ``value`` in the form that the server's role needs."""
         set_password(settings, vault, value)
 
     def clear(self, settings: Settings) -> None:
-        """Forget it, in either form."""
+        """Remove the password, in either form."""
         settings.password_sealed = settings.password_hash = None
         settings.password_changed_at = None
 
     def open(self, settings: Settings, vault: Vault) -> str | None:
-        """Return it as a satellite sends it; a primary does not know it."""
+        """Return the password of a satellite; None on a primary, which has only its hash.
+
+        Raise :class:`Unreadable`.
+        """
         return read_password(settings, vault)
 
     def is_set(self, settings: Settings) -> bool:
-        """Say whether there is one, in either form."""
+        """Say whether a password is set, in either form."""
         return settings.has_password
 
     def matches(self, settings: Settings, vault: Vault, value: str) -> bool:
-        """Say whether it is ``value``, in either form."""
+        """Say whether ``value`` is the password that is set, in either form."""
         return is_password(settings, vault, value)
 
 
 _CERTIFICATE = say("Certificate")
-PROTOCOL = Choice(
+PROTOCOL = OneOf(
     name="protocol",
     label=say("Protocol"),
     help=say("Ask finds out. Ours is the lighter; v5 is for a primary that is mSupply."),
@@ -92,7 +95,7 @@ PASSWORD = SharedPassword(
     label=say("Password"),
     help=say("Never shown. Empty leaves the one that is set."),
 )
-# In the order of the screen. What is in one part stands together.
+# In the order of the screen, where the parameters of one folded part follow each other.
 _ENTRIES: tuple[Parameter, ...] = (
     SYNC_ID,
     Text(
@@ -163,7 +166,7 @@ _ENTRIES: tuple[Parameter, ...] = (
     ),
 )
 PARAMETERS = {parameter.name: parameter for parameter in _ENTRIES}
-# Not in the table: it is changed without unlocking, by its own form and verb.
+# Not in the table, since it is changed without an unlock, by a form and a verb of its own.
 INTERVAL = Number(
     name="interval_minutes",
     in_shell="sync_interval",
@@ -177,12 +180,12 @@ INTERVAL = Number(
 
 
 def preferences() -> dict[str, Parameter]:
-    """Return the interval and every parameter by its key in the shell and in a file."""
+    """Return the interval and every parameter, each under its key in the shell and in a file."""
     return {parameter.key: parameter for parameter in (INTERVAL, *PARAMETERS.values())}
 
 
 def plain_preferences() -> dict[str, Parameter]:
-    """Return those of :func:`preferences` that are not secret."""
+    """Return what :func:`preferences` returns, without the secrets."""
     return {key: parameter for key, parameter in preferences().items() if not parameter.is_secret}
 
 
@@ -192,27 +195,33 @@ def secrets() -> list[Secret]:
 
 
 def shown_parts(settings: Settings) -> list[tuple[Message | None, list[Parameter]]]:
-    """Return what the page of this server shows, grouped by the heading it is folded under."""
+    """Return the parameters that the page of this server shows, in groups.
+
+    Each group has the heading under which it is folded, None if it is not folded.
+    """
     shown = (parameter for parameter in PARAMETERS.values() if parameter.is_shown(settings))
     return [(part, list(inside)) for part, inside in groupby(shown, lambda one: one.part)]
 
 
 def in_brief(inside: Sequence[Parameter], settings: Settings) -> Message | None:
-    """Return the words for the first parameter of a part that has a value; None without one."""
+    """Return what the heading of a part shows while it is folded and locked; None if nothing.
+
+    That is the ``brief`` of the first parameter ``inside`` the part that has a value.
+    """
     for parameter in inside:
-        if value := parameter.shown(settings):
+        if value := parameter.for_programs(settings):
             return replace(parameter.brief or parameter.label, values={"start": str(value)[:8]})
     return None
 
 
 class Parameters:
-    """A value for every parameter, as it was typed; what is not given has its default.
+    """A typed value for every parameter; one that is not given has the parameter's default.
 
-    Each is an attribute of its name. None as a secret leaves it as it is. Raise ``TypeError`` for
-    what is no parameter.
+    Each value is an attribute with the parameter's name. A secret that is None stays unchanged.
+    Raise ``TypeError`` for a name that is no parameter.
     """
 
-    # What rules ask for by name.
+    # Those that the code reads by name; the others are read with ``[name]``.
     sync_id: int | None
     user_name: str
     password: str | None
@@ -231,27 +240,30 @@ class Parameters:
         return vars(self)[name]
 
     def replace(self, **changes: Any) -> "Parameters":
-        """Return these with ``changes``."""
+        """Return a copy of these values, with ``changes``."""
         return Parameters(**{**vars(self), **changes})
 
     @property
     def is_primary(self) -> bool:
-        """Say whether satellites would come to this server."""
+        """Say whether satellites would call this server."""
         return self.sync_id == PRIMARY_SYNC_ID
 
     @property
     def is_satellite(self) -> bool:
-        """Say whether this server would go to a primary."""
+        """Say whether this server would call a primary."""
         return self.sync_id is not None and not self.is_primary
 
 
 def tidy(checks: Checks, typed: Parameters) -> Parameters:
-    """Return the values as they are to be kept; what is wrong with each alone is in ``checks``."""
+    """Return the values in the form that is saved; add the reasons against any to ``checks``.
+
+    Each value is checked by itself, not against the others.
+    """
     return Parameters(
         **{name: parameter.tidy(checks, typed[name]) for name, parameter in PARAMETERS.items()}
     )
 
 
 def parameters_of(settings: Settings) -> Parameters:
-    """Return the saved parameters; secrets are left as they are."""
+    """Return the saved parameters, with None for each secret, which leaves it unchanged."""
     return Parameters(**{name: parameter.read(settings) for name, parameter in PARAMETERS.items()})

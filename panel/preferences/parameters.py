@@ -101,7 +101,7 @@ def remove_secret(session: Session, actor: Actor, secret: Secret, version: int) 
     if not secret.is_set(settings):
         return settings
     _refuse_stale(session, settings, version)
-    was = {secret.name: secret.note(settings)}
+    was = {secret.name: secret.for_activity(settings)}
     secret.clear(settings)
     is_password = secret is PASSWORD
     what = EventKind.PASSWORD_REMOVED if is_password else EventKind.PARAMETERS_CHANGED
@@ -146,9 +146,9 @@ def write_changes(
     session: Session, actor: Actor, vault: Vault, settings: Settings, changes: dict[str, Any]
 ) -> None:
     """Give ``settings`` the values in ``changes`` and record it, as one new version."""
-    was = {name: PARAMETERS[name].note(settings) for name in changes}
+    was = {name: PARAMETERS[name].for_activity(settings) for name in changes}
     _apply(settings, vault, changes)
-    became = {name: PARAMETERS[name].note(settings) for name in changes}
+    became = {name: PARAMETERS[name].for_activity(settings) for name in changes}
     record(session, actor, EventKind.PARAMETERS_CHANGED, settings, was, became)
     if "url" in changes:
         tell_row(session, actor, settings, was["url"])

@@ -29,12 +29,12 @@ def shown_url(settings: Settings, server: Server) -> str:
 
 
 def logged_fields(server: Server) -> dict[str, Any]:
-    """Return the fields that Activity shows of a whole row, removed or restored."""
+    """Return the fields that Activity shows when a whole row is removed or restored."""
     return {field: getattr(server, field) for field in _FIELDS}
 
 
 def find_changes(settings: Settings, server: Server, wanted: ServerFields) -> dict[str, Any]:
-    """Map each field of ``server`` that ``wanted`` changes to its new value, password included."""
+    """Map each field of ``server`` that ``wanted`` changes to its new value, the password too."""
     present = logged_fields(server)
     present["url"] = shown_url(settings, server)
     changes = {field: getattr(wanted, field) for field in _FIELDS}
@@ -73,31 +73,32 @@ def write_changes(
 
 
 def archive_records(session: Session, actor: Actor, sync_id: int) -> None:
-    """Archive the records of ``sync_id`` and those addressed to it: the number gets its negative.
+    """Archive the records that ``sync_id`` owns and those addressed to it.
 
-    No stream finds them then and nobody may write them, and what was set aside is left out.
+    Their owner or address becomes the negative number, so that no stream finds them and nobody may
+    write them. What that server sent into quarantine is left out.
     """
-    # As every writer of records does, so that two cannot deadlock.
+    # Every writer of records locks it first. Otherwise two of them could deadlock.
     lock_sequence(session)
     in_bulk = {"synchronize_session": False}
     owned = update(Record).where(Record.owner == sync_id).values(owner=-sync_id)
     session.execute(owned, execution_options=in_bulk)
     addressed = update(Record).where(Record.to == sync_id).values(to=-sync_id)
     session.execute(addressed, execution_options=in_bulk)
-    # Version 0: another record of the same name takes its place.
+    # Version 0, so that a later record of the same key replaces this one.
     pushed = update(Quarantined).where(Quarantined.source == sync_id)
     session.execute(pushed.values(left_out_at=clock.now(), version=0), execution_options=in_bulk)
-    # What the row's site had of the records that several sites share is not another store's.
+    # The site's copies of shared records are not those of the store that gets the Sync ID now.
     rows = select(Server.id).where(Server.sync_id == sync_id)
     session.execute(delete(SiteCopy).where(SiteCopy.server_id.in_(rows)), execution_options=in_bulk)
     _log_records(session, actor, EventKind.RECORDS_ARCHIVED, sync_id)
 
 
 def give_back_records(session: Session, actor: Actor, sync_id: int) -> int:
-    """Undo :func:`archive_records`: the records are those of ``sync_id`` again. Return how many.
+    """Undo :func:`archive_records` for ``sync_id``; return how many records it gets back.
 
-    They get new numbers, so that what is addressed goes out. The server of that number gets back
-    what it owns when it initialises. Raise :class:`NotFound` if there are none.
+    They get new numbers in the sequence, so that the addressed ones are sent. The server gets its
+    own ones back when it initialises. Raise :class:`NotFound` if there are none.
     """
     lock_sequence(session)
     archived = or_(Record.owner == -sync_id, Record.to == -sync_id)
@@ -116,7 +117,7 @@ def give_back_records(session: Session, actor: Actor, sync_id: int) -> int:
         for row, seq in zip(rows, next_seqs(session, len(rows)), strict=True)
     ]
     session.execute(update(Record), changed)
-    # Else an older version in the place of one that is back would be dropped at the next try.
+    # Otherwise the next try would drop those that are older than the record that is back.
     refused = update(Quarantined).where(Quarantined.source == sync_id)
     refused = refused.where(Quarantined.reason == "archived", Quarantined.left_out_at.is_(None))
     session.execute(
@@ -131,7 +132,7 @@ def _log_records(session: Session, actor: Actor, what: EventKind, sync_id: int) 
 
 
 def retry_addressed(session: Session, sync_id: int) -> None:
-    """Let the records be tried again that were set aside while there was no server ``sync_id``."""
+    """Let the quarantined records for ``sync_id`` be tried again, since it is a server now."""
     waiting = update(Quarantined).where(Quarantined.to == sync_id).values(tries=0)
     session.execute(waiting, execution_options={"synchronize_session": False})
 
@@ -144,7 +145,7 @@ def log_change(
     was: dict[str, Any] | None = None,
     became: dict[str, Any] | None = None,
 ) -> None:
-    """Raise the version of ``server`` and add the entry of Activity."""
+    """Add 1 to the version of ``server`` and log the change with the new version in Activity."""
     server.version = (server.version or 0) + 1
     session.flush()
     log.add_entry(
@@ -161,7 +162,7 @@ def log_change(
 
 
 def clear_hardware(session: Session, actor: Actor, server_id: int, version: int) -> Server:
-    """Clear the Hardware ID and the device token: the next machine that calls is bound.
+    """Clear the Hardware ID and the device token, so that the next machine that calls is bound.
 
     ``version`` is the row's version that the form shows. Raise :class:`NotFound` or
     :class:`Conflict`.

@@ -43,13 +43,14 @@ def add_server(
 ) -> Server:
     """Add a row to the list and return it.
 
-    ``key`` identifies the form: sent again with the same key, it gets the row of the first time.
-    ``confirmed`` names the acts that somebody was warned of ("url_http", "url_on_primary"), and
-    what becomes of the records that the Sync ID has already ("records=keep", "records=archive").
-    Raise :class:`Invalid` with a reason for each invalid field, or :class:`NeedsConfirmation`.
+    ``key`` identifies the form: a second call with the same key and fields returns the row that the
+    first one added. ``confirmed`` names the acts that a person confirmed after a warning
+    ("url_http", "url_on_primary"), and what becomes of the records that the Sync ID has already
+    ("records=keep", "records=archive"). Raise :class:`Invalid` with a reason for each invalid
+    field, or :class:`NeedsConfirmation`.
     """
     settings = lock_settings(session)
-    # A new row has no URL to clear: an empty one leaves that of a satellite's parameters.
+    # A new row has no URL to clear: an empty URL leaves the URL of a satellite's parameters.
     fields = replace(fields, url=fields.url or None)
     # Hashed, so that a key of any length fits its column.
     added_key = hash_token(key)[:32] if key else None
@@ -70,7 +71,7 @@ def add_server(
 
 
 def check_new_server(session: Session, fields: ServerFields) -> ServerFields:
-    """Return ``fields`` as a new row would have them; change nothing.
+    """Return ``fields`` with the values that a new row would get; change nothing.
 
     Raise :class:`Invalid` as :func:`add_server` does.
     """
@@ -95,10 +96,11 @@ def edit_server(
     version: int,
     confirmed: Collection[str] = (),
 ) -> Server:
-    """Change a row and return it; without a difference nothing is written.
+    """Change a row and return it; if no value differs, nothing is written.
 
-    ``version`` is the row's version that the form shows. Raise as :func:`add_server` does, and
-    :class:`Conflict` or :class:`NotFound`.
+    ``version`` is the row's version that the form shows, and ``confirmed`` as in
+    :func:`add_server`. Raise as :func:`add_server` does, and :class:`Conflict` or
+    :class:`NotFound`.
     """
     settings = lock_settings(session)
     server = lock_server(session, server_id)
@@ -120,9 +122,10 @@ def edit_server(
 def check_edited_server(
     session: Session, server: Server, fields: ServerFields, version: int
 ) -> dict[str, Any]:
-    """Return what ``fields`` would change in the row ``server``; change nothing.
+    """Map each field of ``server`` that ``fields`` would change to its new value; change nothing.
 
-    Raise :class:`Invalid` and :class:`Conflict` as :func:`edit_server` does.
+    ``version`` is the row's version that the form shows. Raise :class:`Invalid` and
+    :class:`Conflict` as :func:`edit_server` does.
     """
     settings = session.get_one(Settings, 1)
     checks = Checks()
@@ -140,7 +143,8 @@ def check_edited_server(
 def remove_servers(session: Session, actor: Actor, ids: Sequence[int]) -> list[Server]:
     """Remove the rows with these ids and return them; :func:`restore_servers` undoes it.
 
-    Rows removed before stay as they are. Raise :class:`NotFound` for an unknown id or none.
+    Rows that are removed already stay as they are. Raise :class:`NotFound` if ``ids`` is empty or
+    has an unknown id.
     """
     lock_settings(session)
     servers = _lock_all(session, ids)
@@ -156,8 +160,9 @@ def restore_servers(
 ) -> list[Server]:
     """Restore removed rows as they were, all or none, and return them.
 
-    Raise :class:`NotFound`, :class:`Invalid` (field ``sync_id``) for the first row that conflicts
-    with the present list, or :class:`NeedsConfirmation` where another row had its Sync ID since.
+    ``confirmed`` is as in :func:`add_server`. Raise :class:`NotFound`, :class:`Invalid` (field
+    ``sync_id``) for the first row that conflicts with the present list, or
+    :class:`NeedsConfirmation` if another row has had its Sync ID in the meantime.
     """
     settings = lock_settings(session)
     servers = _lock_all(session, ids)
