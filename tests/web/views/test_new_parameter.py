@@ -51,7 +51,7 @@ class SecretWithoutColumn(Secret):
     def sealed(self, settings: Settings) -> str | None:
         return self.kept.get(self.name)
 
-    def keep(self, settings: Settings, sealed: str | None) -> None:
+    def set_sealed(self, settings: Settings, sealed: str | None) -> None:
         self.kept[self.name] = sealed
 
 
