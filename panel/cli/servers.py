@@ -22,7 +22,7 @@ from panel.i18n import say
 from panel.models.settings import Server, Settings
 from panel.preferences.server_changes import clear_hardware, clear_server_password, shown_url
 from panel.preferences.server_fields import ServerFields, fields_of
-from panel.preferences.server_list import list_servers
+from panel.preferences.server_list import ListedServer, list_servers
 from panel.preferences.servers import add_server, edit_server, remove_servers
 
 COLUMNS = ("sync_id", "name", "store", "user_name", "url", "hardware_id", "last_success_at")
@@ -53,7 +53,7 @@ def list_(find: str, sort: str, descending: bool, as_json: bool) -> None:
         print_table(COLUMNS, ([row[column] for column in COLUMNS] for row in rows))
 
 
-def _pages(session: Session, find: str, sort: str, descending: bool) -> Iterator[Server]:
+def _pages(session: Session, find: str, sort: str, descending: bool) -> Iterator[ListedServer]:
     page, pages = 1, 1
     while page <= pages:
         listing = list_servers(session, find=find, sort=sort, descending=descending, page=page)
@@ -61,7 +61,7 @@ def _pages(session: Session, find: str, sort: str, descending: bool) -> Iterator
         page, pages = page + 1, listing.pages
 
 
-def _shown(settings: Settings, server: Server) -> dict[str, object]:
+def _shown(settings: Settings, server: ListedServer) -> dict[str, object]:
     return {
         **{column: getattr(server, column) for column in COLUMNS},
         "url": shown_url(settings, server),

@@ -8,8 +8,9 @@ them in this order: settings, authorisation code, servers, people.
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import CheckConstraint, Index, String, text
+from sqlalchemy import CheckConstraint, Index, String, select, text
 from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy.orm.util import identity_key
 
 from panel.errors import NotFound
 from panel.i18n import say
@@ -136,6 +137,16 @@ class Server(Base):
     def label(self) -> str:
         """Return the Sync ID and name, which people know the row by."""
         return f"{self.sync_id} {self.name}"
+
+
+def read_settings(session: Session) -> Settings:
+    """Return the settings, which one session reads once."""
+    # Every page needs them, and get_one() would make its statement anew each time.
+    known: Settings | None = session.identity_map.get(_SETTINGS_KEY)
+    return known if known is not None else session.scalars(_SETTINGS).one()
+
+
+_SETTINGS, _SETTINGS_KEY = select(Settings), identity_key(Settings, 1)
 
 
 def lock_settings(session: Session) -> Settings:

@@ -6,7 +6,8 @@ the primary's value, the satellite's (:func:`panel.sync.primary.admission.differ
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
 from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
@@ -74,13 +75,31 @@ def adopt_from_satellite(
     return server
 
 
-def list_applicants(session: Session) -> list[Applicant]:
+class WaitingServer(NamedTuple):
+    """An applicant as the page shows it."""
+
+    sync_id: int
+    name: str
+    store: str
+    hardware_id: str
+    address: str
+    last_at: datetime
+
+
+def list_applicants(session: Session) -> list[WaitingServer]:
     """Return at most :data:`MOST_SHOWN` applicants by Sync ID, without those added meanwhile."""
-    return list(session.scalars(_WAITING))
+    return [WaitingServer(*row) for row in session.execute(_WAITING)]
 
 
-_added = exists().where(Server.sync_id == Applicant.sync_id, Server.removed_at.is_(None))
-_WAITING = select(Applicant).where(~_added).order_by(Applicant.sync_id).limit(MOST_SHOWN)
+# Of the tables: every page runs it, and without the ORM it takes half the time.
+_server, _applicant = Server.__table__.c, Applicant.__table__.c
+_added = exists().where(_server.sync_id == _applicant.sync_id, _server.removed_at.is_(None))
+_WAITING = (
+    select(*(_applicant[name] for name in WaitingServer._fields))
+    .where(~_added)
+    .order_by(_applicant.sync_id)
+    .limit(MOST_SHOWN)
+)
 
 
 def add_applicant(

@@ -16,6 +16,7 @@ from panel.models.runs import Peer, SiteCopy
 from panel.models.settings import Server, Settings, lock_server, lock_settings
 from panel.preferences.parameters import clear_url, set_url
 from panel.preferences.server_fields import ServerFields
+from panel.preferences.server_list import ListedServer
 from panel.preferences.shared_password import wire_password
 from panel.security.hashes import hash_secret, verify_secret
 from panel.sync.store.sequence import lock_sequence, next_seqs
@@ -23,7 +24,7 @@ from panel.sync.store.sequence import lock_sequence, next_seqs
 _FIELDS = ("sync_id", "name", "store", "url", "user_name")
 
 
-def shown_url(settings: Settings, server: Server) -> str:
+def shown_url(settings: Settings, server: Server | ListedServer) -> str:
     """Return the URL that a row shows: on a satellite the URL of the parameters."""
     return settings.url if settings.is_satellite else server.url
 

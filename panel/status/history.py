@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from panel.errors import NotFound
@@ -64,7 +64,9 @@ def count_set_aside(session: Session, source: int | None = None) -> int:
     return session.scalar(query) or 0
 
 
-_SET_ASIDE = select(func.count()).select_from(Quarantined).where(Quarantined.left_out_at.is_(None))
+# Of the table: every page asks, and without the ORM it takes half the time.
+_set_aside = Quarantined.__table__
+_SET_ASIDE = select(func.count()).select_from(_set_aside).where(_set_aside.c.left_out_at.is_(None))
 
 
 def names_of(session: Session, sync_ids: Iterable[int]) -> dict[int, str]:
@@ -133,16 +135,6 @@ def read_peer_status(session: Session, server_id: int) -> PeerStatus:
         ),
         clock=peer_clock_sentence(peer.clock_seconds) if peer and peer.clock_seconds else None,
     )
-
-
-def refused_among(session: Session, ids: Sequence[int]) -> set[int]:
-    """Return those of the row ``ids`` whose last call was refused."""
-    return set(session.scalars(_REFUSED, {"ids": ids}))
-
-
-_REFUSED = select(Peer.server_id).where(
-    Peer.server_id.in_(bindparam("ids", expanding=True)), Peer.refusal != ""
-)
 
 
 def _is_difference(value: object) -> bool:

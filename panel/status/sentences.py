@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 from sqlalchemy import and_, bindparam, case, func, select
 from sqlalchemy.orm import Session
@@ -138,8 +139,10 @@ def primary_says(
     return StateKind.OPEN, severity, sentence
 
 
-_success = Server.last_success_at
-# Statements that every page runs are made once: making one takes longer than running it.
+_server = Server.__table__.c
+_success = _server.last_success_at
+# Statements that every page runs are made once, since making one takes longer than running it, and
+# of the table: without the ORM they take half the time.
 _past = _success <= bindparam("latest")
 _COUNTS = select(
     func.count(),
@@ -147,17 +150,25 @@ _COUNTS = select(
     func.count(case((and_(_past, _success > bindparam("very_late")), 1))),
     func.count(case((_past, 1))),
     func.max(case((_past, _success))),
-    func.max(Server.last_contact_at),
-).where(Server.removed_at.is_(None))
+    func.max(_server.last_contact_at),
+    func.count(case((_server.url > "", 1))),
+).where(_server.removed_at.is_(None))
 
 
-def count_servers(
-    session: Session, now: datetime
-) -> tuple[Counts, datetime | None, datetime | None]:
-    """Return the counts of the list at ``now``, the latest success and the latest contact."""
+class Census(NamedTuple):
+    """The list of a primary in numbers: the latest of its moments, and how many rows have a URL."""
+
+    counts: Counts
+    last_success_at: datetime | None
+    last_contact_at: datetime | None
+    with_url: int
+
+
+def count_servers(session: Session, now: datetime) -> Census:
+    """Return the census of the list at ``now``."""
     moments = {"late": now - LATE, "very_late": now - VERY_LATE, "latest": now + _CLOCK_TOLERANCE}
     row = session.execute(_COUNTS, moments).one()
-    total, within_late, within_very_late, seen, last_success_at, last_contact_at = row
+    total, within_late, within_very_late, seen, *rest = row
     counts = Counts(
         total=total,
         up_to_date=within_late,
@@ -165,7 +176,7 @@ def count_servers(
         very_late=seen - within_very_late,
         not_seen=total - seen,
     )
-    return counts, last_success_at, last_contact_at
+    return Census(counts, *rest)
 
 
 def satellite_says(

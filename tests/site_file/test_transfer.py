@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from panel.activity import log
 from panel.activity.log import Actor
@@ -13,7 +14,6 @@ from panel.preferences.interval import set_interval
 from panel.preferences.parameter_table import Parameters
 from panel.preferences.parameters import save_parameters
 from panel.preferences.server_fields import ServerFields
-from panel.preferences.server_list import list_servers
 from panel.preferences.servers import add_server
 from panel.preferences.shared_password import read_password, wire_password
 from panel.security.hashes import verify_secret
@@ -68,7 +68,11 @@ def differences(database: Database, vault: Vault, document: object) -> list[tupl
 
 def servers(database: Database) -> list[Server]:
     with database.reading() as session:
-        return list_servers(session).rows
+        return list(
+            session.scalars(
+                select(Server).where(Server.removed_at.is_(None)).order_by(Server.sync_id)
+            )
+        )
 
 
 def settings(database: Database) -> Settings:

@@ -3,10 +3,11 @@
 import base64
 import hashlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from functools import cached_property
+from typing import NamedTuple
 
 from flask import current_app, request, session
 from flask_babel import get_locale
@@ -18,21 +19,21 @@ from panel import clock
 from panel.errors import NotFound
 from panel.i18n import say
 from panel.models.records import Record
-from panel.models.runs import Applicant, Loop, Run
-from panel.models.settings import Server, Settings
-from panel.operations.adopt_identity import list_applicants
+from panel.models.runs import Loop
+from panel.models.settings import Server, Settings, read_settings
+from panel.operations.adopt_identity import WaitingServer, list_applicants
 from panel.preferences.parameter_table import PROTOCOL
-from panel.preferences.server_list import Listing, list_servers
-from panel.status.history import Disagreement, count_set_aside, disagreements, refused_among
-from panel.status.sentences import StateKind, server_severity
-from panel.status.state import State, read_state, recent_runs
+from panel.preferences.server_list import ListedServer, Listing, list_servers
+from panel.status.history import Disagreement, count_set_aside, disagreements
+from panel.status.sentences import Severity, StateKind, server_severity
+from panel.status.state import PlottedRun, State, read_state, recent_runs
 from panel.web.auth.lock import open_unlock
 from panel.web.auth.session import CSRF, current_person
 from panel.web.base.assets import Assets
 from panel.web.base.context import installation, reading
 from panel.web.base.embed import embed_query
 from panel.web.base.language import show
-from panel.web.page.forms import IntervalForm, ParametersForm
+from panel.web.page.forms import ParametersForm
 from panel.web.page.list_place import HIGHEST_ID, current_place
 
 HIGHEST_BAR = 9
@@ -98,7 +99,7 @@ class SyncData:
         )
 
     @cached_property
-    def applicants(self) -> list[Applicant]:
+    def applicants(self) -> list[WaitingServer]:
         """Who waits to be added to this primary."""
         return list_applicants(self._session) if self._settings.is_primary else []
 
@@ -117,6 +118,15 @@ class SyncData:
         return (asks, self.is_unheard, self.set_aside, self.is_empty, applicants)
 
 
+class Standing(NamedTuple):
+    """How a server of the list stands, in a shape and a word, and when it last succeeded."""
+
+    server: ListedServer | Server
+    severity: str
+    word: str
+    at: datetime | None
+
+
 class PageData:
     """What there is to show, read as templates ask for it: a part costs its own queries only."""
 
@@ -129,7 +139,7 @@ class PageData:
     @cached_property
     def settings(self) -> Settings:
         """The preferences of this server."""
-        return self._session.get_one(Settings, 1)
+        return read_settings(self._session)
 
     @cached_property
     def state(self) -> State:
@@ -142,7 +152,7 @@ class PageData:
         return SyncData(self._session, self.settings, self.state, self._now)
 
     @cached_property
-    def runs(self) -> list[Run]:
+    def runs(self) -> list[PlottedRun]:
         """The last runs, the oldest first."""
         return recent_runs(self._session)
 
@@ -155,8 +165,7 @@ class PageData:
     @cached_property
     def refused(self) -> set[int]:
         """The ids of those rows whose server was refused when it last called."""
-        ids = [server.id for server in self.listing.rows]
-        return refused_among(self._session, ids) if self.settings.is_primary else set()
+        return {server.id for server in self.listing.rows if server.is_refused}
 
     @cached_property
     def removed(self) -> list[Server]:
@@ -170,27 +179,23 @@ class PageData:
         settings = self.settings
         return settings.is_primary or (settings.is_satellite and not self.listing.total)
 
-    def last_success_at(self, server: Server) -> datetime | None:
+    def last_success_at(self, server: ListedServer | Server) -> datetime | None:
         """Return when ``server`` and this one last synchronised with success."""
         return server.last_success_at if self.settings.is_primary else self.state.last_success_at
 
-    def severity(self, server: Server) -> str:
-        """Say how a server of the list stands, by its last success."""
-        return server_severity(self.last_success_at(server), self._now)
+    def standing(self, servers: Iterable[ListedServer | Server]) -> Iterator[Standing]:
+        """Yield how each of these servers of the list stands."""
+        for server in servers:
+            at = self.last_success_at(server)
+            severity = server_severity(at, self._now)
+            if server.id in self.refused:
+                yield Standing(server, Severity.VERY_LATE.value, "refused", at)
+            else:
+                yield Standing(server, severity.value, severity.value, at)
 
-    def bar_height(self, run: Run) -> int:
+    def bar_height(self, run: PlottedRun) -> int:
         """Return how high a run's bar is: one unit, and more with its records' logarithm."""
         return min(HIGHEST_BAR, 1 + round(2 * math.log10(1 + run.pushed + run.pulled)))
-
-    def interval_form(self) -> IntervalForm:
-        """Return the form as it is saved."""
-        settings = self.settings
-        return IntervalForm(
-            data={
-                "interval_minutes": settings.interval_minutes,
-                "version": settings.interval_version,
-            }
-        )
 
     def parameters_form(self) -> ParametersForm:
         """Return the form as it is saved."""
@@ -211,20 +216,21 @@ class PageData:
 
     def version(self) -> str:
         """Return a mark of everything that the page shows, which changes with any of it."""
-        settings, listing = self.settings, self.listing
+        settings, listing, run = self.settings, self.listing, self.state.run
         rows = [
-            (row.id, row.version, row.hardware_id, self.last_success_at(row), self.severity(row))
-            for row in listing.rows
+            (row.server.id, row.server.version, row.server.hardware_id, row.word, row.at)
+            for row in self.standing(listing.rows)
         ]
-        runs = [(run.id, run.step, run.pushed, run.pulled, run.result) for run in self.runs]
         person = current_person()
         assets: Assets = current_app.extensions["assets"]
         shown = (
             *(settings.interval_version, settings.parameters_version, self.own_hardware_id),
-            *(replace(self.state, run=None), self.sync.version(), runs),
-            *(listing.count, listing.total, rows, sorted(self.refused)),
+            *(replace(self.state, run=None), self.sync.version(), self.runs),
+            run and (run.id, run.step, run.pushed, run.to_push, run.pulled, run.to_pull),
+            *(listing.count, listing.total, rows),
             [row.id for row in self.removed],
-            *(request.full_path, embed_query(), str(get_locale()), open_unlock(), assets),
+            *(request.full_path, embed_query(), str(get_locale()), open_unlock()),
+            *(assets.script, assets.style_hash),
             # The page holds the session's CSRF token.
             session.get(CSRF),
             person and (person.name, person.version, person.language),
