@@ -64,9 +64,10 @@ def masked_token() -> str:
     It is the same within one answer, where repeats compress to almost nothing, and differs in every
     other.
     """
-    if "masked_token" not in g:
-        g.masked_token = _masked()
-    return str(g.masked_token)
+    token: str | None = g.get("masked_token")
+    if token is None:
+        token = g.masked_token = _masked()
+    return token
 
 
 def _masked() -> str:
@@ -80,7 +81,8 @@ def csrf_field() -> Markup:
     """Return the hidden field of a form; empty in a fragment, where ``hx-headers`` sends it."""
     if is_fragment():
         return Markup()
-    return Markup('<input type="hidden" name="{}" value="{}">').format(CSRF, masked_token())
+    # Base64 has nothing to escape, and Markup.format takes ten times as long.
+    return Markup(f'<input type="hidden" name="{CSRF}" value="{masked_token()}">')  # noqa: S704
 
 
 def _unmasked(token: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from flask import Flask, Response, g, request, session
 from flask.sessions import SecureCookieSessionInterface, SessionMixin
+from itsdangerous import URLSafeTimedSerializer
 from sqlalchemy.exc import OperationalError
 from werkzeug.http import dump_cookie
 from werkzeug.wrappers import Response as AnyResponse
@@ -50,6 +51,14 @@ _HOST_PREFIX = "__Host-"
 
 class Sessions(SecureCookieSessionInterface):
     """Flask's session cookie, with the name and the attributes that fit the request."""
+
+    _signing_serializer: URLSafeTimedSerializer | None = None
+
+    def get_signing_serializer(self, app: Flask) -> URLSafeTimedSerializer | None:
+        """Return what signs the cookie: made once, not with each request."""
+        if self._signing_serializer is None:
+            self._signing_serializer = super().get_signing_serializer(app)
+        return self._signing_serializer
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
         """Set the cookie on ``response``; Flask does this last."""

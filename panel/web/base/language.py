@@ -2,13 +2,15 @@
 
 from datetime import datetime
 from functools import lru_cache
+from typing import cast
 
 from babel import Locale
 from babel.dates import format_date, format_skeleton, get_datetime_format
+from babel.numbers import format_decimal
 from babel.support import NullTranslations
 from babel.units import format_unit
 from flask import Flask, g, request
-from flask_babel import Babel, get_domain, get_locale, gettext
+from flask_babel import Babel, get_domain, get_locale
 from markupsafe import Markup, escape
 
 from panel.i18n import Message, say
@@ -88,14 +90,22 @@ def is_rtl() -> bool:
 
 def show(message: Message) -> str:
     """Return ``message`` and the messages in its values, in the language of this request."""
+    text = str(_sentence(_catalogue(), message.text))
     values = {name: _shown(value) for name, value in message.values.items()}
-    return str(gettext(message.text, **values))
+    return text % values if values else text
 
 
 def init_formats(app: Flask) -> None:
-    """Give templates ``moment()``, ``hardware()`` and the filter ``byte_count``."""
+    """Give templates ``moment()``, ``hardware()``, and filters that write numbers and bytes."""
     app.jinja_env.globals.update(moment=moment, hardware=hardware)
     app.jinja_env.filters["byte_count"] = byte_count
+    app.jinja_env.filters["numberformat"] = lambda number: _digits(number, get_locale())
+
+
+# Cached, as Babel is slow: a page counts the same few things each time.
+@lru_cache(maxsize=1_000)
+def _digits(number: int, locale: Locale) -> str:
+    return str(format_decimal(number, locale=locale))
 
 
 def byte_count(count: int) -> str:
@@ -124,9 +134,15 @@ def _sentence(catalogue: NullTranslations, text: str) -> Markup:
 
 def translated(text: str, **values: object) -> Markup:
     """Return a sentence of a template in the reader's language; ``values`` are escaped in it."""
-    if "catalogue" not in g:
-        g.catalogue = get_domain().get_translations()
-    return _sentence(g.catalogue, text) % values
+    return _sentence(_catalogue(), text) % values
+
+
+def _catalogue() -> NullTranslations:
+    """Return the sentences of this request's language."""
+    known: NullTranslations | None = g.get("catalogue")
+    if known is None:
+        known = g.catalogue = cast(NullTranslations, get_domain().get_translations())
+    return known
 
 
 def moment(at: datetime, form: str = "", *, brief: bool = False) -> Markup:
