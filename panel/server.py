@@ -40,6 +40,8 @@ KEEP_ALIVE_SECONDS = 180
 MOST_CONNECTIONS = 900
 # Each may have a temporary file for what it sends and one for what it gets.
 _OPEN_FILES = 4 * MOST_CONNECTIONS
+# A connection that has asked for nothing by then is the first to make room.
+SILENT_SECONDS = 2.0
 # From the first byte of a request, and from the connection to its first request.
 HEADER_SECONDS = 20
 # A body may take so long, and a second more for each so many bytes of it: a fortieth of 25 kbit/s.
@@ -166,7 +168,8 @@ class GuardedChannel(HTTPChannel):  # type: ignore[misc]
     _began_at: float | None = None
     _has_asked = False
     _is_asking = False
-    _is_known_client = False
+    # It has asked for something before.
+    is_known_client = False
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -206,7 +209,7 @@ class GuardedChannel(HTTPChannel):  # type: ignore[misc]
 
     def service(self) -> None:
         """Answer the next request, or find out whether the application wants a body."""
-        self._is_known_client = True
+        self.is_known_client = True
         if not self._is_asking:
             super().service()
             return
@@ -244,11 +247,6 @@ class GuardedChannel(HTTPChannel):  # type: ignore[misc]
         """Say whether nothing is being answered."""
         return not self.requests and not self._is_asking
 
-    @property
-    def place(self) -> tuple[bool, float]:
-        """The order in which idle connections make room: who never asked for anything first."""
-        return self._is_known_client, self.last_activity
-
     def is_overdue(self, now: float) -> bool:
         """Say whether the client has kept this connection for longer than it may."""
         if not self.is_idle:
@@ -258,7 +256,7 @@ class GuardedChannel(HTTPChannel):  # type: ignore[misc]
             more = BODY_SECONDS + received / LEAST_BYTES_A_SECOND
             allowed = more if self.request.headers_finished else HEADER_SECONDS
             return now - self._began_at > allowed
-        is_new = not self._is_known_client and not self.total_outbufs_len
+        is_new = not self.is_known_client and not self.total_outbufs_len
         return bool(now - self.last_activity > (HEADER_SECONDS if is_new else KEEP_ALIVE_SECONDS))
 
 
@@ -292,22 +290,31 @@ class GuardedServer(TcpWSGIServer):  # type: ignore[misc]
     def handle_accept(self) -> None:
         """Accept the connections that wait, in the place of idle ones if there are too many."""
         for _ in range(_ACCEPTED_AT_ONCE):
-            if len(self.active_channels) >= MOST_CONNECTIONS:
-                self._make_room()
             before = len(self.active_channels)
             super().handle_accept()
             if len(self.active_channels) == before:
                 return
+            if before >= MOST_CONNECTIONS:
+                self._make_room()
 
     def _make_room(self) -> None:
-        idle = [channel for channel in self.active_channels.values() if channel.is_idle]
+        *others, _newest = self.active_channels.values()
+        idle = [channel for channel in others if channel.is_idle]
         if not idle:
             return
-        # An attacker has many from one address; 40 satellites behind one have 40.
+        # An attacker has many from one address; 40 satellites behind one have 40. But they ask for
+        # something at once, and who does not goes first, from however many addresses.
         counts = Counter(channel.addr[0] for channel in idle)
-        most = max(counts.values())
-        crowd = (channel for channel in idle if counts[channel.addr[0]] == most)
-        min(crowd, key=lambda channel: channel.place).handle_close()
+        silent_since = time.time() - SILENT_SECONDS
+
+        def place(channel: GuardedChannel) -> tuple[bool, bool, int, float]:
+            at = channel.last_activity
+            is_silent = not channel.is_known_client and at < silent_since
+            # An answer may be on its way still.
+            is_sending = channel.total_outbufs_len > 0
+            return is_sending, not is_silent, -counts[channel.addr[0]], at
+
+        min(idle, key=place).handle_close()
 
     def maintenance(self, now: float) -> None:
         """Close the connections that are kept for longer than they may."""
