@@ -17,6 +17,7 @@ import socket
 import sys
 import time
 from collections import Counter
+from heapq import nsmallest
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -59,6 +60,8 @@ _LARGEST_ANSWER_BYTES = 1 << 30
 _MAINTENANCE_SECONDS = 5
 # Each round of waitress's loop asks every connection whether it has something to do.
 _ACCEPTED_AT_ONCE = 100
+# Of the connections, one of so many makes room where they are too many.
+_ROOM_SHARE = 30
 _LANE_OF_PROGRAMS = ("/sync/exchange", "/sync/v5/", "/api/")
 LOOPBACK_OF = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - replaced, not listened on
 # glibc's malloc.h: blocks of at least so many bytes are mapped apart, and unmapped when freed.
@@ -207,6 +210,11 @@ class GuardedChannel(HTTPChannel):  # type: ignore[misc]
         # One that could not be parsed has none.
         return str(getattr(request, "path", ""))
 
+    @property
+    def has_large_body(self) -> bool:
+        """Say whether a body waits for a thread that was let in: not while that is asked."""
+        return bool(self.requests) and self.requests[0].body_bytes_received > UNPROVEN_BYTES
+
     def service(self) -> None:
         """Answer the next request, or find out whether the application wants a body."""
         self.is_known_client = True
@@ -263,23 +271,28 @@ class GuardedChannel(HTTPChannel):  # type: ignore[misc]
 class _Lanes:
     """The threads that answer: half for pages and supervisors, the others for programs.
 
-    However many satellites push at once, a page finds a thread.
+    However many satellites push at once, a page finds a thread. One thread is for large bodies,
+    which are answered one after another anyway: no small one waits behind all of them.
     """
 
     def __init__(self, threads: int) -> None:
         self._pages, self._programs = ThreadedTaskDispatcher(), ThreadedTaskDispatcher()
-        self._programs.set_thread_count(max(threads // 2, 1))
+        self._large = ThreadedTaskDispatcher()
         self._pages.set_thread_count(max(threads - threads // 2, 1))
+        self._programs.set_thread_count(max(threads // 2 - 1, 1))
+        self._large.set_thread_count(1)
 
     def add_task(self, channel: GuardedChannel) -> None:
         """Let a thread of the right lane run ``channel.service``."""
-        is_program = any(part in channel.lane_path for part in _LANE_OF_PROGRAMS)
-        (self._programs if is_program else self._pages).add_task(channel)
+        if not any(part in channel.lane_path for part in _LANE_OF_PROGRAMS):
+            self._pages.add_task(channel)
+        else:
+            (self._large if channel.has_large_body else self._programs).add_task(channel)
 
     def shutdown(self) -> None:
         """Finish what is being answered."""
-        self._programs.shutdown()
-        self._pages.shutdown()
+        for lane in (self._large, self._programs, self._pages):
+            lane.shutdown()
 
 
 class GuardedServer(TcpWSGIServer):  # type: ignore[misc]
@@ -300,8 +313,6 @@ class GuardedServer(TcpWSGIServer):  # type: ignore[misc]
     def _make_room(self) -> None:
         *others, _newest = self.active_channels.values()
         idle = [channel for channel in others if channel.is_idle]
-        if not idle:
-            return
         # An attacker has many from one address; 40 satellites behind one have 40. But they ask for
         # something at once, and who does not goes first, from however many addresses.
         counts = Counter(channel.addr[0] for channel in idle)
@@ -314,7 +325,12 @@ class GuardedServer(TcpWSGIServer):  # type: ignore[misc]
             is_sending = channel.total_outbufs_len > 0
             return is_sending, not is_silent, -counts[channel.addr[0]], at
 
-        min(idle, key=place).handle_close()
+        # Several at once: to look at all of them takes a millisecond, and an attacker comes again.
+        for number, channel in enumerate(
+            nsmallest(max(1, len(others) // _ROOM_SHARE), idle, key=place)
+        ):
+            if number == 0 or not channel.total_outbufs_len:
+                channel.handle_close()
 
     def maintenance(self, now: float) -> None:
         """Close the connections that are kept for longer than they may."""

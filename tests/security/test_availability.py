@@ -167,8 +167,8 @@ def test_a_large_body_of_a_satellite_is_read_whole(primary: ForkedPanel, more: s
 class Request:
     """A request that waits for a thread, as the dispatcher sees it."""
 
-    def __init__(self, path: str, work: Any) -> None:
-        self.lane_path, self.service = path, work
+    def __init__(self, path: str, work: Any, *, has_large_body: bool = False) -> None:
+        self.lane_path, self.service, self.has_large_body = path, work, has_large_body
 
     def cancel(self) -> None:
         """The lanes close while it waits."""
@@ -180,6 +180,17 @@ def test_pages_find_a_thread_while_satellites_push() -> None:
     for path in ("/below/sync/exchange", "/sync/v5/site", "/api/v1/records") * 3:
         lanes.add_task(Request(path, may_end.wait))
     lanes.add_task(Request("/healthz", answered.set))
+    assert answered.wait(WAIT_SECONDS)
+    may_end.set()
+    lanes.shutdown()
+
+
+def test_small_messages_find_a_thread_while_large_ones_are_answered() -> None:
+    lanes: Any = _Lanes(4)
+    may_end, answered = threading.Event(), threading.Event()
+    for path in ("/sync/exchange", "/sync/v5/site", "/api/v1/records") * 3:
+        lanes.add_task(Request(path, may_end.wait, has_large_body=True))
+    lanes.add_task(Request("/sync/exchange", answered.set))
     assert answered.wait(WAIT_SECONDS)
     may_end.set()
     lanes.shutdown()
