@@ -31,6 +31,8 @@ KILLS ?= 20
 EXAMPLES ?= 200
 SECONDS ?=
 SEED ?=
+SATELLITES ?= 300
+MESSAGES ?= 50000
 
 # The driver of PostgreSQL is installed only where it is used: not every machine has a build of it.
 ifneq ($(filter postgresql%,$(SYNC_PANEL_DATABASE_URL))$(SYNC_PANEL_DATABASE_URL_FILE),)
@@ -39,7 +41,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run check test lint format bench demo soak build catalogues browser lock clean
+.PHONY: help run check test lint format bench demo soak storm fuzz build catalogues browser lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
@@ -51,8 +53,8 @@ test: $(STAMPS)/test $(STAMPS)/project $(BUILT) browser ## run every test, the b
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 # What needs no browser, no process of its own and no PostgreSQL.
-QUICK := $(filter-out tests/bench/ tests/browser/ tests/migrations/ tests/real/ tests/soak/ \
-	tests/support/ tests/wheel/,$(wildcard tests/*/)) $(wildcard tests/test_*.py)
+QUICK := $(filter-out tests/bench/ tests/browser/ tests/fuzz/ tests/migrations/ tests/real/ \
+	tests/soak/ tests/storm/ tests/support/ tests/wheel/,$(wildcard tests/*/)) $(wildcard tests/test_*.py)
 
 check: lint $(STAMPS)/project $(BUILT) ## lint and the quick tests: for every change, before `make test`
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(QUICK) \
@@ -75,6 +77,12 @@ demo: $(STAMPS)/project $(BUILT) ## a primary and satellites with data, to look 
 
 soak: $(STAMPS)/test $(STAMPS)/project $(BUILT) ## kill servers, KILLS=n times; try new examples for SECONDS=n
 	@KILLS=$(KILLS) EXAMPLES=$(EXAMPLES) SECONDS=$(SECONDS) SEED=$(SEED) $(BIN)/python -m tests.soak
+
+storm: $(STAMPS)/test $(STAMPS)/project $(BUILT) ## attack a server for SECONDS=n while SATELLITES=n synchronise
+	@SECONDS=$(SECONDS) SATELLITES=$(SATELLITES) $(BIN)/python -m tests.storm
+
+fuzz: $(STAMPS)/test $(STAMPS)/project $(BUILT) ## send MESSAGES=n spoilt messages to every address, by SEED=n
+	@MESSAGES=$(MESSAGES) SEED=$(SEED) $(BIN)/python -m tests.fuzz
 
 build: $(STAMPS)/project $(BUILT) ## script, style and translations, when their sources changed
 

@@ -1,7 +1,8 @@
-"""A real primary to attack: its credentials, requests to it, and what it takes of the machine."""
+"""A real primary to attack: its credentials, the worst bodies, and what it takes of the machine."""
 
 import base64
 import hashlib
+import json
 from collections.abc import Mapping
 from http.client import HTTPConnection
 from pathlib import Path
@@ -9,6 +10,35 @@ from pathlib import Path
 from tests.support.processes import ForkedPanel
 
 PASSWORD = "reef and palm 2"
+MIB = 2**20
+# As large as a body may be once it is decompressed, with a member that nobody asks for.
+EMPTY_LISTS = b'{"version":1,"x":[%s[]]}' % (b"[]," * (16 * MIB // 3 - 10))
+ODD_NUMBERS = b'{"version":1,"x":[%s1.50]}' % (b"1.50," * (16 * MIB // 5 - 10))
+OBJECTS = b'{"version":1,"x":[%s{}]}' % (b'{"a":0},' * (16 * MIB // 8 - 10))
+WIDE_TEXT = b'{"version":1,"x":"%s"}' % ("\U0001f600".encode() * (4 * MIB - 10))
+# 5 000 records of 6 400 characters each, which share their one value.
+SHARED_VALUE = json.dumps(
+    {
+        "version": 1,
+        "about": "",
+        "records": {
+            "shapes": [["t", [f"r{n}" for n in range(5_000)], ["a"], [["\U0001f600" * 6_000]]]],
+            "order": [[0, 5_000]],
+            "positions": [1, [1]],
+            "versions": [1, [1]],
+            "owners": [7],
+            "to": [None],
+        },
+    },
+    ensure_ascii=False,
+).encode()
+BODIES = {
+    "empty lists": EMPTY_LISTS,
+    "odd numbers": ODD_NUMBERS,
+    "objects": OBJECTS,
+    "wide text": WIDE_TEXT,
+    "shared value": SHARED_VALUE,
+}
 
 
 def make_primary(panel: ForkedPanel) -> None:

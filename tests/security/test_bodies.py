@@ -1,7 +1,6 @@
 """What a body may cost: counted before it is parsed, decoded one at a time, on both sides."""
 
 import gzip
-import json
 import subprocess
 import sys
 import threading
@@ -14,41 +13,20 @@ import pytest
 
 from panel.sync.protocol import body_codec
 from panel.sync.protocol.body_codec import TooManyElements, check_elements
-from tests.security.attacked import basic, make_primary, peak_bytes, send
+from tests.security.attacked import (
+    BODIES,
+    EMPTY_LISTS,
+    MIB,
+    basic,
+    make_primary,
+    peak_bytes,
+    send,
+)
 from tests.support.processes import ForkedPanel
 
-MIB = 2**20
 # The promise of SECURITY.md for all bodies at once, above what the process takes without one.
 MOST_BYTES = 150 * MIB
 AT_ONCE = 8
-# As large as a body may be once it is decompressed, with a member that nobody asks for.
-EMPTY_LISTS = b'{"version":1,"x":[%s[]]}' % (b"[]," * (16 * MIB // 3 - 10))
-ODD_NUMBERS = b'{"version":1,"x":[%s1.50]}' % (b"1.50," * (16 * MIB // 5 - 10))
-OBJECTS = b'{"version":1,"x":[%s{}]}' % (b'{"a":0},' * (16 * MIB // 8 - 10))
-WIDE_TEXT = b'{"version":1,"x":"%s"}' % ("\U0001f600".encode() * (4 * MIB - 10))
-# 5 000 records of 6 400 characters each, which share their one value.
-SHARED_VALUE = json.dumps(
-    {
-        "version": 1,
-        "about": "",
-        "records": {
-            "shapes": [["t", [f"r{n}" for n in range(5_000)], ["a"], [["\U0001f600" * 6_000]]]],
-            "order": [[0, 5_000]],
-            "positions": [1, [1]],
-            "versions": [1, [1]],
-            "owners": [7],
-            "to": [None],
-        },
-    },
-    ensure_ascii=False,
-).encode()
-BODIES = {
-    "empty lists": EMPTY_LISTS,
-    "odd numbers": ODD_NUMBERS,
-    "objects": OBJECTS,
-    "wide text": WIDE_TEXT,
-    "shared value": SHARED_VALUE,
-}
 
 
 @pytest.fixture(scope="module")

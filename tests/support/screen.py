@@ -16,11 +16,23 @@ class Screen:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._browser: OpenerDirector = build_opener(HTTPCookieProcessor(CookieJar()))
+        self._jar = CookieJar()
+        self._browser: OpenerDirector = build_opener(HTTPCookieProcessor(self._jar))
         form = self._open("/sign-in")
         hidden = dict(re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', form))
         entered = {**hidden, "name": USER, "password": PASSWORD}
         self._open("/sign-in", urlencode(entered).encode())
+
+    @property
+    def cookies(self) -> str:
+        """The header by which the server knows this person."""
+        return "; ".join(f"{cookie.name}={cookie.value}" for cookie in self._jar)
+
+    def csrf_token(self) -> str:
+        """Return what a form has to carry."""
+        found = re.search(r'"X-CSRF":"([^"]+)"', html.unescape(self._open("/")))
+        assert found
+        return found[1]
 
     def words(self, path: str = "/") -> str:
         """Return what a page says, without its mark-up."""

@@ -1,0 +1,1 @@
+"""Attacks on one server, in turns, while satellites synchronise with it and people look at it."""
