@@ -55,6 +55,8 @@ class EventKind(StrEnum):
     SYNC_ASKED = "sync_asked"
     INITIALISE_ASKED = "initialise_asked"
     BACKUP_RESTORED = "backup_restored"
+    RESTORE_FOUND = "restore_found"
+    COPY_FOUND = "copy_found"
     SYNC_REFUSED = "sync_refused"
     SET_ASIDE_RETRIED = "set_aside_retried"
     SET_ASIDE_LEFT_OUT = "set_aside_left_out"
@@ -215,6 +217,8 @@ _PHRASES: Mapping[str, Message] = {
     EventKind.SYNC_ASKED: say("asked to sync now"),
     EventKind.INITIALISE_ASKED: say("asked to initialise"),
     EventKind.BACKUP_RESTORED: say("said that a backup was restored"),
+    EventKind.RESTORE_FOUND: say("found that a backup was restored here"),
+    EventKind.COPY_FOUND: say("found that it was restored from a backup, or copied"),
     EventKind.SYNC_REFUSED: say("was refused a sync"),
     EventKind.SET_ASIDE_RETRIED: say("tried a record set aside again"),
     EventKind.SET_ASIDE_LEFT_OUT: say("left out a record set aside"),

@@ -24,6 +24,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from panel import clock
+from panel.activity.log import Actor, EventKind, add_entry
 from panel.db import Database
 from panel.models.base import PRIMARY_SYNC_ID
 from panel.models.records import (
@@ -46,6 +47,12 @@ GENERATION_BYTES = 8
 # What a new generation leaves out: a power cut may have taken the last numbers from the witness.
 MARGIN = 1_000_000
 _GIVEN_OUT = "numbers given out"
+# What nobody said, and what this server found out by itself.
+_FOUND = {
+    HistoryReason.RESTORED: EventKind.RESTORE_FOUND,
+    HistoryReason.TIMELINE: EventKind.RESTORE_FOUND,
+    HistoryReason.CLONE: EventKind.COPY_FOUND,
+}
 _DIGITS = 20
 
 
@@ -126,6 +133,10 @@ def begin_generation(session: Session, reason: HistoryReason, beyond: int = 0) -
     )
     session.info[_GIVEN_OUT] = Mark(sequence.generation, sequence.seq)
     _note_doubt(session, reason, sequence.seq + 1)
+    if reason in _FOUND:
+        # What was written since the backup may be gone: whoever misses it finds out why.
+        here = Actor(session.get_one(Settings, 1).name, via="sync")
+        add_entry(session, here, _FOUND[reason])
 
 
 def _note_doubt(session: Session, reason: HistoryReason, first_seq: int) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy import select, update
 from panel.config import Config
 from panel.db import Database
 from panel.installation import Installation, open_installation
+from panel.models.people import Activity
 from panel.models.records import ChangeSequence, Generation, HistoryReason
 from panel.sync.store import change_feed, records
 from panel.sync.store.sequence import MARGIN, Mark, Witness, begin_generation
@@ -34,6 +35,12 @@ def count(database: Database) -> int:
 def history(database: Database) -> list[Generation]:
     with database.reading() as session:
         return list(session.scalars(select(Generation).order_by(Generation.first_seq)))
+
+
+def found(database: Database) -> list[str]:
+    """Return what Activity says that the server found out by itself."""
+    with database.reading() as session:
+        return list(session.scalars(select(Activity.what).where(Activity.via == "sync")))
 
 
 def follow(database: Database, since: str = "") -> tuple[list[str], str]:
@@ -75,6 +82,7 @@ def test_a_start_after_a_kill_goes_on_in_the_same_generation(server: Server) -> 
         put(here.database, "c")
         assert count(here.database) == 3
         assert [one.reason for one in history(here.database)] == ["made"]
+        assert found(here.database) == []
 
 
 def test_a_restored_database_uses_no_number_twice(server: Server) -> None:
@@ -87,6 +95,7 @@ def test_a_restored_database_uses_no_number_twice(server: Server) -> None:
         _, late = follow(here.database)
     server.restore()
     with closing(server.start()) as here:
+        assert found(here.database) == ["restore_found"]
         made, restored = history(here.database)
         assert (made.first_seq, made.last_seq) == (1, 2)
         assert restored.reason in ("restored", "timeline")
