@@ -1,6 +1,7 @@
 """Restored, copied and replaced servers: what either side lost comes back, by what is missing."""
 
 from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 
 import pytest
@@ -381,6 +382,23 @@ def test_two_machines_with_one_identity_are_told_apart_at_the_second_change_of_h
     assert primary.get("mine") == {"n": 1}
     assert is_in_step(primary, kadavu)
     copy.close()
+
+
+def test_what_a_copy_pushed_is_kept_aside_when_somebody_initialises_the_original(
+    primary: PrimarySide, kadavu: SatelliteSide, new_database: NewDatabase
+) -> None:
+    kadavu.put_many(3)
+    sync_well(kadavu)
+    with closing(copy_of(kadavu, new_database)) as copy:
+        copy.put("shared", {"n": "copy's"})
+        sync_well(copy)
+    kadavu.put_many(3, "later")
+    kadavu.put("shared", {"n": "original's"})
+    kadavu.initialise()
+    sync_well(kadavu)
+    assert primary.get("shared") == kadavu.get("shared") == {"n": "original's"}
+    assert kept(kadavu) == {"shared": ("replaced", '{"n":"copy\'s"}')}
+    assert is_in_step(primary, kadavu)
 
 
 def test_what_was_counted_on_a_new_machine_is_not_lost(

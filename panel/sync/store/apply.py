@@ -151,7 +151,10 @@ def _between_pasts(item: Item, stored: StoredRecord, written_since: int | None) 
         return TAKE if item.version > stored.version else KEEP
     was_pushed_from_here = item.position <= (stored.remote_seq or 0)
     if written_since is None or was_pushed_from_here:
-        return KEEP if item.version < stored.version else TAKE_OTHER
+        if item.version >= stored.version:
+            return TAKE_OTHER
+        # What this server did not push, as far as it knows, may be of a copy of it.
+        return KEEP if was_pushed_from_here else KEEP_OWN
     if stored.version >= written_since:
         return KEEP_OWN
     # Written before the backup, and changed again in the past that was lost.
