@@ -1,12 +1,13 @@
 """Installations on databases that a test has made, their backups, and their witnesses."""
 
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from itertools import count
 from pathlib import Path
 from secrets import token_urlsafe
 
-from sqlalchemy import URL, create_engine, make_url, text
+from sqlalchemy import URL, Connection, create_engine, make_url, text
 from sqlalchemy.orm import Session
 
 from panel.config import Config
@@ -70,6 +71,15 @@ def restore(url: str, name: str) -> None:
     _copy(make_url(url), name, str(make_url(url).database))
 
 
+def drop_backup(url: str, name: str) -> None:
+    """Remove the copy ``name`` of a database."""
+    if make_url(url).get_backend_name() == "sqlite":
+        Path(name).unlink()
+        return
+    with _administration(make_url(url)) as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+
+
 def _copy(url: URL, source: str, target: str) -> None:
     if url.get_backend_name() == "sqlite":
         for ending in ("", "-wal", "-shm"):
@@ -78,8 +88,14 @@ def _copy(url: URL, source: str, target: str) -> None:
         with closing(sqlite3.connect(source)) as from_, closing(sqlite3.connect(target)) as to:
             from_.backup(to)
         return
-    administration = create_engine(url.set(database="postgres"), isolation_level="AUTOCOMMIT")
-    with administration.connect() as connection:
+    with _administration(url) as connection:
         connection.execute(text(f"DROP DATABASE IF EXISTS {target} WITH (FORCE)"))
         connection.execute(text(f"CREATE DATABASE {target} TEMPLATE {source} STRATEGY FILE_COPY"))
-    administration.dispose()
+
+
+@contextmanager
+def _administration(url: URL) -> Iterator[Connection]:
+    engine = create_engine(url.set(database="postgres"), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        yield connection
+    engine.dispose()

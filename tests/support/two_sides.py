@@ -10,12 +10,14 @@ from sqlalchemy import select
 from panel.db import Database, make_engine
 from panel.models.records import Quarantined, Record
 from panel.models.runs import InitialiseState, Link, Run
-from panel.models.settings import Server, Settings
+from panel.models.settings import Server, Settings, SyncProtocol
 from panel.preferences.interval import set_interval
 from panel.preferences.parameter_table import Parameters
 from panel.preferences.parameters import save_parameters
 from panel.preferences.server_fields import ServerFields
 from panel.preferences.servers import add_server
+from panel.sync.msupply_v5 import primary as v5
+from panel.sync.msupply_v5.calls import Request
 from panel.sync.primary.exchange import Primary, Reply
 from panel.sync.primary.parts import PartCall
 from panel.sync.protocol.body_codec import Body
@@ -30,6 +32,7 @@ from tests.support.installations import (
     VAULT,
     WitnessInMemory,
     back_up,
+    drop_backup,
     installation_on,
     name_generation,
     restore,
@@ -37,14 +40,17 @@ from tests.support.installations import (
 
 PASSWORD = "reef and palm"
 PRIMARY_NAME, PRIMARY_STORE = "National Store", "NAT-01"
+ADDRESS, V5_PATH = "192.0.2.7", "/sync/v5/"
 
 
-def parameters(sync_id: int, name: str, store: str, url: str) -> Parameters:
+def parameters(
+    sync_id: int, name: str, store: str, url: str, user_name: str = "shared"
+) -> Parameters:
     return Parameters(
         sync_id=sync_id,
         name=name,
         store=store,
-        user_name="shared",
+        user_name=user_name,
         password=PASSWORD,
         url=url,
         request_size=None,
@@ -54,21 +60,31 @@ def parameters(sync_id: int, name: str, store: str, url: str) -> Parameters:
 class Side:
     """One server: its database and what a test asks of it."""
 
-    def __init__(self, url: str, sync_id: int, name: str, store: str, primary_url: str) -> None:
+    def __init__(
+        self,
+        url: str,
+        sync_id: int,
+        name: str,
+        store: str,
+        primary_url: str,
+        user_name: str = "shared",
+    ) -> None:
         self.database = Database(make_engine(url))
-        self._witness = WitnessInMemory()
-        self.database.after_commit = self._witness.note_commit
+        self._watch()
         self._url = url
         self.sync_id = sync_id
         self.name, self.store = name, store
         with self.database.writing() as session:
             name_generation(session)
-            wanted = parameters(sync_id, name, store, primary_url)
+            wanted = parameters(sync_id, name, store, primary_url, user_name)
             save_parameters(session, ASHA, VAULT, wanted, 1, {"url_http"})
 
-    def add(self, sync_id: int, name: str, store: str) -> None:
+    def add(self, sync_id: int, name: str, store: str, user_name: str = "") -> None:
+        """Add a row to the list, with a pair of its own if it has a ``user_name``."""
+        password = PASSWORD if user_name else None
+        fields = ServerFields(sync_id, name, store, user_name=user_name, password=password)
         with self.database.writing() as session:
-            add_server(session, ASHA, ServerFields(sync_id, name, store))
+            add_server(session, ASHA, fields)
 
     def put(self, record_id: str, data: Mapping[str, Any] | None, to: int | None = None) -> None:
         with self.database.writing() as session:
@@ -125,6 +141,27 @@ class Side:
         if noticed:
             notice_restore(self.database, self._witness)
 
+    def drop_backup(self, name: str) -> None:
+        """Remove a copy of the database."""
+        drop_backup(self._url, name)
+
+    def begin_anew(self, name: str) -> None:
+        """Be as when the copy ``name`` was made: nobody knows of anything later."""
+        self._watch()
+        self.restore(name, noticed=False)
+
+    def become(self, other: "Side") -> None:
+        """Become a copy of the disk of another server, its witness too."""
+        copy = other.back_up()
+        self.begin_anew(copy)
+        self.drop_backup(copy)
+        if (mark := other._witness.read()) is not None:
+            self._witness.note(mark)
+
+    def _watch(self) -> None:
+        self._witness = WitnessInMemory()
+        self.database.after_commit = self._witness.note_commit
+
     def close(self) -> None:
         self.database.close()
 
@@ -133,6 +170,27 @@ class PrimarySide(Side):
     def __init__(self, url: str) -> None:
         super().__init__(url, 1, PRIMARY_NAME, PRIMARY_STORE, "")
         self.service = Primary(self.database)
+
+    def answer(
+        self, method: str, path: str, headers: Mapping[str, str], content: bytes = b""
+    ) -> Reply:
+        """Answer a request of either protocol."""
+        parts = urlsplit(path)
+        query = dict(parse_qsl(parts.query))
+        if parts.path.startswith(V5_PATH):
+            name = parts.path.removeprefix(V5_PATH)
+            lower = {header.lower(): value for header, value in headers.items()}
+            call = Request(method, name, query, lower, lambda: content, ADDRESS)
+            answered = v5.answer(self.service, call)
+            encoding = {"Content-Encoding": answered.encoding} if answered.encoding else {}
+            return Reply(answered.status, encoding, answered.body)
+        if (method, path) == ("POST", "/sync/exchange"):
+            return self.service.exchange(lambda: content, headers, ADDRESS)
+        piece = PartCall(parts.path.removeprefix("/sync/part/"), query)
+        if method == "GET":
+            return self.service.give_piece(piece, headers, ADDRESS)
+        assert method == "PUT"
+        return self.service.take_piece(piece, lambda: content, headers, ADDRESS)
 
     def row(self, sync_id: int) -> Server:
         with self.database.reading() as session:
@@ -156,7 +214,7 @@ class Line:
             sent = Body(content, headers.get("Content-Encoding", ""))
             if (answer := self._tamper.instead(sent)) is not None:
                 return Response(200, {}, answer, 0.01)
-            reply = self._answer(method, path, headers, content)
+            reply = self._primary.answer(method, path, headers, content)
             self._tamper.after(reply.content)
         except LinkFault as fault:
             fault.bytes_up = len(content)
@@ -170,17 +228,6 @@ class Line:
             0.01,
             len(content),
         )
-
-    def _answer(self, method: str, path: str, headers: Mapping[str, str], content: bytes) -> Reply:
-        service, address = self._primary.service, "192.0.2.7"
-        if (method, path) == ("POST", "/sync/exchange"):
-            return service.exchange(lambda: content, headers, address)
-        parts = urlsplit(path)
-        call = PartCall(parts.path.removeprefix("/sync/part/"), dict(parse_qsl(parts.query)))
-        if method == "GET":
-            return service.give_piece(call, headers, address)
-        assert method == "PUT"
-        return service.take_piece(call, lambda: content, headers, address)
 
     def close(self) -> None:
         pass
@@ -242,8 +289,9 @@ class SatelliteSide(Side):
         name: str = "Kadavu Health Centre",
         store: str = "KDV-01",
         hardware_id: str = "",
+        user_name: str = "shared",
     ) -> None:
-        super().__init__(url, sync_id, name, store, "https://central.example.org")
+        super().__init__(url, sync_id, name, store, "https://central.example.org", user_name)
         self.primary = primary
         self.installation = installation_on(self.database, hardware_id or f"machine-{sync_id}")
         self.add(1, PRIMARY_NAME, PRIMARY_STORE)
@@ -258,6 +306,11 @@ class SatelliteSide(Side):
         with self.database.writing() as session:
             run.begin(session)
         return run.run()
+
+    def speak(self, protocol: SyncProtocol) -> None:
+        """Choose the protocol of the next run."""
+        with self.database.writing() as session:
+            session.get_one(Settings, 1).protocol = protocol
 
     def initialise(self) -> None:
         """Press "Initialise": the next run begins it."""

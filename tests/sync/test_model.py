@@ -2,15 +2,14 @@
 
 Records are written, deleted and addressed; answers are lost, requests never arrive, arrive twice or
 much later; runs are cut off and begun again. Backups of either side are restored at any moment,
-noticed or not, which is also what a copied disk is; tombstones are purged; keys collide. The model
-is what the owners wrote, less what a restore took from the owner and from the primary.
+noticed or not; a copy of a satellite's disk runs beside it; tombstones are purged; keys collide.
+One of the satellites may speak v5. The model is what the owners wrote, less what a restore took
+from the owner and from the primary.
 """
 
-import shutil
-import tempfile
 from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -26,22 +25,16 @@ from hypothesis.stateful import (
 
 from panel import clock
 from panel.models.base import PRIMARY_SYNC_ID
-from panel.models.runs import Link
+from panel.models.runs import InitialiseState, Link
+from panel.models.settings import SyncProtocol
 from panel.preferences.server_changes import clear_hardware
-from panel.sync.primary.exchange import ReadContent
 from panel.sync.store.retention import purge
+from tests.conftest import NewDatabase
 from tests.support.cast import ASHA
-from tests.support.search import examples
-from tests.support.two_sides import (
-    CutBefore,
-    LoseAnswer,
-    PrimarySide,
-    SatelliteSide,
-    Side,
-    Tamper,
-)
+from tests.support.search import SEARCHING, examples
+from tests.support.two_sides import CutBefore, LoseAnswer, SatelliteSide, Side, Tamper
+from tests.support.world import KADAVU, LEVUKA, World
 
-KADAVU, LEVUKA = 7, 8
 OWNERS = st.sampled_from([PRIMARY_SYNC_ID, KADAVU, LEVUKA])
 SATELLITES = st.sampled_from([KADAVU, LEVUKA])
 SERVERS = OWNERS
@@ -50,18 +43,14 @@ KEEP_DAYS = 90
 
 
 class Exchange(RuleBasedStateMachine):
-    template: Path
+    world: World
 
     def __init__(self) -> None:
         super().__init__()
-        self._folder = Path(tempfile.mkdtemp(prefix="sync-model-"))
-        self.primary = PrimarySide(self._database("primary"))
-        self.primary.add(KADAVU, "Kadavu", "KDV-01")
-        self.primary.add(LEVUKA, "Levuka", "LVK-01")
-        kadavu = SatelliteSide(self._database("kadavu"), self.primary, KADAVU, "Kadavu", "KDV-01")
-        levuka = SatelliteSide(self._database("levuka"), self.primary, LEVUKA, "Levuka", "LVK-01")
-        self.satellites = {KADAVU: kadavu, LEVUKA: levuka}
-        self.servers = {PRIMARY_SYNC_ID: self.primary, **self.satellites}
+        self.world.begin_anew()
+        self.primary = self.world.primary
+        self.satellites = self.world.satellites
+        self.servers = self.world.servers
         # Owner and key: the value, and whom it is addressed to.
         self.model: dict[tuple[int, str], tuple[int | None, int | None]] = {}
         self.number = 0
@@ -70,57 +59,62 @@ class Exchange(RuleBasedStateMachine):
         # The number of the delete that made a tombstone, by owner, key and version.
         self.deleted: dict[tuple[int, str, int], int] = {}
         self.backups: dict[int, str] = {}
-        # Satellites that were restored without noticing: which content is newer cannot be told, so
-        # that one is in use and the other kept aside.
+        # Satellites that were restored without noticing, or copied: which content is newer cannot
+        # be told, so that one is in use and the other kept aside.
         self.unsure: set[int] = set()
-        self.sent: list[tuple[ReadContent, dict[str, str]]] = []
-        self._listen()
-
-    def _database(self, name: str) -> str:
-        path = self._folder / f"{name}.sqlite3"
-        shutil.copy(self.template, path)
-        return f"sqlite:///{path}"
-
-    def _listen(self) -> None:
-        answer = self.primary.service.exchange
-
-        def exchange(content: ReadContent, headers: dict[str, str], address: str) -> object:
-            self.sent.append((content, dict(headers)))
-            return answer(content, headers, address)
-
-        self._answer = answer
-        self.primary.service.exchange = exchange  # type: ignore[method-assign, assignment]
+        self.speaks_v5 = False
+        # Satellites that had a run since the last look.
+        self.changed: set[int] = set()
+        # The copy of Kadavu's disk, while it runs; what it pushed; and of Kadavu's records the
+        # values that somebody had before him when he wrote, and those that were kept aside.
+        self.copy: SatelliteSide | None = None
+        self.pushed_by_copy: set[tuple[str, int]] = set()
+        self.overwritten: set[tuple[str, int]] = set()
+        self.kept: set[tuple[str, str]] = set()
 
     def teardown(self) -> None:
+        for sync_id, name in self.backups.items():
+            self.servers[sync_id].drop_backup(name)
+        if self.copy is not None:
+            self.sync_copy()
         for satellite in self.satellites.values():
             self.settle(satellite)
-        # What one pushed, the other may have missed by then.
-        for satellite in self.satellites.values():
-            self.settle(satellite)
+        # It was the first, and may have missed what the last one pushed.
+        self.settle(self.satellites[KADAVU])
         self.accept_what_is_kept_aside()
         for sync_id, server in self.servers.items():
             assert self.contents(server) == self.expected(sync_id)
             assert [
                 one for one in server.asides() if one.source and "both" not in one.record_id
             ] == []
-            server.close()
-        shutil.rmtree(self._folder)
 
     def contents(self, server: Side) -> dict[tuple[str, str], dict[str, int]]:
         """Return what the model tells of; of keys that two servers write it tells nothing."""
         return {key: data for key, data in server.contents().items() if "both" not in key[1]}
 
     def accept_what_is_kept_aside(self) -> None:
+        used = self.contents(self.primary)
+        for owner in self.unsure:
+            self.note_kept(self.servers[owner])
         for (owner, name), (value, to) in self.model.items():
             if owner not in self.unsure:
                 continue
-            used = self.contents(self.primary).get(("item", name))
-            if used != (None if value is None else {"n": value}):
-                kept = [one.data for one in self.servers[owner].asides() if one.record_id == name]
-                assert value is None or f'{{"n":{value}}}' in kept
-                self.model[owner, name] = (used["n"] if used else None, to)
+            present = used.get(("item", name))
+            if present != (None if value is None else {"n": value}):
+                assert value is None or self.is_known(name, value)
+                self.model[owner, name] = (present["n"] if present else None, to)
+        for name, value in self.pushed_by_copy:
+            assert used.get(("item", name)) == {"n": value} or self.is_known(name, value)
+
+    def is_known(self, name: str, value: int) -> bool:
+        """Say whether somebody had this value before him when he wrote, or can put it back."""
+        return (name, value) in self.overwritten or (name, f'{{"n":{value}}}') in self.kept
+
+    def note_kept(self, server: Side) -> None:
+        self.kept |= {(one.record_id, one.data or "") for one in server.asides()}
 
     def settle(self, satellite: SatelliteSide) -> None:
+        self.changed.add(satellite.sync_id)
         run = satellite.sync()
         if run.reason == "two_machines":
             assert satellite.sync_id in self.unsure
@@ -129,6 +123,8 @@ class Exchange(RuleBasedStateMachine):
                 clear_hardware(session, ASHA, row.id, row.version)
             run = satellite.sync()
         assert (run.result, run.reason) == ("well", "")
+        if self.copy is not None:
+            self.note_kept(satellite)
 
     def expected(self, sync_id: int) -> dict[tuple[str, str], dict[str, int]]:
         return {
@@ -140,12 +136,23 @@ class Exchange(RuleBasedStateMachine):
             )
         }
 
-    @initialize(size=st.sampled_from([None, 10]), first=st.lists(SATELLITES, max_size=2))
-    def begin(self, size: int | None, first: list[int]) -> None:
+    @initialize(
+        size=st.sampled_from([None, 10]),
+        first=st.lists(SATELLITES, max_size=2),
+        speaks_v5=st.booleans(),
+    )
+    def begin(self, size: int | None, first: list[int], speaks_v5: bool) -> None:
+        self.speaks_v5 = speaks_v5
+        self.satellites[LEVUKA].speak(SyncProtocol.V5 if speaks_v5 else SyncProtocol.OWN)
         for satellite in self.satellites.values():
             satellite.set_request_size(size)
         for sync_id in first:
             self.settle(self.satellites[sync_id])
+
+    def is_v5(self, sync_id: int | None) -> bool:
+        return self.speaks_v5 and sync_id == LEVUKA
+
+    # --- what applications do ---------------------------------------------------------------------
 
     @rule(owner=OWNERS, key=KEYS, to=OWNERS, many=st.sampled_from([1, 1, 12]))
     def write(self, owner: int, key: int, to: int, many: int) -> None:
@@ -157,9 +164,24 @@ class Exchange(RuleBasedStateMachine):
             # Fixed for the life of the record, and nobody addresses itself or the primary.
             fixed = self.model.get((owner, name), (None, to if place % 2 else None))[1]
             address = None if fixed in (owner, PRIMARY_SYNC_ID) else fixed
+            if self.was_handed_over(owner, name, address):
+                continue
             self.number += 1
+            self.note_overwritten(self.servers[owner], name)
             self.servers[owner].put(name, {"n": self.number}, to=address)
             self.note(owner, name, self.number, address)
+
+    def was_handed_over(self, owner: int, name: str, to: int | None) -> bool:
+        """Say whether a v5 site acknowledged this record: it belongs to the site from then on."""
+        if owner != PRIMARY_SYNC_ID or not self.is_v5(to):
+            return False
+        stored = self.primary.versions().get(("item", name))
+        return stored is not None and stored[0] != owner
+
+    def note_overwritten(self, server: Side, name: str) -> None:
+        if self.copy is not None and server.sync_id == KADAVU:
+            present = server.get(name)
+            self.overwritten |= {(name, present["n"])} if present else set()
 
     def note(self, owner: int, name: str, value: int | None, to: int | None) -> None:
         self.written.setdefault((owner, name), {})[self.number] = value
@@ -171,38 +193,20 @@ class Exchange(RuleBasedStateMachine):
     @rule(owner=OWNERS, key=KEYS)
     def delete(self, owner: int, key: int) -> None:
         name = f"{owner}-{key}"
-        if self.servers[owner].get(name) is not None:
-            self.number += 1
-            self.servers[owner].put(name, None)
-            self.note(owner, name, None, self.model[owner, name][1])
+        if self.servers[owner].get(name) is None:
+            return
+        to = self.model[owner, name][1]
+        # The primary has versions of its own of what comes over v5: two deletes look alike there.
+        is_second = None in self.written[owner, name].values()
+        if self.was_handed_over(owner, name, to) or (is_second and self.meets_v5(owner, to)):
+            return
+        self.number += 1
+        self.note_overwritten(self.servers[owner], name)
+        self.servers[owner].put(name, None)
+        self.note(owner, name, None, to)
 
-    @rule(sync_id=SATELLITES)
-    def sync(self, sync_id: int) -> None:
-        self.settle(self.satellites[sync_id])
-
-    @rule(
-        sync_id=SATELLITES,
-        tamper=st.sampled_from([CutBefore, LoseAnswer]),
-        number=st.sampled_from([1, 1, 1, 2, 3]),
-        key=KEYS,
-    )
-    def sync_on_a_bad_line(
-        self, sync_id: int, tamper: Callable[[int], Tamper], number: int, key: int
-    ) -> None:
-        self.put(sync_id, key, PRIMARY_SYNC_ID, 1)
-        run = self.satellites[sync_id].sync(tamper(number))
-        ends = ("well", ""), ("failed", "cut_off"), ("refused", "two_machines")
-        assert (run.result, run.reason) in ends[: 3 if sync_id in self.unsure else 2]
-
-    @rule(which=st.integers(0, 300))
-    def an_old_request_arrives_again(self, which: int) -> None:
-        if self.sent:
-            content, headers = self.sent[-1 - which % len(self.sent)]
-            self._answer(content, headers, "192.0.2.7")
-
-    @rule(sync_id=SATELLITES)
-    def initialise(self, sync_id: int) -> None:
-        self.satellites[sync_id].initialise()
+    def meets_v5(self, owner: int, to: int | None) -> bool:
+        return self.is_v5(owner) or self.is_v5(to)
 
     @rule(owner=OWNERS, key=KEYS)
     def write_what_another_may_write_too(self, owner: int, key: int) -> None:
@@ -211,6 +215,35 @@ class Exchange(RuleBasedStateMachine):
         if stored is None or stored[0] == owner:
             self.number += 1
             self.servers[owner].put(name, {"n": self.number})
+
+    # --- runs, and what happens to them -----------------------------------------------------------
+
+    @rule(sync_id=SATELLITES)
+    def sync(self, sync_id: int) -> None:
+        self.settle(self.satellites[sync_id])
+
+    @rule(
+        sync_id=SATELLITES,
+        tamper=st.sampled_from([CutBefore, LoseAnswer]),
+        number=st.sampled_from([1, 1, 1, 2, 3, 5, 7]),
+        key=KEYS,
+    )
+    def sync_on_a_bad_line(
+        self, sync_id: int, tamper: Callable[[int], Tamper], number: int, key: int
+    ) -> None:
+        self.put(sync_id, key, PRIMARY_SYNC_ID, 1)
+        self.changed.add(sync_id)
+        run = self.satellites[sync_id].sync(tamper(number))
+        ends = ("well", ""), ("failed", "cut_off"), ("refused", "two_machines")
+        assert (run.result, run.reason) in ends[: 3 if sync_id in self.unsure else 2]
+
+    @rule(which=st.integers(0, 300))
+    def an_old_request_arrives_again(self, which: int) -> None:
+        self.world.repeat_request(which)
+
+    @rule(sync_id=SATELLITES)
+    def initialise(self, sync_id: int) -> None:
+        self.satellites[sync_id].initialise()
 
     @rule(sync_id=SERVERS)
     def purge(self, sync_id: int) -> None:
@@ -222,33 +255,53 @@ class Exchange(RuleBasedStateMachine):
         finally:
             clock.now = now
 
+    # --- backups and copies -----------------------------------------------------------------------
+
     @rule(sync_id=SERVERS)
     def back_up(self, sync_id: int) -> None:
         server = self.servers[sync_id]
-        with server.database.reading() as session:
-            if sync_id != PRIMARY_SYNC_ID and session.get_one(Link, 1).written_since == 0:
-                # All that is there was written since the machine is new: it counts as newer.
-                return
+        if self.is_new(sync_id):
+            return
+        if sync_id in self.backups:
+            server.drop_backup(self.backups[sync_id])
         self.backups[sync_id] = server.back_up()
+
+    def is_new(self, sync_id: int) -> bool:
+        """Say whether all that is there counts as newer, written since the machine is new."""
+        if sync_id == PRIMARY_SYNC_ID:
+            return False
+        with self.servers[sync_id].database.reading() as session:
+            link = session.get_one(Link, 1)
+        if self.is_v5(sync_id):
+            return link.initialise is not InitialiseState.DONE
+        return link.written_since == 0
 
     @precondition(lambda self: self.backups)
     @rule(sync_id=SERVERS, noticed=st.sampled_from([True, True, False]))
     def restore(self, sync_id: int, noticed: bool) -> None:
         if sync_id not in self.backups:
             return
+        # Over v5 the numbers alone do not show a restore of the primary.
+        noticed = noticed or (self.speaks_v5 and sync_id == PRIMARY_SYNC_ID)
         self.servers[sync_id].restore(self.backups[sync_id], noticed=noticed)
-        if not noticed and sync_id != PRIMARY_SYNC_ID:
+        if sync_id != PRIMARY_SYNC_ID and (not noticed or self.is_v5(sync_id)):
             self.unsure.add(sync_id)
+        if sync_id == PRIMARY_SYNC_ID:
+            self.pushed_by_copy.clear()
         for owner, name in self.model:
             if sync_id in (owner, PRIMARY_SYNC_ID):
                 self.forget_lost(owner, name)
 
     def forget_lost(self, owner: int, name: str) -> None:
         """Let the model have the newest of what the owner and the primary still have."""
+        value, to = self.model[owner, name]
         holders = {self.servers[owner], self.primary}
+        if owner == PRIMARY_SYNC_ID and self.is_v5(to):
+            # What it has received is its own, and it is pushed again.
+            holders.add(self.satellites[LEVUKA])
         number = max(self.number_held(server, owner, name) for server in holders)
         value = self.written[owner, name].get(number)
-        self.model[owner, name] = (value, self.model[owner, name][1])
+        self.model[owner, name] = (value, to)
 
     def number_held(self, server: Side, owner: int, name: str) -> int:
         stored = server.versions().get(("item", name))
@@ -260,9 +313,48 @@ class Exchange(RuleBasedStateMachine):
         deletes = [number for number, value in self.written[owner, name].items() if value is None]
         return self.deleted.get((owner, name, version), max(deletes, default=0))
 
+    @precondition(lambda self: self.copy is None)
+    @rule()
+    def copy_the_disk(self) -> None:
+        """Let another machine begin with all that Kadavu has, its identity too."""
+        if not self.is_new(KADAVU):
+            self.copy = self.world.copy_kadavu()
+            self.unsure.add(KADAVU)
+
+    @precondition(lambda self: self.copy is not None)
+    @rule(key=KEYS)
+    def write_at_the_copy(self, key: int) -> None:
+        assert self.copy is not None
+        name = f"{KADAVU}-{key}"
+        if (KADAVU, name) in self.model:
+            self.number += 1
+            self.note_overwritten(self.copy, name)
+            self.copy.put(name, {"n": self.number}, to=self.model[KADAVU, name][1])
+            self.written[KADAVU, name][self.number] = self.number
+
+    @precondition(lambda self: self.copy is not None)
+    @rule()
+    def sync_the_copy(self) -> None:
+        self.sync_copy()
+
+    def sync_copy(self) -> None:
+        assert self.copy is not None
+        run = self.copy.sync()
+        assert (run.result, run.reason) in (("well", ""), ("refused", "two_machines"))
+        self.note_kept(self.copy)
+        if run.result == "well":
+            mine = {(owner, name) for owner, name in self.model if owner == KADAVU}
+            self.pushed_by_copy |= {
+                (name, data["n"])
+                for (_, name), data in self.contents(self.copy).items()
+                if (KADAVU, name) in mine
+            }
+
     @invariant()
     def nobody_has_what_is_not_meant_for_them(self) -> None:
-        for sync_id, satellite in self.satellites.items():
+        while self.changed:
+            sync_id = self.changed.pop()
+            satellite = self.satellites[sync_id]
             meant = {
                 ("item", key)
                 for (owner, key), (_, to) in self.model.items()
@@ -271,15 +363,21 @@ class Exchange(RuleBasedStateMachine):
             assert self.contents(satellite).keys() <= meant
 
 
+# One kind at every change; `make soak` tries both.
+KINDS = ["sqlite", "postgresql"] if SEARCHING else ["sqlite"]
+
+
 @pytest.mark.search
-def test_the_exchange_does_what_the_model_does(migrated_sqlite_file: Path) -> None:
-    Exchange.template = migrated_sqlite_file
-    run_state_machine_as_test(
-        Exchange,
-        settings=settings(
-            max_examples=examples(8),
-            stateful_step_count=20,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+@pytest.mark.parametrize("database_kind", KINDS)
+def test_the_exchange_does_what_the_model_does(new_database: NewDatabase) -> None:
+    world = World(new_database)
+    with closing(world):
+        run_state_machine_as_test(
+            type("Exchange", (Exchange,), {"world": world}),
+            settings=settings(
+                max_examples=examples(8),
+                stateful_step_count=20,
+                deadline=None,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
