@@ -27,7 +27,8 @@ LANGUAGES := ar es fr pt
 # PYTEST_ARGS narrows a run: PYTEST_ARGS="-k unlock".
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min((os.cpu_count() or 1) + 1, 8))')
 PYTEST_ARGS ?=
-KILLS ?= 20
+EVENTS ?= 40
+DATABASE ?=
 EXAMPLES ?= 200
 SECONDS ?=
 SEED ?=
@@ -75,8 +76,8 @@ bench: $(STAMPS)/test $(STAMPS)/bench $(STAMPS)/project $(BUILT) browser ## weig
 demo: $(STAMPS)/project $(BUILT) ## a primary and satellites with data, to look at
 	@exec $(BIN)/sync-panel demo
 
-soak: $(STAMPS)/test $(STAMPS)/project $(BUILT) ## kill servers, KILLS=n times; try new examples for SECONDS=n
-	@KILLS=$(KILLS) EXAMPLES=$(EXAMPLES) SECONDS=$(SECONDS) SEED=$(SEED) $(BIN)/python -m tests.soak
+soak: $(STAMPS)/test $(STAMPS)/project $(BUILT) ## kill, restore, copy, cut servers, EVENTS=n; try new examples, SECONDS=n
+	@EVENTS=$(EVENTS) DATABASE=$(DATABASE) EXAMPLES=$(EXAMPLES) SECONDS=$(SECONDS) SEED=$(SEED) $(BIN)/python -m tests.soak
 
 storm: $(STAMPS)/test $(STAMPS)/project $(BUILT) ## attack a server for SECONDS=n while SATELLITES=n synchronise
 	@SECONDS=$(SECONDS) SATELLITES=$(SATELLITES) $(BIN)/python -m tests.storm

@@ -1,8 +1,9 @@
-"""``python -m tests.soak``: servers are killed, then properties are tried with new examples.
+"""``python -m tests.soak``: servers are broken in every way, then properties are tried anew.
 
-The environment says how long: ``KILLS`` of servers in all (half over SQLite, half over PostgreSQL);
-``EXAMPLES`` for each property; ``SECONDS`` of rounds with that many each, one round if it is not
-said. ``SEED`` repeats the choices of an earlier run. The exit code is 0 if nothing was found.
+The environment says how long: ``EVENTS`` (kill -9, restores, copied disks, broken lines) on each
+kind of database, or on ``DATABASE``; ``EXAMPLES`` for each property; ``SECONDS`` of rounds with
+that many each, one round if it is not said. 0 leaves a part out. ``SEED`` repeats the choices of an
+earlier run. The exit code is 0 if nothing was found.
 """
 
 import os
@@ -11,33 +12,47 @@ import subprocess
 import sys
 import time
 
-CRASHES = "tests/real/test_crashes.py"
+STORM = "tests/real/test_crashes.py"
 
 
 def main() -> int:
     """Run both parts; return the exit code of the first that found something."""
-    return kill() or search()
+    return storm() or search()
 
 
-def kill() -> int:
-    """Run the crash test with as many kills as ``KILLS`` says."""
-    if not int(os.environ.setdefault("KILLS", "1000")):
+def storm() -> int:
+    """Let ``EVENTS`` events happen; say how to repeat them."""
+    events = os.environ.setdefault("EVENTS", "1000")
+    if not int(events):
         return 0
-    return _pytest(CRASHES, "-s", seed=_seed(10**6))
+    seed = _seed(10**6)
+    wanted = ["-k", os.environ["DATABASE"]] if os.environ.get("DATABASE") else []
+    print(f"{events} events on each database, SEED={seed}", flush=True)
+    if code := _pytest(STORM, "-s", *wanted, seed=seed):
+        print(f"To repeat it: make soak EXAMPLES=0 EVENTS={events}{_database()} SEED={seed}")
+        return code
+    return 0
 
 
 def search() -> int:
     """Try new examples, one round after the other; say how to repeat the round that failed."""
     examples = os.environ.setdefault("EXAMPLES", "200")
+    if not int(examples):
+        return 0
     end = time.monotonic() + float(os.environ.get("SECONDS") or 0)
     while True:
         seed = _seed(2**32)
         print(f"{examples} new examples for each property, SEED={seed}", flush=True)
         if code := _pytest("-m", "search", f"--hypothesis-seed={seed}", seed=seed):
-            print(f"To repeat it: make soak KILLS=0 EXAMPLES={examples} SEED={seed}", flush=True)
+            print(f"To repeat it: make soak EVENTS=0 EXAMPLES={examples} SEED={seed}", flush=True)
             return code
         if time.monotonic() >= end:
             return 0
+
+
+def _database() -> str:
+    database = os.environ.get("DATABASE")
+    return f" DATABASE={database}" if database else ""
 
 
 def _seed(below: int) -> str:

@@ -1,36 +1,98 @@
-"""Kills servers at random moments while they are used and synchronise, and then compares them."""
+"""Breaks servers and lines at random moments while they are used, and says what that cost."""
 
-import json
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
 
-from panel.models.records import Inbox, Quarantined
+from sqlalchemy import select
+
+from panel.activity.log import EventKind, describe
+from panel.models.people import Activity
+from panel.models.runs import Loop, Run
+from panel.models.settings import Server
+from panel.operations.sync_requests import REMOVAL, ask_to_initialise, note_restored
+from panel.preferences.server_changes import clear_hardware
+from panel.sync.protocol.error_codes import explain
+from tests.soak.faults import find_faults, kept, number_of, rows_by_key
 from tests.soak.people import Author, Key, Reader
-from tests.support.real_site import Row, Site
+from tests.support.faulty_line import Cut, FaultyLine, Stall
+from tests.support.installations import back_up, drop_backup, restore
+from tests.support.real_site import TESTER, Row, Site
 
-LONGEST_CALM_SECONDS, LONGEST_DOWN_SECONDS = 1.0, 0.2
+LONGEST_CALM_SECONDS, LONGEST_DOWN_SECONDS, LONGEST_CUT_SECONDS = 0.5, 0.2, 0.5
 ASK_SECONDS = 0.3
-# How often two servers die at once, and how often a satellite begins anew while they do.
-DOUBLE, INITIALISE = 0.1, 0.05
-MOST_RUNS_TO_SETTLE = 20
+# What was sent before a kill has arrived by then.
+SETTLED_SECONDS = 0.1
+# How often two servers die at once; how often a restored folder brings its witness back too.
+DOUBLE, WHOLE_FOLDER = 0.1, 0.3
+BACKUPS_KEPT = 2
+LONGEST_PIECE_BYTES = 20_000
+WRITTEN_AT_A_COPY = 4
+MOST_RUNS_TO_SETTLE, MOST_CHANGES_OF_HANDS = 20, 3
 
 Tell = Callable[[str], None]
 
 
-class Storm:
-    """A primary and its satellites, written to, read, synchronised and killed."""
+class Event(StrEnum):
+    """What happens to the servers; the value is how people read it."""
 
-    def __init__(self, primary: Site, satellites: Sequence[Site], seed: int) -> None:
+    KILL = "kill -9"
+    CUT = "line broken"
+    BACK_UP = "backup"
+    RESTORE_PRIMARY = "primary restored"
+    RESTORE_SATELLITE = "satellite restored"
+    COPY = "disk copied"
+    INITIALISE = "initialise"
+
+
+SHARES = {
+    Event.KILL: 40,
+    Event.CUT: 25,
+    Event.BACK_UP: 10,
+    Event.RESTORE_PRIMARY: 8,
+    Event.RESTORE_SATELLITE: 9,
+    Event.COPY: 3,
+    Event.INITIALISE: 5,
+}
+
+
+@dataclass(frozen=True)
+class Backup:
+    """A copy of a database, and the witness that was beside it."""
+
+    name: str
+    witness: bytes
+
+
+class Storm:
+    """A primary and its satellites, written to, read, synchronised, and broken in every way.
+
+    The satellites call over ``line``; ``spare`` is the machine on which a copy of the first one's
+    disk is started.
+    """
+
+    def __init__(
+        self, primary: Site, satellites: Sequence[Site], spare: Site, line: FaultyLine, seed: int
+    ) -> None:
         self.primary = primary
         self.satellites = satellites
         self.sites = [primary, *satellites]
-        self.kills = 0
+        self.events: Counter[Event] = Counter()
+        # How many values, that somebody was told are stored, each sentence of a server is about.
+        self.announced: Counter[str] = Counter()
+        self.faults: list[str] = []
         self.seconds = 0.0
+        self._spare, self._line = spare, line
         self._random = random.Random(seed)  # noqa: S311 - no secret
         self._stop = threading.Event()
+        self._asking = threading.Lock()
+        self._backups: dict[Site, list[Backup]] = {site: [] for site in self.sites}
         self._apis = [site.api() for site in [*self.sites, *self.sites]]
         ids = [site.place.sync_id for site in self.sites]
         self.authors = {
@@ -39,6 +101,15 @@ class Storm:
         }
         self.readers = {
             site: Reader(api) for site, api in zip(self.sites, self._apis[len(ids) :], strict=True)
+        }
+        self._acts: dict[Event, Callable[[], None]] = {
+            Event.KILL: self._kill,
+            Event.CUT: self._cut,
+            Event.BACK_UP: lambda: self._back_up(self._random.choice(self.sites)),
+            Event.RESTORE_PRIMARY: lambda: self._restore(self.primary),
+            Event.RESTORE_SATELLITE: lambda: self._restore(self._random.choice(self.satellites)),
+            Event.COPY: self._copy,
+            Event.INITIALISE: lambda: self._random.choice(self.satellites).ask_to_initialise(),
         }
 
     def close(self) -> None:
@@ -51,54 +122,232 @@ class Storm:
         """How many writes were acknowledged to the authors."""
         return sum(author.written for author in self.authors.values())
 
-    def rage(self, kills: int, tell: Tell) -> None:
-        """Kill one server after the other, ``kills`` times, while the others go on."""
+    def rage(self, events: int, tell: Tell) -> None:
+        """Let so many things happen: each kind once, and then any, while people work."""
         begin = time.monotonic()
+        self._spare.process.kill()
+        for site in self.sites:
+            self._back_up(site)
         people: list[Author | Reader] = [*self.authors.values(), *self.readers.values()]
         with ThreadPoolExecutor(len(people) + 1) as pool:
             busy = [pool.submit(one.work, self._stop) for one in people]
             busy.append(pool.submit(self._keep_asking))
             try:
-                while self.kills < kills:
-                    self._strike(busy)
-                    if self.kills % 10 == 0:
-                        tell(f"{self.kills} of {kills} kills, {self.written} writes acknowledged")
+                for number, event in enumerate(self._choose(events), 1):
+                    time.sleep(self._random.uniform(0, LONGEST_CALM_SECONDS))
+                    _raise_first(busy)
+                    self._acts[event]()
+                    self.events[event] += 1
+                    if number % 20 == 0:
+                        spent = time.monotonic() - begin
+                        tell(f"{number} of {events} events, {self.written} writes, {spent:.0f} s")
             finally:
                 self._stop.set()
         _raise_first(busy)
         self.seconds = time.monotonic() - begin
 
-    def _strike(self, busy: Sequence[Future[None]]) -> None:
-        """Kill one server, or sometimes two, and start them again."""
-        time.sleep(self._random.uniform(0, LONGEST_CALM_SECONDS))
-        _raise_first(busy)
-        victims = self._random.sample(self.sites, 2 if self._random.random() < DOUBLE else 1)
-        if self._random.random() < INITIALISE:
-            self._random.choice(self.satellites).ask_to_initialise()
-        for victim in victims:
-            victim.process.kill()
-        self.kills += len(victims)
-        time.sleep(self._random.uniform(0, LONGEST_DOWN_SECONDS))
-        for victim in victims:
-            victim.process.start()
+    def _choose(self, events: int) -> Iterator[Event]:
+        every = list(SHARES)
+        yield from every[:events]
+        shares = list(SHARES.values())
+        for _ in range(events - len(every)):
+            yield self._random.choices(every, shares)[0]
 
     def _keep_asking(self) -> None:
         while not self._stop.wait(ASK_SECONDS):
             for satellite in self.satellites:
-                satellite.ask()
+                with self._asking:
+                    if not self._agreed(satellite):
+                        satellite.ask()
 
-    def count_runs(self, result: str) -> int:
-        """Return how many runs of the satellites had this ``result``."""
-        return sum(satellite.count_runs(result) for satellite in self.satellites)
+    def _agreed(self, satellite: Site) -> bool:
+        """Agree to what an initialise would remove, if the satellite asks that."""
+        with satellite.database.reading() as session:
+            loop = session.get_one(Loop, 1)
+        satellite.database.close()
+        values = loop.refusal_values or {}
+        if loop.refusal != REMOVAL:
+            return False
+        self.announced[str(explain(REMOVAL, {**values, "records": "…"}).what)] += values["records"]
+        act = f"remove={values['records']}"
+        satellite.tell(lambda session, actor: ask_to_initialise(session, actor, {act}))
+        return True
+
+    @contextmanager
+    def _quiet(self) -> Iterator[None]:
+        """Let nobody write or ask meanwhile."""
+        with ExitStack() as held:
+            held.enter_context(self._asking)
+            for author in self.authors.values():
+                held.enter_context(author.writing)
+            yield
+
+    # --- what happens -----------------------------------------------------------------------------
+
+    def _kill(self) -> None:
+        victims = self._random.sample(self.sites, 2 if self._random.random() < DOUBLE else 1)
+        for victim in victims:
+            victim.process.kill()
+        time.sleep(self._random.uniform(0, LONGEST_DOWN_SECONDS))
+        for victim in victims:
+            victim.process.start()
+
+    def _cut(self) -> None:
+        after = self._random.randrange(LONGEST_PIECE_BYTES)
+        faults = Cut(after), Cut(after, up=True), Stall(after), None
+        fault = self._random.choice(faults)
+        if fault is None:
+            self._line.refuse()
+        else:
+            self._line.spoil(fault)
+        time.sleep(self._random.uniform(0, LONGEST_CUT_SECONDS))
+        self._line.mend()
+
+    def _back_up(self, site: Site) -> None:
+        with self._quiet():
+            site.process.kill()
+            self._backups[site].append(self._copied(site))
+            site.process.start()
+        if len(self._backups[site]) > BACKUPS_KEPT:
+            drop_backup(_url(site), self._backups[site].pop(0).name)
+
+    def _copied(self, site: Site) -> Backup:
+        site.database.close()
+        witness = site.process.folder / "witness"
+        return Backup(back_up(_url(site)), witness.read_bytes() if witness.exists() else b"")
+
+    def _restore(self, site: Site) -> None:
+        self._go_back()
+        backup = self._random.choice(self._backups[site])
+        is_whole = bool(backup.witness) and self._random.random() < WHOLE_FOLDER
+        with self._quiet():
+            site.process.kill()
+            site.database.close()
+            restore(_url(site), backup.name)
+            if is_whole:
+                (site.process.folder / "witness").write_bytes(backup.witness)
+                with site.database.writing() as session:
+                    note_restored(session, TESTER)
+            time.sleep(SETTLED_SECONDS)
+            lost = sum(self._forget_lost(site, owner, is_whole) for owner in self.sites)
+            site.process.start()
+            self.announced[self._sentence_of_restore(site)] += lost
+
+    def _go_back(self) -> None:
+        for reader in self.readers.values():
+            reader.is_strict = False
+
+    def _forget_lost(self, restored: Site, owner: Site, is_whole: bool) -> int:
+        """Expect of ``owner`` what it and the primary still have; return how many values differ."""
+        if restored not in (self.primary, owner):
+            return 0
+        author, number = self.authors[owner], owner.place.sync_id
+        here, there = (rows_by_key(site.rows(owner=number)) for site in (owner, self.primary))
+        waiting = owner.waiting() if is_whole and restored is owner else set()
+        lost = 0
+        for key, possible in author.possible.items():
+            left = {number_of(_newest(here.get(key), there.get(key)))}
+            if key in waiting:
+                # Which one is newer cannot be told; one is in use, and the other kept aside.
+                left |= {number_of(here.get(key)), number_of(there.get(key))}
+            lost += not left & possible
+            author.possible[key] = left
+        return lost
+
+    def _sentence_of_restore(self, site: Site) -> str:
+        kinds = EventKind.RESTORE_FOUND, EventKind.BACKUP_RESTORED
+        query = select(Activity).where(Activity.what.in_(kinds)).order_by(Activity.id.desc())
+        with site.database.reading() as session:
+            entry = session.scalar(query.limit(1))
+        if entry is None:
+            self.faults.append(f"{site.place.name} does not tell that it was restored")
+            return ""
+        return f"{entry.person} {describe(entry.what)}"
+
+    def _copy(self) -> None:
+        """Start a copy of a satellite's disk; let both write, until somebody switches it off."""
+        self._go_back()
+        original, copy = self.satellites[0], self._spare
+        with self._quiet():
+            self._settle_one(original)
+            original.process.kill()
+            backup = self._copied(original)
+            original.process.start()
+            copy.become(original, backup.name)
+            drop_backup(_url(original), backup.name)
+            written = self._write_at_both(original, copy)
+            self._change_hands(original, copy)
+            aside = kept(original) | kept(copy)
+            copy.process.kill()
+            copy.database.close()
+            self._clear_hardware(original)
+            self._settle_one(original)
+            aside |= kept(original)
+            self._compare_both(original, written, aside)
+
+    def _write_at_both(self, original: Site, copy: Site) -> dict[Key, list[int]]:
+        """Write some of the same records at both; return the numbers of each record."""
+        author, written = self.authors[original], dict[Key, list[int]]()
+        for site in (original, copy):
+            with site.api() as api:
+                for line in author.some_lines(WRITTEN_AT_A_COPY):
+                    api.put_many([line])
+                    key = line["table"], line["id"]
+                    written.setdefault(key, []).append(line["data"]["n"])
+        return written
+
+    def _change_hands(self, original: Site, copy: Site) -> None:
+        for _ in range(MOST_CHANGES_OF_HANDS):
+            for site in (original, copy):
+                run = self._sync(site)
+                if run.reason == "two_machines":
+                    values = {"sync_id": original.place.sync_id}
+                    self.announced[str(explain(run.reason, values).what)] += 1
+                    return
+        self.faults.append(f"{original.place.name} and its copy are not told apart: {run.reason}")
+
+    def _clear_hardware(self, site: Site) -> None:
+        with self.primary.database.writing() as session:
+            query = select(Server).where(Server.sync_id == site.place.sync_id)
+            row = session.scalars(query).one()
+            clear_hardware(session, TESTER, row.id, row.version)
+        self.primary.database.close()
+
+    def _compare_both(
+        self, original: Site, written: dict[Key, list[int]], aside: set[tuple[Key, int]]
+    ) -> None:
+        present = rows_by_key(original.rows(owner=original.place.sync_id))
+        for key, numbers in written.items():
+            used = number_of(present.get(key))
+            for number in numbers:
+                if number != used and (key, number) not in aside:
+                    self.faults.append(f"{key} of two machines: {number} is gone, {used} is used")
+                self.announced[str(explain("replaced", {}).what)] += number != used
+            self.authors[original].possible[key] = {used}
+
+    # --- the end ----------------------------------------------------------------------------------
+
+    def _sync(self, satellite: Site) -> Run:
+        run = satellite.sync()
+        while run.reason == REMOVAL:
+            run = satellite.sync(ask=lambda: self._agreed(satellite))
+        return run
+
+    def _settle_one(self, satellite: Site) -> None:
+        for _ in range(MOST_RUNS_TO_SETTLE):
+            run = self._sync(satellite)
+            if run.result == "well":
+                return
+        raise AssertionError(f"{satellite.place.name}: {run.result} {run.reason}")
 
     def settle(self) -> int:
         """Synchronise until nothing moves any more; return how many runs of each that took."""
         # Runs that were asked for before are over after these. One of them may have pushed what
         # another satellite has pulled too early to see, and then the next ones move something.
         for satellite in self.satellites:
-            satellite.sync()
+            self._settle_one(satellite)
         for number in range(1, MOST_RUNS_TO_SETTLE + 1):
-            runs = [satellite.sync() for satellite in self.satellites]
+            runs = [self._sync(satellite) for satellite in self.satellites]
             moved = sum(run.pushed + run.pulled for run in runs)
             if not moved and all(run.result == "well" for run in runs):
                 return number
@@ -106,67 +355,23 @@ class Storm:
 
     def find_faults(self) -> list[str]:
         """Compare every server with what was acknowledged and with the others."""
-        faults: list[str] = []
-        for site, author in self.authors.items():
-            faults += _lost(site, author)
-            faults += _not_followed(site, self.readers[site])
-        for satellite in self.satellites:
-            faults += _different(self.primary, satellite)
-        return faults
+        return self.faults + find_faults(self.primary, self.authors, self.readers)
+
+    def count_runs(self, result: str) -> int:
+        """Return how many of the satellites' runs, as far as they know, had this ``result``."""
+        return sum(satellite.count_runs(result) for satellite in self.satellites)
+
+
+def _url(site: Site) -> str:
+    return site.process.config.database_url
+
+
+def _newest(here: Row | None, there: Row | None) -> Row | None:
+    rows = [row for row in (here, there) if row is not None]
+    return max(rows, key=lambda row: row[4], default=None)
 
 
 def _raise_first(futures: Sequence[Future[None]]) -> None:
     for future in futures:
         if future.done():
             future.result()
-
-
-def _lost(site: Site, author: Author) -> list[str]:
-    """Return what the application at ``site`` was told is stored, and is not."""
-    present = {(row[0], row[1]): row for row in site.rows(owner=site.place.sync_id)}
-    faults = [f"{site.place.name} made up {key}" for key in present.keys() - author.possible.keys()]
-    for key, possible in author.possible.items():
-        value = _number(present.get(key))
-        if value not in possible:
-            faults.append(f"{site.place.name}: {key} is {value}, not {possible}")
-    return faults
-
-
-def _number(row: Row | None) -> int | None:
-    return None if row is None or row[6] is None else int(json.loads(row[6])["n"])
-
-
-def _not_followed(site: Site, reader: Reader) -> list[str]:
-    """Return what an application that follows the changes knows otherwise than the server."""
-    reader.catch_up()
-    present: dict[Key, object] = {
-        (row[0], row[1]): json.loads(row[6]) for row in site.rows() if row[6] is not None
-    }
-    wrong = {
-        key
-        for key in present.keys() | reader.copy.keys()
-        if present.get(key) != reader.copy.get(key)
-    }
-    return [f"{site.place.name}: a reader has another {key}" for key in sorted(wrong)]
-
-
-def _different(primary: Site, satellite: Site) -> list[str]:
-    """Return what the two do not have alike, of all that both should have."""
-    number, name = satellite.place.sync_id, satellite.place.name
-    pairs = {
-        "own": (primary.rows(owner=number), satellite.rows(owner=number)),
-        "central": (primary.central(), satellite.central()),
-        "addressed": (primary.rows(to=number), satellite.rows(to=number)),
-    }
-    faults = [
-        f"{name}, {kind}: primary {sorted(there - here)[:3]} satellite {sorted(here - there)[:3]}"
-        for kind, (there, here) in pairs.items()
-        if there != here
-    ]
-    foreign = satellite.rows().difference(*(here for _, here in pairs.values()))
-    faults += [f"{name} has {row}, which is not for it" for row in sorted(foreign)]
-    for site in (primary, satellite):
-        for table in (Inbox, Quarantined):
-            if count := site.count(table):
-                faults.append(f"{site.place.name} still has {count} in {table.__tablename__}")
-    return faults

@@ -99,8 +99,9 @@ class FaultyLine(Line):
         await asyncio.gather(*connections, return_exceptions=True)
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # To be cancelled is how a connection ends here; Python 3.11 would log it as an error.
-        with contextlib.suppress(asyncio.CancelledError):
+        # To be cancelled is how a connection ends here; Python 3.11 would log it as an error. It
+        # may be that nobody listens at the other end at this moment.
+        with contextlib.suppress(asyncio.CancelledError, ConnectionError):
             await self._pass(reader, writer)
         writer.transport.abort()
 

@@ -90,6 +90,13 @@ def _copy(url: URL, source: str, target: str) -> None:
         return
     with _administration(url) as connection:
         connection.execute(text(f"DROP DATABASE IF EXISTS {target} WITH (FORCE)"))
+        # A process that was killed leaves its connections to the server for a moment.
+        connection.execute(
+            text(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = :of"
+            ),
+            {"of": source},
+        )
         connection.execute(text(f"CREATE DATABASE {target} TEMPLATE {source} STRATEGY FILE_COPY"))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from panel.accounts import people
@@ -127,13 +127,14 @@ class Site:
 
     def ask(self) -> None:
         """Press "Sync now"."""
-        self._tell(ask_to_sync)
+        self.tell(ask_to_sync)
 
     def ask_to_initialise(self) -> None:
         """Press "Initialise"."""
-        self._tell(ask_to_initialise)
+        self.tell(ask_to_initialise)
 
-    def _tell(self, verb: Callable[[Session, Actor], None]) -> None:
+    def tell(self, verb: Callable[[Session, Actor], None]) -> None:
+        """Do in the database what the screen does for a person."""
         # With a database of its own, so that several threads may do it, and that nobody else keeps
         # the file open: a server that is killed leaves it as a power cut would.
         database = Database(make_engine(self.process.config.database_url))
@@ -187,10 +188,19 @@ class Site:
         """Return the primary's records for everybody, as they are here."""
         return {row for row in self.rows(owner=PRIMARY_SYNC_ID) if row[3] is None}
 
-    def count(self, table: type[Inbox] | type[Quarantined]) -> int:
-        """Return how many rows ``table`` has."""
+    def waiting(self) -> set[tuple[str, str]]:
+        """Return table and id of the own records that wait to be pushed."""
+        query = select(Record.table_name, Record.record_id).where(Record.waiting)
         with self.database.reading() as session:
-            return session.scalar(select(func.count()).select_from(table)) or 0
+            return {(row.table_name, row.record_id) for row in session.execute(query)}
+
+    def count(
+        self, table: type[Inbox] | type[Quarantined], which: ColumnElement[bool] | None = None
+    ) -> int:
+        """Return how many rows ``table`` has, or ``which`` of them."""
+        query = select(func.count()).select_from(table)
+        with self.database.reading() as session:
+            return session.scalar(query if which is None else query.where(which)) or 0
 
     def count_runs(self, result: str) -> int:
         """Return how many runs ended with ``result``."""
