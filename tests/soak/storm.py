@@ -190,7 +190,8 @@ class Storm:
             victim.process.kill()
         time.sleep(self._random.uniform(0, LONGEST_DOWN_SECONDS))
         for victim in victims:
-            victim.process.start()
+            # The next event may meet it on its way up.
+            victim.process.launch()
 
     def _cut(self) -> None:
         after = self._random.randrange(LONGEST_PIECE_BYTES)
@@ -236,6 +237,8 @@ class Storm:
     def _go_back(self) -> None:
         for reader in self.readers.values():
             reader.is_strict = False
+        for author in self.authors.values():
+            author.may_miss = True
 
     def _forget_lost(self, restored: Site, owner: Site, is_whole: bool) -> int:
         """Expect of ``owner`` what it and the primary still have; return how many values differ."""
@@ -269,6 +272,7 @@ class Storm:
         self._go_back()
         original, copy = self.satellites[0], self._spare
         with self._quiet():
+            self.primary.process.wait_until_up()
             self._settle_one(original)
             original.process.kill()
             backup = self._copied(original)
@@ -344,6 +348,8 @@ class Storm:
         """Synchronise until nothing moves any more; return how many runs of each that took."""
         # Runs that were asked for before are over after these. One of them may have pushed what
         # another satellite has pulled too early to see, and then the next ones move something.
+        for site in self.sites:
+            site.process.wait_until_up()
         for satellite in self.satellites:
             self._settle_one(satellite)
         for number in range(1, MOST_RUNS_TO_SETTLE + 1):

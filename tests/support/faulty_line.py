@@ -93,6 +93,8 @@ class FaultyLine(Line):
         self._server.close()
 
     async def _hang_up(self) -> None:
+        # One that has just come would be cancelled before it began, and not be closed.
+        await asyncio.sleep(0)
         connections = asyncio.all_tasks() - {asyncio.current_task()}
         for connection in connections:
             connection.cancel()

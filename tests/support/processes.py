@@ -88,14 +88,19 @@ class PanelProcess:
 
     def start(self) -> None:
         """Start the server and wait until it says that it is well."""
-        self._launch()
+        self.launch()
+        self.wait_until_up()
+
+    def wait_until_up(self) -> None:
+        """Wait until the server, which was launched, says that it is well."""
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
             assert self._exit_code() is None, (self.folder / "log").read_text()
             assert time.monotonic() < deadline, "the server did not start in time"
             time.sleep(POLL_SECONDS)
 
-    def _launch(self) -> None:
+    def launch(self) -> None:
+        """Start the server, and do not wait for it."""
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "panel.cli", "up"],
@@ -161,7 +166,8 @@ class ForkedPanel(PanelProcess):
         super().__init__(folder, **more)
         self._constants = constants or {}
 
-    def _launch(self) -> None:
+    def launch(self) -> None:
+        """Start the server, and do not wait for it."""
         arguments = (self.environment, self.folder, self._constants)
         self._process = _nursery().Process(target=_serve, args=arguments)
         self._process.start()

@@ -161,9 +161,11 @@ class Exchange(RuleBasedStateMachine):
     def put(self, owner: int, key: int, to: int, many: int) -> None:
         for place in range(key, key + many):
             name = f"{owner}-{place}"
-            # Fixed for the life of the record, and nobody addresses itself or the primary.
+            # Fixed for the life of the record, and nobody addresses itself or the primary. Over v5
+            # a site has no words for an address.
             fixed = self.model.get((owner, name), (None, to if place % 2 else None))[1]
-            address = None if fixed in (owner, PRIMARY_SYNC_ID) else fixed
+            is_open = fixed in (owner, PRIMARY_SYNC_ID) or self.is_v5(owner)
+            address = None if is_open else fixed
             if self.was_handed_over(owner, name, address):
                 continue
             self.number += 1
@@ -313,13 +315,12 @@ class Exchange(RuleBasedStateMachine):
         deletes = [number for number, value in self.written[owner, name].items() if value is None]
         return self.deleted.get((owner, name, version), max(deletes, default=0))
 
-    @precondition(lambda self: self.copy is None)
+    @precondition(lambda self: self.copy is None and not self.is_new(KADAVU))
     @rule()
     def copy_the_disk(self) -> None:
         """Let another machine begin with all that Kadavu has, its identity too."""
-        if not self.is_new(KADAVU):
-            self.copy = self.world.copy_kadavu()
-            self.unsure.add(KADAVU)
+        self.copy = self.world.copy_kadavu()
+        self.unsure.add(KADAVU)
 
     @precondition(lambda self: self.copy is not None)
     @rule(key=KEYS)
