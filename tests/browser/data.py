@@ -6,6 +6,7 @@ from panel import clock
 from panel.models.records import Quarantined
 from panel.models.runs import Applicant, InitialiseState, Link, Loop, Peer, Run
 from panel.models.settings import Server
+from panel.sync.store import records
 from tests.browser.serving import Panel
 
 PLACES = (
@@ -115,3 +116,9 @@ def set_aside(panel: Panel, source: int) -> None:
                     first_at=now, last_at=now, left_out_at=None,
                 )
             )  # fmt: skip
+
+
+def put_record(panel: Panel, owner: int) -> None:
+    """Let server ``owner`` have written a record."""
+    with panel.database.writing() as session:
+        records.put_record(session, owner, "stock_line", f"{owner}-amox", {"packs": 12})

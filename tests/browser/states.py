@@ -140,6 +140,15 @@ def row_edited(page: Page, panel: Panel) -> None:
     expect(page.locator("#rows form").first).to_be_visible()
 
 
+def another_store_asked(page: Page, panel: Panel) -> None:
+    row_edited(page, panel)
+    data.put_record(panel, 7)
+    form = page.locator("#rows form").first
+    fill(form, {"Name": "Lautoka Hospital", "Store": "LTK-01"})
+    save(form)
+    expect(form.get_by_text("Is this the same store?")).to_be_visible()
+
+
 def hardware_asked(page: Page, panel: Panel) -> None:
     row_edited(page, panel)
     page.locator(".acts").get_by_role("button", name="Clear").click()
@@ -235,6 +244,17 @@ def satellite_refused(page: Page, panel: Panel) -> None:
     sign_in(page, panel)
 
 
+def initialise_would_remove(page: Page, panel: Panel) -> None:
+    data.busy_satellite(panel)
+    data.put_record(panel, 1)
+    data.refuse(panel, "removal_needs_consent", records=339, primary="National Store")
+    begin(page, panel)
+    asked = page.locator("#initialise")
+    asked.get_by_role("button", name="Initialise").click()
+    expect(asked).to_contain_text("339 records that are here are not at National Store")
+    expect(asked.get_by_role("button", name="Remove")).to_be_visible()
+
+
 def satellite_incomplete(page: Page, panel: Panel) -> None:
     panel.become(7, "Kadavu Health Centre", "KDV-01")
     sign_in(page, panel)
@@ -312,10 +332,11 @@ STATES: tuple[State, ...] = (
     *(primary, primary_without_satellites, primary_paused, seen_by_a_viewer, menu_open),
     *(code_asked, code_wrong, codes_closed, unlocked, interval_refused, interval_of_another),
     *(parameters_refused, url_warned_of, password_removal_asked),
-    *(new_row, new_row_refused, row_edited, hardware_asked, lock_ran_out),
+    *(new_row, new_row_refused, row_edited, another_store_asked),
+    *(hardware_asked, lock_ran_out),
     *(removal_asked, nothing_selected, removed, disabled_by_urls, found_nothing, long_list),
     *(satellite, new_satellite, satellite_unlocked, satellite_row_edited, satellite_syncing),
-    *(satellite_late, satellite_refused, satellite_incomplete),
+    *(satellite_late, satellite_refused, initialise_would_remove, satellite_incomplete),
     *(connection_lost, signed_out_meanwhile, people, people_refused, activity, activity_empty),
     *(runs, set_aside, one_server, nothing_there),
 )
