@@ -17,12 +17,13 @@ from sqlalchemy.exc import OperationalError
 
 from panel.db import Database, is_disk_full, make_engine
 from panel.models.runs import RunResult
-from panel.sync.store.records import list_records, write_records
+from panel.sync.store.records import write_records
 from panel.sync.store.write_checks import Write
 from tests.conftest import NewDatabase
 from tests.real.conftest import NewSite
 from tests.support.real_site import KADAVU, NATIONAL, Site, wait_until
 from tests.support.screen import Screen
+from tests.support.two_sides import PrimarySide, SatelliteSide
 
 SIZE_MEBIBYTES = 24
 
@@ -103,6 +104,8 @@ def test_a_full_disk_is_told_everywhere_and_passes_by_itself(
     ballast = fill(disks[1])
     put(primary, "item", 3)
     wait_until(lambda: health(kadavu) == (503, "disk_full"), "the satellite says that it is full")
+    with pytest.raises(AssertionError, match="disk of this server is full"):
+        kadavu.process.shell("status")
     ballast.unlink()
     assert kadavu.sync().result == RunResult.WELL
     assert primary.rows() == kadavu.rows()
@@ -115,7 +118,10 @@ def put(site: Site, table: str, version: int) -> None:
 
 
 def test_postgresql_with_a_full_disk_is_told_from_a_busy_one(
-    new_disk: NewDisk, new_postgresql: NewDatabase, postgresql_administration: Engine
+    new_disk: NewDisk,
+    new_postgresql: NewDatabase,
+    new_sqlite: NewDatabase,
+    postgresql_administration: Engine,
 ) -> None:
     disk, url = new_disk(), new_postgresql(True)
     folder = disk / "space"
@@ -130,20 +136,29 @@ def test_postgresql_with_a_full_disk_is_told_from_a_busy_one(
         connection.execute(
             text(f"ALTER DATABASE {name} SET TABLESPACE {disk.name.replace('-', '_')}")
         )
-    database = Database(make_engine(url))
+    primary = PrimarySide(url)
+    primary.add(7, "Kadavu Health Centre", "KDV-01")
+    kadavu = SatelliteSide(new_sqlite(True), primary)
+    assert kadavu.sync().result == RunResult.WELL
     writes = [Write("item", str(n), {"text": os.urandom(500).hex()}) for n in range(1_000)]
+    with kadavu.database.writing() as session:
+        write_records(session, 7, writes)
+    database = primary.database
     ballast = fill(disk)
     with pytest.raises(OperationalError) as error, database.writing() as session:
-        write_records(session, 7, writes)
+        write_records(session, 1, writes)
     assert is_disk_full(error.value)
     assert not database.has_room()
     assert not Database(database.engine).has_room(probe=True)
+    # Its satellites are not told that it is busy, and lose nothing.
+    run = kadavu.sync()
+    assert (run.result, run.reason) == (RunResult.REFUSED, "disk_full")
     ballast.unlink()
     wait_until(database.has_room, "the database has room again")
-    with database.writing() as session:
-        write_records(session, 7, writes)
-    with database.reading() as session:
-        assert len(list_records(session, "item", limit=2_000)[0]) == 1_000
+    assert kadavu.sync().result == RunResult.WELL
+    assert primary.versions() == kadavu.versions()
+    assert len(primary.versions()) == 1_000
+    kadavu.close()
     database.close()
     with postgresql_administration.connect() as connection:
         connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))

@@ -59,6 +59,7 @@ def runs_until_well(satellite: Site, most: int) -> int:
     raise AssertionError(f"not all arrived in {most} runs")
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("upwards", [True, False], ids=["up", "down"])
 def test_a_record_of_a_mebibyte_passes_a_line_that_breaks_every_200_kilobytes(
     sides: Sides, upwards: bool
@@ -86,6 +87,7 @@ def test_either_side_may_be_killed_between_two_parts(sides: Sides, upwards: bool
     assert primary.rows() == satellite.rows()
 
 
+@pytest.mark.both_databases
 def test_a_proxy_with_a_limit_lets_large_records_pass_in_parts(sides: Sides) -> None:
     primary, satellite, way = sides
     put(satellite, [100, 700_000, 100, 300_000])
@@ -95,6 +97,7 @@ def test_a_proxy_with_a_limit_lets_large_records_pass_in_parts(sides: Sides) -> 
     assert primary.rows() == satellite.rows()
 
 
+@pytest.mark.both_databases
 def test_a_record_that_no_proxy_lets_pass_is_named_and_goes_once_it_does(sides: Sides) -> None:
     primary, satellite, way = sides
     put(satellite, [100, 20_000, 100])

@@ -1,6 +1,7 @@
 """Real servers that are restored, copied or replaced: nothing is lost without a sentence."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -11,11 +12,13 @@ from sqlalchemy import select, update
 from panel.cli.sync import EXIT_NEEDS_ATTENTION
 from panel.models.records import Quarantined
 from panel.models.runs import Run
-from panel.models.settings import Server, Settings
+from panel.models.settings import Server, Settings, SyncProtocol
 from panel.preferences.server_changes import clear_hardware
+from panel.preferences.server_fields import fields_of
+from panel.preferences.servers import edit_server
 from tests.conftest import NewDatabase
 from tests.real.conftest import NewSite
-from tests.support.real_site import KADAVU, NATIONAL, TESTER, Site
+from tests.support.real_site import KADAVU, NATIONAL, PAIR, TESTER, Row, Site
 
 pytestmark = pytest.mark.both_databases
 
@@ -177,6 +180,59 @@ def test_an_emptied_primary(pair: Pair, new_site: NewSite, new_database: NewData
         assert api.list_all("items") == {}
     assert len(kept(kadavu)) == 30
     assert emptied.rows(owner=KADAVU.sync_id) == kadavu.rows(owner=KADAVU.sync_id)
+
+
+# --- over mSupply Sync v5 -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pair_over_v5(new_site: NewSite, new_database: NewDatabase) -> Pair:
+    """A primary and a satellite over v5, with records of both, that are in step."""
+    primary = new_site(NATIONAL, new_database(True), others=(KADAVU,))
+    kadavu = new_site(KADAVU, new_database(True), primary=primary, interval=0)
+    with primary.database.writing() as session:
+        row = session.scalars(select(Server).where(Server.sync_id == KADAVU.sync_id)).one()
+        fields = replace(fields_of(row), user_name="kadavu", password=PAIR[1])
+        edit_server(session, TESTER, row.id, fields, row.version)
+    with kadavu.database.writing() as session:
+        session.execute(update(Settings).values(user_name="kadavu", protocol=SyncProtocol.V5))
+    kadavu.set_interval(10)
+    put(primary, "items", 30)
+    put(kadavu, "stock", 10)
+    assert sync_well(kadavu).protocol == SyncProtocol.V5
+    return primary, kadavu
+
+
+def contents(site: Site) -> set[Row]:
+    """Return what is not deleted, without versions, which v5 does not carry."""
+    return {(*row[:4], row[6]) for row in site.rows() if not row[5]}
+
+
+def test_either_side_is_restored_over_v5(pair_over_v5: Pair) -> None:
+    primary, kadavu = pair_over_v5
+    backup = primary.back_up()
+    put(kadavu, "stock", 3, "pushed, and lost there")
+    put(primary, "lost", 4)
+    sync_well(kadavu)
+    primary.restore(backup)
+    put(primary, "after", 12)
+    sync_well(kadavu)
+    assert contents(primary) == contents(kadavu)
+    with primary.api() as api:
+        assert len(api.list_all("after")) == 12
+        assert api.list_all("stock")["0"] == {"n": "pushed, and lost there"}
+    assert set(kept(kadavu)) == {f"lost/{n}" for n in range(4)}
+    backup = kadavu.back_up()
+    put(kadavu, "new", 4)
+    put(primary, "later", 4)
+    sync_well(kadavu)
+    kadavu.restore(backup)
+    put(kadavu, "stock", 1, "counted today")
+    sync_well(kadavu)
+    assert contents(primary) == contents(kadavu)
+    with primary.api() as api:
+        assert len(api.list_all("new")) == len(api.list_all("later")) == 4
+        assert api.list_all("stock")["0"] == {"n": "counted today"}
 
 
 # --- a proxy that sends a request once more -------------------------------------------------------

@@ -24,16 +24,16 @@ from tests.support.two_sides import PASSWORD, PrimarySide, SatelliteSide, Side, 
 
 
 @pytest.fixture
-def primary(new_sqlite: NewDatabase) -> Iterator[PrimarySide]:
-    primary = PrimarySide(new_sqlite(True))
+def primary(new_database: NewDatabase) -> Iterator[PrimarySide]:
+    primary = PrimarySide(new_database(True))
     primary.add(7, "Kadavu Health Centre", "KDV-01")
     yield primary
     primary.close()
 
 
 @pytest.fixture
-def kadavu(new_sqlite: NewDatabase, primary: PrimarySide) -> Iterator[SatelliteSide]:
-    satellite = SatelliteSide(new_sqlite(True), primary)
+def kadavu(new_database: NewDatabase, primary: PrimarySide) -> Iterator[SatelliteSide]:
+    satellite = SatelliteSide(new_database(True), primary)
     yield satellite
     satellite.close()
 
@@ -196,6 +196,7 @@ def test_large_records_pass_a_line_that_breaks(
     assert len(kadavu.contents()) == 62
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("upwards", [True, False], ids=["up", "down"])
 def test_a_record_passes_a_line_that_carries_a_part_of_it(
     primary: PrimarySide, kadavu: SatelliteSide, upwards: bool
@@ -215,6 +216,7 @@ def test_a_new_satellite_gets_large_records_over_a_line_that_breaks(
     assert primary.versions() == kadavu.versions()
 
 
+@pytest.mark.both_databases
 def test_what_a_restored_primary_has_of_a_large_record_comes_in_parts(
     primary: PrimarySide, kadavu: SatelliteSide
 ) -> None:
@@ -278,6 +280,7 @@ def test_a_proxy_that_takes_no_large_body_gets_small_ones(
     assert primary.versions() == kadavu.versions()
 
 
+@pytest.mark.both_databases
 def test_a_record_too_large_for_the_way_waits_and_the_rest_goes_by(
     primary: PrimarySide, kadavu: SatelliteSide
 ) -> None:
@@ -310,6 +313,7 @@ def test_a_proxy_that_refuses_everything_is_a_fault(kadavu: SatelliteSide) -> No
 # --- repeats and strangers ------------------------------------------------------------------------
 
 
+@pytest.mark.both_databases
 def test_a_late_repeat_of_a_part_changes_nothing(
     primary: PrimarySide, kadavu: SatelliteSide
 ) -> None:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from panel.sync.msupply_v5 import primary
 from panel.sync.protocol import body_codec
 from panel.sync.store.records import put_record
 from panel.web.app import create_app
+from tests.policy.conftest import ROOT
 from tests.support.cast import SECRET_KEY
 from tests.support.remote_site import SITE_ID, RemoteSite, change_of, error_of
 
@@ -47,6 +49,13 @@ def test_v5_answers_at_the_root_although_the_panel_has_a_prefix(
 
 
 @pytest.mark.parametrize("path", ["/sync/exchange", "/sync/v5/queued_records"])
+@pytest.mark.parametrize("name", ["nginx.conf", "apache.conf"])
+def test_both_proxies_serve_v5_at_the_root_of_the_host(name: str) -> None:
+    """A site of mSupply drops the path of its URL."""
+    text = (ROOT / "deploy" / name).read_text("utf-8")
+    assert re.search(r'^(?:location|<Location) "?/sync/v5/"?[ >]', text, re.MULTILINE)
+
+
 def test_a_body_may_not_be_larger_than_is_read(
     site: RemoteSite, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:

@@ -95,7 +95,10 @@ def test_theirs_is_taken_after_unlocking(manager: Browser, database: Database, k
     url = f"/servers/{kadavu}/theirs"
     assert manager.post(url, htmx=True).status_code == 403
     assert 'name="authorisation_code"' in manager.post(url).text
-    assert manager.post(url, {"authorisation_code": CODE}, htmx=True).status_code == 200
+    asked = manager.post(url, {"authorisation_code": CODE}, htmx=True)
+    assert asked.status_code == 422
+    assert "Is this the same store?" in asked.text
+    assert manager.post(url, {"confirmed": "records=keep"}, htmx=True).status_code == 200
     with database.reading() as session:
         assert session.get_one(Server, kadavu).store == "KDV-10"
         assert session.get_one(Peer, kadavu).refusal == ""
