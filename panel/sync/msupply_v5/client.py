@@ -11,6 +11,7 @@ from panel.sync.msupply_v5.codec import (
     OWN_APP_NAME,
     SPOKEN_VERSION,
     STATE_HEADER,
+    TRIAL,
     Change,
     SatelliteState,
     Unusable,
@@ -72,8 +73,15 @@ class Central:
 
     def site(self, state: SatelliteState | None = None) -> SiteIdentity:
         """Call ``GET site``; a primary of ours is told the ``state`` of this satellite."""
-        told = {} if state is None else {STATE_HEADER: state.to_header()}
-        answer = JsonObject(read_json(self._send("GET", "site", more=told)))
+        return self._site("" if state is None else state.to_header())
+
+    def try_site(self) -> SiteIdentity:
+        """Call ``GET site`` without consequences at a primary of ours."""
+        return self._site(TRIAL)
+
+    def _site(self, told: str) -> SiteIdentity:
+        more = {STATE_HEADER: told} if told else NOTHING
+        answer = JsonObject(read_json(self._send("GET", "site", more=more)))
         return SiteIdentity(
             answer.text("id", SITE_ID_LENGTH),
             answer.whole("siteId", 1, _HIGHEST),

@@ -31,6 +31,8 @@ from panel.sync.store.sequence import lock_sequence
 OWN_APP_NAME = "Sync Panel"
 # The header in which our satellite tells how far it is (:class:`SatelliteState`).
 STATE_HEADER = "sync-panel-state"
+# In its place: our satellite tests its connection, and nothing is to be written for it.
+TRIAL = "test"
 # Between the id of a site of ours and the generation of its primary.
 ID_SEPARATOR = ":"
 # The version that our satellite says it speaks: an older central server may refuse a higher one.

@@ -7,9 +7,11 @@ from threading import Lock
 from typing import Any
 
 from panel.i18n import say
+from panel.models.settings import Server
 from panel.sync.msupply_v5 import sites
 from panel.sync.msupply_v5.calls import CALLS, FIRST, WITH_BODY, Calls, Request
 from panel.sync.msupply_v5.codec import read_object, to_bytes
+from panel.sync.msupply_v5.sites import Caller
 from panel.sync.primary.exchange import Primary
 from panel.sync.primary.run_log import refusals_noted
 from panel.sync.protocol.body_codec import (
@@ -120,9 +122,15 @@ def _error_answer(refusal: SyncRefusal) -> Answer:
 
 def _answer(service: Primary, request: Request) -> Answer:
     caller = sites.caller_of(request.headers, request.address)
-    server_id = sites.recognise(service.database, service.authenticator, caller)
+    with _trials_marked(caller):
+        server_id = sites.recognise(service.database, service.authenticator, caller)
     if (request.method, request.name) == STATUS:
         return Answer(200, to_bytes(_status_of(server_id)))
+    if (request.method, request.name) == FIRST and caller.is_trial:
+        with service.database.reading() as session:
+            site_id = session.get_one(Server, server_id).sync_id
+        # The id of the site is made when it is met in earnest.
+        return Answer(200, to_bytes({"id": "", "siteId": site_id}))
     call = CALLS[request.method, request.name]
     with _alone(server_id, request.name), Turn() as turn:
         # Once the caller is known, since a stranger's body could fill the memory, and before the
@@ -141,6 +149,16 @@ def _answer(service: Primary, request: Request) -> Answer:
             body = Body(b"") if answered is None else _packed(answered, request)
             sites.count_bytes(session, site, len(content), len(body.content))
     return Answer(204 if answered is None else 200, body.content, body.encoding)
+
+
+@contextmanager
+def _trials_marked(caller: Caller) -> Iterator[None]:
+    try:
+        yield
+    except SyncRefusal as refusal:
+        # A connection test does not change the status of the satellite.
+        refusal.is_trial = caller.is_trial
+        raise
 
 
 def _packed(answered: dict[str, Any], request: Request) -> Body:

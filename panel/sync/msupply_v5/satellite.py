@@ -38,7 +38,7 @@ class MSupplyV5:
     def check(self, line: Transport, settings: SyncSettings) -> None:
         """Ask the central server whether it admits this site. Raise SyncRefusal or LinkFault."""
         with _faults_named():
-            _check_site(Central(line, settings).site(), settings)
+            _check_site(Central(line, settings).try_site(), settings)
 
     def run(
         self,

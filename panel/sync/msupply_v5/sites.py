@@ -14,6 +14,7 @@ from panel.models.settings import Server, SyncProtocol
 from panel.sync.msupply_v5.codec import (
     OWN_APP_NAME,
     STATE_HEADER,
+    TRIAL,
     SatelliteState,
     read_state,
 )
@@ -42,6 +43,8 @@ class Caller:
     app_version: str
     address: str
     state: SatelliteState | None = None
+    # A satellite of ours tests its connection.
+    is_trial: bool = False
 
     @property
     def is_ours(self) -> bool:
@@ -71,6 +74,7 @@ def caller_of(headers: Mapping[str, str], address: str) -> Caller:
         app_version=headers.get("app-version", "").strip()[:APP_VERSION_LENGTH],
         address=address,
         state=read_state(headers.get(STATE_HEADER, "")),
+        is_trial=headers.get(STATE_HEADER) == TRIAL,
     )
 
 

@@ -10,15 +10,17 @@ from sqlalchemy import delete, select
 from panel.db import Database, make_engine
 from panel.models.base import PRIMARY_SYNC_ID
 from panel.models.records import Quarantined, Record
-from panel.models.runs import Loop, Run
+from panel.models.runs import Loop, Peer, Run
 from panel.models.settings import Server, Settings
 from panel.operations.sync_requests import ask_to_initialise
 from panel.preferences.parameter_table import Parameters, parameters_of
 from panel.preferences.parameters import save_parameters
 from panel.preferences.server_fields import ServerFields
 from panel.preferences.servers import add_server
+from panel.sync.protocol.error_codes import SyncRefusal
 from panel.sync.protocol.json_reader import load_json
-from panel.sync.run import SatelliteRun
+from panel.sync.run import SatelliteRun, check_connection
+from panel.sync.satellite.sync_settings import read_sync_settings
 from panel.sync.store.records import delete_record, put_record
 from panel.sync.transport.batch_size import Meter
 from panel.sync.transport.http import LinkFault, Response, Target
@@ -207,6 +209,31 @@ def test_an_initialise_begun_over_the_other_protocol_is_begun_anew(
         ask_to_initialise(session, ASHA)
     assert satellite.sync().result == "well"
     assert contents(satellite.database) == contents(database)
+
+
+def test_a_tested_connection_changes_nothing_and_waits_for_no_writer(
+    satellite: Satellite, database: Database, app: Flask
+) -> None:
+    satellite.sync()
+
+    def seen() -> tuple[object, ...]:
+        with database.reading() as session:
+            row, peer = session.query(Server).filter_by(sync_id=SITE_ID).one(), session.query(Peer)
+            return row.last_contact_at, row.hardware_id, peer.one().meeting, peer.one().refusal
+
+    def check(machine: str = "machine-7") -> None:
+        here = installation_on(satellite.database, machine)
+        with satellite.database.reading() as session:
+            settings = read_sync_settings(session, here)
+        check_connection(Line(app, 1), settings)
+
+    before = seen()
+    with database.writing() as session:
+        session.query(Server).filter_by(sync_id=SITE_ID).with_for_update().one()
+        check()
+    with pytest.raises(SyncRefusal, match="site_incorrect_hardware_id"):
+        check("another")
+    assert seen() == before
 
 
 NUMBERS = (
