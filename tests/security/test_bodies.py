@@ -53,16 +53,20 @@ def attack(panel: ForkedPanel, path: str, headers: Mapping[str, str], body: byte
     return statuses
 
 
-PACKED = {"br": brotli.compress, "gzip": lambda body: gzip.compress(body, 1)}
+def packed_bodies(encoding: str) -> list[bytes]:
+    """Return the bodies in ``encoding``: every one, or that which takes most as text."""
+    if encoding == "gzip":
+        return [gzip.compress(BODIES["wide text"], 1)]
+    # As hard to read as from the best compression, in a fraction of the time.
+    return [brotli.compress(body, quality=4) for body in BODIES.values()]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is read as Linux tells it")
-@pytest.mark.parametrize("encoding", PACKED)
+@pytest.mark.parametrize("encoding", ["br", "gzip"])
 def test_no_body_takes_more_memory_than_is_promised(primary: ForkedPanel, encoding: str) -> None:
     token = primary.shell("token", "add", f"lab {encoding}").strip().splitlines()[-1].split()[-1]
     before = psutil.Process(primary.pid).memory_info().rss
-    for body in BODIES.values():
-        packed = PACKED[encoding](body)
+    for packed in packed_bodies(encoding):
         for path, authorization in (
             ("/sync/exchange", basic("shared")),
             ("/sync/v5/queued_records", basic("kadavu")),
@@ -105,7 +109,7 @@ print(peak() - before)
 def test_no_answer_takes_more_memory_than_is_promised(kind: str) -> None:
     read = subprocess.run(
         [sys.executable, "-c", _READS_ANSWER],
-        input=brotli.compress(BODIES[kind]),
+        input=brotli.compress(BODIES[kind], quality=4),
         capture_output=True,
         check=True,
     )

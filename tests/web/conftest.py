@@ -30,6 +30,7 @@ class Browser:
     def __init__(self, app: Flask, **environ: Any) -> None:
         self.app, self.environ = app, environ
         self.client = app.test_client()
+        self._token, self._token_of = "", ""
 
     def get(self, path: str, *, htmx: bool = False, **headers: str) -> TestResponse:
         return self._open("GET", path, htmx, headers)
@@ -46,7 +47,13 @@ class Browser:
         return self._open("POST", path, htmx, headers, data=data)
 
     def token(self) -> str:
-        """Every page has the token, this one too."""
+        """Return the token of the session. Every page has it; this one is asked once for it."""
+        session = self.cookie("s")
+        if not session or session != self._token_of:
+            self._token, self._token_of = self.new_token(), self.cookie("s")
+        return self._token
+
+    def new_token(self) -> str:
         found = re.search(r'"X-CSRF":"([^"]+)"', self.get("/nowhere").text)
         assert found
         return found[1]
