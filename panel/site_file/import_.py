@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from panel import clock
 from panel.activity import log
 from panel.activity.log import SECRET, Actor, EventKind
-from panel.errors import Invalid
+from panel.errors import Choice, Invalid, NeedsConfirmation
 from panel.i18n import say
 from panel.models.settings import Server, Settings, lock_settings
 from panel.preferences.interval import set_interval
@@ -23,6 +23,8 @@ from panel.site_file.export import has_new_hash, live_servers, wanted_rows
 
 # A statement takes only so many values: 32 766 in SQLite.
 BATCH = 1_000
+# How the answers begin to whose the records of a Sync ID are.
+_OF_RECORDS = "records="
 
 
 def apply_import(
@@ -30,8 +32,9 @@ def apply_import(
 ) -> None:
     """Make the preferences those of ``site``, by the same verbs and rules as the screen.
 
-    Servers that ``site`` does not list are removed. ``confirmed`` is for the verbs. Raise what they
-    raise; nothing is done then, if the caller rolls back.
+    Servers that ``site`` does not list are removed. ``confirmed`` is for the verbs; an act of one
+    row alone has its Sync ID in it ("records.8=keep"). Raise what the verbs raise; nothing is done
+    then, if the caller rolls back.
     """
     settings = lock_settings(session)
     present = {server.sync_id: server for server in live_servers(session)}
@@ -104,6 +107,7 @@ def _apply_server(
     site: Site,
     confirmed: Collection[str],
 ) -> None:
+    confirmed = [act.replace(_of_row(fields), _OF_RECORDS) for act in confirmed]
     try:
         if server is None:
             # Its own pair comes below: it is whole only with the hash.
@@ -121,6 +125,21 @@ def _apply_server(
         edit_server(session, actor, server.id, fields, server.version, confirmed)
     except Invalid as refusal:
         raise _named(refusal, fields) from refusal
+    except NeedsConfirmation as refusal:
+        raise _numbered(refusal, fields) from refusal
+
+
+def _of_row(fields: ServerFields) -> str:
+    return f"records.{fields.sync_id}="
+
+
+def _numbered(refusal: NeedsConfirmation, fields: ServerFields) -> NeedsConfirmation:
+    """Name the Sync ID in the answers: that of one row is none for the next."""
+    if refusal.choice is None:
+        return refusal
+    acts = refusal.choice.acts.items()
+    numbered = {act.replace(_OF_RECORDS, _of_row(fields)): words for act, words in acts}
+    return NeedsConfirmation(refusal.acts, Choice(refusal.choice.question, numbered))
 
 
 def _named(refusal: Invalid, fields: ServerFields) -> Invalid:

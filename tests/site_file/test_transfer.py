@@ -9,18 +9,20 @@ from panel.activity import log
 from panel.activity.log import Actor
 from panel.db import Database, make_engine
 from panel.errors import Invalid, NeedsConfirmation, Refusal
+from panel.models.records import Record
 from panel.models.settings import Server, Settings
 from panel.preferences.interval import set_interval
 from panel.preferences.parameter_table import Parameters
 from panel.preferences.parameters import save_parameters
 from panel.preferences.server_fields import ServerFields
-from panel.preferences.servers import add_server
+from panel.preferences.servers import add_server, remove_servers
 from panel.preferences.shared_password import read_password, wire_password
 from panel.security.hashes import verify_secret
 from panel.security.vault import Vault
 from panel.site_file.document import read_site
 from panel.site_file.export import export_site, plan_import
 from panel.site_file.import_ import apply_import
+from panel.sync.store.records import put_record
 from tests.conftest import NewDatabase
 from tests.support import cast
 
@@ -193,6 +195,25 @@ def test_what_the_screen_would_ask_is_asked(primary: Database, vault: Vault, ash
     assert list(refusal.value.acts) == ["url_on_primary"]
     take_over(primary, vault, asha, document, "url_on_primary")
     assert settings(primary).url == "https://elsewhere.example.org"
+
+
+def test_a_number_that_was_used_before_asks_for_each_row(
+    primary: Database, vault: Vault, asha: Actor
+) -> None:
+    document = export(primary, vault, asha, PASSPHRASE)
+    with primary.writing() as session:
+        for owner in (7, 8):
+            put_record(session, owner, "item", str(owner), {})
+        remove_servers(session, asha, [row.id for row in servers(primary)])
+    with pytest.raises(NeedsConfirmation) as refusal:
+        take_over(primary, vault, asha, document)
+    assert refusal.value.choice is not None
+    assert list(refusal.value.choice.acts) == ["records.7=keep", "records.7=archive"]
+    with pytest.raises(NeedsConfirmation, match="Sync ID 8"):
+        take_over(primary, vault, asha, document, "records.7=archive")
+    take_over(primary, vault, asha, document, "records.7=archive", "records.8=keep")
+    with primary.reading() as session:
+        assert set(session.scalars(select(Record.owner))) == {-7, 8}
 
 
 def test_a_password_whose_key_is_gone_cannot_be_exported(
