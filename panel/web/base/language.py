@@ -1,7 +1,9 @@
 """The language of a request: translations, and its formats of times and sizes."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from functools import lru_cache
+from types import MappingProxyType
 from typing import cast
 
 from babel import Locale
@@ -120,10 +122,15 @@ def _shown(value: object) -> object:
     return show(value) if isinstance(value, Message) else value
 
 
-def names() -> dict[str, str]:
+def names() -> Mapping[str, str]:
     """Return every label by its name, in the language of this request."""
+    return _names_in(_catalogue())
+
+
+@lru_cache(maxsize=len(LANGUAGES))
+def _names_in(_language: NullTranslations) -> Mapping[str, str]:
     labels = {one.name: one.label for one in (INTERVAL, *PARAMETERS.values())}
-    return {name: show(label) for name, label in (labels | _LABELS).items()}
+    return MappingProxyType({name: show(label) for name, label in (labels | _LABELS).items()})
 
 
 # The catalogues of a few languages, some hundred sentences each: a page asks for eighty of them.

@@ -201,19 +201,6 @@ class PageData:
         """Return the form as it is saved."""
         return ParametersForm(obj=self.settings, version=self.settings.parameters_version)
 
-    def columns(self) -> dict[str, str]:
-        """Return the heads of the list's columns by what they sort by."""
-        url = {"url": _("URL")} if self.settings.is_satellite else {}
-        last = _("Last sync") if self.settings.is_satellite else _("Last success")
-        return {
-            "sync_id": _("Sync ID"),
-            "name": _("Name"),
-            "store": _("Store"),
-            **url,
-            "hardware_id": _("Hardware ID"),
-            "last_success_at": last,
-        }
-
     def version(self) -> str:
         """Return a mark of everything that the page shows, which changes with any of it."""
         settings, listing, run = self.settings, self.listing, self.state.run
