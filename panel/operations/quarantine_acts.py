@@ -14,7 +14,7 @@ from panel.models.records import Quarantined, Record
 from panel.models.settings import Settings
 from panel.sync.protocol.batch_codec import Item
 from panel.sync.protocol.json_reader import load_json
-from panel.sync.store.apply import KEEP, TAKE, Verdict, apply_items, pulled_by, pushed_by
+from panel.sync.store.apply import Verdict, apply_items, pulled_by, pushed_by
 from panel.sync.store.quarantine import KEPT_SOURCE, UNREADABLE, apply_or_quarantine, item_of
 from panel.sync.store.records import StoredRecord, server_lookup, write_records
 from panel.sync.store.sequence import lock_sequence
@@ -82,7 +82,7 @@ def _put_back(session: Session, own_sync_id: int, row: Quarantined) -> RetryResu
 
 
 def _if_free(_item: Item, stored: StoredRecord | None) -> Verdict:
-    return TAKE if stored is None or stored.data is None else KEEP
+    return Verdict.TAKE if stored is None or stored.data is None else Verdict.KEEP
 
 
 def _send_again(session: Session, row: Quarantined) -> RetryResult:

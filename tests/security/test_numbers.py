@@ -102,7 +102,7 @@ def test_what_was_pushed_can_be_changed_over_v5_and_passed_on(satellite: Satelli
 
 def test_a_primarys_word_does_not_push_the_count_out_of_reach(satellite: Satellite) -> None:
     with satellite.database.writing() as session:
-        pull._pass(session, HIGHEST_VERSION)
+        pull._continue_above(session, HIGHEST_VERSION)
     assert satellite.count() <= HIGHEST_TOLD_COUNT + MARGIN
     assert satellite.write("c") <= HIGHEST_PUSHED_VERSION
 

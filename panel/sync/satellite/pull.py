@@ -31,7 +31,7 @@ from panel.sync.transport.batch_size import (
 )
 from panel.sync.transport.http import LinkFault
 
-# Clocks that differ by less are as good as right.
+# A smaller difference between the clocks of two servers is not reported.
 CLOCK_TOLERANCE_SECONDS = 120
 _STEPS = {
     Stream.RESTORE: RunStep.INITIALISING,
@@ -42,9 +42,10 @@ _STEPS = {
 
 @dataclass(frozen=True)
 class Received:
-    """An answer, the seconds that the exchange took, the bytes of its bodies, the meter, the clock.
+    """An answer, with the seconds that the exchange took and the bytes of its two bodies.
 
-    ``clock_ahead_seconds`` is how far this server's is ahead of the primary's, None if not known.
+    ``clock_ahead_seconds`` is how far this server's clock is ahead of the primary's; None if that
+    is not known.
     """
 
     answer: Answer
@@ -56,12 +57,15 @@ class Received:
 
 
 def store_answer(session: Session, run: Run, vault: Vault, sent: Sent, received: Received) -> None:
-    """Store the answer to ``sent``: checkpoint, token, cursors, records, counts, batch times."""
+    """Store the answer to ``sent``: checkpoint, token, cursors, records, counts, batch times.
+
+    The caller has checked it (:func:`check_answer`) and commits.
+    """
     answer, link = received.answer, session.get_one(Link, 1)
     if answer.token:
         link.device_token_sealed = vault.seal(answer.token)
     if answer.wanted:
-        # Nothing moved: the record that the request names is to be sent.
+        # Nothing was stored there: the primary first wants the record that the request names.
         count_bytes(run, received.meter)
         return
     if answer.rolled:
@@ -70,7 +74,7 @@ def store_answer(session: Session, run: Run, vault: Vault, sent: Sent, received:
             link.own_generation = sent.request.own[0]
     if answer.begun:
         link.checkpoint, link.generation = answer.begun, answer.generation
-        _pass(session, answer.highest)
+        _continue_above(session, answer.highest)
     if sent.request.learn:
         link.generation = answer.generation
     link.next_checkpoint = ""
@@ -89,13 +93,13 @@ def store_answer(session: Session, run: Run, vault: Vault, sent: Sent, received:
 
 
 def check_answer(request: Request, answer: Answer) -> None:
-    """Raise LinkFault if ``answer`` is none to ``request``, such as a kept or repeated one.
+    """Raise LinkFault if ``answer`` does not belong to ``request``, as one from a cache.
 
-    Whoever is told nothing of what was sent must not take it for stored.
+    Otherwise records could be taken for stored although the primary never got them.
     """
     is_begun = request.mode is not Mode.BEGIN or bool(answer.begun)
     is_rolled = answer.rolled or not request.next_checkpoint
-    # Keys in doubt wait for the streams, and for a record that goes in parts.
+    # Keys in doubt are answered after the streams, and after a record that comes in parts.
     is_put_off = answer.more is not None or answer.large is not None
     is_answered = bool(answer.answered) or is_put_off or not request.doubts
     if answer.wanted and request.large is not None:
@@ -104,15 +108,18 @@ def check_answer(request: Request, answer: Answer) -> None:
         raise LinkFault("not_a_sync_server")
 
 
-def _pass(session: Session, highest: int) -> None:
-    """Go on from beyond the highest own number that the primary knows, if that can be true."""
+def _continue_above(session: Session, highest: int) -> None:
+    """Continue above the highest own number that the primary knows, as far as that is plausible.
+
+    The primary knows more than this server if it was restored from a backup, or is a copy.
+    """
     highest = min(highest, HIGHEST_TOLD_COUNT)
     if lock_sequence(session).seq < highest:
         begin_generation(session, HistoryReason.CLONE, highest)
 
 
 def _store_found(session: Session, link: Link, sent: Sent, answer: Answer) -> int:
-    """Store what the primary has of the records that were in doubt."""
+    """Store the records in doubt that the primary has; return how many are new here."""
     if not answer.answered:
         return 0
     link.doubt_key = list(sent.request.doubts[answer.answered - 1])
@@ -123,9 +130,10 @@ def _store_found(session: Session, link: Link, sent: Sent, answer: Answer) -> in
 
 
 def note_fault(session: Session, request: Request, fault: LinkFault) -> None:
-    """Halve the next batch after a message that was cut off, timed out, or refused as too large.
+    """Halve the next batch after a message was cut off, timed out, or was refused as too large.
 
-    The direction is down if the answer had begun to arrive. Else both may have been at fault.
+    If the answer had begun to arrive, it was too large. Otherwise the request or the answer may
+    have been.
     """
     is_refused = fault.code == TOO_LARGE
     if not is_refused and fault.code not in ("cut_off", "timed_out"):
@@ -143,12 +151,12 @@ def note_fault(session: Session, request: Request, fault: LinkFault) -> None:
 
 
 def hold_back(session: Session, run: Run, sent: Sent) -> None:
-    """Note the one record of ``sent``, which is too large for the way: the rest goes by it."""
+    """Note that the one record of ``sent`` is too large for the line, so that others go first."""
     run.set_aside += quarantine.hold_back(session, sent.settings.sync_id, sent.request.records[0])
 
 
 def recover_sizes(session: Session) -> None:
-    """Double what the way carries at once, after a run that ended well."""
+    """Double the most bytes that a message may have, after a run that ended well."""
     link = session.get_one(Link, 1)
     link.largest_up, link.largest_down = doubled(link.largest_up), doubled(link.largest_down)
 
@@ -163,7 +171,7 @@ def complete_streams(database: Database, answer: Answer) -> list[Stream]:
 
 
 def apply_stream(session: Session, stream: Stream, own_sync_id: int) -> int:
-    """Apply a complete stream, and return how many records were quarantined."""
+    """Apply the received records of a complete stream; return how many were quarantined."""
     refused = inbox.apply_stream(session, stream, pulled_by(own_sync_id))
     inbox.clear_stream(session, stream)
     return refused
@@ -200,7 +208,10 @@ def _count(run: Run, request: Request, received: Received, pulled: int) -> None:
 
 
 def _measure(link: Link, sent: Sent, received: Received) -> None:
-    """Measure the time of exchanges with records in one direction only, and what was carried."""
+    """Note how long records take, from exchanges with records in one direction only.
+
+    Note also how large a message the line has carried, in each direction.
+    """
     up, down = len(sent.request.records), sum(map(len, received.answer.records.values()))
     carrying_seconds = max(received.seconds - received.meter.round_trip_seconds, 0.0)
     if not down:
@@ -215,7 +226,7 @@ def _measure(link: Link, sent: Sent, received: Received) -> None:
         allowed = sent.request.limit
         link.seconds_per_record_down = measure(before, allowed, down, carrying_seconds)
     if up:
-        # What a record took that went in parts was carried too.
+        # A record that was sent in parts has been carried too.
         link.largest_up = grown(link.largest_up, max(received.bytes_up, len(sent.content)))
     if down:
         link.largest_down = grown(link.largest_down, received.bytes_down)

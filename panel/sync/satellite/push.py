@@ -26,11 +26,11 @@ _TOLD_AGAIN_AFTER = timedelta(days=1)
 
 @dataclass(frozen=True)
 class Sent:
-    """A request, and the settings that it was prepared with."""
+    """A request that is ready to be sent, and the settings that it was prepared with."""
 
     request: Request
     settings: SyncSettings
-    # The bytes of the record that the request only names, since it goes in parts.
+    # The packed record that the request only names, because it is sent in parts; else empty.
     content: bytes = b""
 
 
@@ -41,9 +41,10 @@ def prepare_request(
     first: bool,
     doubts: list[Key] | None = None,
 ) -> Sent:
-    """Return the next request, and store the checkpoint that it proposes before it is sent.
+    """Return the next request, and store the checkpoint that it proposes.
 
-    ``first`` marks the first exchange of the run; ``doubts`` are keys to ask for.
+    ``first`` marks the first exchange of the run; ``doubts`` are keys to ask the primary about. The
+    caller commits before it sends the request.
     """
     link = session.get_one(Link, 1)
     mode = mode_of(link)
@@ -51,8 +52,8 @@ def prepare_request(
     batch = _next_batch(session, run, link, sync_settings) if waiting else _Batch()
     records, left = batch.items, batch.left
     if not link.next_checkpoint and (records or mode is Mode.INITIALISE):
-        # A stored one belongs to an exchange without an answer, which this one repeats. An exchange
-        # that sends nothing proposes none: repeated late, it changes nothing.
+        # A stored one belongs to an exchange that got no answer, and which this one repeats. An
+        # exchange that sends nothing proposes none, so that repeating it late changes nothing.
         link.next_checkpoint = secrets.token_urlsafe(CHECKPOINT_BYTES)
     _note_step(run, mode, len(records), waiting)
     return Sent(
@@ -64,7 +65,7 @@ def prepare_request(
             next_checkpoint=link.next_checkpoint,
             cursors=cursors_of(link),
             waiting=left,
-            # It pulls once its last records are in a request.
+            # Nothing is pulled before the request that has the last records to push.
             limit=0
             if left
             else batch_size(sync_settings.request_size, link.seconds_per_record_down),
@@ -83,7 +84,7 @@ def prepare_request(
 def _initialising(
     session: Session, link: Link, mode: Mode, keys: list[Key] | None
 ) -> dict[str, Any]:
-    """Return what a request of an initialise has beside the others."""
+    """Return the members of a request that only an initialise has."""
     if mode is Mode.NORMAL:
         return {}
     start = {"common": common_of(link), "generation": link.generation}
@@ -91,19 +92,23 @@ def _initialising(
         return start
     sequence = session.get_one(ChangeSequence, 1)
     reason = session.get_one(Generation, sequence.generation).reason
-    # Another machine may go on in it, which the primary has to know to tell the two apart.
+    # A copy of this server may go on in the former generation. The primary has to know that one, to
+    # tell the two machines apart.
     before = link.own_generation if reason is HistoryReason.CLONE else ""
     own = sequence.generation, before
     return {**start, "own": own, "doubts": keys or []}
 
 
 def common_of(link: Link) -> Cursors:
-    """Return up to where both sides had the same when the initialise began."""
+    """Return the cursors up to which both sides had the same when the initialise began."""
     return {Stream.CENTRAL: link.central_common, Stream.ADDRESSED: link.addressed_common}
 
 
 def _clock_to_tell(link: Link) -> int | None:
-    """Return how far this server's clock is ahead, where the primary is to know; once a day."""
+    """Return by how many seconds this server's clock is ahead, once a day; else None.
+
+    0 takes back what the primary was told.
+    """
     told_at, now = link.clock_told_at, clock.now()
     if link.clock_seconds is None:
         return None if told_at is None else 0
@@ -112,12 +117,13 @@ def _clock_to_tell(link: Link) -> int | None:
 
 
 def note_pushed(session: Session, seqs: Sequence[int], remote_seq: int | None = None) -> None:
-    """Note what reached the primary; a record that changed since has another seq, and waits on.
+    """Note that the records with these ``seqs`` reached the primary.
 
-    ``remote_seq`` is a number of the primary by which it had them, if it gave one.
+    A record that has changed since it was sent has another seq, so it still waits. ``remote_seq``
+    is a number of the primary's sequence at which it had the records; None if it told none.
     """
     if seqs:
-        # As every writer of records does, so that two cannot deadlock.
+        # Every writer of records locks it first. Otherwise two of them could deadlock.
         lock_sequence(session)
     for start in range(0, len(seqs), _SEQS_AT_ONCE):
         some = seqs[start : start + _SEQS_AT_ONCE]
@@ -149,14 +155,14 @@ def cursors_of(link: Link) -> Cursors:
 @dataclass(frozen=True)
 class _Batch:
     items: list[Item] = field(default_factory=list)
-    # How many wait for the next batches.
+    # How many records wait for the next batches.
     left: int = 0
-    # What the one record packs to, if it is too large for the way as a whole.
+    # The one record, packed, if it is too large for one message; else empty.
     content: bytes = b""
 
 
 def _next_batch(session: Session, run: Run, link: Link, sync_settings: SyncSettings) -> _Batch:
-    """Return the next of the waiting records, as many as the way carries in a batch."""
+    """Return the next of the waiting records, as many as the line carries in one batch."""
     size = batch_size(sync_settings.request_size, link.seconds_per_record_up)
     page, left = _waiting_page(session, run, sync_settings.sync_id, size)
     items = [item_of(record) for record in page.records]
@@ -177,7 +183,7 @@ def _waiting_page(
 ) -> tuple[change_feed.Page, int]:
     """Return a page of waiting records, and how many more this run sends.
 
-    Those that were too large for the way come last, each once a run and by itself.
+    Those that were too large for the line come last, each once in a run and in a batch of its own.
     """
     if not holds_back(session, own_sync_id):
         page = change_feed.waiting(session, size)

@@ -15,21 +15,22 @@ from panel.sync.protocol.error_codes import PASSING, SyncRefusal
 from panel.sync.satellite.lease import is_free
 from panel.sync.satellite.sync_settings import read_sync_settings
 
-# Of a span: satellites on the same line do not all call in the same second.
+# The share of a time by which it varies at random, so that satellites on the same line do not all
+# call in the same second.
 _JITTER = 0.1
 _FIRST_PAUSE_SECONDS = 15.0
 _LONGEST_WAIT_SECONDS = 3_600
 
 
 def is_due(session: Session, installation: Installation) -> bool:
-    """Say whether a run is due now."""
+    """Say whether a run of this satellite is due now; on any other server none is."""
     settings, loop = session.get_one(Settings, 1), session.get_one(Loop, 1)
     if not settings.is_satellite or settings.interval_minutes == 0:
         return False
     try:
         sync_settings = read_sync_settings(session, installation)
     except SyncRefusal:
-        # A parameter is missing, which the page says.
+        # A parameter is missing. The page says so.
         return False
     if loop.asked_at is not None or loop.settings_digest != sync_settings.digest():
         return True
@@ -42,12 +43,12 @@ def is_due(session: Session, installation: Installation) -> bool:
 
 
 def due_at(loop: Loop, interval_minutes: int) -> datetime:
-    """Return when the next run is due by the interval and the back-off."""
+    """Return when the next run is due (UTC), by the interval and by the back-off after a fault."""
     now = clock.now()
     if loop.started_at is None or loop.started_at > now:
         # A start in the future comes from a clock that was set back since.
         return now
-    # Seeded with the start, so that every look computes the same moment.
+    # Seeded with the start of the last run, so that every call returns the same moment.
     jitter = random.Random(loop.started_at.timestamp()).uniform(-_JITTER, _JITTER)  # noqa: S311
     regular = loop.started_at + timedelta(minutes=interval_minutes) * (1 + jitter)
     return regular if loop.due_at is None else min(regular, loop.due_at)
@@ -65,7 +66,7 @@ def note_start(session: Session, installation: Installation) -> None:
 
 
 def note_crash(session: Session) -> None:
-    """Record that a run ended by an unexpected exception, and back off."""
+    """Record that a run ended with an unexpected exception; the next one waits for the back-off."""
     loop, now = session.get_one(Loop, 1), clock.now()
     loop.failures += 1
     loop.due_at = now + _pause(loop.failures)
@@ -74,9 +75,11 @@ def note_crash(session: Session) -> None:
 
 
 def note_end(session: Session, run: Run, has_moved: bool = False) -> None:
-    """Record the result of a run for the schedule: a refusal stops it, a fault backs off.
+    """Record the result of a run for the schedule.
 
-    A run that moved something, if only a part of a record (``has_moved``), goes on soon.
+    After a refusal there are no runs until a person acts, unless it may pass by itself. After a
+    fault the next run waits for the back-off. The back-off is the shortest one if the run moved
+    records, or a part of one (``has_moved``).
     """
     loop = session.get_one(Loop, 1)
     if run.result == RunResult.REFUSED:
@@ -85,7 +88,7 @@ def note_end(session: Session, run: Run, has_moved: bool = False) -> None:
         loop.refused_at = clock.now()
         if loop.refusal == "initialise_later":
             seconds = (run.reason_values or {}).get("seconds")
-            loop.due_at = clock.now() + _come_back(seconds)
+            loop.due_at = clock.now() + _asked_wait(seconds)
         return
     if run.result == RunResult.FAILED:
         has_moved = has_moved or run.pushed + run.pulled > 0
@@ -95,22 +98,22 @@ def note_end(session: Session, run: Run, has_moved: bool = False) -> None:
     loop.failures = 0
 
 
-def _come_back(seconds: Any) -> timedelta:
-    """Return when the primary wants to be asked again; :func:`due_at` bounds it."""
+def _asked_wait(seconds: Any) -> timedelta:
+    """Return how long the primary asked this satellite to wait; :func:`due_at` bounds it."""
     told = seconds if isinstance(seconds, int) and 0 < seconds < _LONGEST_WAIT_SECONDS else 0
     return timedelta(seconds=told or _LONGEST_WAIT_SECONDS)
 
 
 def _pause(failures: int) -> timedelta:
-    """Return the back-off after so many faults, doubling; :func:`due_at` bounds it."""
+    """Return the back-off after ``failures`` faults in a row; :func:`due_at` bounds it."""
     seconds = _FIRST_PAUSE_SECONDS * 2.0 ** min(failures - 1, 20)
     return timedelta(seconds=seconds * random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311
 
 
 def _was_cut_off(session: Session, loop: Loop) -> bool:
-    """Say whether the process of a run ended during it, so that the next run is due at once."""
+    """Say whether the last run was cut off because its process ended."""
     open_run = select(Run.id).where(Run.ended_at.is_(None)).limit(1)
-    # A lease that was not released is of a process that ended before it could release it.
+    # A process that ended during a run did not release its lease.
     never_ended = loop.holder is not None or session.scalar(open_run) is not None
     return never_ended and is_free(loop)
 

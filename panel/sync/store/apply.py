@@ -1,12 +1,13 @@
 """The application of received records to the store, in the order in which they arrived.
 
-A record that is here already is left alone, so receiving it twice changes nothing. A record that
-cannot be applied is returned with the reason, and does not hold up the others.
+A record that is stored already is left alone, so receiving it twice changes nothing. A record that
+cannot be applied is returned with the reason, and the others are applied all the same.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from enum import Enum, auto
 from typing import Any
 
 from sqlalchemy import select
@@ -29,52 +30,59 @@ class Problem:
     values: Mapping[str, Any]
 
 
-class _Known:
-    """A verdict to leave the stored record as it is."""
+class Verdict(Enum):
+    """What happens to a received item that can be applied."""
+
+    # It is stored in the place of what was there.
+    TAKE = auto()
+    # The same is stored already.
+    KNOWN = auto()
+    # What is stored is not older, and stays.
+    KEEP = auto()
+    # What is stored is newer, and the sender does not have it: it stays, and is pushed again.
+    PUSH = auto()
+    # The two were written in different pasts. The stored content stays; the other is quarantined.
+    KEEP_OWN = auto()
+    # The two were written in different pasts. The item is stored; the other content is quarantined.
+    TAKE_OTHER = auto()
 
 
-TAKE, KNOWN, KEEP = None, _Known(), _Known()
-# The stored one is newer, and the sender does not have it: it is pushed.
-PUSH = _Known()
-# Two pasts wrote one record. One of the two contents stays, the other is quarantined.
-KEEP_OWN, TAKE_OTHER = _Known(), _Known()
-# TAKE to apply the item, KNOWN if it is stored as it is, KEEP if a newer version is stored, or why
-# it cannot be applied.
-Verdict = Problem | _Known | None
-Rule = Callable[[Item, StoredRecord | None], Verdict]
+# Decides about an item, given what is stored under its key (None: nothing). It returns a Problem if
+# the item cannot be applied.
+Rule = Callable[[Item, StoredRecord | None], Verdict | Problem]
 
 
 @dataclass
 class Outcome:
-    """The items that were applied, those stored already, and those refused with the reason."""
+    """The items that were applied, those that were stored already, and those that were refused."""
 
     taken: list[Item] = field(default_factory=list)
     known: list[Item] = field(default_factory=list)
     refused: list[tuple[Item, Problem]] = field(default_factory=list)
-    # Items older than what is stored, or of the same version and not the same.
+    # Items that are older than what is stored, or have its version and another content.
     outdated: list[Item] = field(default_factory=list)
-    # Contents that gave way to those of another past.
+    # Contents that were replaced by the content of another past.
     replaced: list[Item] = field(default_factory=list)
 
 
 def pushed_by(sync_id: int, is_server: Callable[[int], bool] = lambda _: True) -> Rule:
     """Return the rule of a primary for the records that satellite ``sync_id`` pushes.
 
-    ``is_server`` says of a Sync ID whether there is such a server: what is addressed to nobody
-    would vanish without a word, so it is quarantined until somebody adds that server.
+    ``is_server`` says whether there is a server with a Sync ID. A record that is addressed to no
+    server would be lost unnoticed, so it is quarantined until somebody adds that server.
     """
 
-    def rule(item: Item, stored: StoredRecord | None) -> Verdict:
+    def rule(item: Item, stored: StoredRecord | None) -> Verdict | Problem:
         if item.owner != sync_id:
             return Problem("not_the_owner", {"owner": item.owner})
         if stored is None:
             is_lost = item.to is not None and item.data is not None and not is_server(item.to)
-            return Problem("no_such_addressee", {"sync_id": item.to}) if is_lost else TAKE
+            return Problem("no_such_addressee", {"sync_id": item.to}) if is_lost else Verdict.TAKE
         if problem := _problem_with_stored(item, stored):
             return problem
         if _is_stored(item, stored):
-            return KNOWN
-        return TAKE if item.version > stored.version else KEEP
+            return Verdict.KNOWN
+        return Verdict.TAKE if item.version > stored.version else Verdict.KEEP
 
     return rule
 
@@ -95,11 +103,12 @@ def _problem_with_stored(item: Item, stored: StoredRecord) -> Problem | None:
 def pulled_by(own_sync_id: int) -> Rule:
     """Return the rule of a satellite for central data and for records addressed to it."""
 
-    def rule(item: Item, stored: StoredRecord | None) -> Verdict:
+    def rule(item: Item, stored: StoredRecord | None) -> Verdict | Problem:
         problem = _foreign_problem(item, stored, own_sync_id)
-        if problem or stored is None:
+        if problem:
             return problem
-        return TAKE if item.version > stored.version else KEEP
+        is_newer = stored is None or item.version > stored.version
+        return Verdict.TAKE if is_newer else Verdict.KEEP
 
     return rule
 
@@ -107,12 +116,14 @@ def pulled_by(own_sync_id: int) -> Rule:
 def renewed_by(own_sync_id: int) -> Rule:
     """Return the rule of an initialise for central data and for addressed records.
 
-    The primary's version is applied even if it is lower, as after a restored backup.
+    The primary's version is applied even if it is lower, as it is after a backup was restored.
     """
 
-    def rule(item: Item, stored: StoredRecord | None) -> Verdict:
+    def rule(item: Item, stored: StoredRecord | None) -> Verdict | Problem:
         problem = _foreign_problem(item, stored, own_sync_id)
-        return problem or (KNOWN if _is_stored(item, stored) else TAKE)
+        if problem:
+            return problem
+        return Verdict.KNOWN if _is_stored(item, stored) else Verdict.TAKE
 
     return rule
 
@@ -120,24 +131,24 @@ def renewed_by(own_sync_id: int) -> Rule:
 def restored_to(own_sync_id: int, written_since: int | None) -> Rule:
     """Return the rule of an initialise for this satellite's own records, which it gets back.
 
-    ``written_since`` is the first own number that was given out after a past was lost, None where
-    none was (PROTOCOL.md, *Own records that come back*).
+    ``written_since`` is the first own number that was given out after a past was lost; None if none
+    was lost (PROTOCOL.md, *Own records that come back*).
     """
 
-    def rule(item: Item, stored: StoredRecord | None) -> Verdict:
+    def rule(item: Item, stored: StoredRecord | None) -> Verdict | Problem:
         if item.owner != own_sync_id:
             return Problem("not_the_owner", {"owner": item.owner})
         if stored is None:
-            return TAKE
+            return Verdict.TAKE
         if stored.owner != own_sync_id:
             return Problem("owned_by_another", {"owner": stored.owner})
         if _is_stored(item, stored):
-            return KNOWN
+            return Verdict.KNOWN
         if stored.waiting:
             return _between_pasts(item, stored, written_since)
         if item.version != stored.version:
-            return TAKE if item.version > stored.version else PUSH
-        return TAKE_OTHER
+            return Verdict.TAKE if item.version > stored.version else Verdict.PUSH
+        return Verdict.TAKE_OTHER
 
     return rule
 
@@ -145,31 +156,31 @@ def restored_to(own_sync_id: int, written_since: int | None) -> Rule:
 def _between_pasts(item: Item, stored: StoredRecord, written_since: int | None) -> Verdict:
     """Return the verdict on an own record that was changed here and not pushed since."""
     if item.to != stored.to:
-        # No push could change that any more.
-        return TAKE_OTHER
+        # No push can change the address of a record that the primary has.
+        return Verdict.TAKE_OTHER
     if item.data == stored.data:
-        return TAKE if item.version > stored.version else KEEP
+        return Verdict.TAKE if item.version > stored.version else Verdict.KEEP
     was_pushed_from_here = item.position <= (stored.remote_seq or 0)
     if written_since is None or was_pushed_from_here:
         if item.version >= stored.version:
-            return TAKE_OTHER
-        # What this server did not push, as far as it knows, may be of a copy of it.
-        return KEEP if was_pushed_from_here else KEEP_OWN
+            return Verdict.TAKE_OTHER
+        # If this server did not push it, as far as it knows, a copy of this server may have.
+        return Verdict.KEEP if was_pushed_from_here else Verdict.KEEP_OWN
     if stored.version >= written_since:
-        return KEEP_OWN
-    # Written before the backup, and changed again in the past that was lost.
+        return Verdict.KEEP_OWN
+    # Written before the backup was made, and changed again in the past that was lost.
     if item.version != stored.version:
-        return TAKE if item.version > stored.version else KEEP
-    return TAKE_OTHER
+        return Verdict.TAKE if item.version > stored.version else Verdict.KEEP
+    return Verdict.TAKE_OTHER
 
 
 def apply_items(
     session: Session, items: Sequence[Item], rule: Rule, *, from_primary: bool = False
 ) -> Outcome:
-    """Apply ``items`` in order as ``rule`` decides, and return the outcome of each.
+    """Apply ``items`` in their order as ``rule`` decides, and return the outcome.
 
-    ``from_primary`` says that their positions are the primary's numbers. The sequence stays locked
-    until the caller's commit.
+    ``from_primary`` says that the items' positions are numbers of the primary's sequence. The own
+    sequence stays locked until the caller's commit.
     """
     outcome = Outcome()
     lock_sequence(session)
@@ -191,14 +202,14 @@ def _is_stored(item: Item, stored: StoredRecord | None) -> bool:
 
 
 class _Chunk:
-    """Some items on their way to their rows."""
+    """Some of the items, with what is stored under their keys and the rows to write for them."""
 
     def __init__(self, session: Session, items: Sequence[Item], from_primary: bool) -> None:
         self._session, self._from_primary = session, from_primary
         self._found = find_records(session, [(item.key, item.data) for item in items])
         self.stored = dict(self._found)
         self._changed_at = seen_at(session)
-        # Of rows that stay where they are in the order, and of those that move to its end.
+        # Changes of rows that keep their place in the order, and of rows that move to its end.
         self._marked: list[dict[str, Any]] = []
         self._moved: dict[Key, dict[str, Any]] = {}
 
@@ -216,7 +227,7 @@ class _Chunk:
         self._mark(item, waiting=True)
 
     def renew(self, item: Item) -> None:
-        """Give what is stored a version above that of ``item``, which it stays in place of."""
+        """Keep what is stored instead of ``item``, with a version above that of ``item``."""
         stored = self.stored[item.key]
         self.stored[item.key] = replace(stored, version=HIGHEST_NUMBER, waiting=True)
         if stored.row_id and stored.version <= item.version:
@@ -243,7 +254,7 @@ class _Chunk:
             self._marked.append({"id": row_id, **values})
 
     def _origin(self, item: Item) -> dict[str, Any]:
-        # One that is retried after it was quarantined has no position.
+        # An item from the quarantine has no position.
         return {"remote_seq": item.position or None} if self._from_primary else {}
 
 
@@ -255,18 +266,18 @@ def _apply_chunk(
         verdict = rule(item, chunk.stored.get(item.key))
         if isinstance(verdict, Problem):
             outcome.refused.append((item, verdict))
-        elif verdict is KNOWN:
+        elif verdict is Verdict.KNOWN:
             outcome.known.append(item)
             chunk.note_known(item)
-        elif verdict is KEEP_OWN:
+        elif verdict is Verdict.KEEP_OWN:
             outcome.replaced.append(item)
             chunk.renew(item)
-        elif verdict is KEEP or verdict is PUSH:
+        elif verdict is Verdict.KEEP or verdict is Verdict.PUSH:
             outcome.outdated.append(item)
-            if verdict is PUSH:
+            if verdict is Verdict.PUSH:
                 chunk.note_unpushed(item)
         else:
-            if verdict is TAKE_OTHER:
+            if verdict is Verdict.TAKE_OTHER:
                 outcome.replaced.append(chunk.loaded(item))
             outcome.taken.append(item)
             chunk.take(item)
@@ -282,7 +293,7 @@ def _is_archived_address(item: Item, stored: StoredRecord) -> bool:
 
 
 def _address(item: Item, stored: StoredRecord | None) -> int | None:
-    # A deletion of a record with an archived address leaves it there.
+    # A deletion leaves an archived address as it is.
     return stored.to if stored and _is_archived_address(item, stored) else item.to
 
 

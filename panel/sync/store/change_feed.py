@@ -28,10 +28,10 @@ from panel.i18n import say
 from panel.models.records import ChangeSequence, Record
 from panel.sync.store.sequence import last_common_seq, present_seq
 
-# The records of one message, whatever their number: half of what a receiver accepts. The names of
+# The most bytes of the records of one message: half of what a receiver accepts. The names of
 # fields may be written once for each record, in at most 1.4 times the bytes that they have there.
 LARGEST_BATCH_BYTES = 8 * 1024 * 1024
-# The most that a record's numbers, its place in the order and its brackets take in a batch.
+# The most bytes that a record's numbers, its place in the order and its brackets take in a batch.
 _RECORD_BYTES = 100
 _CENTRAL = literal_column('records.owner = 1 AND records."to" IS NULL', Boolean)
 _WAITING = literal_column("records.waiting", Boolean)
@@ -39,9 +39,9 @@ _WAITING = literal_column("records.waiting", Boolean)
 
 @dataclass(frozen=True)
 class Page:
-    """Records in the order of ``seq``, the cursor to read on from, and whether there are more.
+    """Records in the order of ``seq``, the cursor to read on from, and whether more follow.
 
-    ``size_bytes`` is what the records take in a batch, with their names.
+    ``size_bytes`` is what the records take in a batch, their names included.
     """
 
     records: Sequence[Record]
@@ -51,7 +51,7 @@ class Page:
 
 
 def central(session: Session, cursor: int, limit: int, room_bytes: int | None = None) -> Page:
-    """Return the page of central data after ``cursor``."""
+    """Return the page of central data after ``cursor``; the bounds are as in :func:`read`."""
     return read(session, central_records(), cursor, limit, room_bytes)
 
 
@@ -62,7 +62,10 @@ def addressed(
     limit: int,
     room_bytes: int | None = None,
 ) -> Page:
-    """Return the page of records addressed to server ``sync_id`` after ``cursor``."""
+    """Return the page of records addressed to server ``sync_id`` after ``cursor``.
+
+    The bounds are as in :func:`read`.
+    """
     return read(session, Record.to == sync_id, cursor, limit, room_bytes)
 
 
@@ -73,7 +76,10 @@ def owned(
     limit: int,
     room_bytes: int | None = None,
 ) -> Page:
-    """Return the page of records that server ``sync_id`` owns, tombstones too, after ``cursor``."""
+    """Return the page of records that server ``sync_id`` owns, tombstones too, after ``cursor``.
+
+    The bounds are as in :func:`read`.
+    """
     return read(session, Record.owner == sync_id, cursor, limit, room_bytes)
 
 
@@ -84,7 +90,7 @@ def everything(session: Session, cursor: int, limit: int) -> Page:
 
 def central_records() -> ColumnElement[bool]:
     """Return the condition of central data: records of the primary that are not addressed."""
-    # The text of the partial index, which a planner compares literally.
+    # With the words of the partial index: a database uses the index only if they are the same.
     return _CENTRAL
 
 
@@ -95,7 +101,7 @@ def count(session: Session, which: ColumnElement[bool], cursor: int) -> int:
 
 
 def waiting(session: Session, limit: int, among: ColumnElement[bool] | None = None) -> Page:
-    """Return the page of records written here that still have to be pushed.
+    """Return the first ``limit`` of the records written here that still have to be pushed.
 
     ``among`` is a further condition.
     """
@@ -104,7 +110,7 @@ def waiting(session: Session, limit: int, among: ColumnElement[bool] | None = No
 
 def count_waiting(session: Session, among: ColumnElement[bool] | None = None) -> int:
     """Return how many records still have to be pushed; ``among`` is a further condition."""
-    # In the very words of the partial index, which a planner compares literally.
+    # With the words of the partial index: a database uses the index only if they are the same.
     query = select(func.count()).select_from(Record).where(text("records.waiting"))
     return session.scalar(query if among is None else query.where(among)) or 0
 
@@ -118,9 +124,9 @@ def read(
 ) -> Page:
     """Return the page of records that fulfil ``which`` after ``cursor``.
 
-    It has at most ``limit`` records, which take ``room_bytes`` in a batch (by default
-    :data:`LARGEST_BATCH_BYTES`), but at least one record if there is any. Raise
-    ValueError for a limit below 1.
+    It has at most ``limit`` records, which take at most ``room_bytes`` in a batch (by default
+    :data:`LARGEST_BATCH_BYTES`), but always one record if there is any. Raise ValueError for a
+    ``limit`` below 1.
     """
     room_bytes = LARGEST_BATCH_BYTES if room_bytes is None else room_bytes
     until = present_seq(session)
@@ -134,7 +140,7 @@ def read(
 
 
 class CursorEnded(Refusal):
-    """The changes after the cursor are not known in full any more: read again without one."""
+    """Some changes after the cursor are not known any more: read again from the beginning."""
 
     status = 410
     code = "cursor_ended"
@@ -158,10 +164,11 @@ class Changes:
 
 
 def changes(session: Session, since: str = "", limit: int = 500) -> Changes:
-    """Return at most ``limit`` changes after the cursor ``since`` ("": all), the oldest first.
+    """Return at most ``limit`` changes after the cursor ``since``, the oldest first.
 
-    A record appears once, as its newest version. Raise Invalid for a malformed cursor, and
-    :class:`CursorEnded` for one from a lost past or from before purged tombstones.
+    An empty ``since`` begins with the first change. A record appears once, as its newest version.
+    Raise :class:`Invalid` (field ``since``) for a malformed cursor, and :class:`CursorEnded` for
+    one from a lost past or from before purged tombstones.
     """
     sequence = session.get_one(ChangeSequence, 1, populate_existing=True)
     seq = _position(session, since, sequence) if since else 0
@@ -187,7 +194,8 @@ def _cut(
 
 
 def _cursor(seq: int, sequence: ChangeSequence) -> str:
-    # purged_seq too: a first read that takes long may go on from below a later purge.
+    # With purged_seq: a low cursor of a first read is good until the next purge, since its reader
+    # never had the records that were purged before.
     text = json.dumps([sequence.generation, seq, sequence.purged_seq], separators=(",", ":"))
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 

@@ -37,7 +37,7 @@ _COLUMNS = (
 
 
 def receive(session: Session, stream: Stream, items: Sequence[Item]) -> int:
-    """Store ``items`` of ``stream``; return how many were not in the inbox before."""
+    """Store ``items`` of ``stream`` in the inbox; return how many of them are new there."""
     positions = [item.position for item in items]
     known: set[int] = set()
     for start in range(0, len(items), _AT_ONCE):
@@ -52,7 +52,7 @@ def receive(session: Session, stream: Stream, items: Sequence[Item]) -> int:
 
 
 def apply_stream(session: Session, stream: Stream, rule: Rule) -> int:
-    """Apply what was received of ``stream``, in order; return how many were quarantined."""
+    """Apply the received records of ``stream`` in order; return how many were quarantined."""
     refused = 0
     for items in read_batches(session, stream):
         refused += len(apply_or_quarantine(session, PRIMARY_SYNC_ID, items, rule).refused)
@@ -65,7 +65,7 @@ def is_empty(session: Session, stream: Stream) -> bool:
 
 
 def clear_stream(session: Session, stream: Stream, beyond: int = 0) -> None:
-    """Delete what was received of ``stream`` from beyond a position."""
+    """Delete the received records of ``stream`` whose position is higher than ``beyond``."""
     session.execute(delete(Inbox).where(Inbox.stream == stream, Inbox.position > beyond))
 
 
@@ -74,8 +74,7 @@ def count_missing(
 ) -> tuple[int, int]:
     """Return how many records :func:`delete_missing` would delete, and how many there are in all.
 
-    The primary does not have them any more. ``common`` is as :func:`in_doubt` takes it, for each of
-    ``streams``.
+    ``common`` maps each of ``streams`` to the number that :func:`in_doubt` takes.
     """
     missing = present = 0
     for stream in streams:
@@ -92,8 +91,9 @@ def delete_missing(
 ) -> None:
     """Replace by tombstones the records of ``stream`` that an initialise did not deliver.
 
-    They were received from beyond ``common``, and the primary does not have them any more by its
-    number ``cursor``. Their contents are kept aside.
+    These are the records in doubt (``common`` is as :func:`in_doubt` takes it), which the primary
+    does not have any more. ``cursor`` is the number that its sequence had then. Their contents are
+    kept in the quarantine.
     """
     lock_sequence(session)
     query = select(Record.id).where(_foreign(stream, own_sync_id), ~Record.deleted)
@@ -104,7 +104,7 @@ def delete_missing(
         for record in session.scalars(some.execution_options(populate_existing=True)):
             keep_aside(session, item_of(record), REMOVED)
             session.expunge(record)
-    # Version 0: if the primary delivers it again, every version of it is higher.
+    # Version 0, so that any version is higher if the primary delivers the record again.
     gone = {"deleted": True, "data": None, "size": 0, "version": 0, "remote_seq": cursor}
     changed_at = seen_at(session)
     rows = [
@@ -118,7 +118,7 @@ def delete_missing(
 def in_doubt(common: int) -> ColumnElement[bool]:
     """Return the condition of the records that the primary may not have in its present past.
 
-    Up to the number ``common`` of the primary both sides had the same.
+    ``common`` is the number of the primary's sequence up to which both sides have the same records.
     """
     return or_(Record.remote_seq.is_(None), Record.remote_seq > common)
 
@@ -126,10 +126,11 @@ def in_doubt(common: int) -> ColumnElement[bool]:
 def doubted_keys(
     session: Session, own_sync_id: int, common: Cursors, after: Sequence[str], limit: int
 ) -> list[Key]:
-    """Return keys, in their order, of which the primary is to say what it has under them.
+    """Return the next ``limit`` keys, in their order, about which the primary is to be asked.
 
-    They are in doubt and were not delivered, or the primary sent something under them that could
-    not be applied. ``after`` is the last key that was asked for, empty at the beginning.
+    Their records are in doubt and were not delivered, or the primary sent a record under them that
+    could not be applied. ``common`` is as in :func:`count_missing`. ``after`` is the last key that
+    was asked about, empty at the beginning.
     """
     stored = select(Record.table_name, Record.record_id)
     queries = [
@@ -165,7 +166,7 @@ def is_delivered(stream: Stream) -> ColumnElement[bool]:
 
 
 def read_batches(session: Session, stream: Stream) -> Iterator[list[Item]]:
-    """Yield what was received of ``stream``, in order, in lists that fit into memory."""
+    """Yield the received records of ``stream`` in order, in lists that fit into memory."""
     last = 0
     while True:
         query = select(*_COLUMNS).where(Inbox.stream == stream, Inbox.position > last)

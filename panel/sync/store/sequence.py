@@ -1,10 +1,10 @@
 """The gap-free sequence of changes on this server, its history, and the witness beside it.
 
-Numbers are allocated under the lock of the one ChangeSequence row, which is held until the commit.
+Numbers are given out under the lock of the one ChangeSequence row, which is held until the commit.
 So they become visible in their own order: a reader that sees the sequence at N sees every change up
 to N, and its cursor skips none. Readers take no lock (PROTOCOL.md, *Order*).
 
-No number is used twice. A start that finds the database older than the numbers that it allocated
+No number is used twice. A start that finds the database older than the numbers that it gave out
 begins a new generation, which continues beyond them (PROTOCOL.md, *History*).
 """
 
@@ -44,7 +44,7 @@ if sys.platform != "win32":
 log = logging.getLogger(__name__)
 
 GENERATION_BYTES = 8
-# What a new generation leaves out: a power cut may have taken the last numbers from the witness.
+# So many numbers a new generation skips, since a power cut may have lost the last of the witness.
 MARGIN = 1_000_000
 _GIVEN_OUT = "numbers given out"
 # What nobody said, and what this server found out by itself.
@@ -59,15 +59,18 @@ _DIGITS = 20
 def lock_sequence(session: Session) -> ChangeSequence:
     """Return the row of the sequence, locked until the caller's commit.
 
-    Every writer of records calls this before it reads them: what it reads does not change until it
-    commits, and two writers cannot deadlock.
+    Every writer of records calls this before it reads any. So what it reads does not change until
+    it commits, and two writers cannot deadlock.
     """
     session.flush()
     return session.get_one(ChangeSequence, 1, with_for_update=True, populate_existing=True)
 
 
 def next_seqs(session: Session, count: int) -> range:
-    """Allocate the next ``count`` numbers of the sequence, for rows of this transaction."""
+    """Give out the next ``count`` numbers of the sequence, for rows of this transaction.
+
+    The sequence stays locked until the caller's commit.
+    """
     sequence = lock_sequence(session)
     first = sequence.seq + 1
     sequence.seq += count
@@ -77,7 +80,7 @@ def next_seqs(session: Session, count: int) -> range:
 
 
 def present_seq(session: Session) -> int:
-    """Return the number up to which ``session`` sees every change."""
+    """Return the present count: ``session`` sees every change up to this number."""
     return session.scalars(select(ChangeSequence.seq)).one()
 
 
@@ -85,7 +88,7 @@ def present_seq(session: Session) -> int:
 
 
 def last_common_seq(session: Session, generation: str, sequence: ChangeSequence) -> int:
-    """Return the last number of ``generation`` that this database has; -1 if it knows no such."""
+    """Return the last number of ``generation`` that this database has; -1 if it knows none."""
     if generation == sequence.generation:
         return sequence.seq
     row = session.get(Generation, generation)
@@ -100,7 +103,7 @@ def is_lost_number(session: Session, number: int) -> bool:
 
 
 def last_numbers(session: Session, limit: int) -> dict[str, int]:
-    """Return the last number of each of the newest ``limit`` generations, the oldest first."""
+    """Map each of the newest ``limit`` generations, the oldest first, to its last number."""
     query = select(Generation).order_by(Generation.first_seq.desc()).limit(limit)
     present = session.get_one(ChangeSequence, 1)
     rows = reversed(session.scalars(query).all())
@@ -108,9 +111,10 @@ def last_numbers(session: Session, limit: int) -> dict[str, int]:
 
 
 def begin_generation(session: Session, reason: HistoryReason, beyond: int = 0) -> None:
-    """Begin a generation whose numbers are higher than any given out, ``beyond`` among them.
+    """Begin a generation, whose numbers are higher than ``beyond`` and all that were given out.
 
-    A satellite tells its primary with its next run, and gets back what it lost.
+    A satellite tells its primary in its next run, and gets back the records that it lost. The
+    sequence stays locked until the caller's commit.
     """
     sequence = lock_sequence(session)
     session.execute(
@@ -140,9 +144,10 @@ def begin_generation(session: Session, reason: HistoryReason, beyond: int = 0) -
 
 
 def _note_doubt(session: Session, reason: HistoryReason, first_seq: int) -> None:
-    """Note from which own number on records were written since a past was lost."""
+    """Note the first own number that was given out after a past was lost."""
     link = session.get_one(Link, 1)
-    # Before anybody noticed, numbers of the lost past may have been given out again.
+    # If it was not noticed at once, numbers of the lost past may have been given out a second time:
+    # then every own number is in doubt.
     is_certain = reason in (HistoryReason.RESTORED, HistoryReason.TIMELINE)
     since = first_seq if is_certain else 0
     known = link.written_since
@@ -151,28 +156,28 @@ def _note_doubt(session: Session, reason: HistoryReason, first_seq: int) -> None
 
 @dataclass(frozen=True)
 class Home:
-    """Where a PostgreSQL database stands; None where the server does not tell, or has no such."""
+    """Where a PostgreSQL database is; None if the server does not say, and on SQLite."""
 
     cluster: str | None = None
     timeline: str | None = None
 
 
 def find_home(session: Session) -> Home:
-    """Return where the database stands: its cluster and its own number there, and the timeline."""
+    """Return where the database is: its cluster with its own number there, and the timeline."""
     if session.connection().dialect.name != "postgresql":
         return Home()
-    # A server may keep these to itself, and one that only follows another tells no timeline.
+    # A server may refuse to say these, and a standby server has no timeline of its own.
     return Home(
-        _told(
+        _ask_server(
             session,
             "SELECT system_identifier || ':' || oid FROM pg_control_system(), pg_database"
             " WHERE datname = current_database()",
         ),
-        _told(session, "SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)"),
+        _ask_server(session, "SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)"),
     )
 
 
-def _told(session: Session, query: str) -> str | None:
+def _ask_server(session: Session, query: str) -> str | None:
     try:
         with session.begin_nested():
             told: str | None = session.scalar(text(query))
@@ -192,15 +197,16 @@ class Mark:
     number: int
 
     def precedes(self, other: "Mark") -> bool:
-        """Say whether ``other`` takes the place of this one: higher, or of another generation."""
+        """Say whether ``other`` replaces this mark: it is higher, or of another generation."""
         return self.generation != other.generation or self.number < other.number
 
 
 class Witness:
-    """A file beside the database that knows the highest number given out.
+    """A file beside the database that holds the highest number given out.
 
-    A backup of the database alone does not have it. It is written after each commit that gave out
-    numbers, and is not lowered within a generation. Several processes of a machine share it.
+    A backup of the database alone does not contain it, so it shows that a backup was restored. It
+    is written after each commit that gave out numbers, and within a generation it only rises.
+    Several processes of a machine share it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -208,7 +214,7 @@ class Witness:
         self._lock = threading.Lock()
 
     def read(self) -> Mark | None:
-        """Return what it knows; None if there is none, or none that can be read."""
+        """Return the mark in the file; None if there is no file, or no mark that can be read."""
         try:
             with self._path.open("rb") as file:
                 return _read_mark(file)
@@ -216,15 +222,14 @@ class Witness:
             return None
 
     def note(self, mark: Mark) -> None:
-        """Note a mark unless a higher one of its generation is known. A fault is only logged."""
+        """Write ``mark``, unless the file holds a higher one of its generation.
+
+        A fault is only logged.
+        """
         try:
             with self._opened() as file:
                 known = _read_mark(file)
-                if (
-                    known is None
-                    or known.generation != mark.generation
-                    or known.number < mark.number
-                ):
+                if known is None or known.precedes(mark):
                     file.seek(0)
                     file.write(f"{mark.generation:<12} {mark.number:>{_DIGITS}}\n".encode())
         except OSError as error:
@@ -232,7 +237,7 @@ class Witness:
             log.warning("The witness of the numbers given out cannot be written: %s", error)
 
     def note_commit(self, session: Session) -> None:
-        """Note the numbers that a committed ``session`` gave out."""
+        """Write the highest number that the committed ``session`` gave out, if it gave out any."""
         mark = session.info.pop(_GIVEN_OUT, None)
         if isinstance(mark, Mark):
             self.note(mark)
@@ -254,16 +259,16 @@ def _read_mark(file: BinaryIO) -> Mark | None:
 
 
 def _lock_file(file: BinaryIO) -> None:
-    # It is given back when the file is closed. Windows has another one; one process serves there.
+    # Closing the file ends the lock. Windows has no such lock, but there one process serves.
     if sys.platform != "win32":
         fcntl.flock(file, fcntl.LOCK_EX)
 
 
 def heal_numbers(database: Database) -> None:
-    """Give new numbers to what has one that no server can have given out honestly.
+    """Give new numbers to records whose numbers are higher than counting can have made them.
 
-    Another server's word raised them before such were refused. The wire cannot carry them, so
-    nothing of this server would be taken any more.
+    Earlier versions let another server raise the count so far. No message can carry such numbers,
+    so no other server would take the records of this one any more.
     """
     # Each has an index, so that a start does not read every record.
     beyond = Record.seq > HIGHEST_VERSION, text(BEYOND_VERSIONS)
@@ -283,7 +288,7 @@ def heal_numbers(database: Database) -> None:
             record = session.get_one(Record, row_id)
             record.seq = seq
             if record.owner != own_sync_id:
-                # Whatever its owner sends next is newer.
+                # Every version that its owner sends next is newer.
                 record.version = 0
             else:
                 record.version, record.waiting = seq, own_sync_id != PRIMARY_SYNC_ID
@@ -292,18 +297,18 @@ def heal_numbers(database: Database) -> None:
 
 
 def notice_restore(database: Database, witness: Witness) -> None:
-    """Begin a generation if the database is older than its witness, or stands elsewhere.
+    """Begin a generation if the database is older than its witness, or was moved.
 
-    Without a witness one is made from what the database says.
+    If there is no witness, it is written from the numbers of the database.
     """
-    # Before the database is read: its numbers only rise meanwhile.
+    # Read before the database. In between other processes can only raise the database's numbers.
     witnessed = witness.read()
     with database.reading() as session:
-        if witnessed is not None and _is_at_home(session, witnessed):
+        if witnessed is not None and _is_same_history(session, witnessed):
             return
     with database.writing() as session:
         sequence = lock_sequence(session)
-        if (reason := _why_restored(session, witnessed)) is not None:
+        if (reason := _restore_reason(session, witnessed)) is not None:
             begin_generation(session, reason, witnessed.number if witnessed else 0)
         else:
             present, home = session.get_one(Generation, sequence.generation), find_home(session)
@@ -312,13 +317,13 @@ def notice_restore(database: Database, witness: Witness) -> None:
     witness.note(mark)
 
 
-def _is_at_home(session: Session, witnessed: Mark) -> bool:
+def _is_same_history(session: Session, witnessed: Mark) -> bool:
     present = session.get_one(Generation, session.get_one(ChangeSequence, 1).generation)
     is_noted = find_home(session) == Home(present.cluster, present.timeline)
-    return is_noted and _why_restored(session, witnessed) is None
+    return is_noted and _restore_reason(session, witnessed) is None
 
 
-def _why_restored(session: Session, witnessed: Mark | None) -> HistoryReason | None:
+def _restore_reason(session: Session, witnessed: Mark | None) -> HistoryReason | None:
     sequence = session.get_one(ChangeSequence, 1)
     if witnessed is not None and (
         witnessed.number > sequence.seq or session.get(Generation, witnessed.generation) is None
@@ -326,7 +331,7 @@ def _why_restored(session: Session, witnessed: Mark | None) -> HistoryReason | N
         return HistoryReason.RESTORED
     present, home = session.get_one(Generation, sequence.generation), find_home(session)
     pairs = (present.cluster, home.cluster), (present.timeline, home.timeline)
-    # What was never noted, or is not told now, proves nothing.
+    # A value that was never noted, or that the server does not say now, proves nothing.
     if any(noted and told and noted != told for noted, told in pairs):
         return HistoryReason.TIMELINE
     return None
