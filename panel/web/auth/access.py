@@ -20,7 +20,7 @@ from panel.web.base.errors import error_response, wants_json
 from panel.web.base.htmx import is_fragment
 
 P = ParamSpec("P")
-# Endpoints without a session: they authenticate in another way, or reveal nothing.
+# Endpoints that need no session: they authenticate in another way, or reveal nothing.
 PUBLIC = (
     "server.health",
     "people.choose_language",
@@ -51,14 +51,14 @@ _LACKING = {
     Permission.MANAGE: say("You may not manage people here."),
 }
 _UNKNOWN_HOST = say("The panel is not served under this name.")
-# Health checks on this machine. No other site can make a browser take these names for its own.
+# Names that are always allowed, for health checks on this machine. No other site can have them.
 _THIS_MACHINE = ("localhost", "127.0.0.1", "[::1]")
 _SIGNED_OUT = say("You were signed out, so nothing was changed.")
 _NEW_PASSWORD = say("Your password was changed, which ended this session.")
 
 
 def init_access(app: Flask) -> None:
-    """Guard every route of ``app``; give templates ``person`` and ``may()``."""
+    """Guard every route of ``app`` (:data:`PUBLIC`); give templates ``person`` and ``may()``."""
     app.before_request(_guard)
     app.context_processor(lambda: {"person": g.get("person"), "may": _current_person_may})
 
@@ -71,7 +71,10 @@ def may(person: Person, permission: Permission) -> bool:
 def permitted(
     permission: Permission,
 ) -> Callable[[Callable[P, ResponseReturnValue]], Callable[P, ResponseReturnValue]]:
-    """Decorate a view for people with ``permission``; others get 403 and an entry in Activity."""
+    """Return a decorator for a view that only people with ``permission`` may use.
+
+    It raises what :func:`require` raises.
+    """
 
     def decorate(view: Callable[P, ResponseReturnValue]) -> Callable[P, ResponseReturnValue]:
         @wraps(view)
@@ -85,7 +88,10 @@ def permitted(
 
 
 def require(permission: Permission) -> None:
-    """Raise :class:`NotPermitted` and log it, unless the person has ``permission``."""
+    """Raise :class:`NotPermitted` (403) unless the signed-in person has ``permission``.
+
+    The refusal is logged in Activity.
+    """
     person = current_person()
     if person is not None and may(person, permission):
         return
@@ -99,7 +105,7 @@ def _guard() -> ResponseReturnValue | None:
         return error_response(400, "unknown_host", _UNKNOWN_HOST)
     if request.endpoint is None or request.endpoint in PUBLIC:
         return None
-    # Takes in what is posted, which lasts on a slow line, before a transaction begins.
+    # Reads the posted form before a transaction begins, because that takes long on a slow line.
     _ = request.form
     if current_person() is None:
         return _ask_to_sign_in()
@@ -109,7 +115,10 @@ def _guard() -> ResponseReturnValue | None:
 
 
 def _is_host_allowed() -> bool:
-    """Say whether the address names this panel, and not a host that somebody points at it."""
+    """Say whether the request names an allowed host.
+
+    Otherwise another site could point a name of its own at this panel (DNS rebinding).
+    """
     allowed = installation().config.allowed_hosts
     host = re.sub(r":[0-9]+$", "", request.host.lower()).rstrip(".")
     return not allowed or host in allowed or host in _THIS_MACHINE

@@ -1,8 +1,8 @@
-"""The session: a signed cookie with the secret key of a row, which the server can end.
+"""The session: a signed cookie with a secret key, which finds a row that the server can end.
 
-A new password or disabling the person raises the generation, which ends all older sessions at once
-(OWASP ASVS 5.0, 7.4.2 and 7.4.3). A session begun by a reverse proxy is valid only while the proxy
-names the same person.
+A new password and disabling raise the person's ``generation``, which ends all older sessions at
+once (OWASP ASVS 5.0, 7.4.2 and 7.4.3). A session that a reverse proxy began is valid only while the
+proxy names the same person.
 """
 
 import hashlib
@@ -41,11 +41,12 @@ from panel.web.base.proxy import TRUSTED_PEER
 
 # Keys of the cookie, short because every request carries them.
 KEY, CSRF = "k", "_c"
-# The header in which a trusted proxy proves that it is the one that may name the person.
+# The header with the secret by which the proxy that may name the person is recognised.
 PROXY_SECRET = "X-Sync-Panel-Proxy"  # noqa: S105 - the header's name
-# What the script of an open page asks by itself: it does not keep a session from being idle.
+# The endpoints that the script of an open page requests by itself, and the parameter of other such
+# requests. They do not count as use of the session.
 _AUTOMATIC, _QUIET = ("sync_page.progress",), "quiet"
-# Browsers keep a cookie with this prefix to this very host, under https and for every path.
+# Browsers take a cookie with this prefix only for this host, under https and for every path.
 _HOST_PREFIX = "__Host-"
 
 
@@ -61,7 +62,7 @@ class Sessions(SecureCookieSessionInterface):
         return self._signing_serializer
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
-        """Set the cookie on ``response``; Flask does this last."""
+        """Set the cookie on ``response``; Flask calls this after every ``after_request``."""
         super().save_session(app, session, response)
         if response.cache_control.no_store:
             # Vary is for caches, which do not store this answer.
@@ -106,23 +107,23 @@ def cookie_options() -> dict[str, Any]:
 def set_cookie(
     response: AnyResponse, name: str, value: str, seconds: int, path: str | None = None
 ) -> None:
-    """Set a cookie on ``response`` for so many ``seconds``; 0 deletes it.
+    """Set the cookie ``name`` on ``response`` for so many ``seconds``; 0 deletes it.
 
-    ``path`` is where the browser sends it, below the panel's own; by default everywhere there.
+    The browser sends it to ``path`` and below, a path within the panel; by default to all of it.
     """
     options = cookie_options()
     if path is not None:
         options["path"] = f"{request.script_root}{path}"
-    # Without Expires, which repeats Max-Age in 40 bytes.
+    # Without Expires, which says the same as Max-Age and takes 40 bytes.
     cookie = dump_cookie(name, value, seconds, sync_expires=False, **options)
     response.headers.add("Set-Cookie", cookie)
 
 
 def cookie_name(name: str) -> str:
-    """Return the name of a session or unlock cookie: another one in a frame than in a tab.
+    """Return the full name of the cookie ``name``: it differs between a frame and a tab.
 
-    Partitioned cookies are separate already. The names keep them apart in browsers without
-    partitions too, so that a sign-in in a tab does not count in the frame of another site.
+    Browsers keep partitioned cookies apart by themselves. The names do so in older browsers too, so
+    that a sign-in in a tab does not count in the frame of another site.
     """
     prefix = _HOST_PREFIX if request.is_secure and not request.script_root else ""
     return f"{prefix}{name}{'f' if is_framed() else ''}"
@@ -153,22 +154,22 @@ def actor() -> Actor:
 
 
 def current_session() -> BrowserSession | None:
-    """Return the session whose key the cookie holds, if its time is not over.
+    """Return the session whose key is in the cookie, unless its time is over; else None.
 
-    A new password or disabling may have ended it all the same: :func:`current_person` knows.
+    A new password or disabling may still have ended it: :func:`current_person` checks that.
     """
     found = _found()
     return found[0] if found else None
 
 
 def session_mark() -> str:
-    """Return what tells this session from every other one, and is no secret; "" without one."""
+    """Return a text that identifies this session and is no secret; "" if there is none."""
     found = current_session()
     return found.key_hash[:8] if found else ""
 
 
 def limits() -> SessionLimits:
-    """Return how long sessions last here."""
+    """Return how long a session of this installation lasts, unused and in all."""
     config = installation().config
     return SessionLimits(
         idle=timedelta(minutes=config.idle_minutes), whole=timedelta(hours=config.session_hours)
@@ -176,7 +177,10 @@ def limits() -> SessionLimits:
 
 
 def sign_in(person: Person, by_proxy: bool = False) -> None:
-    """Begin a new session for ``person``; the one before in this browser ends."""
+    """Begin a new session for ``person``, and end the one that this browser had.
+
+    ``by_proxy`` says that a trusted proxy named the person.
+    """
     visitor = Visitor(request.remote_addr or "", request.user_agent.string, by_proxy)
     ended = current_session()
     with writing() as writer:
@@ -190,9 +194,9 @@ def sign_in(person: Person, by_proxy: bool = False) -> None:
 
 
 def renew_session(person: Person) -> bool:
-    """Renew the session if it is that of ``person``, whose older sessions just ended.
+    """Begin a new session if the current one is that of ``person``, whose sessions have just ended.
 
-    Say whether it is: the open page then holds a CSRF token of the ended session.
+    Say whether it is. The open page then still has a CSRF token of the ended session.
     """
     found = current_session()
     if found is None or found.person_id != person.id:
@@ -202,9 +206,9 @@ def renew_session(person: Person) -> bool:
 
 
 def ended_by_password() -> bool:
-    """Say whether a new password ended this session; its person is not disabled.
+    """Say whether a new password ended this session of a person who is not disabled.
 
-    That also happens to the second of two copies of one's own password form.
+    That also happens to somebody who sends the form with their own new password twice.
     """
     found = _found()
     if found is None or found[0].by_proxy:
@@ -213,7 +217,7 @@ def ended_by_password() -> bool:
 
 
 def sign_out() -> None:
-    """End the session, here and on the server."""
+    """End the session, in the browser and in the database."""
     found = current_session()
     if found is not None:
         with writing() as writer:
@@ -248,7 +252,7 @@ def _note_seen(found: BrowserSession) -> None:
         with writing() as writer:
             update_seen(writer, found.id)
     except OperationalError:
-        # A full disk or a busy database: whoever only reads need not know.
+        # The disk is full or the database busy, which must not stop somebody who only reads.
         return
 
 
@@ -257,7 +261,7 @@ def _name_from_proxy() -> str:
     header, secret = config.remote_user_header, config.remote_user_secret
     if not (header and secret and request.environ.get(TRUSTED_PEER)):
         return ""
-    # Beside the address, which every program on the proxy's machine has.
+    # The address alone proves nothing: every program on the proxy's machine has it.
     if not equal_in_constant_time(request.headers.get(PROXY_SECRET, ""), secret):
         return ""
     name = request.headers.get(header, "").strip()

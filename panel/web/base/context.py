@@ -1,4 +1,4 @@
-"""The installation and the set-up link of an application, and the transactions of a request."""
+"""The installation and the set-up link of a Flask app, and the database sessions of a request."""
 
 import secrets
 from collections.abc import Iterator
@@ -23,18 +23,19 @@ class SetUpLink:
         self._used = False
 
     def fits(self, token: str) -> bool:
-        """Say whether ``token`` opens the set-up page, in constant time."""
+        """Say whether ``token`` opens the set-up page, in a time that does not depend on it."""
         return equal_in_constant_time(token, self.token) and not self._used
 
     def use_up(self) -> None:
-        """End the link."""
+        """Make the link invalid, after it was used."""
         self._used = True
 
 
 def init_context(app: Flask, installation: Installation) -> None:
-    """Store ``installation`` and a new set-up link on ``app``, and end what its requests read.
+    """Store ``installation`` and a new set-up link on ``app``; close the sessions of its requests.
 
-    Call it before any module that handles answers: Flask runs the first ``after_request`` last.
+    Call it before other modules add an ``after_request``: Flask runs the first one last, and the
+    others may still read the database.
     """
     app.extensions[_INSTALLATION] = installation
     app.extensions[_SET_UP_LINK] = SetUpLink()
@@ -60,8 +61,8 @@ def installation() -> Installation:
 def reading() -> Session:
     """Return the session in which the current request reads; the first call opens it.
 
-    It is one transaction, whose rows stay as they were at first. Within :func:`writing` it is the
-    session that writes, so that what is drawn there shows what is about to be saved.
+    It is one transaction, so rows that were read once stay the same. Within :func:`writing` it is
+    the session that writes, so that a fragment rendered there shows what is about to be saved.
     """
     if "session" not in g:
         g.session = installation().database.open_reader()
@@ -69,9 +70,9 @@ def reading() -> Session:
 
 
 def close_reading() -> None:
-    """End what the current request reads; :func:`reading` begins anew.
+    """Close the session in which the current request reads; :func:`reading` opens a new one.
 
-    Call it before waiting for anything but the database.
+    Call it before the request waits for anything else than the database.
     """
     session: Session | None = g.pop("session", None)
     if session is not None:
@@ -79,7 +80,10 @@ def close_reading() -> None:
 
 
 def lend_database() -> Database:
-    """Return the database to a verb with transactions of its own, which see more than was read."""
+    """Close what the request reads, and return the database for a verb that commits by itself.
+
+    What the verb writes would not be seen in the transaction that the request read in before.
+    """
     close_reading()
     return installation().database
 
@@ -88,7 +92,7 @@ def lend_database() -> Database:
 def writing() -> Iterator[Session]:
     """Yield a session that commits when the block ends and rolls back if the block raises.
 
-    What the request read before is closed: it may be older than what is written.
+    The session in which the request read is closed first, since its rows may be older.
     """
     close_reading()
     with installation().database.writing() as session:
@@ -100,7 +104,7 @@ def writing() -> Iterator[Session]:
 
 
 def _end_answer(response: Response) -> Response:
-    # Before the answer is sent, which takes long on a slow line.
+    # Closed before the answer is sent, which takes long on a slow line.
     close_reading()
     return response
 

@@ -1,4 +1,4 @@
-"""The headers and attributes of htmx in one module, and what caches must know because of them."""
+"""The headers and attributes of htmx, and the headers that caches need because of them."""
 
 import re
 from typing import Any
@@ -10,14 +10,14 @@ from werkzeug.wrappers import Response as AnyResponse
 
 # The region of every page for a sentence that belongs to no form (templates/base.html).
 NOTICE = "#notice"
-# The slot of a form for the question for the authorisation code, seen from the form itself.
+# The place in a form where the authorisation code is asked for; a selector relative to the form.
 PROMPT = "find .prompt"
-# Where a view may say the swap of a region whole, or of what is inside it.
+# How a fragment is swapped in: it replaces what is inside its target, or the target, or nothing.
 INSIDE, WHOLE, NOTHING = "innerHTML", "outerHTML", "none"
 
 
 def init_htmx(app: Flask) -> None:
-    """Let requests know whether htmx sent them, and let caches know that it matters."""
+    """Give requests ``request.htmx``, templates the attributes below, and answers cache headers."""
     Htmx(app)
     app.jinja_env.globals.update(
         post_to=post_to, get_from=get_from, oob_if=oob_if, focus_if=focus_if
@@ -26,47 +26,53 @@ def init_htmx(app: Flask) -> None:
 
 
 def is_fragment() -> bool:
-    """Say whether the answer is to be swapped into a page that stands.
+    """Say whether the answer to this request is swapped into an open page.
 
-    A history restore wants the whole page back, and htmx-flask 0.1 does not know that.
+    To restore a page of its history, htmx needs the whole page; htmx-flask 0.1 does not know that.
     """
     return bool(request.htmx) and not request.htmx.history_restore_request
 
 
 def back_to_page(endpoint: str = "page.show", **query: Any) -> AnyResponse:
-    """Answer a plain post: get the page (303), so that loading it again sends nothing twice."""
+    """Return a redirect (303) to ``endpoint``, the answer to a post without script.
+
+    The browser then gets the page, so that reloading it does not send the post again.
+    """
     return redirect(url_for(endpoint, **query), 303)
 
 
 def leave_for(url: str) -> AnyResponse:
-    """Send the whole browser to ``url``, one of our own: by 303, or by htmx's word for it."""
+    """Return an answer that takes the browser to the page ``url``, one of our own.
+
+    It is a redirect (303), or the header ``HX-Redirect`` for a request of htmx.
+    """
     if is_fragment():
         return Response(status=204, headers={"HX-Redirect": url})
     return redirect(url, 303)
 
 
 def retarget(html: str, target: str, swap: str = INSIDE, status: int = 200) -> Response:
-    """Return ``html`` as a fragment that goes to ``target`` instead of where the form says."""
+    """Return ``html`` as a fragment for ``target`` (a CSS selector), whatever the form says."""
     return Response(html, status, {"HX-Retarget": target, "HX-Reswap": swap})
 
 
 def _tell_caches(response: Response) -> Response:
     response.vary.add("HX-Request")
     if "Cache-Control" not in response.headers:
-        # A page may be kept by its browser, which asks each time whether it is still good.
+        # The browser may keep a page, but asks each time whether it is still valid.
         response.headers["Cache-Control"] = "no-store" if is_fragment() else "private, no-cache"
     if response.mimetype == "text/html":
-        # UTF-8 is what a script takes a text for that says nothing else, and what a page says.
+        # Without a charset, to save bytes: scripts take such a text for UTF-8, and pages say so.
         response.headers["Content-Type"] = "text/html"
     return response
 
 
-# A row's number on the largest database, in decimal digits.
+# The id of a row, in at most as many decimal digits as a database takes.
 _NUMBER = re.compile(r"[0-9]{1,18}")
 
 
 def number_in_address(name: str) -> int | None:
-    """Return the whole number that the address gives for ``name``; None for anything else."""
+    """Return the whole number that the query of the URL has for ``name``; None if there is none."""
     text = request.args.get(name, "")
     return int(text) if _NUMBER.fullmatch(text) else None
 
@@ -87,10 +93,10 @@ def get_from(url: str, target: str) -> Markup:
 
 
 def oob_if(oob: object) -> Markup:
-    """Return the attribute of a part that finds its place by its id, if it is such a one."""
+    """Return the attribute that swaps an element by its id, out of band; nothing unless ``oob``."""
     return _OOB if oob else _NONE
 
 
 def focus_if(yes: object) -> Markup:
-    """Return the attribute of what gets the focus."""
+    """Return the attribute that gives an element the focus; nothing unless ``yes``."""
     return _FOCUS if yes else _NONE
