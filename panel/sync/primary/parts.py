@@ -124,9 +124,9 @@ Pull = Callable[[Request], tuple[Records, Cursors, Stream | None]]
 def pull_fitting(
     pull: Pull, request: Request
 ) -> tuple[Records, Cursors, Stream | None, LargeRecord | None]:
-    """Return what ``pull`` does, cut to what the reader takes and the way of ``request`` carries.
+    """Return what ``pull`` does, cut to what the reader takes and the line of ``request`` carries.
 
-    A record that has more than the way carries by itself is left out, and its name returned.
+    A record that has more than the line carries by itself is left out, and its name returned.
     """
     while True:
         records, cursors, more = pull(request)
@@ -156,7 +156,7 @@ Find = Callable[[Sequence[Key]], tuple[int, Sequence[Record]]]
 def find_fitting(
     find: Find, request: Request, more: Stream | None, sync_id: int
 ) -> tuple[int, Sequence[Record], LargeRecord | None]:
-    """Return what ``find`` says of the keys in doubt, cut to the bytes that the way carries.
+    """Return what ``find`` says of the keys in doubt, cut to the bytes that the line carries.
 
     A record that has more by itself is left out, and its name returned. Where streams have ``more``
     the keys wait.
@@ -181,7 +181,7 @@ def find_fitting(
 
 
 def _too_large(items: Sequence[Item], most_bytes: int) -> bytes:
-    """Return the bytes of a single record if they are too many for the way."""
+    """Return the bytes of a single record if they are too many for the line."""
     content = parts.pack(items) if most_bytes and len(items) == 1 else b""
     return content if len(content) > most_bytes else b""
 

@@ -156,7 +156,7 @@ class Request:
     # How many seconds the satellite's clock is ahead of the primary's, 0 once it is right again;
     # told once a day.
     clock_seconds: int | None = None
-    # The most bytes of records that the answer may carry, where the way does not carry all; or 0.
+    # The most bytes of records that the answer may carry, where the line does not carry all; or 0.
     most_bytes: int = 0
     # The name of the one record, if it is not in this request but was sent in parts.
     large: LargeRecord | None = None
@@ -251,7 +251,7 @@ class Answer:
     # To doubts: how many of the keys, from the first, are answered, and what there is of them.
     answered: int = 0
     found: list[Item] = field(default_factory=list)
-    # The next record of stream ``more`` is too large for the way: it is to be got in parts.
+    # The next record of stream ``more`` is too large for the line: it is to be got in parts.
     large: LargeRecord | None = None
     # The record that the request names did not arrive in full: ``have`` bytes of it did.
     wanted: bool = False

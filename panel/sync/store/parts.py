@@ -1,4 +1,4 @@
-"""The records that are too large for the way: as bytes, and what arrived of them so far."""
+"""The records that are too large for the line: as bytes, and what arrived of them so far."""
 
 import hashlib
 from collections.abc import Sequence

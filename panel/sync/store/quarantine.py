@@ -76,7 +76,7 @@ def quarantine(session: Session, source: int, item: Item, problem: Problem) -> N
 
 
 def hold_back(session: Session, own_sync_id: int, item: Item) -> bool:
-    """Note that a record of this server is too large for the way; say whether that is news."""
+    """Note that a record of this server is too large for the line; say whether that is news."""
     quarantine(session, own_sync_id, item, Problem(TOO_LARGE, {}))
     query = select(Quarantined.tries).where(Quarantined.source == own_sync_id)
     query = query.where(
@@ -86,7 +86,7 @@ def hold_back(session: Session, own_sync_id: int, item: Item) -> bool:
 
 
 def holds_back(session: Session, own_sync_id: int) -> bool:
-    """Say whether a record of this server is too large for the way."""
+    """Say whether a record of this server is too large for the line."""
     query = select(Quarantined.id).where(
         Quarantined.source == own_sync_id, Quarantined.reason == TOO_LARGE
     )
@@ -94,7 +94,7 @@ def holds_back(session: Session, own_sync_id: int) -> bool:
 
 
 def held_back(own_sync_id: int, before: datetime | None = None) -> ColumnElement[bool]:
-    """Return the condition of the records of this server that are too large for the way.
+    """Return the condition of the records of this server that are too large for the line.
 
     With ``before``, of those only that were tried before that, and that nobody left out.
     """

@@ -38,7 +38,7 @@ def batch_size(wanted: int | None, seconds_per_record: float | None) -> int:
 def batch_bytes(seconds_per_byte: float | None, largest: int | None) -> int:
     """Return how many bytes the next batch may have on the wire, but for a single record.
 
-    ``largest`` is what the way carries at once, as far as that is known.
+    ``largest`` is what the line carries at once, as far as that is known.
     """
     fitting = LARGEST_BODY_BYTES
     if seconds_per_byte is not None:

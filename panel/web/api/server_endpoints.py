@@ -42,14 +42,14 @@ def exchange() -> Response:
 
 @blueprint.get("/sync/part/<digest>")
 def give_piece(digest: str) -> Response:
-    """Return a piece of a record that is too large for the way (PROTOCOL.md, *Parts*)."""
+    """Return a piece of a record that is too large for the line (PROTOCOL.md, *Parts*)."""
     call = PartCall(digest, request.args)
     return _response(_primary().give_piece(call, dict(request.headers), request.remote_addr or ""))
 
 
 @blueprint.put("/sync/part/<digest>")
 def take_piece(digest: str) -> Response:
-    """Keep a piece of a record that is too large for the way (PROTOCOL.md, *Parts*)."""
+    """Keep a piece of a record that is too large for the line (PROTOCOL.md, *Parts*)."""
     request.max_content_length = LARGEST_PART_BYTES
     call, headers = PartCall(digest, request.args), dict(request.headers)
     return _response(_primary().take_piece(call, _read_content, headers, request.remote_addr or ""))
