@@ -9,7 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from panel import clock
 from panel.installation import Installation
-from panel.models.runs import Loop, Run
+from panel.models.runs import Link, Loop, Run
 from panel.sync.run import OpenLine, SatelliteRun
 from panel.sync.satellite.lease import Lease, LeaseLost
 from panel.sync.satellite.schedule import is_due, note_crash, note_start
@@ -111,7 +111,9 @@ def run_once(
     Raise :class:`LeaseLost` if another process took over meanwhile, and what the run raises.
     """
     with installation.database.writing() as session:
-        # Locked before is_due(): another process may have run since this one looked.
+        # Locked before is_due(): another process may have run since this one looked. The link is
+        # first, as for whoever asks for an initialise: else the two would wait for each other.
+        session.get_one(Link, 1, with_for_update=True)
         session.get_one(Loop, 1, with_for_update=True)
         if not (at_once or is_due(session, installation)) or not lease.acquire(session):
             return None

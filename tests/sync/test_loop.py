@@ -5,10 +5,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from secrets import token_hex
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
@@ -30,6 +31,7 @@ from panel.sync.transport.http import LinkFault, Target
 from tests.conftest import NewDatabase
 from tests.support.cast import ASHA
 from tests.support.clock import Clock
+from tests.support.real_site import wait_until
 from tests.support.two_sides import Line, PrimarySide, SatelliteSide, Tamper
 
 
@@ -243,6 +245,23 @@ def test_a_process_of_this_machine_that_died_is_replaced_at_once(kadavu: Satelli
         loop.holder = f"{host}:{gone.pid}:{word}"
         session.add(Run(other=1, started_at=clock.now()))
     assert loop_of(kadavu).look() is not None
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"])
+def test_a_run_that_begins_and_a_person_who_initialises_do_not_wait_for_each_other(
+    kadavu: SatelliteSide,
+) -> None:
+    waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    with ThreadPoolExecutor(1) as pool:
+        with kadavu.database.writing() as session:
+            # As ask_to_initialise() does.
+            session.get_one(Link, 1, with_for_update=True)
+            looking = pool.submit(loop_of(kadavu).look)
+            wait_until(lambda: bool(session.scalar(waiting)), "the run waits")
+            session.get_one(Loop, 1, with_for_update=True)
+        run = looking.result()
+    assert run is not None
+    assert run.result == "well"
 
 
 def test_a_clock_that_was_set_back_holds_up_nothing(kadavu: SatelliteSide, time: Clock) -> None:
