@@ -6,13 +6,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 
 from sqlalchemy import select
 
 from panel.activity.log import EventKind, describe
+from panel.errors import NeedsConfirmation
 from panel.models.people import Activity
 from panel.models.runs import Loop, Run
 from panel.models.settings import Server
@@ -109,7 +110,7 @@ class Storm:
             Event.RESTORE_PRIMARY: lambda: self._restore(self.primary),
             Event.RESTORE_SATELLITE: lambda: self._restore(self._random.choice(self.satellites)),
             Event.COPY: self._copy,
-            Event.INITIALISE: lambda: self._random.choice(self.satellites).ask_to_initialise(),
+            Event.INITIALISE: lambda: self._initialise(self._random.choice(self.satellites)),
         }
 
     def close(self) -> None:
@@ -170,7 +171,9 @@ class Storm:
             return False
         self.announced[str(explain(REMOVAL, {**values, "records": "…"}).what)] += values["records"]
         act = f"remove={values['records']}"
-        satellite.tell(lambda session, actor: ask_to_initialise(session, actor, {act}))
+        # The number may be another one by now; then it is asked again.
+        with suppress(NeedsConfirmation):
+            satellite.tell(lambda session, actor: ask_to_initialise(session, actor, {act}))
         return True
 
     @contextmanager
@@ -203,6 +206,11 @@ class Storm:
             self._line.spoil(fault)
         time.sleep(self._random.uniform(0, LONGEST_CUT_SECONDS))
         self._line.mend()
+
+    def _initialise(self, satellite: Site) -> None:
+        with self._asking, suppress(NeedsConfirmation):
+            if not self._agreed(satellite):
+                satellite.ask_to_initialise()
 
     def _back_up(self, site: Site) -> None:
         with self._quiet():
