@@ -1,11 +1,22 @@
-"""Translatable sentences for people.
+"""Translatable sentences for people, and texts of others as people may be shown them.
 
 Code outside ``panel/web`` makes a sentence with :func:`say`. The web translates it when it is shown
 (``panel/web/base/language.py``); the command line prints the English.
 """
 
+import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+# Printable, and yet nothing to see: joiners, fillers and the selectors of variants.
+_BLANK = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
+    "\U000e0100-\U000e01ef]"
+)
+# Lines and spaces are to be seen. Unassigned characters are of a newer Unicode than ours.
+_SEEN = frozenset({"\n", "\t"})
+_SEEN_CATEGORIES = frozenset({"Zs", "Cn"})
 
 
 @dataclass(frozen=True)
@@ -16,9 +27,34 @@ class Message:
     values: Mapping[str, object] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        return self.text % self.values if self.values else self.text
+        if not self.values:
+            return self.text
+        values = self.values.items()
+        return self.text % {name: visible(value) for name, value in values}
 
 
 def say(text: str, **values: object) -> Message:
     """Return a sentence to show later; Babel extracts every literal passed to this function."""
     return Message(text, values)
+
+
+def reveal(text: str) -> str:
+    """Return ``text`` with every directional or invisible character as its number: ⟨U+202E⟩.
+
+    Whoever sends a text could otherwise make it look like another one.
+    """
+    if text.isprintable() and (text.isascii() or not _BLANK.search(text)):
+        return text
+    return "".join(map(_revealed, text))
+
+
+def visible(value: object) -> object:
+    """Return ``value``, and a text as :func:`reveal` does; markup and all else as it is."""
+    return reveal(value) if type(value) is str else value
+
+
+def _revealed(character: str) -> str:
+    is_seen = character.isprintable() and not _BLANK.match(character)
+    if is_seen or character in _SEEN or unicodedata.category(character) in _SEEN_CATEGORIES:
+        return character
+    return f"⟨U+{ord(character):04X}⟩"

@@ -18,6 +18,7 @@ import click
 from panel.activity.log import Actor
 from panel.config import load
 from panel.errors import Invalid, NeedsConfirmation, Refusal
+from panel.i18n import reveal
 from panel.installation import Installation, open_installation
 from panel.models.base import NAME_LENGTH
 from panel.preferences.parameter_table import preferences
@@ -97,7 +98,7 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> No
 def _cell(value: object) -> str:
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M UTC")
-    return "" if value is None else str(value)
+    return "" if value is None else reveal(str(value))
 
 
 def read_secret(source: str, what: str, twice: bool = True) -> str:

@@ -12,6 +12,7 @@ from panel.cli.terminal import (
     read_secret,
     shell_actor,
 )
+from panel.i18n import reveal
 from panel.models.settings import lock_settings
 from panel.site_file.document import read_site
 from panel.site_file.export import Change, export_site, plan_import
@@ -104,7 +105,7 @@ def _read_json(file: str) -> object:
 
 
 def _line(change: Change) -> str:
-    line = f"{SIGNS[change.act]} {change.subject}"
+    line = f"{SIGNS[change.act]} {reveal(change.subject)}"
     if not change.field:
         return line
     if change.field == "password":
@@ -113,4 +114,4 @@ def _line(change: Change) -> str:
 
 
 def _quoted(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    return reveal(json.dumps(value, ensure_ascii=False))

@@ -10,6 +10,7 @@ import pytest
 from babel.messages.catalog import Catalog, Message
 from babel.messages.pofile import read_po
 
+from panel.i18n import reveal
 from panel.paths import TRANSLATIONS
 from panel.web.base.language import LANGUAGES
 
@@ -89,3 +90,10 @@ def test_a_sentence_is_no_markup(catalogue: Catalog) -> None:
 def test_it_names_nobody_and_no_lines(language: str) -> None:
     text = _path(language).read_text("utf-8")
     assert re.findall(r"@|^#: .*:\d+|^#~.*", text, re.MULTILINE) == []
+
+
+@pytest.mark.parametrize("language", TRANSLATED)
+def test_it_has_no_character_that_nobody_sees(language: str) -> None:
+    """The page shows such ones as their numbers, whoever wrote them (panel.i18n.reveal)."""
+    text = _path(language).read_text("utf-8")
+    assert reveal(text) == text

@@ -11,6 +11,7 @@ from jinja2 import StrictUndefined
 from markupsafe import Markup
 from whitenoise import WhiteNoise
 
+from panel.i18n import visible
 from panel.paths import BUILT, MANIFEST
 
 PATH = "/static/"
@@ -87,6 +88,8 @@ def init_templates(app: Flask) -> None:
         "trim_blocks": True,
         "lstrip_blocks": True,
         "undefined": StrictUndefined,
+        # What others wrote is shown as what it is, wherever it stands.
+        "finalize": visible,
     }
 
 

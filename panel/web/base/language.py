@@ -15,7 +15,7 @@ from flask import Flask, g, request
 from flask_babel import Babel, get_domain, get_locale
 from markupsafe import Markup, escape
 
-from panel.i18n import Message, say
+from panel.i18n import Message, reveal, say, visible
 from panel.models.people import Person
 from panel.paths import TRANSLATIONS
 from panel.preferences.parameter_table import INTERVAL, PARAMETERS, in_brief, shown_parts
@@ -43,6 +43,8 @@ _LABELS = {
     "edit": say("edit preferences"),
     "manage": say("manage people"),
     "code": say("Reason"),
+    "rows": say("Rows"),
+    "until": say("Until"),
     # By which way somebody came, where no address says it.
     "web": say("browser"),
     "shell": say("command line"),
@@ -98,8 +100,8 @@ def show(message: Message) -> str:
 
 
 def init_formats(app: Flask) -> None:
-    """Give templates ``moment()``, ``hardware()``, and filters that write numbers and bytes."""
-    app.jinja_env.globals.update(moment=moment, hardware=hardware)
+    """Give templates ``moment()``, ``hardware()``, ``in_fours()``, and filters of numbers."""
+    app.jinja_env.globals.update(moment=moment, hardware=hardware, in_fours=in_fours)
     app.jinja_env.filters["byte_count"] = byte_count
     app.jinja_env.filters["numberformat"] = lambda number: _digits(number, get_locale())
 
@@ -119,7 +121,7 @@ def byte_count(count: int) -> str:
 
 
 def _shown(value: object) -> object:
-    return show(value) if isinstance(value, Message) else value
+    return show(value) if isinstance(value, Message) else visible(value)
 
 
 def names() -> Mapping[str, str]:
@@ -141,7 +143,8 @@ def _sentence(catalogue: NullTranslations, text: str) -> Markup:
 
 def translated(text: str, **values: object) -> Markup:
     """Return a sentence of a template in the reader's language; ``values`` are escaped in it."""
-    return _sentence(_catalogue(), text) % values
+    shown = {name: visible(value) for name, value in values.items()}
+    return _sentence(_catalogue(), text) % shown
 
 
 def _catalogue() -> NullTranslations:
@@ -179,10 +182,18 @@ def _written(at: datetime, form: str, locale: Locale) -> str:
 def hardware(identity: str | None) -> Markup:
     """Return a Hardware ID short enough to compare by eye; all of it where it is short."""
     if not identity or len(identity) <= _COMPARED_LETTERS:
-        return escape(identity or "—")
+        return escape(reveal(identity or "—"))
     # Among letters that run from right to left its end stays at its end.
     mark = Markup("&lrm;") if is_rtl() else ""
-    return Markup("<abbr>{}…{}</abbr>").format(identity[:_COMPARED_LETTERS], mark)
+    return Markup("<abbr>{}…{}</abbr>").format(reveal(identity[:_COMPARED_LETTERS]), mark)
+
+
+def in_fours(identity: str) -> Markup:
+    """Return all of a Hardware ID, in groups of four that no line breaks."""
+    groups = (reveal(identity[at : at + 4]) for at in range(0, len(identity), 4))
+    return Markup("<bdi dir=ltr>{}</bdi>").format(
+        Markup(" ").join(Markup("<abbr>{}</abbr>").format(group) for group in groups)
+    )
 
 
 _COMPARED_LETTERS = 8
