@@ -9,6 +9,7 @@ need (RFC 9110, 8.6 and 15.4.5). On a slow line the next request would pay for a
 the panel keeps it open.
 """
 
+import contextlib
 import ctypes
 import logging
 import select
@@ -23,8 +24,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from waitress.adjustments import Adjustments
 from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.server import TcpWSGIServer
-from waitress.task import ThreadedTaskDispatcher, WSGITask
+from waitress.task import ErrorTask, ThreadedTaskDispatcher, WSGITask
 
 from panel.errors import Refusal
 from panel.i18n import say
@@ -47,6 +49,8 @@ SILENT_SECONDS = 2.0
 HEADER_SECONDS = 20
 # A body may take so long, and a second more for each so many bytes of it: a fortieth of 25 kbit/s.
 BODY_SECONDS, LEAST_BYTES_A_SECOND = 60, 80
+# The same for who fetches an answer. 16 MiB take an hour and a half at 25 kbit/s.
+ANSWER_SECONDS, LONGEST_ANSWER_SECONDS = 60, 2 * 3600
 # As much as any body that the panel accepts, and its last byte.
 LARGEST_BODY_BYTES = 16 * 1024 * 1024 + 1
 # Of a body, before the application has said that it knows the sender and wants the body.
@@ -120,6 +124,30 @@ class KeepAliveTask(WSGITask):  # type: ignore[misc]
             super().set_close_on_finish()
 
 
+class _StrictParser(HTTPRequestParser):  # type: ignore[misc]
+    """A request; one whose body has two lengths is refused, and its connection closed.
+
+    A proxy before the panel may go by the other one, and take what follows for the next request
+    (RFC 9112, 6.1 and 11.2).
+    """
+
+    def parse_header(self, header_plus: bytes) -> None:
+        """Take in the head."""
+        super().parse_header(header_plus)
+        has_coding = self.chunked or "TRANSFER_ENCODING" in self.headers
+        if has_coding and "CONTENT_LENGTH" in self.headers:
+            raise ParsingError("Content-Length and Transfer-Encoding do not go together")
+
+
+class _ErrorTask(ErrorTask):  # type: ignore[misc]
+    """The answer to a request that could not be parsed."""
+
+    def build_response_header(self) -> bytes:
+        """Return the head; a browser is to take the body for nothing but text."""
+        self.response_headers.append(("X-Content-Type-Options", "nosniff"))
+        return bytes(super().build_response_header())
+
+
 class _BodyWanted(BaseException):
     """The application reads the body: it knows the sender.
 
@@ -166,13 +194,16 @@ class GuardedChannel(HTTPChannel):  # type: ignore[misc]
     answer without reading is the refusal, and what follows of the body is dropped.
     """
 
-    task_class = KeepAliveTask
+    task_class, error_task_class, parser_class = KeepAliveTask, _ErrorTask, _StrictParser
     # When the first byte of the request that is being received arrived.
     _began_at: float | None = None
     _has_asked = False
     _is_asking = False
     # It has asked for something before.
     is_known_client = False
+    # Since when an answer waits for the client, and how many bytes of it have gone since.
+    _waits_since: float | None = None
+    _fetched = 0
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -250,15 +281,41 @@ class GuardedChannel(HTTPChannel):  # type: ignore[misc]
         self._is_asking = False
         super().cancel()
 
+    def give_up(self) -> None:
+        """Close the connection, though the client may not fetch what it was sent."""
+        self.will_close = True
+        if self.total_outbufs_len:
+            # Nothing says otherwise that there is room to write, upon which waitress closes.
+            with contextlib.suppress(OSError):
+                self.socket.shutdown(socket.SHUT_RDWR)
+
     @property
     def is_idle(self) -> bool:
         """Say whether nothing is being answered."""
         return not self.requests and not self._is_asking
 
+    def send(self, data: bytes, do_close: bool = True) -> int:
+        """Send what the client takes of ``data``; return how many bytes that is."""
+        sent: int = super().send(data, do_close)
+        self._fetched += sent
+        return sent
+
+    def _is_slow_reader(self, now: float) -> bool:
+        """Say whether the client fetches its answer too slowly; asked every few seconds."""
+        if not self.total_outbufs_len:
+            self._waits_since = None
+            return False
+        if self._waits_since is None:
+            self._waits_since, self._fetched = now, 0
+        allowed = ANSWER_SECONDS + self._fetched / LEAST_BYTES_A_SECOND
+        return now - self._waits_since > min(allowed, LONGEST_ANSWER_SECONDS)
+
     def is_overdue(self, now: float) -> bool:
         """Say whether the client has kept this connection for longer than it may."""
         if not self.is_idle:
             return False
+        if self._is_slow_reader(now):
+            return True
         if self._began_at is not None and self.request is not None:
             received = self.request.body_bytes_received
             more = BODY_SECONDS + received / LEAST_BYTES_A_SECOND
@@ -336,7 +393,7 @@ class GuardedServer(TcpWSGIServer):  # type: ignore[misc]
         """Close the connections that are kept for longer than they may."""
         for channel in self.active_channels.values():
             if channel.is_overdue(now):
-                channel.will_close = True
+                channel.give_up()
 
 
 def serve(app: "WSGIApplication", listener: socket.socket, threads: int) -> None:

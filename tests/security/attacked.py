@@ -76,3 +76,14 @@ def peak_bytes(pid: int) -> int:
     """Return the most memory that a process ever had (Linux, proc(5))."""
     lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
     return int(next(line.split()[1] for line in lines if line.startswith("VmHWM"))) * 1024
+
+
+def open_files(panel: ForkedPanel) -> list[str]:
+    """Return what the process of ``panel`` has open (Linux, proc(5))."""
+    files = []
+    for entry in Path(f"/proc/{panel.pid}/fd").iterdir():
+        try:
+            files.append(str(entry.readlink()))
+        except OSError:
+            continue
+    return files

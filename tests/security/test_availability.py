@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Iterator
 from http.client import HTTPConnection
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +15,7 @@ from panel.db import Database
 from panel.operations import connection_test
 from panel.operations.connection_test import try_connection
 from panel.server import UNPROVEN_BYTES, _Lanes
-from tests.security.attacked import basic, make_primary
+from tests.security.attacked import basic, make_primary, open_files
 from tests.support.installations import installation_on
 from tests.support.processes import ForkedPanel
 from tests.support.web_sites import make_satellite
@@ -139,16 +138,6 @@ def test_a_strangers_body_is_refused_from_its_headers(primary: ForkedPanel) -> N
     connection.sendall(HEALTH.encode())
     assert answer_of(connection).startswith(b"HTTP/1.1 200")
     connection.close()
-
-
-def open_files(panel: ForkedPanel) -> list[str]:
-    files = []
-    for entry in Path(f"/proc/{panel.pid}/fd").iterdir():
-        try:
-            files.append(str(entry.readlink()))
-        except OSError:
-            continue
-    return files
 
 
 @pytest.mark.parametrize("more", ["", "Expect: 100-continue\r\n"])
