@@ -1,5 +1,6 @@
 """The endpoints for other servers, which ``panel.sync`` authenticates, and for supervisors."""
 
+from http import HTTPStatus
 from typing import cast
 
 from flask import Blueprint, Flask, Response, abort, current_app, jsonify, request
@@ -76,9 +77,10 @@ def call_v5(name: str) -> Response:
 
 
 def _response(reply: Reply) -> Response:
-    response = Response(reply.content, reply.status, reply.headers)
-    # Both sides know the type, and on a slow line every byte counts.
-    del response.headers["Content-Type"]
+    response = Response(reply.content, reply.status, reply.headers, mimetype="application/json")
+    if reply.status == HTTPStatus.OK:
+        # Both sides know the type, and on a slow line every byte counts.
+        del response.headers["Content-Type"]
     return response
 
 

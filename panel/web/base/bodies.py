@@ -1,5 +1,6 @@
 """Bodies of requests and answers of programs: limits, compression, JSON, few headers."""
 
+from http import HTTPStatus
 from typing import Any
 
 from flask import Flask, Response, g, request
@@ -125,6 +126,9 @@ def _give_turn_back(_error: BaseException | None) -> None:
 
 def _remove_browser_headers(response: Response) -> Response:
     if is_for_programs():
-        for name in set(response.headers.keys()) - _PROGRAM_HEADERS:
+        # No browser sends credentials of programs: it could open refusals, and what is public.
+        is_open = response.status_code >= HTTPStatus.BAD_REQUEST or not request.authorization
+        kept = _PROGRAM_HEADERS | {"X-Content-Type-Options"} if is_open else _PROGRAM_HEADERS
+        for name in set(response.headers.keys()) - kept:
             del response.headers[name]
     return response

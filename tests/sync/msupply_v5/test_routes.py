@@ -23,9 +23,12 @@ from tests.support.cast import SECRET_KEY
 from tests.support.remote_site import SITE_ID, RemoteSite, change_of, error_of
 
 
-def test_an_exchange_answers_with_no_header_but_its_length(app: Flask) -> None:
+def test_an_exchange_refuses_with_what_a_browser_needs_to_show_no_page(app: Flask) -> None:
     response = app.test_client().post("/sync/exchange", data=b"{}")
-    assert set(response.headers.keys()) == {"Content-Length"}
+    assert dict(response.headers).keys() - {"Content-Length"} == {
+        "Content-Type",
+        "X-Content-Type-Options",
+    }
     assert json.loads(response.data)["error"]["code"] == "site_name_not_found"
 
 

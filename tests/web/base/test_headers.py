@@ -71,6 +71,32 @@ def test_going_back_in_the_history_gets_the_whole_page(manager: Browser) -> None
     assert "Content-Security-Policy" in response.headers
 
 
+OF_PROGRAMS = [
+    ("GET", "/healthz"),
+    ("GET", "/activity.csv"),
+    ("GET", "/api/v1/"),
+    ("GET", "/api/v1/changes"),
+    ("GET", "/api/v1/nothing"),
+    ("PATCH", "/api/v1/records/item/a"),
+    ("POST", "/sync/exchange"),
+    ("GET", "/sync/exchange"),
+    ("GET", "/sync/part/0123456789abcdef0123456789abcdef"),
+    ("PUT", "/sync/part/0123456789abcdef0123456789abcdef"),
+    ("GET", "/sync/v5/site_status"),
+    ("POST", "/sync/v5/queued_records"),
+    ("GET", "/sync/v5/nothing"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), OF_PROGRAMS, ids=" ".join)
+def test_a_browser_does_not_guess_what_an_answer_is(
+    manager: Browser, method: str, path: str
+) -> None:
+    answer = manager.client.open(path, method=method)
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.mimetype in ("application/json", "text/csv")
+
+
 @pytest.mark.parametrize("encoding", ["br", "gzip"])
 def test_text_is_compressed(manager: Browser, encoding: str) -> None:
     response = manager.get("/activity", Accept_Encoding=f"deflate, zstd, {encoding}")
