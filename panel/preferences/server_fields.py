@@ -17,7 +17,13 @@ from panel.models.base import (
 )
 from panel.models.records import Record
 from panel.models.settings import Server, Settings
-from panel.preferences.field_checks import HTTP_WARNING, PRIMARY_URL_WARNING, Checks, check_url
+from panel.preferences.field_checks import (
+    HTTP_WARNING,
+    PRIMARY_URL_WARNING,
+    Checks,
+    check_url,
+    why_weak,
+)
 from panel.preferences.parameter_table import SYNC_ID
 
 KEEP_RECORDS, ARCHIVE_RECORDS = "records=keep", "records=archive"
@@ -116,6 +122,8 @@ def _check_own_pair(
     has_password = wanted.password is not None or (
         server is not None and server.password_hash is not None
     )
+    if wanted.password and (reason := why_weak(wanted.password, wanted.user_name, wanted.name)):
+        checks.refuse("password", reason)
     if wanted.user_name and not has_password:
         checks.refuse("password", say("A User name of its own needs a Password too."))
     if not wanted.user_name:

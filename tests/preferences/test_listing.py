@@ -140,8 +140,8 @@ def test_removed_rows_are_not_found(islands: Database) -> None:
 def test_every_column_sorts_both_ways_and_empty_is_lowest(primary: Database, column: str) -> None:
     low, high, empty = add(
         primary,
-        ServerFields(3, "alpha", "a", user_name="a", password="a word", url="a.example"),
-        ServerFields(5, "Beta", "B", user_name="B", password="a word", url="b.example"),
+        ServerFields(3, "alpha", "a", user_name="a", password="reef and palm", url="a.example"),
+        ServerFields(5, "Beta", "B", user_name="B", password="reef and palm", url="b.example"),
         ServerFields(4, "aaa", "0"),
     )
     with primary.writing() as session:

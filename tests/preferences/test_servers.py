@@ -199,7 +199,7 @@ def test_half_a_pair_is_refused(primary: Database, fields: ServerFields, missing
 
 def test_a_user_name_leads_to_one_server(primary: Database) -> None:
     add(primary, OWN_PAIR)
-    same = replace(LEVUKA, user_name="KADAVU", password="another word")
+    same = replace(LEVUKA, user_name="KADAVU", password="another word 2")
     assert "7 Kadavu" in problems(primary, same)["user_name"]
     shared = replace(same, user_name=PRIMARY.user_name)
     assert "shared" in problems(primary, shared)["user_name"]
@@ -439,7 +439,7 @@ def test_undo_does_not_bring_back_a_user_name_that_was_given_away(
     (server,) = add(primary, OWN_PAIR)
     with primary.writing() as session:
         remove_servers(session, asha, [server.id])
-    add(primary, replace(LEVUKA, user_name="kadavu", password="another word"))
+    add(primary, replace(LEVUKA, user_name="kadavu", password="another word 2"))
     with pytest.raises(Invalid), primary.writing() as session:
         restore_servers(session, asha, [server.id])
 
@@ -478,3 +478,11 @@ def test_a_machine_is_not_cleared_on_a_stale_page(primary: Database, asha: Actor
         edit_server(session, asha, server.id, replace(KADAVU, name="New"), server.version)
     with pytest.raises(Conflict), primary.writing() as session:
         clear_hardware(session, asha, server.id, server.version)
+
+
+@pytest.mark.parametrize(
+    "password", ["short", "password12", "kadavu kadavu", "Kadavu Health Centre"]
+)
+def test_a_pair_of_its_own_is_not_easy_to_guess(primary: Database, password: str) -> None:
+    wanted = replace(KADAVU, user_name="kadavu", password=password)
+    assert list(problems(primary, wanted)) == ["password"]

@@ -15,7 +15,7 @@ from wtforms import Field, Form, IntegerField, PasswordField, StringField, Valid
 from panel.errors import Choice, Conflict, Invalid, NeedsConfirmation, Refusal
 from panel.i18n import Message
 from panel.models.settings import Settings
-from panel.preferences.parameter_kinds import Number, Parameter, Secret
+from panel.preferences.parameter_kinds import Certificate, Number, Parameter, Secret
 from panel.preferences.parameter_table import PARAMETERS, PASSWORD, Parameters
 from panel.preferences.server_fields import ServerFields
 from panel.web.auth.lock import open_input
@@ -157,7 +157,25 @@ def _parameter_fields() -> Iterator[tuple[str, Any]]:
             yield name, PasswordField()
             yield _typed_name(parameter), StringField()
         else:
-            yield name, WholeNumber() if isinstance(parameter, Number) else StringField()
+            yield name, _FIELDS.get(type(parameter), StringField)()
+
+
+class _CertificatesField(StringField):
+    """Certificates in PEM form; a private key among them never comes back in the form."""
+
+    def process_formdata(self, valuelist: Sequence[Any]) -> None:
+        """Take what was typed. Of a private key the first line stays, for which it is refused."""
+        super().process_formdata([_PRIVATE_KEY.sub(r"\1\n", str(text)) for text in valuelist])
+
+
+_FIELDS: Mapping[type[Parameter], type[Field]] = {
+    Number: WholeNumber,
+    Certificate: _CertificatesField,
+}
+# Up to the line that ends it, or to the end if there is none.
+_PRIVATE_KEY = re.compile(
+    r"(-----BEGIN [^\n-]*PRIVATE KEY-----).*?(?:-----END [^\n-]*PRIVATE KEY-----|\Z)", re.DOTALL
+)
 
 
 def _typed_name(parameter: Secret) -> str:

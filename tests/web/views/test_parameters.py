@@ -129,6 +129,24 @@ class TestSatellite:
         unlocked.post("/lock")
         assert "Certificate fingerprint abababab…" in words(unlocked.get("/").text)
 
+    @pytest.mark.parametrize("ends", ["-----END RSA PRIVATE KEY-----", ""])
+    @either
+    def test_a_private_key_is_not_shown_again(
+        self, manager: Browser, database: Database, htmx: bool, ends: str
+    ) -> None:
+        key = f"-----BEGIN RSA PRIVATE KEY-----\nc2VjcmV0\n{ends}"
+        sent = {"private_ca": f"# ours\n{key}", "version": version(database)}
+        # Asked for the code, and refused.
+        locked = manager.post("/parameters", sent, htmx=htmx)
+        manager.unlock()
+        answer = manager.post("/parameters", sent, htmx=htmx)
+        assert (locked.status_code, answer.status_code) == (403, 422)
+        assert "There is a private key in it." in answer.text
+        assert "# ours" in answer.text
+        for shown in (locked, answer):
+            assert "c2VjcmV0" not in shown.text
+        assert settings(database).private_ca == ""
+
     @either
     def test_a_wrong_certificate_is_named_beside_its_field(
         self, unlocked: Browser, database: Database, htmx: bool
