@@ -58,6 +58,8 @@ SETTINGS = (
     Setting("HARDWARE_ID", "Hardware ID to use instead of this machine's own."),
     Setting("EMBED_ORIGINS", "Origins whose pages may show the panel in a frame."),
     Setting("KEEP_DAYS", "Days for which runs, tombstones and deliveries are kept."),
+    Setting("ACTIVITY_DAYS", "Days for which rows of Activity are kept."),
+    Setting("ACTIVITY_ROWS", "Rows of Activity that are kept at most."),
     Setting("THREADS", "Threads that answer requests."),
     Setting("INITIALISES", "Satellites that may initialise from the beginning at the same time."),
 )
@@ -83,6 +85,8 @@ class Config:
     hardware_id: str = ""
     embed_origins: tuple[str, ...] = ()
     keep_days: int = 90
+    activity_days: int = 730
+    activity_rows: int = 200_000
     threads: int = 8
     initialises: int = 8
 
@@ -114,6 +118,8 @@ def load(environment: Mapping[str, str], make: bool = True) -> Config:
         hardware_id=_hardware_id(source.text("HARDWARE_ID")),
         embed_origins=tuple(_origin(word) for word in source.words("EMBED_ORIGINS")),
         keep_days=source.number("KEEP_DAYS", 90, 1, 3_650),
+        activity_days=source.number("ACTIVITY_DAYS", 730, 30, 3_650),
+        activity_rows=source.number("ACTIVITY_ROWS", 200_000, 1_000, 10_000_000),
         threads=source.number("THREADS", 8, 1, 64),
         initialises=source.number("INITIALISES", 8, 1, 10_000),
     )

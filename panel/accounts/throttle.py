@@ -5,7 +5,6 @@ ASVS 5.0, 6.3.1). It slows guessing down and locks nobody out: where a person or
 succeeded before, from the same address or browser, only its own failures from there count.
 """
 
-import ipaddress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -16,10 +15,10 @@ from sqlalchemy.orm import Session
 
 from panel import clock
 from panel.activity import log
-from panel.activity.log import Actor, EventKind
+from panel.activity.log import Actor, EventKind, network_of
 from panel.errors import Throttled
 from panel.i18n import Message, say
-from panel.models.base import ADDRESS_LENGTH, NAME_LENGTH, searchable
+from panel.models.base import NAME_LENGTH, searchable
 from panel.models.people import Activity, FailureCount, KnownSource
 
 # The time after which all free failures are available again; they come back evenly.
@@ -29,8 +28,6 @@ RECOVERY_TIME = timedelta(hours=1)
 FIRST_WAIT, LONGEST_WAIT = timedelta(minutes=1), timedelta(minutes=15)
 # Of the refusals of one source, one is logged within this time.
 LOGGED_EVERY = timedelta(minutes=15)
-# The leading bits of an IPv6 address that one subscriber's addresses have in common.
-_SUBSCRIBER_BITS = 64
 # How many counts are kept for each purpose; the oldest are deleted first.
 MOST_COUNTS = 10_000
 # How many sources are remembered for one name, and for how long after their last use.
@@ -111,22 +108,6 @@ class _Counter:
     scope: Scope
     name: str
     source: str
-
-
-def network_of(address: str) -> str:
-    """Return the address or network under which the failures from ``address`` are counted.
-
-    It is the /64 network of an IPv6 address, since one subscriber has all of it.
-    """
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return address[:ADDRESS_LENGTH]
-    if isinstance(parsed, ipaddress.IPv4Address):
-        return str(parsed)
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(ipaddress.ip_network((int(parsed), _SUBSCRIBER_BITS), strict=False))
 
 
 def throttled_until(session: Session, attempt: Attempt) -> datetime | None:

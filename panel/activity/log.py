@@ -1,12 +1,17 @@
-"""The log Activity: one row for each act and refusal. Rows are added, never changed or deleted."""
+"""The log Activity: one row for each act and refusal, and a count for what repeats itself.
 
+Nobody can fill it: repeats of one kind, by one person or from one address, are one row with a
+count. What is too old, or more than is kept, is removed, and a row says so.
+"""
+
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, NoReturn
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from panel import clock
@@ -62,12 +67,51 @@ class EventKind(StrEnum):
     SET_ASIDE_LEFT_OUT = "set_aside_left_out"
     RECORDS_ARCHIVED = "records_archived"
     RECORDS_GIVEN_BACK = "records_given_back"
+    # Its name is in a trigger of the database too.
+    ACTIVITY_REMOVED = "activity_removed"
 
 
 # Stands for a password or a code, in the old value and in the new one.
 SECRET = "changed"  # noqa: S105 - a word that stands for a secret
 # In characters.
 LABEL_LENGTH = 120
+# In the place of an address, of a row that counts for many.
+MANY_ADDRESSES = "*"
+
+# What somebody may cause without end. A repeat is one whatever it was about, since who is refused
+# can choose that.
+_REFUSALS = frozenset(
+    {
+        EventKind.SIGN_IN_FAILED,
+        EventKind.WRONG_PASSWORD,
+        EventKind.WRONG_CODE,
+        EventKind.REFUSED_LOCKED,
+        EventKind.REFUSED_PERMISSION,
+        EventKind.REFUSED_TOO_MANY,
+        EventKind.SYNC_REFUSED,
+    }
+)
+# These repeat one another only where they are the same in everything.
+_HARMLESS = frozenset(
+    {
+        EventKind.SIGNED_IN,
+        EventKind.SIGNED_OUT,
+        EventKind.SESSION_ENDED,
+        EventKind.UNLOCKED,
+        EventKind.LOCKED_NOW,
+        EventKind.CONNECTION_TESTED,
+        EventKind.SYNC_ASKED,
+        EventKind.SET_ASIDE_RETRIED,
+    }
+)
+# A row counts what comes within an hour of the last time, and within a day in all.
+_REPEATS_WITHIN, _COUNTS_FOR = timedelta(hours=1), timedelta(days=1)
+# Rows of refused strangers, a kind and an hour; beyond them one row counts for every address.
+_MOST_STRANGERS = 100
+# Providers give a subscriber no less than such a network of IPv6 (RFC 6177).
+_SUBSCRIBER_BITS = 64
+# Removed in one transaction: other writers wait meanwhile.
+_REMOVED_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True)
@@ -101,7 +145,8 @@ def add_entry(
     ``subject`` is its kind, such as "server", and ``subject_id`` the id of its row. ``label`` is
     its name for people. ``was`` and ``became`` map the changed fields to their old and new values;
     a secret is :data:`SECRET`. ``version`` is the subject's version after the change, by which
-    :func:`changes_since` finds the entry. Names too long for their columns are cut.
+    :func:`changes_since` finds the entry. Names too long for their columns are cut. A repeat
+    only raises the count of the row that is there.
     """
     row = Activity(
         at=clock.now(),
@@ -118,7 +163,100 @@ def add_entry(
         row.was = dict(was)
     if became is not None:
         row.became = dict(became)
-    session.add(row)
+    repeated = _find_repeated(session, row, actor.person_id is None)
+    if repeated is None:
+        session.add(row)
+    else:
+        # By the database: another request may count at the same time.
+        repeated.count = Activity.count + 1
+        repeated.last_at = row.at
+
+
+def _find_repeated(session: Session, row: Activity, is_stranger: bool) -> Activity | None:
+    """Return the row that ``row`` repeats; None if it is news."""
+    if row.what in _HARMLESS:
+        same = Activity.address == row.address, Activity.label == row.label
+        return _newest_like(session, row, Activity.person == row.person, *same)
+    if row.what not in _REFUSALS:
+        return None
+    if not is_stranger and row.what != EventKind.SIGN_IN_FAILED:
+        return _newest_like(session, row, Activity.person == row.person)
+    # A name that nobody has is whatever a stranger typed.
+    who = () if is_stranger else (Activity.person == row.person,)
+    repeated = _newest_like(session, row, *who, network=network_of(row.address))
+    if repeated is not None or row.subject_id is not None or not _are_many(session, row):
+        return repeated
+    row.person, row.address, row.label = "" if is_stranger else row.person, MANY_ADDRESSES, ""
+    many = Activity.address == row.address, Activity.person == row.person
+    return _newest_like(session, row, *many)
+
+
+def _newest_like(
+    session: Session, row: Activity, *who: ColumnElement[bool], network: str | None = None
+) -> Activity | None:
+    """Return the newest row of lately of the same kind, subject and outcome, and of ``who``."""
+    query = select(Activity).where(
+        *(Activity.what == row.what, Activity.via == row.via, *who),
+        Activity.at > row.at - _COUNTS_FOR,
+        or_(Activity.at > row.at - _REPEATS_WITHIN, Activity.last_at > row.at - _REPEATS_WITHIN),
+        Activity.subject == row.subject,
+        Activity.subject_id.is_not_distinct_from(row.subject_id),
+    )
+    for found in session.scalars(query.order_by(Activity.id.desc()).limit(2 * _MOST_STRANGERS)):
+        is_near = network is None or network_of(found.address) == network
+        if is_near and found.became == row.became and found.at <= row.at:
+            return found
+    return None
+
+
+def _are_many(session: Session, row: Activity) -> bool:
+    """Say whether the last hour has so many rows of this kind that strangers share one."""
+    rows = select(func.count()).where(
+        Activity.what == row.what, Activity.at > row.at - _REPEATS_WITHIN
+    )
+    return (session.scalar(rows) or 0) >= _MOST_STRANGERS
+
+
+def network_of(address: str) -> str:
+    """Return the address by which attempts are counted: of IPv6 the /64, which one user has."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address[:ADDRESS_LENGTH]
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return str(parsed)
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.ip_network((int(parsed), _SUBSCRIBER_BITS), strict=False))
+
+
+def remove_old(session: Session, before: datetime, most: int) -> bool:
+    """Remove rows from before ``before``, and the oldest of more than ``most``, with a row for it.
+
+    Return whether there is more to remove.
+    """
+    last_kept = select(Activity.id).order_by(Activity.id.desc()).offset(most).limit(1)
+    too_many = session.scalar(last_kept) or 0
+    is_old = func.coalesce(Activity.last_at, Activity.at) < before
+    query = select(Activity.id, Activity.at).where(or_(is_old, Activity.id <= too_many))
+    rows = session.execute(query.order_by(Activity.id).limit(_REMOVED_AT_ONCE)).all()
+    if not rows:
+        return False
+    last = rows[-1]
+    add_entry(
+        session,
+        Actor("", via="sync"),
+        EventKind.ACTIVITY_REMOVED,
+        subject="activity",
+        subject_id=last.id,
+        became={"rows": len(rows), "until": f"{last.at:%Y-%m-%d}"},
+    )
+    session.flush()
+    session.execute(
+        delete(Activity).where(or_(is_old, Activity.id <= too_many), Activity.id <= last.id),
+        execution_options={"synchronize_session": False},
+    )
+    return len(rows) == _REMOVED_AT_ONCE
 
 
 def search(
@@ -142,7 +280,7 @@ def search(
     if what:
         query = query.where(Activity.what == what)
     if begin is not None:
-        query = query.where(Activity.at >= begin)
+        query = query.where(or_(Activity.at >= begin, Activity.last_at >= begin))
     if end is not None:
         query = query.where(Activity.at < end)
     if before_id is not None:
@@ -224,6 +362,7 @@ _PHRASES: Mapping[str, Message] = {
     EventKind.SET_ASIDE_LEFT_OUT: say("left out a record set aside"),
     EventKind.RECORDS_ARCHIVED: say("archived records"),
     EventKind.RECORDS_GIVEN_BACK: say("gave archived records back"),
+    EventKind.ACTIVITY_REMOVED: say("removed by age: rows of Activity"),
 }
 
 

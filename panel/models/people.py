@@ -121,7 +121,11 @@ def lock_code(session: Session) -> AuthorisationCode:
 
 
 class Activity(Base):
-    """One act or refusal. Rows are only added: a trigger refuses updates and deletes."""
+    """One act or refusal, or several of a kind.
+
+    Triggers refuse every change but that of ``count`` and ``last_at``, and every removal that no
+    later row speaks of (panel.activity.log.remove_old).
+    """
 
     __tablename__ = "activity"
     __table_args__ = (
@@ -131,6 +135,9 @@ class Activity(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     at: Mapped[datetime] = mapped_column(index=True)
+    # How often, and when for the last time; None where it was once.
+    count: Mapped[int] = mapped_column(default=1, server_default="1")
+    last_at: Mapped[datetime | None]
     person: Mapped[str] = mapped_column(String(NAME_LENGTH), index=True)
     address: Mapped[str] = mapped_column(String(64))
     # "web", "shell", "proxy" or "sync".

@@ -133,6 +133,9 @@ class Link(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True, default=1)
     device_token_sealed: Mapped[str | None]
+    # The address or the pair changed since: another server may be there, so the token is sent only
+    # once that one asks for it.
+    token_withheld: Mapped[bool] = mapped_column(default=False, server_default=false())
     # The checkpoint that both sides know, and the one proposed by the exchange under way. A side
     # that was restored from a backup has others (PROTOCOL.md, *Checkpoints*).
     checkpoint: Mapped[str] = mapped_column("point", String(12), default="")
@@ -277,7 +280,8 @@ class Applicant(Base):
     sync_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     name: Mapped[str] = mapped_column(String(NAME_LENGTH))
     store: Mapped[str] = mapped_column(String(STORE_LENGTH))
-    hardware_id: Mapped[str] = mapped_column(String(64))
+    # Another machine under the same Sync ID is another applicant: a person tells them apart.
+    hardware_id: Mapped[str] = mapped_column(String(64), primary_key=True)
     address: Mapped[str] = mapped_column(String(64))
     first_at: Mapped[datetime]
     last_at: Mapped[datetime]

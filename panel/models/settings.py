@@ -8,7 +8,7 @@ them in this order: settings, authorisation code, servers, people.
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import CheckConstraint, Index, String, select, text
+from sqlalchemy import CheckConstraint, Index, String, false, select, text
 from sqlalchemy.orm import Mapped, Session, mapped_column
 from sqlalchemy.orm.util import identity_key
 
@@ -122,6 +122,8 @@ class Server(Base):
     password_changed_at: Mapped[datetime | None]
     hardware_id: Mapped[str | None] = mapped_column(String(64), index=True)
     device_token_hash: Mapped[str | None] = mapped_column(String(64))
+    # The satellite called with it. Until then the answer that brought it may have been lost.
+    has_used_token: Mapped[bool] = mapped_column(default=False, server_default=false())
     version: Mapped[int] = mapped_column(default=1)
     # The idempotency key of the form: sent twice, it adds one row.
     added_key: Mapped[str | None] = mapped_column(String(32), unique=True)

@@ -9,11 +9,11 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import exists, select
+from sqlalchemy import delete, exists, func, select
 from sqlalchemy.orm import Session
 
 from panel.activity.log import Actor
-from panel.errors import Invalid, NotFound
+from panel.errors import NotFound
 from panel.i18n import say
 from panel.models.base import PRIMARY_SYNC_ID
 from panel.models.runs import Applicant, Loop, Peer
@@ -27,7 +27,7 @@ from panel.security.vault import Vault
 from panel.status.history import OF_PRIMARY, OF_SATELLITE, Disagreement, disagreements
 from panel.sync.primary.admission import bind
 
-MOST_SHOWN = 50
+APPLICANTS_A_PAGE = 10
 
 
 def adopt_from_primary(
@@ -86,19 +86,41 @@ class WaitingServer(NamedTuple):
     last_at: datetime
 
 
-def list_applicants(session: Session) -> list[WaitingServer]:
-    """Return at most :data:`MOST_SHOWN` applicants by Sync ID, without those added meanwhile."""
-    return [WaitingServer(*row) for row in session.execute(_WAITING)]
+class Waiting(NamedTuple):
+    """A page of the applicants, those that called last first."""
+
+    page: int
+    pages: int
+    rows: list[WaitingServer]
+
+
+def list_applicants(session: Session, page: int = 1) -> Waiting:
+    """Return a ``page`` of the applicants, or the last one, without those added meanwhile."""
+    page = max(1, page)
+    rows, pages = _rows_of(session, page), page
+    if page > 1 or len(rows) > APPLICANTS_A_PAGE:
+        count = session.scalar(select(func.count()).select_from(_applicants).where(~_added)) or 0
+        pages = max(1, -(-count // APPLICANTS_A_PAGE))
+        if page > pages:
+            page, rows = pages, _rows_of(session, pages)
+    return Waiting(page, pages, rows[:APPLICANTS_A_PAGE])
+
+
+def _rows_of(session: Session, page: int) -> list[WaitingServer]:
+    """Return the rows of a page, and the one that follows them if there is one."""
+    query = _WAITING.offset((page - 1) * APPLICANTS_A_PAGE)
+    return [WaitingServer(*row) for row in session.execute(query)]
 
 
 # Of the tables: every page runs it, and without the ORM it takes half the time.
-_server, _applicant = Server.__table__.c, Applicant.__table__.c
+_applicants = Applicant.__table__
+_server, _applicant = Server.__table__.c, _applicants.c
 _added = exists().where(_server.sync_id == _applicant.sync_id, _server.removed_at.is_(None))
 _WAITING = (
     select(*(_applicant[name] for name in WaitingServer._fields))
     .where(~_added)
-    .order_by(_applicant.sync_id)
-    .limit(MOST_SHOWN)
+    .order_by(_applicant.last_at.desc(), _applicant.sync_id, _applicant.hardware_id)
+    .limit(APPLICANTS_A_PAGE + 1)
 )
 
 
@@ -111,19 +133,17 @@ def add_applicant(
 ) -> Server:
     """Add the applicant ``sync_id`` to the list, bound to its machine, and return the row.
 
-    ``hardware_id`` is the one that the page showed: another machine may have called meanwhile.
-    Raise :class:`NotFound`, :class:`Invalid` (``hardware_id``), or what :func:`add_server` raises.
+    ``hardware_id`` is the one that the page showed: another machine may call under the same Sync
+    ID. Raise :class:`NotFound`, or what :func:`add_server` raises.
     """
-    applicant = session.get(Applicant, sync_id, with_for_update=True)
+    applicant = session.get(Applicant, (sync_id, hardware_id), with_for_update=True)
     if applicant is None:
-        raise NotFound(say("No server with this Sync ID waits to be added any more."))
-    if applicant.hardware_id != hardware_id:
-        reason = say("Another machine calls under this Sync ID now. Make sure which one is meant.")
-        raise Invalid({"hardware_id": reason})
+        raise NotFound(say("This machine does not wait to be added any more."))
     fields = ServerFields(applicant.sync_id, applicant.name, applicant.store)
     server = add_server(session, actor, fields, confirmed=confirmed)
     bind(session, server, applicant.hardware_id, actor)
-    session.delete(applicant)
+    # The Sync ID is taken: other machines that call under it are told so.
+    session.execute(delete(Applicant).where(Applicant.sync_id == sync_id))
     return server
 
 

@@ -128,7 +128,7 @@ def _refuse_stale(session: Session, settings: Settings, version: int) -> None:
 
 
 # A device token is good for one server, known under one name, at one other end.
-_OF_THE_TOKEN = {"sync_id", "user_name", "password", "url"}
+_OF_THE_TOKEN = {"user_name", "password", "url"}
 # Who stands at the other end may speak another protocol than the one that answered last.
 _OF_THE_PROTOCOL = {"url", "protocol"}
 
@@ -179,7 +179,8 @@ def record(
     """Count one more version of the parameters and write its row of Activity."""
     settings.parameters_version += 1
     if _OF_THE_TOKEN & became.keys():
-        session.execute(update(Link).values(device_token_sealed=None))
+        has_token = Link.device_token_sealed.is_not(None)
+        session.execute(update(Link).where(has_token).values(token_withheld=True))
     if _OF_THE_PROTOCOL & became.keys():
         session.execute(update(Link).values(protocol=""))
     log.add_entry(

@@ -175,6 +175,7 @@ def clear_hardware(session: Session, actor: Actor, server_id: int, version: int)
     _refuse_stale(session, server, version)
     was = {"hardware_id": server.hardware_id}
     server.hardware_id = server.device_token_hash = None
+    server.has_used_token = False
     # Whichever machine comes next is the one: what was known of copies of it counts no more.
     alone = {"is_shared": False, "own_generation": "", "superseded": None}
     session.execute(update(Peer).where(Peer.server_id == server.id).values(alone))

@@ -8,12 +8,13 @@ from sqlalchemy import update
 from sqlalchemy.exc import SQLAlchemyError
 
 from panel import clock
+from panel.activity.log import remove_old
 from panel.installation import Installation
 from panel.models.runs import Link, Loop, Run
 from panel.sync.run import OpenLine, SatelliteRun
 from panel.sync.satellite.lease import Lease, LeaseLost
 from panel.sync.satellite.schedule import is_due, note_crash, note_start
-from panel.sync.store.retention import purge
+from panel.sync.store.retention import purge, purge_clock
 from panel.sync.transport.http import HttpTransport
 
 log = logging.getLogger(__name__)
@@ -90,9 +91,12 @@ class SyncLoop:
                 purged_at = session.get_one(Loop, 1).purged_at
             if not _has_passed(_PURGE_EVERY, purged_at, now):
                 return
+            config = self._installation.config
             with self._installation.database.writing() as session:
+                oldest = purge_clock(session) - timedelta(days=config.activity_days)
                 # The next look purges the rest, so that others can write in between.
-                if not purge(session, self._installation.config.keep_days):
+                is_left = remove_old(session, oldest, config.activity_rows)
+                if not purge(session, config.keep_days) and not is_left:
                     session.execute(update(Loop).values(purged_at=now))
         except SQLAlchemyError as error:
             self._purge_failed_at = now

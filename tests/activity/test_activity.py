@@ -3,9 +3,20 @@
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import String
+from sqlalchemy import String, delete
+from sqlalchemy.exc import DBAPIError
 
-from panel.activity.log import Actor, EventKind, add_entry, changes_since, describe, search
+from panel import clock
+from panel.activity import log
+from panel.activity.log import (
+    Actor,
+    EventKind,
+    add_entry,
+    changes_since,
+    describe,
+    remove_old,
+    search,
+)
 from panel.db import Database
 from panel.models.people import Activity
 from tests.support.clock import Clock
@@ -94,3 +105,125 @@ def test_changes_are_told_since_a_version_and_of_one_subject_only(
         ("name", "v2", "v3"),
         ("name", "v3", "v4"),
     ]
+
+
+# --- what repeats itself --------------------------------------------------------------------------
+
+
+def refuse(database: Database, actor: Actor, label: str = "") -> None:
+    with database.writing() as session:
+        add_entry(session, actor, EventKind.REFUSED_PERMISSION, label=label)
+
+
+def rows_of(database: Database) -> list[tuple[str, str, int]]:
+    with database.reading() as session:
+        return [(row.person, row.address, row.count) for row in reversed(search(session))]
+
+
+@pytest.mark.both_databases
+def test_repeats_of_a_person_are_one_row_with_a_count(database: Database, time: Clock) -> None:
+    begun = time.now
+    for number in range(30):
+        refuse(database, Actor("Maya", f"192.0.2.{number}", "web", 3), label=f"/servers/{number}")
+        time.pass_by(minutes=1)
+    with database.reading() as session:
+        (row,) = search(session)
+    assert (row.count, row.at, row.label) == (30, begun, "/servers/0")
+    assert row.last_at == begun + timedelta(minutes=29)
+    # Somebody else's are another row, and so are those of an hour later.
+    refuse(database, Actor("Ravi", "192.0.2.1", "web", 4))
+    time.pass_by(minutes=62)
+    refuse(database, Actor("Maya", "192.0.2.1", "web", 3))
+    assert [row[2] for row in rows_of(database)] == [30, 1, 1]
+
+
+def test_a_filter_by_time_finds_a_row_that_counts_until_then(
+    database: Database, time: Clock
+) -> None:
+    for _ in range(3):
+        refuse(database, Actor("Maya", "192.0.2.1", "web", 3))
+        time.pass_by(minutes=30)
+    assert len(rows_of(database)) == 1
+    with database.reading() as session:
+        assert len(search(session, begin=time.now - timedelta(minutes=40))) == 1
+        assert search(session, begin=time.now) == []
+
+
+def test_a_row_counts_for_a_day_at_most(database: Database, time: Clock) -> None:
+    for _ in range(60):
+        refuse(database, Actor("Maya", "192.0.2.1", "web", 3))
+        time.pass_by(minutes=50)
+    assert [row[2] for row in rows_of(database)] == [29, 29, 2]
+
+
+@pytest.mark.both_databases
+def test_strangers_count_by_their_network_and_beyond_some_rows_together(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log, "_MOST_STRANGERS", 4)
+    for network in range(8):
+        for host in range(5):
+            address = f"2001:db8:0:{network}::{host}"
+            with database.writing() as session:
+                stranger = Actor(f"name {network} {host}", address, "web")
+                add_entry(session, stranger, EventKind.SIGN_IN_FAILED)
+    assert rows_of(database) == [
+        *((f"name {network} 0", f"2001:db8:0:{network}::0", 5) for network in range(4)),
+        ("", log.MANY_ADDRESSES, 20),
+    ]
+
+
+def test_what_was_changed_is_a_row_each(database: Database, asha: Actor) -> None:
+    with database.writing() as session:
+        for minutes in (5, 10, 5, 10):
+            became = {"interval_minutes": minutes}
+            add_entry(session, asha, EventKind.INTERVAL_CHANGED, version=minutes, became=became)
+    assert len(rows_of(database)) == 4
+
+
+# --- what is removed ------------------------------------------------------------------------------
+
+
+@pytest.mark.both_databases
+def test_what_is_too_old_goes_and_a_row_says_so(kept: Database, time: Clock) -> None:
+    # The row of before counts on until now.
+    with kept.writing() as session:
+        assert not remove_old(session, time.now - timedelta(minutes=4, seconds=30), most=100)
+    with kept.reading() as session:
+        said, *others = search(session)
+    assert [row.label for row in others] == ["5", "4", "3", "2"]
+    assert (said.what, said.became) == (
+        EventKind.ACTIVITY_REMOVED,
+        {"rows": 2, "until": f"{time.now:%Y-%m-%d}"},
+    )
+    with kept.writing() as session:
+        assert not remove_old(session, time.now - timedelta(minutes=4, seconds=30), most=100)
+    assert len(rows_of(kept)) == 5
+
+
+@pytest.mark.both_databases
+def test_of_more_than_are_kept_the_oldest_go(
+    kept: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log, "_REMOVED_AT_ONCE", 2)
+    with kept.writing() as session:
+        assert remove_old(session, clock.RELEASED_AT, most=3)
+    assert labels(kept) == "5432"
+    # The row that says so counts as well.
+    with kept.writing() as session:
+        remove_old(session, clock.RELEASED_AT, most=3)
+    assert labels(kept) == "54"
+
+
+@pytest.mark.both_databases
+def test_nothing_goes_without_a_row_that_says_so(kept: Database) -> None:
+    with kept.reading() as session:
+        middle = search(session)[2].id
+    with kept.writing() as session:
+        service, what = Actor("", via="sync"), EventKind.ACTIVITY_REMOVED
+        add_entry(session, service, what, subject="activity", subject_id=middle)
+    with pytest.raises(DBAPIError, match="kept as it was written"), kept.writing() as session:
+        session.execute(delete(Activity).where(Activity.id == middle + 1))
+    with kept.writing() as session:
+        session.execute(delete(Activity).where(Activity.id <= middle))
+    assert labels(kept) == "54"

@@ -14,6 +14,7 @@ from panel.models.settings import Server, Settings, SyncProtocol
 from panel.preferences.interval import set_interval
 from panel.preferences.parameter_table import Parameters
 from panel.preferences.parameters import save_parameters
+from panel.preferences.server_changes import clear_hardware
 from panel.preferences.server_fields import ServerFields
 from panel.preferences.servers import add_server
 from panel.sync.msupply_v5 import primary as v5
@@ -196,6 +197,12 @@ class PrimarySide(Side):
         with self.database.reading() as session:
             query = select(Server).where(Server.sync_id == sync_id, Server.removed_at.is_(None))
             return session.scalars(query).one()
+
+    def clear(self, sync_id: int) -> None:
+        """Let another machine, or one that was set up anew, take the row."""
+        row = self.row(sync_id)
+        with self.database.writing() as session:
+            clear_hardware(session, ASHA, row.id, row.version)
 
 
 class Line:

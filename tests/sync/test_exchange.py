@@ -16,7 +16,10 @@ from panel.models.records import ChangeSequence, Quarantined
 from panel.models.runs import InitialiseState, Link, Peer
 from panel.models.settings import Server, Settings, SyncProtocol
 from panel.operations.adopt_identity import add_applicant, list_applicants
+from panel.operations.connection_test import try_connection
 from panel.operations.quarantine_acts import RetryResult, leave_out, retry_record
+from panel.preferences.parameter_table import parameters_of
+from panel.preferences.parameters import save_parameters
 from panel.preferences.server_changes import clear_hardware
 from panel.preferences.servers import remove_servers
 from panel.preferences.shared_password import wire_password
@@ -30,12 +33,13 @@ from panel.sync.transport.exchange_client import basic, read_error
 from panel.sync.transport.http import Response
 from tests.conftest import NewDatabase
 from tests.support.cast import ASHA
-from tests.support.installations import installation_on
+from tests.support.installations import VAULT, installation_on
 from tests.support.two_sides import (
     PASSWORD,
     PRIMARY_NAME,
     PRIMARY_STORE,
     CutBefore,
+    Line,
     LoseAnswer,
     PrimarySide,
     SatelliteSide,
@@ -337,6 +341,7 @@ def _forget(server: Side, record_id: str) -> None:
 
 
 def reinstall(kadavu: SatelliteSide, url: str, hardware_id: str = "machine-7") -> SatelliteSide:
+    """Return the satellite set up anew, without its token."""
     return SatelliteSide(url, kadavu.primary, hardware_id=hardware_id)
 
 
@@ -349,6 +354,7 @@ def test_a_reinstalled_satellite_gets_back_all_it_owned(
     primary.put("addressed", {"n": 1}, to=7)
     kadavu.sync()
     again = reinstall(kadavu, new_sqlite(True))
+    primary.clear(7)
     again.set_request_size(10)
     assert again.sync().result == "well"
     assert is_in_step(primary, kadavu, again)
@@ -490,7 +496,7 @@ def test_what_is_only_tried_is_not_written_down(primary: PrimarySide) -> None:
     for about, code in ((rotuma, "waiting_to_be_added"), (other, "identity_differs")):
         assert refusal_of(primary, request_of(about, Mode.TEST), SHARED)[1] == code
     with primary.database.reading() as session:
-        assert list_applicants(session) == []
+        assert list_applicants(session).rows == []
         assert search(session, what="sync_refused") == []
     assert primary.runs() == []
 
@@ -551,13 +557,78 @@ def test_another_machine_is_refused_until_it_is_cleared(
     assert thief.sync().reason == "site_incorrect_hardware_id"
     with primary.database.reading() as session:
         assert session.get_one(Peer, 1).refusal == "site_incorrect_hardware_id"
-    row = primary.row(7)
-    with primary.database.writing() as session:
-        clear_hardware(session, ASHA, row.id, row.version)
+    primary.clear(7)
     assert thief.sync().result == "well"
     # The token of the first machine ended with it.
     assert kadavu.sync().reason == "site_incorrect_hardware_id"
     thief.close()
+
+
+@pytest.mark.both_databases
+def test_the_pair_and_the_hardware_id_do_not_take_a_satellite_over(
+    primary: PrimarySide, kadavu: SatelliteSide, new_sqlite: NewDatabase
+) -> None:
+    kadavu.put("own", {"n": 1})
+    kadavu.sync()
+    kadavu.sync()
+    thief = reinstall(kadavu, new_sqlite(True))
+    run = thief.sync()
+    assert (run.result, run.reason) == ("refused", "device_token_needed")
+    assert thief.contents() == {}
+    with primary.database.reading() as session:
+        # The row says so until the satellite comes, and who has to act.
+        assert session.get_one(Peer, 1).refusal == "device_token_needed"
+    # The satellite itself goes on as before.
+    assert kadavu.sync().result == "well"
+    # It tries again by itself, since somebody at the primary can let it in.
+    assert "device_token_needed" in PASSING
+    primary.clear(7)
+    assert thief.sync().result == "well"
+    assert thief.get("own") == {"n": 1}
+    thief.close()
+
+
+def test_a_new_pair_and_address_need_nobody_at_the_primary(
+    primary: PrimarySide, kadavu: SatelliteSide
+) -> None:
+    kadavu.sync()
+    new = {"user_name": "islands", "password": "another pair of words"}
+    change_parameters(primary, new)
+    change_parameters(kadavu, {**new, "url": "https://moved.example.org"})
+    assert kadavu.sync().result == "well"
+    assert [run.result for run in primary.runs()] == ["well"] * len(primary.runs())
+    assert kadavu.sync(once := Tamper()).result == "well"
+    assert once.exchanges == 1
+    change_parameters(kadavu, {"user_name": "shared"})
+    change_parameters(kadavu, {"user_name": "islands"})
+    assert kadavu.sync(asked := Tamper()).result == "well"
+    # The pair alone in a trial, then the token in one, then the exchange.
+    assert asked.exchanges == 3
+    change_parameters(kadavu, {"password": "a pair that is wrong"})
+    assert kadavu.sync().reason == "site_incorrect_password"
+
+
+def change_parameters(side: Side, changes: dict[str, str]) -> None:
+    with side.database.writing() as session:
+        settings = session.get_one(Settings, 1)
+        wanted = parameters_of(settings).replace(**changes)
+        version = settings.parameters_version
+        save_parameters(session, ASHA, VAULT, wanted, version, {"url_http", "password"})
+
+
+@pytest.mark.parametrize("has_token", [True, False])
+def test_a_trial_says_whether_the_token_is_missing(
+    primary: PrimarySide, kadavu: SatelliteSide, has_token: bool
+) -> None:
+    kadavu.sync()
+    if not has_token:
+        with kadavu.database.writing() as session:
+            session.get_one(Link, 1).device_token_sealed = None
+    line = Line(primary, Tamper())
+    trial = try_connection(kadavu.installation, ASHA, open_line=lambda _: line)
+    assert trial.code == ("" if has_token else "device_token_needed")
+    with primary.database.reading() as session:
+        assert session.get_one(Peer, 1).refusal == ""
 
 
 def test_a_copy_of_the_database_on_another_machine_is_refused(
@@ -609,7 +680,7 @@ def test_an_unknown_satellite_waits_to_be_added(
     assert rotuma.sync().reason == "waiting_to_be_added"
     assert rotuma.contents() == {}
     with primary.database.writing() as session:
-        (applicant,) = list_applicants(session)
+        (applicant,) = list_applicants(session).rows
         assert (applicant.sync_id, applicant.name, applicant.store) == (9, "Rotuma", "ROT-01")
         add_applicant(session, ASHA, 9, applicant.hardware_id)
     assert rotuma.sync().result == "well"
@@ -696,7 +767,7 @@ def test_who_waits_to_be_added_is_bounded(
         with primary.database.writing() as session:
             admission.UnknownSite(identity, "192.0.2.7").record_applicant(session)
     with primary.database.reading() as session:
-        assert [one.sync_id for one in list_applicants(session)] == [23, 24, 25]
+        assert [one.sync_id for one in list_applicants(session).rows] == [25, 24, 23]
 
 
 @pytest.mark.both_databases
@@ -705,7 +776,7 @@ def test_a_machine_cleared_while_it_calls_is_not_bound_again(
 ) -> None:
     kadavu.sync()
     row = primary.row(7)
-    caller = admission.Caller(row.id, kadavu_about(), by_password=False)
+    caller = admission.Caller(row.id, kadavu_about(), row.device_token_hash)
     with primary.database.writing() as session:
         clear_hardware(session, ASHA, row.id, row.version)
     with primary.database.writing() as session, pytest.raises(SyncRefusal, match="token_ended"):

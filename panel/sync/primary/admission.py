@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from panel import clock
@@ -46,7 +46,13 @@ class Caller:
 
     server_id: int
     identity: Identity | None
-    by_password: bool
+    # Of the device token that it sent; None if it sent a pair.
+    token_hash: str | None
+
+    @property
+    def by_password(self) -> bool:
+        """Say whether it sent a pair."""
+        return self.token_hash is None
 
 
 def prove(
@@ -74,14 +80,14 @@ def identify(session: Session, proof: Proof, identity: Identity | str, address: 
         if proof.by_password or proof.row is None:
             raise SyncRefusal("identity_wanted")
         _check_digest(session, proof.row, identity)
-        return Caller(proof.row.id, None, False)
+        return Caller(proof.row.id, None, proof.row.device_token_hash)
     row = proof.row or find_server(session, identity.sync_id)
     if row is None:
         raise UnknownSite(identity, address)
     if proof.row is None and row.password_hash is not None:
         # A row with a pair of its own has to use it.
         raise SyncRefusal("site_name_not_found")
-    return Caller(row.id, identity, proof.by_password)
+    return Caller(row.id, identity, None if proof.by_password else row.device_token_hash)
 
 
 class UnknownSite(SyncRefusal):
@@ -99,22 +105,24 @@ class UnknownSite(SyncRefusal):
         """Record the caller as an applicant, which waits to be added."""
         if self.identity.sync_id == PRIMARY_SYNC_ID:
             return
-        # Locked: two simultaneous calls under a new Sync ID are one applicant.
+        # Locked: two simultaneous calls of a new machine are one applicant.
         session.get_one(Settings, 1, with_for_update=True)
-        applicant = session.get(Applicant, self.identity.sync_id)
+        key = self.identity.sync_id, self.identity.hardware_id
+        applicant = session.get(Applicant, key)
         if applicant is None:
             _make_room(session)
-            applicant = Applicant(sync_id=self.identity.sync_id, first_at=clock.now())
+            applicant = Applicant(sync_id=key[0], hardware_id=key[1], first_at=clock.now())
             session.add(applicant)
         applicant.name, applicant.store = self.identity.name, self.identity.store
-        applicant.hardware_id, applicant.address = self.identity.hardware_id, self.address[:64]
+        applicant.address = self.address[:64]
         applicant.last_at = clock.now()
 
 
 def admit(session: Session, caller: Caller, actor: Actor) -> tuple[Server, Peer, str]:
     """Return the caller's row, locked, its peer, and a new device token ("" if it has one).
 
-    The first contact binds the row to the machine. Raise SyncRefusal with the row's id.
+    The first contact binds the row to the machine. A row whose token was used takes no password:
+    others know the shared one. Raise SyncRefusal with the row's id.
     """
     server = session.get_one(Server, caller.server_id, with_for_update=True, populate_existing=True)
     _check_admissible(session, server, caller)
@@ -122,6 +130,7 @@ def admit(session: Session, caller: Caller, actor: Actor) -> tuple[Server, Peer,
     if caller.identity is not None:
         bind(session, server, caller.identity.hardware_id, actor)
         peer.app_name, peer.app_version = "Sync Panel", caller.identity.app_version
+    server.has_used_token = not caller.by_password
     return server, peer, _new_token(server) if caller.by_password else ""
 
 
@@ -132,8 +141,8 @@ def check_admissible(session: Session, caller: Caller) -> None:
 
 def _check_admissible(session: Session, server: Server, caller: Caller) -> None:
     # Without this, a machine that was cleared since identify() would be bound again.
-    is_cleared = not caller.by_password and server.device_token_hash is None
-    if server.removed_at is not None or is_cleared:
+    has_ended = not caller.by_password and server.device_token_hash != caller.token_hash
+    if server.removed_at is not None or has_ended:
         raise SyncRefusal("device_token_ended")
     try:
         settings = check_open(session)
@@ -142,6 +151,8 @@ def _check_admissible(session: Session, server: Server, caller: Caller) -> None:
             raise SyncRefusal("two_machines", sync_id=server.sync_id)
         if caller.identity is not None:
             _check_identity(settings, server, caller.identity)
+            if caller.by_password and server.has_used_token:
+                raise SyncRefusal("device_token_needed")
     except SyncRefusal as refusal:
         refusal.server_id = server.id
         raise
@@ -234,9 +245,9 @@ def bind(session: Session, server: Server, hardware_id: str, actor: Actor) -> No
 
 def _make_room(session: Session) -> None:
     """Delete the applicants of longest ago, since one satellite can call under every Sync ID."""
-    newest_first = select(Applicant.sync_id).order_by(Applicant.last_at.desc())
-    too_many = newest_first.offset(MOST_APPLICANTS - 1)
-    session.execute(delete(Applicant).where(Applicant.sync_id.in_(too_many)))
+    newest_first = select(Applicant).order_by(Applicant.last_at.desc())
+    for applicant in session.scalars(newest_first.offset(MOST_APPLICANTS - 1)):
+        session.delete(applicant)
 
 
 def _check_identity(settings: Settings, server: Server, identity: Identity) -> None:

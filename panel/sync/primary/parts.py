@@ -78,7 +78,8 @@ class Part:
     def receive(self, call: PartCall, read_content: Callable[[], bytes]) -> bytes:
         """Keep a piece of a record of the caller, and return the answer. Raise SyncRefusal."""
         at = call.number("at", LARGEST_PART_BYTES)
-        caller = admission.Caller(self._prove().id, None, by_password=False)
+        row = self._prove()
+        caller = admission.Caller(row.id, None, row.device_token_hash)
         piece = read_content()
         with self.database.writing() as session:
             server, _, _ = admission.admit(session, caller, Actor("", self.address, "sync"))

@@ -19,6 +19,8 @@ STATUS = {
     "site_incorrect_hardware_id": 401,
     "site_has_no_store": 401,
     "device_token_ended": 401,
+    # The password does not do for this row: it belongs to the machine with its device token.
+    "device_token_needed": 401,
     "waiting_to_be_added": 403,
     "sync_disabled": 403,
     "not_a_primary": 403,
@@ -55,6 +57,7 @@ PASSING = frozenset(
         "disk_full",
         "too_many_tries",
         "two_machines",
+        "device_token_needed",
         "initialise_later",
         "part_ended",
     }
@@ -277,6 +280,16 @@ REASONS: Mapping[str, Reason] = {
     "device_token_ended": Reason(
         say("The primary ended this machine's access."),
         say("Press Sync now: the machine asks again with its User name and Password."),
+    ),
+    "device_token_needed": Reason(
+        say(
+            "At the primary this Sync ID belongs to a machine with a token of its own, and the "
+            "call came with the password alone."
+        ),
+        say(
+            "If the satellite was set up anew, un-lock the primary and clear the Hardware ID of "
+            "its row. If it was not, somebody else calls as this satellite: change the password."
+        ),
     ),
     "bad_request": Reason(
         say("The primary did not understand the request (%(what)s)."),

@@ -4,6 +4,7 @@ The states are in PROTOCOL.md, *States of a satellite*.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from panel import clock
 from panel.installation import Installation
@@ -12,7 +13,7 @@ from panel.models.records import Key
 from panel.models.runs import InitialiseState, Link, RunResult, RunStep
 from panel.sync.protocol.error_codes import TOO_LARGE, SyncRefusal
 from panel.sync.protocol.json_reader import BadMessage
-from panel.sync.protocol.messages import Answer, Disagreement, Mode, Request
+from panel.sync.protocol.messages import Answer, Disagreement, Mode
 from panel.sync.satellite import initialise, parts, pull, push
 from panel.sync.satellite.progress import Finish, Progress
 from panel.sync.satellite.pull import Received
@@ -23,7 +24,7 @@ from panel.sync.store.apply import pulled_by
 from panel.sync.store.quarantine import retry_quarantined
 from panel.sync.transport import exchange_client
 from panel.sync.transport.batch_size import SMALLEST_BYTES
-from panel.sync.transport.http import LinkFault, Target, Transport
+from panel.sync.transport.http import LinkFault, Response, Target, Transport
 
 # The primary may be restored while a satellite recovers, though not again and again.
 _MOST_RECOVERIES = 3
@@ -37,10 +38,10 @@ class OwnProtocol:
     def check(self, line: Transport, settings: SyncSettings) -> None:
         """Ask the primary whether it admits this satellite. Raise SyncRefusal or LinkFault if not.
 
-        The password is sent and not the token, since a person typed it and wants it tested.
+        The password is sent first, since a person typed it and wants it tested. The token follows
+        if the primary asks for it.
         """
-        request = Request(settings.identity, mode=Mode.TEST)
-        exchange_client.exchange(line, settings.pair, "", settings.identity, request)
+        exchange_client.find_token(line, settings.pair, settings.tokens, settings.identity)
 
     def run(
         self,
@@ -164,11 +165,8 @@ class _Exchanges:
 
     def _exchange(self, sent: Sent) -> Answer:
         """Send the request, and store the answer in one transaction."""
-        settings = sent.settings
         line = self._line(sent)
-        answer, response = exchange_client.exchange(
-            line, settings.pair, settings.token, settings.identity, sent.request
-        )
+        answer, response = self._ask(line, sent)
         pull.check_answer(sent.request, answer)
         ahead = response.clock_ahead_seconds(clock.now())
         sizes = response.bytes_up, len(response.content)
@@ -176,6 +174,26 @@ class _Exchanges:
         with self._progress.step() as (session, run):
             pull.store_answer(session, run, self._installation.vault, sent, received)
         return answer
+
+    def _ask(self, line: Transport, sent: Sent) -> tuple[Answer, Response]:
+        """Send the request with the token that the primary takes, or with the pair."""
+        settings, request = sent.settings, sent.request
+        pair, identity, token = settings.pair, settings.identity, settings.token
+        if token or not settings.tokens:
+            try:
+                return exchange_client.exchange(line, pair, token, identity, request)
+            except SyncRefusal as refusal:
+                if refusal.code != "device_token_ended":
+                    raise
+        try:
+            token = exchange_client.find_token(line, pair, settings.tokens, identity)
+        except SyncRefusal as refusal:
+            if refusal.code != "device_token_needed":
+                raise
+            # Sent with the pair all the same: the primary records that it refuses.
+            token = ""
+        answer, response = exchange_client.exchange(line, pair, token, identity, request)
+        return replace(answer, token=answer.token or token), response
 
     def _apply(self, sent: Sent, answer: Answer) -> None:
         """Apply the streams that are complete now, each in a transaction of its own."""

@@ -16,6 +16,7 @@ from panel.sync.protocol.error_codes import TOO_LARGE
 from panel.sync.protocol.messages import Answer, Mode, Request, Stream
 from panel.sync.satellite.progress import count_bytes
 from panel.sync.satellite.push import Sent, note_pushed
+from panel.sync.satellite.sync_settings import keep_token
 from panel.sync.store import inbox, quarantine
 from panel.sync.store.apply import Problem, pulled_by
 from panel.sync.store.sequence import begin_generation, lock_sequence
@@ -63,7 +64,9 @@ def store_answer(session: Session, run: Run, vault: Vault, sent: Sent, received:
     """
     answer, link = received.answer, session.get_one(Link, 1)
     if answer.token:
-        link.device_token_sealed = vault.seal(answer.token)
+        keep_token(link, vault, answer.token)
+    # This primary took the token, or has just given one.
+    link.token_withheld = False
     if answer.wanted:
         # Nothing was stored there: the primary first wants the record that the request names.
         count_bytes(run, received.meter)

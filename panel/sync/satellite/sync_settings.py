@@ -17,6 +17,8 @@ from panel.sync.protocol.error_codes import SyncRefusal
 from panel.sync.protocol.messages import Identity, Pair
 from panel.sync.transport.http import Target
 
+_MOST_TOKENS = 3
+
 
 @dataclass(frozen=True)
 class SyncSettings:
@@ -29,8 +31,11 @@ class SyncSettings:
     target: Target
     identity: Identity
     pair: Pair
-    # The device token, "" before the primary has issued one.
+    # The device token, "" before the primary has issued one, and where it is to ask first
+    # (Link.token_withheld).
     token: str
+    # Those of the last primaries that were at the URL, newest first.
+    tokens: tuple[str, ...] = ()
 
     @property
     def sync_id(self) -> int:
@@ -61,6 +66,10 @@ def sync_settings_of(
     )
     if primary is None:
         raise SyncRefusal("no_primary")
+    link = session.get_one(Link, 1, populate_existing=True)
+    # Each begins with the Sync ID that it is for.
+    mark = f"{settings.sync_id}."
+    tokens = [one for one in read_tokens(link, installation.vault) if one.startswith(mark)]
     return SyncSettings(
         settings.interval_minutes,
         settings.request_size,
@@ -68,7 +77,8 @@ def sync_settings_of(
         Target(settings.url, settings.private_ca, settings.fingerprint),
         own_identity(settings, primary, installation.hardware_id),
         _pair(settings, installation.vault),
-        _token(session, installation.vault),
+        "" if link.token_withheld or not tokens else tokens[0],
+        tuple(tokens),
     )
 
 
@@ -95,11 +105,17 @@ def _pair(settings: Settings, vault: Vault) -> Pair:
     return Pair(settings.user_name, wire_password(password))
 
 
-def _token(session: Session, vault: Vault) -> str:
-    sealed = session.get_one(Link, 1, populate_existing=True).device_token_sealed
+def read_tokens(link: Link, vault: Vault) -> list[str]:
+    """Return the last device tokens, newest first."""
     try:
-        token = vault.open(sealed) if sealed else ""
+        text = vault.open(link.device_token_sealed) if link.device_token_sealed else ""
     except Unreadable:
-        token = ""
-    # The next exchange with the password brings a new token. A header takes ASCII alone.
-    return token if token.isascii() else ""
+        return []
+    # A header takes ASCII alone.
+    return text.split() if text.isascii() else []
+
+
+def keep_token(link: Link, vault: Vault, token: str) -> None:
+    """Keep ``token`` as the newest, with those of before: the URL may have been a wrong one."""
+    others = [one for one in read_tokens(link, vault) if one != token]
+    link.device_token_sealed = vault.seal(" ".join([token, *others][:_MOST_TOKENS]))

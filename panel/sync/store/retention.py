@@ -23,7 +23,7 @@ def purge(session: Session, keep_days: int) -> bool:
 
     A reader that has not read a purged tombstone has to initialise (``ChangeSequence.purged_seq``).
     """
-    before = _purge_clock(session) - timedelta(days=keep_days)
+    before = purge_clock(session) - timedelta(days=keep_days)
     session.execute(delete(Run).where(Run.started_at < before))
     session.execute(delete(Applicant).where(Applicant.last_at < before))
     session.execute(delete(Quarantined).where(Quarantined.left_out_at < before))
@@ -42,7 +42,7 @@ def purge(session: Session, keep_days: int) -> bool:
     return _purge_tombstones(session, before)
 
 
-def _purge_clock(session: Session) -> datetime:
+def purge_clock(session: Session) -> datetime:
     """Return the time that ages are counted by: it goes on by two days from purge to purge.
 
     So a clock that stands years ahead for an hour does not age everything that is kept.

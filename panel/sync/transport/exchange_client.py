@@ -1,6 +1,7 @@
 """The client of ``POST /sync/exchange``: credentials, identity, and the answer or its error."""
 
 import base64
+from collections.abc import Sequence
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
@@ -13,6 +14,7 @@ from panel.sync.protocol.messages import (
     Answer,
     Identity,
     LargeRecord,
+    Mode,
     Pair,
     Request,
 )
@@ -29,22 +31,40 @@ def exchange(
 ) -> tuple[Answer, Response]:
     """Send ``request`` and return its answer with the HTTP response.
 
-    With a token the identity is sent as its digest. If the primary does not know the token, the
-    request is repeated with the password; if it knows another digest, with the identity in full.
-    Raise SyncRefusal or LinkFault.
+    With a token the identity is sent as its digest; if the primary knows another digest, the
+    request is repeated with the identity in full. Raise SyncRefusal or LinkFault.
     """
-    in_full = not token
-    while True:
-        asked = replace(request, identity=identity if in_full else identity.digest())
+    asked = replace(request, identity=identity.digest() if token else identity)
+    try:
+        return _send(transport, _authorization(pair, token), asked)
+    except SyncRefusal as refusal:
+        if refusal.code != "identity_wanted" or not token:
+            raise
+    return _send(transport, _authorization(pair, token), replace(request, identity=identity))
+
+
+def find_token(transport: Transport, pair: Pair, tokens: Sequence[str], identity: Identity) -> str:
+    """Return which of ``tokens`` the primary wants beside a right pair; "" if the pair is enough.
+
+    The pair goes first and alone. All of it are tests, which the primary does not record. Raise
+    SyncRefusal (device_token_needed if it takes none of them) or LinkFault.
+    """
+    request = Request(identity, mode=Mode.TEST)
+    try:
+        exchange(transport, pair, "", identity, request)
+        return ""
+    except SyncRefusal as refusal:
+        if refusal.code != "device_token_needed":
+            raise
+        needed = refusal
+    for token in tokens:
         try:
-            return _send(transport, _authorization(pair, token), asked)
+            exchange(transport, pair, token, identity, request)
+            return token
         except SyncRefusal as refusal:
-            if refusal.code == "device_token_ended" and token:
-                token, in_full = "", True
-            elif refusal.code == "identity_wanted" and not in_full:
-                in_full = True
-            else:
+            if refusal.code != "device_token_ended":
                 raise
+    raise needed
 
 
 def put_piece(transport: Transport, token: str, large: LargeRecord, at: int, piece: bytes) -> int:

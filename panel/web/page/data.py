@@ -21,7 +21,7 @@ from panel.i18n import say
 from panel.models.records import Record
 from panel.models.runs import Loop
 from panel.models.settings import Server, Settings, read_settings
-from panel.operations.adopt_identity import WaitingServer, list_applicants
+from panel.operations.adopt_identity import Waiting, list_applicants
 from panel.preferences.parameter_table import PROTOCOL
 from panel.preferences.server_list import ListedServer, Listing, list_servers
 from panel.status.history import Disagreement, count_set_aside, disagreements
@@ -37,6 +37,9 @@ from panel.web.page.forms import ParametersForm
 from panel.web.page.list_place import HIGHEST_ID, current_place
 
 HIGHEST_BAR = 9
+# In an address, the page of those that wait to be added.
+WAITING_PAGE = "waiting"
+NOBODY_WAITS = Waiting(1, 1, [])
 # Enough to tell the versions of a page apart that one browser may hold, and short in its header.
 _MARK_BYTES = 6
 
@@ -99,9 +102,12 @@ class SyncData:
         )
 
     @cached_property
-    def applicants(self) -> list[WaitingServer]:
-        """Who waits to be added to this primary."""
-        return list_applicants(self._session) if self._settings.is_primary else []
+    def applicants(self) -> Waiting:
+        """Who waits to be added to this primary: the page of them that the address names."""
+        if not self._settings.is_primary:
+            return NOBODY_WAITS
+        page = min(request.args.get(WAITING_PAGE, 1, type=int), HIGHEST_ID)
+        return list_applicants(self._session, page)
 
     @cached_property
     def disagreements(self) -> list[Disagreement]:
@@ -111,9 +117,14 @@ class SyncData:
 
     def version(self) -> tuple[object, ...]:
         """Return marks that change with what is shown of this."""
-        applicants = [
-            (one.sync_id, one.name, one.store, one.hardware_id) for one in self.applicants
-        ]
+        waiting = self.applicants
+        applicants = (
+            waiting.pages,
+            [
+                (one.sync_id, one.name, one.store, one.hardware_id, one.address, one.last_at)
+                for one in waiting.rows
+            ],
+        )
         asks = self.poll_seconds if self.goes_on else 0
         return (asks, self.is_unheard, self.set_aside, self.is_empty, applicants)
 

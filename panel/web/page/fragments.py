@@ -58,8 +58,8 @@ class Shown:
     # The act that is asked about before it is done, and of which form the code is asked for.
     asking: str = ""
     asked: str | int = ""
-    asked_applicant: int | None = None
-    asked_machine: str | None = None
+    # Its Sync ID and its Hardware ID.
+    asked_applicant: tuple[int, str] | None = None
     # Rows to be removed, that were removed just now, and that were put back; ``gone`` are the ids
     # whose places the reader's page still holds.
     removing: Sequence[Server] = ()

@@ -18,7 +18,7 @@ from wtforms import DateField, Form, StringField
 from panel.activity.log import EventKind, describe, search
 from panel.db import Database
 from panel.errors import Refusal
-from panel.i18n import say
+from panel.i18n import reveal, say
 from panel.models.people import Activity
 from panel.web.base.context import installation, reading
 from panel.web.base.htmx import is_fragment
@@ -30,9 +30,27 @@ PAGE_SIZE, ROWS_PER_READ = 50, 500
 # Of one download, before compression; its last line says where the older rows are.
 LARGEST_DOWNLOAD_BYTES = 8 * 1024 * 1024
 _downloading = threading.Lock()
-COLUMNS = ("at", "person", "address", "via", "what", "subject", "label", "was", "became")
+COLUMNS = (
+    "at",
+    "last_at",
+    "count",
+    "person",
+    "address",
+    "via",
+    "what",
+    "subject",
+    "label",
+    "was",
+    "became",
+)
 # A spreadsheet takes a cell that begins so for a formula, whoever wrote it (OWASP, CSV injection).
-FORMULA = re.compile(r"[=+\-@\t\r\n]")
+# Where it reads semicolons between cells, a cell begins after each of them, quoted or not.
+FORMULA = re.compile(
+    r"""(?:^|(?<=[;\t\r\n]))  # the beginning of a cell
+        (?=[\s"']*[=+\-@])      # of a formula
+        |^(?=[\t\r\n])""",
+    re.VERBOSE,
+)
 # Without it Excel takes UTF-8 for something else.
 BYTE_ORDER_MARK = "\ufeff"
 
@@ -143,7 +161,7 @@ def _cell(value: object) -> str:
     if isinstance(value, datetime):
         return value.isoformat(timespec="seconds")
     text = json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else str(value or "")
-    return f"'{text}" if FORMULA.match(text) else text
+    return FORMULA.sub("'", reveal(text))
 
 
 def _line(cells: Iterable[str]) -> str:

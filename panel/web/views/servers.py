@@ -135,20 +135,26 @@ def _back(anchor: str = "servers") -> ResponseReturnValue:
     return back_to_page(_anchor=anchor, **current_place().query())
 
 
+@blueprint.get("/applicants")
+def applicants() -> ResponseReturnValue:
+    """Show another page of those that wait to be added."""
+    return show_part("applicants.html")
+
+
 @blueprint.post("/applicants/<int:sync_id>/add")
-@locked(lambda sync_id: full_page(asked_applicant=sync_id, asked_machine=_machine()))
+@locked(lambda sync_id: full_page(asked_applicant=(sync_id, _machine())))
 def add_applicant(sync_id: int) -> ResponseReturnValue:
     """Make a row of one that waits."""
-    form = PanelForm()
+    form, machine = PanelForm(), _machine()
 
     def keep(session: Session) -> ResponseReturnValue:
-        adopt_identity.add_applicant(session, actor(), sync_id, _machine(), form.confirmed)
+        adopt_identity.add_applicant(session, actor(), sync_id, machine, form.confirmed)
         return after_change(Changed.APPLICANT_ADDED, anchor="servers", said=_("Added."))
 
-    opened = {"asked_applicant": sync_id, "applicant_form": form}
+    opened = {"asked_applicant": (sync_id, machine), "applicant_form": form}
     return attempt(form, keep) or show_part("applicants.html", form.status, **opened)
 
 
 def _machine() -> str:
-    """Return the Hardware ID that the reader saw: another machine may have called since."""
+    """Return the Hardware ID that the reader saw: another machine may call under the Sync ID."""
     return request.form.get("hardware_id", "")

@@ -13,6 +13,7 @@ from panel.activity.log import Actor, EventKind
 from panel.db import Database
 from tests.support.cast import MANAGER, VIEWER
 from tests.support.clock import Clock
+from tests.support.web_sites import words
 from tests.web.conftest import Browser
 
 either = pytest.mark.parametrize("htmx", [False, True], ids=["plain", "htmx"])
@@ -126,7 +127,47 @@ def test_the_download_holds_every_row_that_fits(database: Database, manager: Bro
     assert rows[0]["what"] == "sync_asked"
 
 
-@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])
+def test_what_many_forbidden_requests_leave_is_one_row(
+    viewer: Browser, manager: Browser, database: Database
+) -> None:
+    for number in range(30):
+        assert viewer.get(f"/servers/{number}/edit").status_code == 403
+    with database.reading() as session:
+        (row,) = log.search(session, what="refused_permission")
+    assert row.count == 30
+    page = words(manager.get("/activity?what=refused_permission").text)
+    assert "30 times, until" in page
+    (told,) = csv.DictReader(
+        manager.get("/activity.csv?what=refused_permission").data.decode("utf-8-sig").splitlines()
+    )
+    assert (told["count"], told["last_at"]) == ("30", "2026-11-23T09:00:00+00:00")
+
+
+@pytest.mark.parametrize("separator", [",", ";"])
+@pytest.mark.parametrize("name", ["a;=1+1", 'a;"=1+1', "a; @SUM(A1)", "a\n=1", "a;+1;-2", "=1;=2"])
+def test_no_cell_is_a_formula_however_cells_are_separated(
+    database: Database, manager: Browser, name: str, separator: str
+) -> None:
+    with database.writing() as session:
+        became = {"name": name}
+        log.add_entry(session, Actor(name), EventKind.SYNC_ASKED, label=f'" {name}', became=became)
+    content = manager.get("/activity.csv?what=sync_asked").data.decode("utf-8-sig")
+    cells = list(csv.reader(content.splitlines(keepends=True), delimiter=separator))
+    assert [cell for line in cells for cell in line if re.match(r'[\s"]*[=+@-]', cell)] == []
+
+
+def test_characters_that_nobody_sees_are_named_in_the_download(
+    database: Database, manager: Browser
+) -> None:
+    with database.writing() as session:
+        log.add_entry(session, Actor("asha\u202e"), EventKind.SYNC_ASKED, became={"a": "\u200b"})
+    content = manager.get("/activity.csv?what=sync_asked").data.decode("utf-8-sig")
+    assert "asha⟨U+202E⟩" in content
+    assert '{""a"": ""⟨U+200B⟩""}' in content
+    assert "asha⟨U+202E⟩" in manager.get("/activity?what=sync_asked").text
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\t1"])
 def test_no_cell_of_the_download_is_a_formula(
     database: Database, manager: Browser, name: str
 ) -> None:

@@ -199,30 +199,80 @@ class TestApplicant:
         assert added(database) is not None
 
     @pytest.mark.parametrize("htmx", [False, True], ids=["plain", "htmx"])
-    def test_another_machine_called_since(
-        self, unlocked: Browser, database: Database, htmx: bool
-    ) -> None:
+    def test_one_that_is_gone(self, unlocked: Browser, database: Database, htmx: bool) -> None:
         page = unlocked.get("/").text
         assert f'name="hardware_id" value="{MACHINE}"' in page
         with database.writing() as session:
-            session.get_one(Applicant, 12).hardware_id = "dddd000000000099"
+            session.get_one(Applicant, (12, MACHINE)).hardware_id = "dddd000000000099"
         answer = unlocked.post("/applicants/12/add", {"hardware_id": MACHINE}, htmx=htmx)
-        assert answer.status_code == 422
-        assert "Another machine calls under this Sync ID now." in answer.text
-        assert 'name="hardware_id" value="dddd000000000099"' in answer.text
+        assert answer.status_code == 404
+        assert "This machine does not wait to be added any more." in answer.text
         assert added(database) is None
 
-    def test_another_machine_called_before_the_code_was_given(
+    def test_two_machines_under_one_number_are_told_apart(
         self, manager: Browser, database: Database
     ) -> None:
+        another = "dddd00000000009"
         with database.writing() as session:
-            session.get_one(Applicant, 12).hardware_id = "dddd000000000099"
+            one = session.get_one(Applicant, (12, MACHINE))
+            values = {"sync_id": 12, "name": one.name, "store": one.store, "first_at": one.last_at}
+            later = one.last_at + timedelta(minutes=1)
+            session.add(
+                Applicant(**values, hardware_id=another, address="192.0.2.99", last_at=later)
+            )
+        page = words(manager.get("/").text)
+        # The whole of it, in fours, with the address; who called last comes first.
+        newer, older = "dddd 0000 0000 009", "abcd 0000 0000 0012"
+        assert page.index(newer) < page.index("192.0.2.99") < page.index(older)
         asked = manager.post("/applicants/12/add", {"hardware_id": MACHINE})
-        assert asked.status_code == 403
-        # As it was seen, so that the code is not given for another one.
-        assert f'name="hardware_id" value="{MACHINE}"' in asked.text
+        # The code is asked for in the row of the one that was meant.
+        assert asked.text.count('name="authorisation_code"') == 1
+        assert asked.text.index("0012<") < asked.text.index('name="authorisation_code"')
         sent = {"hardware_id": MACHINE, "authorisation_code": CODE}
-        assert manager.post("/applicants/12/add", sent).status_code == 422
+        assert manager.post("/applicants/12/add", sent).status_code == 303
+        server = added(database)
+        assert server is not None
+        assert server.hardware_id == MACHINE
+        assert "Waiting to be added" not in manager.get("/").text
+
+    def test_they_are_paged_and_the_newest_come_first(
+        self, unlocked: Browser, database: Database, time: Clock
+    ) -> None:
+        with database.writing() as session:
+            for number in range(20, 33):
+                at = time() + timedelta(minutes=number)
+                session.add(
+                    Applicant(
+                        **{"sync_id": number, "name": f"Invented {number}", "store": "X"},
+                        **{"hardware_id": "x" * 16, "address": "192.0.2.1"},
+                        **{"first_at": at, "last_at": at},
+                    )
+                )
+        first = words(unlocked.get("/").text)
+        assert first.index("Invented 32") < first.index("Invented 23")
+        assert "Invented 22" not in first
+        assert "Nabouwalu" not in first
+        second = unlocked.get("/applicants?waiting=2", htmx=True).text
+        assert "Nabouwalu" in words(second)
+        assert "<html" not in second
+        # Without script it is the page, and the act leads back to it.
+        assert "Nabouwalu" in words(unlocked.get("/applicants?waiting=2").text)
+        assert "/applicants/12/add?waiting=2" in second
+        # No page beyond the last.
+        assert "Nabouwalu" in words(unlocked.get("/?waiting=99").text)
+
+    def test_what_runs_from_right_to_left_is_named(
+        self, unlocked: Browser, database: Database
+    ) -> None:
+        with database.writing() as session:
+            one = session.get_one(Applicant, (12, MACHINE))
+            one.name, one.store, one.address = "Lau\u202eikubaN", "N\u200bBW", "10.0.0.9\u2066"
+        page = unlocked.get("/").text
+        assert not set(page) & set("\u202e\u200b\u2066")
+        for shown in ("Lau⟨U+202E⟩ikubaN", "N⟨U+200B⟩BW", "10.0.0.9⟨U+2066⟩"):
+            assert shown in page
+        answer = unlocked.post("/applicants/12/add", {"hardware_id": MACHINE}, htmx=True)
+        assert answer.status_code == 422
         assert added(database) is None
 
     def test_who_may_not(self, viewer: Browser, nobody: Browser, database: Database) -> None:
