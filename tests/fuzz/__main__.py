@@ -27,7 +27,7 @@ from tests.fuzz.spoil import Spoiler
 from tests.support.clock import Clock
 
 # A round begins with the databases as they were, so that it can be repeated by itself.
-ROUND = 250
+ROUND = 500
 SCREENS_SHARE = 0.4
 # One of so many is sent to a real server, spoilt in its bytes.
 RAW_SHARE = 25

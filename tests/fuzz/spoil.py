@@ -131,7 +131,7 @@ class Spoiler:
         if isinstance(value, bool):
             return not value
         if isinstance(value, int | float):
-            return value + self._chance.choice((1, -1, 1_000, 0.5))
+            return value + self._chance.choice((1, -1, 1_000))
         if isinstance(value, str):
             at = self._chance.randrange(len(value) + 1)
             return value[:at] + self._chance.choice(ODD_TEXTS)[:50] + value[at:]

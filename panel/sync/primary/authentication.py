@@ -1,7 +1,6 @@
 """The authentication of callers by the ``Authorization`` header (PROTOCOL.md, *Who calls*)."""
 
 import base64
-import binascii
 import hashlib
 import threading
 from collections import OrderedDict
@@ -55,7 +54,8 @@ def read_authorization(header: str) -> Pair | DeviceToken:
         try:
             user_name, _, password = base64.b64decode(value, validate=True).decode().partition(":")
             return Pair(user_name, password)
-        except (binascii.Error, UnicodeError):
+        except ValueError:
+            # Not Base64, which may have characters beyond ASCII, or not UTF-8.
             pass
     raise SyncRefusal("site_name_not_found")
 

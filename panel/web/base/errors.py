@@ -8,7 +8,7 @@ from flask import Flask, Response, g, jsonify, make_response, render_template, r
 from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import DataError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
-from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed
+from werkzeug.exceptions import BadHost, HTTPException, InternalServerError, MethodNotAllowed
 
 from panel import clock
 from panel.db import is_disk_full, is_statement_error
@@ -157,6 +157,9 @@ def _on_database(error: Exception) -> Response:
 
 
 def _on_http(error: HTTPException) -> Response | HTTPException:
+    if isinstance(error, BadHost):
+        # A page has addresses, which cannot be made for what is no host.
+        return error_json(400, *_UNKNOWN)
     status = error.code or 500
     if status < HTTPStatus.BAD_REQUEST:
         return error
