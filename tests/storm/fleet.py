@@ -22,7 +22,8 @@ from tests.support.real_site import Place
 WORKERS = 40
 # As many clinics as stand behind one address of a provider.
 BEHIND_ONE_ADDRESS = 40
-INTERVAL_SECONDS = 20.0
+# As often as the panel lets a satellite.
+INTERVAL_SECONDS = 60.0
 RECORDS_EACH = 3
 AGAIN_SECONDS = 1.0
 # A sync that is not through by then, however often it was repeated, is lost.
@@ -33,8 +34,9 @@ TEXT = '{"item_id":"amoxicillin-250","batch":"K10432","packs":120,"expiry_date":
 class LeanLine:
     """One kept connection from ``address`` of this machine to the primary."""
 
-    def __init__(self, port: int, address: str) -> None:
+    def __init__(self, port: int, address: str, path_prefix: str = "") -> None:
         self.meter = Meter()
+        self._path_prefix = path_prefix
         self._connection = HTTPConnection(
             "127.0.0.1", port, timeout=SILENCE_SECONDS, source_address=(address, 0)
         )
@@ -44,12 +46,13 @@ class LeanLine:
     ) -> Response:
         """Send one request and return its answer. Raise :class:`LinkFault`."""
         try:
-            self._connection.request(method, path, content, dict(headers))
+            self._connection.request(method, self._path_prefix + path, content, dict(headers))
             answer = self._connection.getresponse()
             body = answer.read()
         except (OSError, HTTPException) as error:
             self._connection.close()
-            raise LinkFault("cut_off") from error
+            code = "timed_out" if isinstance(error, TimeoutError) else "cut_off"
+            raise LinkFault(code) from error
         return Response(answer.status, dict(answer.headers), body, 0.0)
 
     def close(self) -> None:
