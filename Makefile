@@ -8,6 +8,7 @@ BIN := $(VENV)/bin
 STAMPS := $(VENV)/stamps
 BUILD_TOOLS := $(VENV)/build
 PEERS := $(VENV)/bench
+AUDIT := $(VENV)/audit
 INSTALL := $(BIN)/python -m pip install --quiet --require-hashes
 
 # One lock for every platform and every Python from 3.11 on. It names no index: that is for the
@@ -42,7 +43,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run check test lint format bench demo soak storm fuzz build catalogues browser lock clean
+.PHONY: help run check test lint format bench demo soak storm fuzz audit build catalogues browser lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
@@ -84,6 +85,9 @@ storm: $(STAMPS)/test $(STAMPS)/project $(BUILT) ## attack a server for SECONDS=
 
 fuzz: $(STAMPS)/test $(STAMPS)/project $(BUILT) ## send MESSAGES=n spoilt messages to every address, by SEED=n
 	@MESSAGES=$(MESSAGES) SEED=$(SEED) $(BIN)/python -m tests.fuzz
+
+audit: $(STAMPS)/audit ## ask for known weaknesses of the packages, where that can be asked
+	@PYTHONPATH=$(AUDIT) $(BIN)/python .ci/audit.py requirements/postgresql.txt requirements/build.txt
 
 build: $(STAMPS)/project $(BUILT) ## script, style and translations, when their sources changed
 
@@ -135,6 +139,12 @@ $(STAMPS)/bench: requirements/bench.txt $(STAMPS)/venv
 	@$(INSTALL) --target $(PEERS) -r $<
 	@touch $@
 
+$(STAMPS)/audit: requirements/audit.txt $(STAMPS)/venv
+	@echo "Installing $<"
+	@rm -rf $(AUDIT)
+	@$(INSTALL) --target $(AUDIT) -r $<
+	@touch $@
+
 $(STAMPS)/lock: requirements/lock.txt $(STAMPS)/venv
 	@$(INSTALL) --upgrade --target $(VENV)/lock -r $<
 	@touch $@
@@ -154,7 +164,7 @@ $(BUILT): $(ASSETS) $(STAMPS)/build
 	@PYTHONPATH=$(BUILD_TOOLS) $(BIN)/python hatch_build.py
 
 lock: $(STAMPS)/lock ## work out requirements/*.txt anew from pyproject.toml
-	@for name in lock bench; do $(COMPILE) --group $$name -o requirements/$$name.txt; done
+	@for name in lock bench audit; do $(COMPILE) --group $$name -o requirements/$$name.txt; done
 	@$(COMPILE) pyproject.toml -o requirements/run.txt
 	@$(COMPILE) pyproject.toml --extra postgresql -c requirements/run.txt \
 		-o requirements/postgresql.txt

@@ -42,6 +42,7 @@ def project() -> dict[str, list[str]]:
         "test": postgresql + table["dependency-groups"]["test"],
         "build": table["build-system"]["requires"],
         "bench": table["dependency-groups"]["bench"],
+        "audit": table["dependency-groups"]["audit"],
         "lock": table["dependency-groups"]["lock"],
     }
 
