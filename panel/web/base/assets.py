@@ -1,13 +1,16 @@
 """The built script and style, whose names hold hashes, and the templates' environment."""
 
 import json
-from collections.abc import MutableMapping
+import re
+from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 from wsgiref.headers import Headers
 
 from flask import Flask, request, templating
 from jinja2 import StrictUndefined
+from jinja2.ext import Extension
+from jinja2.lexer import TOKEN_DATA, Token, TokenStream
 from markupsafe import Markup
 from whitenoise import WhiteNoise
 
@@ -17,6 +20,7 @@ from panel.paths import BUILT, MANIFEST
 PATH = "/static/"
 # Of embed.js, whose name stays the same because pages of other sites hold it.
 DAY_SECONDS = 24 * 3600
+YEAR_SECONDS = 365 * DAY_SECONDS
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ def _add_headers(headers: Headers, _path: str, _url: str) -> None:
         # The shortest values that work: the page is UTF-8 already, and the name changes with the
         # content.
         headers["Content-Type"], headers["ETag"] = "text/javascript", '"1"'
+        headers["Cache-Control"] = f"max-age={YEAR_SECONDS}, immutable"
         del headers["Last-Modified"]
 
 
@@ -80,6 +85,23 @@ class Environment(templating.Environment):
         return {**self.globals, **(d or {})}
 
 
+class TightBlocks(Extension):
+    """Leaves out line ends after the tags of blocks, which no browser shows."""
+
+    def filter_stream(self, stream: TokenStream) -> Iterator[Token]:
+        """Yield the tokens of a template without them."""
+        for token in stream:
+            yield (
+                token._replace(value=_LINE_END.sub(r"\1", token.value))
+                if (token.type == TOKEN_DATA)
+                else token
+            )
+
+
+_BLOCKS = "section|div|table|thead|tbody|tr|td|th|ul|li|dl|dd|dt|p|main|header|head|body|html|h1|h2"
+_LINE_END = re.compile(rf"(</?(?:{_BLOCKS}|meta|link|style|title)\b[^>]*>)\n")
+
+
 def init_templates(app: Flask) -> None:
     """Set how templates are read. Before anything else asks ``app`` for its environment."""
     app.jinja_environment = Environment
@@ -90,6 +112,7 @@ def init_templates(app: Flask) -> None:
         "undefined": StrictUndefined,
         # What others wrote is shown as what it is, wherever it stands.
         "finalize": visible,
+        "extensions": [TightBlocks],
     }
 
 

@@ -11,11 +11,9 @@ from http import HTTPStatus
 import brotli
 from flask import Flask, Response, request, stream_with_context
 
-from panel.web.base.assets import read_assets
+from panel.web.base.assets import YEAR_SECONDS, read_assets
 from panel.web.base.context import installation_of
 from panel.web.base.htmx import is_fragment
-
-_YEAR_SECONDS = 365 * 24 * 3600
 
 
 def init_headers(app: Flask) -> None:
@@ -34,7 +32,7 @@ def _add_headers(response: Response, policy: str) -> Response:
         response.headers["Content-Security-Policy"] = policy
         if request.is_secure:
             # OWASP ASVS 5.0, 3.4.1: a year. Not for subdomains, which are not the panel's.
-            response.headers["Strict-Transport-Security"] = f"max-age={_YEAR_SECONDS}"
+            response.headers["Strict-Transport-Security"] = f"max-age={YEAR_SECONDS}"
     return response
 
 
