@@ -93,7 +93,7 @@ build: $(STAMPS)/project $(BUILT) ## script, style and translations, when their 
 
 # No guesses, no dates and no line numbers: a diff of a catalogue holds sentences and nothing else.
 catalogues: $(STAMPS)/run ## bring the sentences to be translated up to date
-	@$(BIN)/pybabel --quiet extract -F pyproject.toml -k "say lazy_gettext" \
+	@$(BIN)/pybabel --quiet extract -F pyproject.toml -k "say say_count:1,2 lazy_gettext" \
 		--add-location=file --sort-by-file -o $(VENV)/panel.pot .
 	@for language in $(LANGUAGES); do $(BIN)/pybabel --quiet update --locale $$language \
 		-i $(VENV)/panel.pot -o panel/translations/$$language/LC_MESSAGES/messages.po \

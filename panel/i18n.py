@@ -6,8 +6,28 @@ Code outside ``panel/web`` makes a sentence with :func:`say`. The web translates
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+
+
+class Count(int):
+    """A number of things: written with its thousands apart, unlike a Sync ID."""
+
+    def __str__(self) -> str:
+        return f"{int(self):,}"
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A moment in a sentence, as the page shows it in the reader's zone: a "weekday" or a "day"."""
+
+    at: datetime
+    form: str
+
+    def __str__(self) -> str:
+        return f"{self.at:%A}" if self.form == "weekday" else f"{self.at.day} {self.at:%B %Y}"
+
 
 # Printable, and yet nothing to see: joiners, fillers and the selectors of variants.
 _BLANK = re.compile(
@@ -21,21 +41,36 @@ _SEEN_CATEGORIES = frozenset({"Zs", "Cn"})
 
 @dataclass(frozen=True)
 class Message:
-    """An English sentence with ``%(name)s`` placeholders, and their values."""
+    """An English sentence with ``%(name)s`` placeholders, and their values.
+
+    ``plural`` is the sentence for every number ``num`` among the values but 1, where they differ.
+    """
 
     text: str
     values: Mapping[str, object] = field(default_factory=dict)
+    plural: str = ""
 
     def __str__(self) -> str:
+        text = self.plural if self.plural and self.values["num"] != 1 else self.text
         if not self.values:
-            return self.text
-        values = self.values.items()
-        return self.text % {name: visible(value) for name, value in values}
+            return text
+        return text % {name: visible(value) for name, value in self.values.items()}
 
 
 def say(text: str, **values: object) -> Message:
     """Return a sentence to show later; Babel extracts every literal passed to this function."""
     return Message(text, values)
+
+
+def say_count(text: str, plural: str, num: int, **values: object) -> Message:
+    """Return a sentence about ``num`` things to show later: ``text`` of one, ``plural`` of more."""
+    return Message(text, {**values, "num": Count(num)}, plural)
+
+
+def join(messages: Sequence[Message], between: str = " ") -> Message:
+    """Return ``messages`` as one, in the language that it is shown in."""
+    values = {f"m{number}": message for number, message in enumerate(messages)}
+    return Message(between.join(f"%({name})s" for name in values), values)
 
 
 def reveal(text: str) -> str:

@@ -1,6 +1,5 @@
 """``sync-panel servers``: the list of servers to synchronise with, addressed by Sync ID."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -8,6 +7,7 @@ import click
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from panel import clock
 from panel.cli.terminal import (
     ask,
     installation,
@@ -22,7 +22,13 @@ from panel.i18n import say
 from panel.models.settings import Server, Settings
 from panel.preferences.server_changes import clear_hardware, clear_server_password, shown_url
 from panel.preferences.server_fields import ServerFields, fields_of
-from panel.preferences.server_list import ListedServer, list_servers
+from panel.preferences.server_list import (
+    BY_STATE,
+    ListedServer,
+    Look,
+    ServerState,
+    every_server,
+)
 from panel.preferences.servers import add_server, edit_server, remove_servers
 
 COLUMNS = ("sync_id", "name", "store", "user_name", "url", "hardware_id", "last_success_at")
@@ -38,31 +44,37 @@ def group() -> None:
 
 
 @group.command("list")
-@click.option("--find", default="", help="Beginning of Sync ID, name, store or user name.")
-@click.option("--sort", type=click.Choice(COLUMNS), default="sync_id", show_default=True)
+@click.option("--find", default="", help="Beginning of Sync ID or of a word of name or store.")
+@click.option(
+    "--state",
+    type=click.Choice([one.value for one in ServerState]),
+    help="Only servers in this state.",
+)
+@click.option(
+    "--sort",
+    type=click.Choice((BY_STATE, *COLUMNS)),
+    default=BY_STATE,
+    show_default=True,
+    help="By state is the worst first, and of one state the longest.",
+)
 @click.option("--descending", is_flag=True, help="Sort the other way round.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
-def list_(find: str, sort: str, descending: bool, as_json: bool) -> None:
-    """Show the list, or the rows that begin with what --find names."""
+def list_(find: str, state: str | None, sort: str, descending: bool, as_json: bool) -> None:
+    """Show the list, or the rows that --find and --state name."""
+    look = Look(find, ServerState(state) if state else None, sort, descending)
     with installation() as here, here.database.reading() as session:
         settings = session.get_one(Settings, 1)
-        rows = [_shown(settings, row) for row in _pages(session, find, sort, descending)]
+        rows = [_shown(settings, server) for server in every_server(session, look)]
     if as_json:
         print_json(rows)
     else:
-        print_table(COLUMNS, ([row[column] for column in COLUMNS] for row in rows))
-
-
-def _pages(session: Session, find: str, sort: str, descending: bool) -> Iterator[ListedServer]:
-    page, pages = 1, 1
-    while page <= pages:
-        listing = list_servers(session, find=find, sort=sort, descending=descending, page=page)
-        yield from listing.rows
-        page, pages = page + 1, listing.pages
+        shown = (BY_STATE, *COLUMNS)
+        print_table(shown, ([row[column] for column in shown] for row in rows))
 
 
 def _shown(settings: Settings, server: ListedServer) -> dict[str, object]:
     return {
+        "state": server.state(clock.now()),
         **{column: getattr(server, column) for column in COLUMNS},
         "url": shown_url(settings, server),
         "password": server.password_hash is not None,

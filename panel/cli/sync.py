@@ -8,12 +8,10 @@ from panel import clock
 from panel.cli.terminal import installation, print_json, print_table, shell_actor
 from panel.errors import Refusal
 from panel.i18n import say
-from panel.models.runs import Run
 from panel.operations.connection_test import Trial, try_connection
 from panel.operations.sync_requests import ask_to_initialise, ask_to_sync, note_restored
-from panel.status.history import count_set_aside
-from panel.status.sentences import Severity, StateKind
-from panel.status.state import State, read_state
+from panel.status.sentences import Acts, Severity, StateKind
+from panel.status.state import State, as_facts, read_state
 from panel.sync.protocol.error_codes import Reason, explain
 
 EXIT_WELL, EXIT_LATE, EXIT_NEEDS_ATTENTION = 0, 3, 4
@@ -21,10 +19,10 @@ EXIT_WELL, EXIT_LATE, EXIT_NEEDS_ATTENTION = 0, 3, 4
 _NEXT = {
     StateKind.STANDALONE: "To start: `sync-panel settings set sync_id=…`, 1 for the primary.",
     StateKind.PAUSED: "`sync-panel settings set sync_interval=10` lets it go on.",
-    StateKind.DISABLED: "See `sync-panel settings show` and `servers list`; `settings set …` and "
+    StateKind.DISABLED: "`sync-panel settings set url=` or `servers edit SYNC_ID --url ''`.",
+    StateKind.NOT_READY: "See `sync-panel settings show` and `servers list`; `settings set …` and "
     "`servers add|edit …` put it right.",
 }
-_RUN = ("started_at", "step", "pushed", "to_push", "pulled", "to_pull")
 
 
 @click.group("sync")
@@ -91,7 +89,7 @@ def status(context: click.Context, as_json: bool) -> None:
     """
     with installation() as here, here.database.reading() as session:
         state = read_state(session, clock.now(), probe=True)
-        facts = _status_facts(state, count_set_aside(session))
+        facts = _status_facts(state)
     if as_json:
         print_json(facts)
     else:
@@ -110,51 +108,34 @@ def _trial_facts(trial: Trial, reason: Reason) -> dict[str, object]:
     }
 
 
-def _status_facts(state: State, set_aside: int) -> dict[str, Any]:
-    run, reason = state.run, explain(state.reason, state.reason_values)
-    return {
-        "state": state.kind,
-        "severity": state.severity,
-        "sentence": str(state.sentence),
-        "reason": state.reason or None,
-        "what": str(reason.what) if state.reason else None,
-        "next": str(reason.next) if state.reason else _NEXT.get(state.kind),
-        "last_success_at": state.last_success_at,
-        "last_attempt_at": state.last_attempt_at,
-        "waiting": state.waiting,
-        "set_aside": set_aside,
-        "clock": str(state.clock) if state.clock else None,
-        "initialise": state.initialise,
-        "asked": state.asked,
-        "run": _present(run) if run else None,
-        "satellites": vars(state.counts) if state.kind is StateKind.OPEN else None,
-    }
-
-
-def _present(run: Run) -> dict[str, Any]:
-    return {name: getattr(run, name) for name in _RUN}
+def _status_facts(state: State) -> dict[str, Any]:
+    facts = as_facts(state)
+    return {**facts, "next": facts["next"] or _NEXT.get(state.kind)}
 
 
 def _print(state: State, facts: dict[str, Any]) -> None:
     click.echo(facts["sentence"])
-    if words := " ".join(filter(None, (facts["what"], facts["next"]))):
-        click.echo(words)
-    if state.clock:
+    # The sentence has the reason of a fault of the address already.
+    words = [facts["what"], facts["next"]] if state.reason else [facts["next"]]
+    if words := [one for one in words if one and one not in facts["sentence"]]:
+        click.echo(" ".join(words))
+    if state.clock and str(state.clock) != facts["sentence"]:
         click.echo(str(state.clock))
     if state.run:
         run = state.run
         moved = f"pushed {run.pushed} of {run.to_push}, pulled {run.pulled} of {run.to_pull}"
         click.echo(f"Now: {run.step.replace('_', ' ')}; {moved}.")
-    names = ("last_success_at", "last_attempt_at", "waiting", "set_aside")
+    names = ("last_success_at", "last_attempt_at", "next_try_at", "waiting", "set_aside")
     print_table(("fact", "value"), [(name, facts[name]) for name in names])
 
 
 def _exit_code(state: State) -> int:
     if (
-        state.kind in (StateKind.REFUSED, StateKind.DISABLED, StateKind.FULL)
-        or state.severity is Severity.VERY_LATE
+        state.severity is Severity.VERY_LATE
+        or state.kind is StateKind.NOT_READY
+        or (state.kind is StateKind.REFUSED and state.acts is not Acts.NOBODY)
     ):
         return EXIT_NEEDS_ATTENTION
-    if state.kind is StateKind.UNREACHABLE or state.severity is Severity.LATE:
+    if state.severity in (Severity.LATE, Severity.WAITING):
         return EXIT_LATE
     return EXIT_WELL

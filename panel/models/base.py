@@ -1,5 +1,7 @@
 """The declarative base of every table, the bounds of stored values, and shared column types."""
 
+import re
+import unicodedata
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -47,6 +49,25 @@ class Base(DeclarativeBase):
 def searchable(value: str) -> str:
     """Return ``value`` in the form in which names are compared: stripped and case-folded."""
     return value.strip().casefold()
+
+
+# Letters that no accent makes, as people without them on their keyboard type them.
+_PLAIN = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ð": "d", "ı": "i", "æ": "ae", "œ": "oe"})
+_WORD_START = re.compile(r"(?<![^\W_])[^\W_]")
+
+
+def folded(value: str) -> str:
+    """Return ``value`` as it is searched by: :func:`searchable`, and without accents."""
+    letters = unicodedata.normalize("NFD", searchable(value))
+    plain = "".join(letter for letter in letters if not unicodedata.combining(letter))
+    return plain.casefold().translate(_PLAIN)
+
+
+def word_starts(value: str) -> set[str]:
+    """Return the rest of ``value``, folded, from its beginning and from each of its words on."""
+    text = folded(value)
+    starts = {0, *(found.start() for found in _WORD_START.finditer(text))}
+    return {text[start:][:NAME_LENGTH] for start in starts if text}
 
 
 def key_text(length: int) -> TypeEngine[str]:

@@ -8,7 +8,7 @@ them in this order: settings, authorisation code, servers, people.
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import CheckConstraint, Index, String, false, select, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String, false, select, text
 from sqlalchemy.orm import Mapped, Session, mapped_column
 from sqlalchemy.orm.util import identity_key
 
@@ -25,6 +25,7 @@ from panel.models.base import (
     USER_NAME_LENGTH,
     Base,
     key_text,
+    partial_index,
     state_column,
 )
 
@@ -75,6 +76,8 @@ class Settings(Base):
     # text, or the SHA-256 of the primary's certificate in hex digits.
     private_ca: Mapped[str] = mapped_column(default="")
     fingerprint: Mapped[str] = mapped_column(String(64), default="")
+    # Who is called where somebody elsewhere has to act.
+    contact: Mapped[str] = mapped_column(String(NAME_LENGTH), default="", server_default=text("''"))
     parameters_version: Mapped[int] = mapped_column(default=1)
 
     @property
@@ -109,6 +112,11 @@ class Server(Base):
             sqlite_where=text("removed_at IS NULL"),
             postgresql_where=text("removed_at IS NULL"),
         ),
+        # The states of the list are counted along this one, and the list is read in its order.
+        partial_index(
+            "ix_servers_last_success_at", "last_success_at", "sync_id", where="removed_at IS NULL"
+        ),
+        partial_index("ix_servers_removed", "id", where="removed_at IS NOT NULL"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -129,8 +137,8 @@ class Server(Base):
     added_key: Mapped[str | None] = mapped_column(String(32), unique=True)
     removed_at: Mapped[datetime | None]
     last_contact_at: Mapped[datetime | None]
-    last_success_at: Mapped[datetime | None] = mapped_column(index=True)
-    # The columns that the list sorts and searches by, see searchable().
+    last_success_at: Mapped[datetime | None]
+    # The columns that the list sorts by, see searchable(); it searches by ServerWord.
     name_key: Mapped[str] = mapped_column(key_text(NAME_LENGTH), index=True)
     store_key: Mapped[str] = mapped_column(key_text(STORE_LENGTH), index=True)
     user_name_key: Mapped[str] = mapped_column(key_text(USER_NAME_LENGTH), index=True)
@@ -139,6 +147,19 @@ class Server(Base):
     def label(self) -> str:
         """Return the Sync ID and name, which people know the row by."""
         return f"{self.sync_id} {self.name}"
+
+
+class ServerWord(Base):
+    """What a row of the list is found by: each text of it from each of its words on, folded."""
+
+    __tablename__ = "server_words"
+    # The table is its own index: a search reads it alone.
+    __table_args__ = (Index("ix_server_words_server_id", "server_id"), {"sqlite_with_rowid": False})
+
+    word: Mapped[str] = mapped_column(key_text(NAME_LENGTH), primary_key=True)
+    server_id: Mapped[int] = mapped_column(
+        ForeignKey("servers.id", ondelete="CASCADE"), primary_key=True
+    )
 
 
 def read_settings(session: Session) -> Settings:

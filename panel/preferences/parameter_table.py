@@ -143,6 +143,12 @@ _ENTRIES: tuple[Parameter, ...] = (
         ),
         empty=say("automatic"),
     ),
+    Text(
+        name="contact",
+        label=say("Contact"),
+        help=say("Name and number."),
+        longest=NAME_LENGTH,
+    ),
     PROTOCOL,
     Fingerprint(
         name="fingerprint",

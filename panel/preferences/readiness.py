@@ -1,6 +1,8 @@
 """What prevents a server from syncing: URLs on a primary, missing parameters on a satellite."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Literal
 
 from sqlalchemy import select
@@ -41,15 +43,56 @@ _WITH_URL = (
 )
 
 
+class Missing(StrEnum):
+    """What a satellite lacks to sync: a field, or the row of its primary."""
+
+    URL = "url"
+    PAIR = "pair"
+    PRIMARY = "primary"
+
+
+_WHY: Mapping[Missing, Message] = {
+    Missing.URL: say("Not ready: the URL of the primary is empty."),
+    Missing.PAIR: say("Not ready: no user name and password yet."),
+    Missing.PRIMARY: say("Not ready: the primary is not in the list of servers."),
+}
+
+
+def missing_on_satellite(settings: Settings, primary_name: str | None) -> Missing | None:
+    """Return what this satellite lacks; ``primary_name`` is that of its list, None without."""
+    if not settings.url:
+        return Missing.URL
+    if not settings.user_name or not settings.has_password:
+        return Missing.PAIR
+    return Missing.PRIMARY if primary_name is None else None
+
+
+def missing_on_primary(session: Session, settings: Settings) -> Missing | None:
+    """Return what this primary lacks, so that a satellite of its list could sign in."""
+    if settings.user_name and settings.has_password:
+        return None
+    has_row = session.scalar(_LISTED.limit(1)) is not None
+    without_own = session.scalar(_LISTED.where(Server.password_hash.is_(None)).limit(1))
+    return Missing.PAIR if not has_row or without_own is not None else None
+
+
+_LISTED = select(Server.id).where(Server.removed_at.is_(None))
+
+
+def why_not(missing: Missing) -> Message:
+    """Return the sentence about what is missing."""
+    return _WHY[missing]
+
+
 def why_not_ready(session: Session, settings: Settings) -> Message | None:
     """Return why this satellite cannot sync with its preferences; None if it can."""
-    if not settings.url:
-        return say("Disabled, because the URL of the primary is empty.")
-    if not settings.user_name or not settings.has_password:
-        return say("Disabled, because the User name or the Password is not set.")
-    if session.scalar(_PRIMARY) is None:
-        return say("Disabled, because the primary is not in the list of servers.")
-    return None
+    missing = missing_on_satellite(settings, primary_name(session))
+    return why_not(missing) if missing else None
 
 
-_PRIMARY = select(Server.id).where(Server.sync_id == PRIMARY_SYNC_ID, Server.removed_at.is_(None))
+def primary_name(session: Session) -> str | None:
+    """Return the name of the primary in a satellite's list; None if it is not there."""
+    return session.scalar(_PRIMARY)
+
+
+_PRIMARY = select(Server.name).where(Server.sync_id == PRIMARY_SYNC_ID, Server.removed_at.is_(None))

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import delete, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from panel import clock
@@ -10,10 +10,16 @@ from panel.activity import log
 from panel.activity.log import SECRET, Actor, EventKind, refuse_stale
 from panel.errors import NotFound
 from panel.i18n import say
-from panel.models.base import NAME_LENGTH, STORE_LENGTH, USER_NAME_LENGTH, searchable
+from panel.models.base import (
+    NAME_LENGTH,
+    STORE_LENGTH,
+    USER_NAME_LENGTH,
+    searchable,
+    word_starts,
+)
 from panel.models.records import Quarantined, Record
 from panel.models.runs import Peer, SiteCopy
-from panel.models.settings import Server, Settings, lock_server, lock_settings
+from panel.models.settings import Server, ServerWord, Settings, lock_server, lock_settings
 from panel.preferences.parameters import clear_url, set_url
 from panel.preferences.server_fields import ServerFields
 from panel.preferences.server_list import ListedServer
@@ -69,8 +75,21 @@ def write_changes(
     server.user_name_key = searchable(server.user_name)[:USER_NAME_LENGTH]
     session.add(server)
     log_change(session, actor, what, server, was, became)
+    if changes.keys() & {"name", "store", "user_name"}:
+        write_words(session, server)
     if "sync_id" in changes:
         retry_addressed(session, changes["sync_id"])
+
+
+def write_words(session: Session, server: Server) -> None:
+    """Note what this saved row is found by."""
+    before = delete(ServerWord).where(ServerWord.server_id == server.id)
+    session.execute(before, execution_options={"synchronize_session": False})
+    texts = (server.name, server.store, server.user_name)
+    words = set().union(*map(word_starts, texts))
+    if words:
+        rows = [{"server_id": server.id, "word": word} for word in sorted(words)]
+        session.execute(insert(ServerWord), rows)
 
 
 def archive_records(session: Session, actor: Actor, sync_id: int) -> None:
@@ -215,6 +234,7 @@ def clear_server_password(session: Session, actor: Actor, server_id: int, versio
     server.password_hash = server.password_changed_at = None
     became = {"user_name": "", "password": None}
     log_change(session, actor, EventKind.PASSWORD_REMOVED, server, was, became)
+    write_words(session, server)
     return server
 
 

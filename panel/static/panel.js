@@ -66,7 +66,7 @@
 
   // Times in the reader's locale and time zone; the title holds the full time.
   const units = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
-  const styles = { full: { dateStyle: "medium", timeStyle: "short" }, clock: { timeStyle: "short" }, day: { dateStyle: "long" } };
+  const styles = { full: { dateStyle: "medium", timeStyle: "short" }, clock: { timeStyle: "short" }, day: { dateStyle: "long" }, weekday: { weekday: "long" } };
   // Browsers before 2020 show absolute times.
   const ago = Intl.RelativeTimeFormat && new Intl.RelativeTimeFormat(root.lang, { numeric: "auto", style: "short" });
   // When the end of an unlock, rounded down to the minute, is past, fetch the bar once.
@@ -88,7 +88,8 @@
       const seconds = Math.min(0, (at - Date.now()) / 1000);
       const [unit, size] = units.find(([, size]) => seconds <= -size) || units[3];
       time.title = at.toLocaleString(root.lang);
-      const style = styles[time.className];
+      const today = at.toDateString() == new Date().toDateString();
+      const style = styles[time.className == "at" ? (today ? "clock" : "full") : time.className];
       time.textContent = style
         ? at.toLocaleString(root.lang, style)
         : ago.format(Math.trunc(seconds / size), unit);

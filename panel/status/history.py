@@ -4,18 +4,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import exists, func, select
 from sqlalchemy.orm import Session
 
 from panel.errors import NotFound
 from panel.i18n import Message, say
 from panel.models.records import Quarantined, Record
-from panel.models.runs import Peer, Run
+from panel.models.runs import Applicant, Peer, Run
 from panel.models.settings import Server
-from panel.status.sentences import peer_clock_sentence
+from panel.preferences.server_list import is_row_refused
 from panel.sync.store.change_feed import central_records, count
 
 PAGE_SIZE = 50
+_SECONDS_PER_MINUTE = 60
 # The code of a refusal that names the fields in which two identities differ.
 CODE = "identity_differs"
 # The fields in which a satellite describes its primary, and the field of the list for each.
@@ -115,6 +116,7 @@ class PeerStatus:
     waiting_there: int
     set_aside: int
     disagreements: Sequence[Disagreement]
+    is_refused: bool
     clock: Message | None
 
 
@@ -133,8 +135,32 @@ def read_peer_status(session: Session, server_id: int) -> PeerStatus:
         disagreements=(
             disagreements(peer.refusal, peer.refusal_values, at_primary=True) if peer else ()
         ),
+        is_refused=is_row_refused(session, server),
         clock=peer_clock_sentence(peer.clock_seconds) if peer and peer.clock_seconds else None,
     )
+
+
+def peer_clock_sentence(seconds_ahead: int) -> Message:
+    """Return what a satellite's clock is, against its primary's, as the primary is told."""
+    minutes = abs(seconds_ahead) // _SECONDS_PER_MINUTE
+    if seconds_ahead > 0:
+        return say(
+            "Its clock is %(minutes)s minutes ahead of this server's: set the one that is wrong.",
+            minutes=minutes,
+        )
+    return say(
+        "Its clock is %(minutes)s minutes behind this server's: set the one that is wrong.",
+        minutes=minutes,
+    )
+
+
+def count_applicants(session: Session) -> int:
+    """Return how many satellites wait to be added to this primary."""
+    return session.scalar(_APPLICANTS) or 0
+
+
+_added = exists().where(Server.sync_id == Applicant.sync_id, Server.removed_at.is_(None))
+_APPLICANTS = select(func.count()).select_from(Applicant).where(~_added)
 
 
 def _is_difference(value: object) -> bool:

@@ -1,38 +1,48 @@
-"""The lateness of servers, and the sentences of the state of the sync."""
+"""The sentences of the state of the sync: whether the data is safe, who has to act, since when."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any
 
-from sqlalchemy import and_, bindparam, case, func, select
-from sqlalchemy.orm import Session
+from panel.i18n import Count, Message, Moment, join, say, say_count
+from panel.models.runs import PASSWORD_UNREADABLE, Link, Loop, Run, RunStep
+from panel.models.settings import Settings
+from panel.preferences.parameter_table import PARAMETERS
+from panel.preferences.readiness import BlockingUrl, Missing, missing_on_satellite, why_not
+from panel.preferences.server_list import Counts, ServerState, server_state
+from panel.status.history import Disagreement, disagreements
+from panel.sync.protocol.error_codes import PASSING_BY_ITSELF, explain
 
-from panel.i18n import Message, say
-from panel.models.runs import Link, Loop, Run
-from panel.models.settings import Server, Settings
-from panel.preferences.readiness import why_not_ready
-from panel.sync.protocol.error_codes import PASSING
-
-LATE, VERY_LATE = timedelta(days=1), timedelta(days=3)
-# A success that is dated later than this from now is none: a clock was wrong then.
-_CLOCK_TOLERANCE = timedelta(minutes=2)
 _SECONDS_PER_MINUTE = 60
+# The name of a day of the week is plain for so long.
+_A_WEEK = timedelta(days=6)
+# A primary that answers nothing for so long is spoken of.
+_SILENCE = timedelta(seconds=20)
+# Faults of the address, not of the line: waiting does not help.
+_WRONG_ADDRESS = frozenset({"certificate", "redirected", "not_a_sync_server"})
 
 
 class StateKind(StrEnum):
     """The kinds of state of the sync."""
 
     STANDALONE = "standalone"
+    NOT_READY = "not_ready"
     PAUSED = "paused"
     DISABLED = "disabled"
     SYNCING = "syncing"
-    WELL = "well"
+    NO_ANSWER = "no_answer"
+    UP_TO_DATE = "up_to_date"
     LATE = "late"
     VERY_LATE = "very_late"
     UNREACHABLE = "unreachable"
     REFUSED = "refused"
     NEVER = "never"
+    # In step, but for records that wait for a decision.
+    SET_ASIDE = "set_aside"
+    # In step, but one of the two clocks is wrong.
+    CLOCK = "clock"
     # Nothing can be written.
     FULL = "full"
     # A primary that its satellites can call.
@@ -40,9 +50,11 @@ class StateKind(StrEnum):
 
 
 class Severity(StrEnum):
-    """The severity of a state or of a server in the list: it gives the shape and the colour."""
+    """The severity of a state: it gives the shape and the colour, some of them by lateness."""
 
     WELL = "well"
+    # Nobody has to act: it goes on by itself.
+    WAITING = "waiting"
     LATE = "late"
     VERY_LATE = "very_late"
     OFF = "off"
@@ -50,22 +62,123 @@ class Severity(StrEnum):
     NOT_SEEN = "not_seen"
 
 
-def server_severity(last_success_at: datetime | None, now: datetime) -> Severity:
-    """Return the severity of a server whose last success was then: late after one day.
+class Acts(StrEnum):
+    """Who has to act."""
 
-    It is very late after three, and not seen without any success. One in the future is none.
+    NOBODY = "nobody"
+    HERE = "here"
+    # At the other server.
+    THERE = "there"
+
+
+# In the place of a field: what puts it right is an initialise.
+INITIALISE = "initialise"
+_REMEDIES = {
+    StateKind.STANDALONE: say("Start synchronising"),
+    StateKind.SET_ASIDE: say("Look"),
+}
+# A state in one or two words, as the list has it.
+KIND_WORDS: Mapping[StateKind, Message] = {
+    StateKind.STANDALONE: say("stand-alone"),
+    StateKind.NOT_READY: say("not ready"),
+    StateKind.PAUSED: say("paused"),
+    StateKind.DISABLED: say("disabled"),
+    StateKind.SYNCING: say("syncing"),
+    StateKind.NO_ANSWER: say("no answer"),
+    StateKind.UP_TO_DATE: say("up to date"),
+    StateKind.LATE: say("late"),
+    StateKind.VERY_LATE: say("very late"),
+    StateKind.UNREACHABLE: say("no connection"),
+    StateKind.REFUSED: say("refused"),
+    StateKind.NEVER: say("not yet synchronised"),
+    StateKind.SET_ASIDE: say("needs a decision"),
+    StateKind.CLOCK: say("a clock is wrong"),
+    StateKind.FULL: say("disk full"),
+    StateKind.OPEN: say("ready"),
+}
+SEVERITIES: Mapping[ServerState, Severity] = {
+    ServerState.REFUSED: Severity.VERY_LATE,
+    ServerState.VERY_LATE: Severity.VERY_LATE,
+    ServerState.LATE: Severity.LATE,
+    ServerState.NOT_SEEN: Severity.NOT_SEEN,
+    ServerState.UP_TO_DATE: Severity.WELL,
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A count within a primary's sentence; ``state`` is that of the servers which it counts.
+
+    It is "applicants" of who waits to be added, "set_aside" of records that need a decision.
     """
-    if last_success_at is None or is_future(last_success_at, now):
-        return Severity.NOT_SEEN
-    age = now - last_success_at
-    return (
-        Severity.VERY_LATE if age >= VERY_LATE else Severity.LATE if age >= LATE else Severity.WELL
+
+    state: str
+    severity: Severity
+    words: Message
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A state in words: ``headline``, on a primary followed by the counts in ``parts``.
+
+    ``field`` is the parameter that has to be corrected here, :data:`INITIALISE`, or "" if neither.
+    """
+
+    kind: StateKind
+    severity: Severity
+    headline: Message
+    acts: Acts = Acts.NOBODY
+    field: str = ""
+    parts: Sequence[Part] = ()
+
+    @property
+    def sentence(self) -> Message:
+        """Return all of it as one sentence."""
+        if not self.parts:
+            return self.headline
+        return join([self.headline, join([part.words for part in self.parts], " · ")])
+
+    @property
+    def remedy(self) -> Message | None:
+        """Return what a link to what puts it right here is called; None without such a link."""
+        if self.kind in _REMEDIES:
+            return _REMEDIES[self.kind]
+        if self.kind is StateKind.NOT_READY:
+            return say("Enter them") if self.field == "user_name" else say("Enter it")
+        if self.field == INITIALISE:
+            return say("Initialise")
+        field = PARAMETERS.get(self.field)
+        return say("Change %(field)s", field=field.label) if field else None
+
+
+STANDALONE = Verdict(
+    StateKind.STANDALONE,
+    Severity.OFF,
+    say("This server synchronises with nobody. These preferences can be ignored."),
+)
+FULL = Verdict(
+    StateKind.FULL,
+    Severity.VERY_LATE,
+    say("The disk of this computer is full: nothing can be kept. Make room; it goes on by itself."),
+    Acts.HERE,
+)
+
+
+def paused(person: str | None) -> Verdict:
+    """Return the verdict on a server whose interval is 0, as ``person`` set it if that is known."""
+    words = (
+        say("Paused by %(person)s: the interval is 0.", person=person)
+        if person
+        else say("Paused: the interval is 0.")
     )
+    return Verdict(StateKind.PAUSED, Severity.OFF, words)
 
 
-def is_future(moment: datetime, now: datetime) -> bool:
-    """Say whether ``moment`` was noted by a clock that was ahead of the present one."""
-    return moment > now + _CLOCK_TOLERANCE
+def not_ready(missing: Missing) -> Verdict:
+    """Return the verdict on a server that lacks something to begin with."""
+    fields = {Missing.URL: "url", Missing.PAIR: "user_name"}
+    words, name = why_not(missing), fields.get(missing, "")
+    return Verdict(StateKind.NOT_READY, Severity.LATE, words, Acts.HERE, name)
 
 
 def clock_sentence(seconds_ahead: int) -> Message:
@@ -84,154 +197,412 @@ def clock_sentence(seconds_ahead: int) -> Message:
     )
 
 
-def peer_clock_sentence(seconds_ahead: int) -> Message:
-    """Return what a satellite's clock is, against its primary's, as the primary is told."""
-    minutes = abs(seconds_ahead) // _SECONDS_PER_MINUTE
-    if seconds_ahead > 0:
-        return say(
-            "Its clock is %(minutes)s minutes ahead of this server's: set the one that is wrong.",
-            minutes=minutes,
+# --- of a primary ---------------------------------------------------------------------------------
+
+
+def disabled(culprits: Sequence[BlockingUrl]) -> Verdict:
+    """Return the verdict on a primary that these URLs disable."""
+    first = culprits[0]
+    if len(culprits) > 1:
+        words = say(
+            "Sync is disabled: on a primary no URL may be set, and %(n)s are.", n=len(culprits)
         )
-    return say(
-        "Its clock is %(minutes)s minutes behind this server's: set the one that is wrong.",
-        minutes=minutes,
+    elif first.kind == "settings":
+        words = say("Sync is disabled: this server is a primary and has a URL.")
+    else:
+        words = say("Sync is disabled: row %(server)s has a URL.", server=first.label)
+    return Verdict(StateKind.DISABLED, Severity.VERY_LATE, words, Acts.HERE)
+
+
+def primary_says(counts: Counts, applicants: int, set_aside: int) -> Verdict:
+    """Return the verdict on a primary that is open: the worst of its counts gives the severity."""
+    parts = [part for part in _parts(counts, applicants, set_aside) if part is not None]
+    worst = parts[0].severity if parts else Severity.WELL
+    if any(part.severity is Severity.LATE for part in parts) and worst is Severity.NOT_SEEN:
+        worst = Severity.LATE
+    if counts.total:
+        words = say_count(
+            "%(up_to_date)s of %(num)s satellite up to date.",
+            "%(up_to_date)s of %(num)s satellites up to date.",
+            counts.total,
+            up_to_date=Count(counts.up_to_date),
+        )
+    else:
+        words = say("Ready for satellites: none is in the list yet.")
+    acts = Acts.HERE if counts.refused or applicants or set_aside else Acts.NOBODY
+    if acts is Acts.NOBODY and worst in (Severity.LATE, Severity.VERY_LATE):
+        acts = Acts.THERE
+    return Verdict(StateKind.OPEN, worst, words, acts, parts=parts)
+
+
+def _parts(counts: Counts, applicants: int, set_aside: int) -> Sequence[Part | None]:
+    in_states = (
+        (ServerState.REFUSED, say("%(n)s refused", n=Count(counts.refused))),
+        (ServerState.VERY_LATE, say("%(n)s very late", n=Count(counts.very_late))),
+        (ServerState.LATE, say("%(n)s late", n=Count(counts.late))),
+        (ServerState.NOT_SEEN, say("%(n)s not yet seen", n=Count(counts.not_seen))),
     )
+    waiting = say("%(n)s waiting to be added", n=Count(applicants))
+    decisions = say_count(
+        "%(num)s record needs a decision", "%(num)s records need a decision", set_aside
+    )
+    return [
+        *(
+            Part(state, SEVERITIES[state], words) if counts.of(state) else None
+            for state, words in in_states
+        ),
+        Part("applicants", Severity.LATE, waiting) if applicants else None,
+        Part("set_aside", Severity.LATE, decisions) if set_aside else None,
+    ]
+
+
+# --- of a satellite -------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Counts:
-    """How many servers of a primary's list are up to date, late, very late and not yet seen."""
+class Facts:
+    """What the verdict on a satellite follows from.
 
-    total: int = 0
-    up_to_date: int = 0
-    late: int = 0
-    very_late: int = 0
-    not_seen: int = 0
-
-
-def primary_says(
-    settings: Settings, counts: Counts, *, is_blocked: bool
-) -> tuple[StateKind, Severity, Message]:
-    """Return the kind of a primary's state, its severity, and the sentence.
-
-    ``is_blocked`` says whether a URL disables sync.
+    ``reason`` is the code of the present refusal or of the last line fault, with its values.
+    ``waiting`` records are stored here and have still to be sent. ``there`` is the name of the
+    primary, None where it is not in the list.
     """
-    if is_blocked:
-        return (
-            StateKind.DISABLED,
-            Severity.OFF,
-            say("Disabled, because a URL is set on the primary."),
+
+    settings: Settings
+    loop: Loop
+    link: Link
+    run: Run | None
+    there: str | None
+    now: datetime
+    waiting: int = 0
+    set_aside: int = 0
+    reason: str = ""
+    reason_values: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def age(self) -> ServerState:
+        """Return how late this satellite is."""
+        return server_state(self.link.last_success_at, self.now)
+
+    @property
+    def by_age(self) -> Severity:
+        """Return the severity of what passes by itself, unless it lasts."""
+        return {
+            ServerState.LATE: Severity.LATE,
+            ServerState.VERY_LATE: Severity.VERY_LATE,
+        }.get(self.age, Severity.WAITING)
+
+    @property
+    def call(self) -> Message:
+        """Return the sentence about who is called."""
+        if self.settings.contact:
+            return say("Call %(contact)s.", contact=self.settings.contact)
+        return say("Tell whoever looks after %(there)s.", there=self.there)
+
+    @property
+    def safe(self) -> Message:
+        """Return the sentence about what waits, all of it stored here."""
+        if not self.waiting:
+            return say("Nothing waits on this computer.")
+        return say_count(
+            "%(num)s record is safe on this computer.",
+            "%(num)s records are safe on this computer.",
+            self.waiting,
         )
-    if settings.interval_minutes == 0:
-        return StateKind.PAUSED, Severity.OFF, say("Paused: the interval is 0.")
-    severity = Severity.WELL
-    if counts.late:
-        severity = Severity.LATE
-    if counts.very_late:
-        severity = Severity.VERY_LATE
-    if counts.total == 0:
-        return StateKind.OPEN, severity, say("Ready for satellites: none is in the list yet.")
-    sentence = say(
-        "Satellites: %(total)s. Up to date: %(up_to_date)s, late: %(late)s, "
-        "very late: %(very_late)s, not yet seen: %(not_seen)s.",
-        **vars(counts),
-    )
-    return StateKind.OPEN, severity, sentence
+
+    @property
+    def has_met(self) -> bool:
+        """Say whether a primary at the present URL has answered to the present user name."""
+        return self.link.device_token_sealed is not None or bool(self.link.protocol)
 
 
-_server = Server.__table__.c
-_success = _server.last_success_at
-# Statements that every page runs are made once, since making one takes longer than running it, and
-# of the table: without the ORM they take half the time.
-_past = _success <= bindparam("latest")
-_COUNTS = select(
-    func.count(),
-    func.count(case((and_(_past, _success > bindparam("late")), 1))),
-    func.count(case((and_(_past, _success > bindparam("very_late")), 1))),
-    func.count(case((_past, 1))),
-    func.max(case((_past, _success))),
-    func.max(_server.last_contact_at),
-    func.count(case((_server.url > "", 1))),
-).where(_server.removed_at.is_(None))
+def satellite_says(facts: Facts) -> Verdict:
+    """Return the verdict on a satellite; of several that apply, the first of those below.
 
-
-class Census(NamedTuple):
-    """The list of a primary in numbers: the latest of its moments, and how many rows have a URL."""
-
-    counts: Counts
-    last_success_at: datetime | None
-    last_contact_at: datetime | None
-    with_url: int
-
-
-def count_servers(session: Session, now: datetime) -> Census:
-    """Return the census of the list at ``now``."""
-    moments = {"late": now - LATE, "very_late": now - VERY_LATE, "latest": now + _CLOCK_TOLERANCE}
-    row = session.execute(_COUNTS, moments).one()
-    total, within_late, within_very_late, seen, *rest = row
-    counts = Counts(
-        total=total,
-        up_to_date=within_late,
-        late=within_very_late - within_late,
-        very_late=seen - within_very_late,
-        not_seen=total - seen,
-    )
-    return Census(counts, *rest)
-
-
-def satellite_says(
-    session: Session,
-    settings: Settings,
-    loop: Loop,
-    link: Link,
-    run: Run | None,
-    now: datetime,
-) -> tuple[StateKind, Severity, Message]:
-    """Return the kind of a satellite's state, its severity, and the sentence.
-
-    Of several states that apply, the first of those below is returned.
+    Whether the interval is 0 is asked before.
     """
-    if run is not None:
-        return StateKind.SYNCING, Severity.WORKING, _syncing(settings.interval_minutes)
-    if missing := why_not_ready(session, settings):
-        return StateKind.DISABLED, Severity.OFF, missing
-    if settings.interval_minutes == 0:
-        return StateKind.PAUSED, Severity.OFF, say("Paused: the interval is 0.")
-    age = server_severity(link.last_success_at, now)
-    severity = Severity.VERY_LATE if age is Severity.VERY_LATE else Severity.LATE
-    if loop.refusal in PASSING:
-        return StateKind.REFUSED, severity, say("Refused for now: it is tried again by itself.")
-    if loop.refusal:
-        return (
-            StateKind.REFUSED,
-            severity,
-            say("Refused: sync waits until somebody has seen to it."),
+    if facts.run is not None:
+        return _running(facts, facts.run)
+    if missing := missing_on_satellite(facts.settings, facts.there):
+        return not_ready(missing)
+    if facts.loop.refusal:
+        return _refused(facts)
+    if facts.loop.failures:
+        return _unreachable(facts)
+    if facts.age is ServerState.NOT_SEEN:
+        return _never(facts)
+    if facts.age is not ServerState.UP_TO_DATE:
+        return _overdue(facts)
+    if facts.link.clock_seconds:
+        words = clock_sentence(facts.link.clock_seconds)
+        return Verdict(StateKind.CLOCK, Severity.VERY_LATE, words, Acts.HERE)
+    return _in_step(facts)
+
+
+def _in_step(facts: Facts) -> Verdict:
+    if facts.set_aside:
+        words = say_count(
+            "All well, but %(num)s record needs a decision.",
+            "All well, but %(num)s records need a decision.",
+            facts.set_aside,
         )
-    if loop.failures:
-        return StateKind.UNREACHABLE, severity, say("Cannot reach %(url)s.", url=settings.url)
-    if age is Severity.NOT_SEEN:
-        return StateKind.NEVER, *_never(link)
-    return StateKind(age), age, _how_it_goes(age, settings.interval_minutes)
+        return Verdict(StateKind.SET_ASIDE, Severity.LATE, words, Acts.HERE)
+    words = say("All well. Everything is safe at %(there)s.", there=facts.there)
+    if facts.waiting:
+        words = say_count(
+            "All well. %(num)s record is safe on this computer and goes with the next sync.",
+            "All well. %(num)s records are safe on this computer and go with the next sync.",
+            facts.waiting,
+        )
+    return Verdict(StateKind.UP_TO_DATE, Severity.WELL, words)
 
 
-def _never(link: Link) -> tuple[Severity, Message]:
-    if link.last_success_at is not None:
-        sentence = say("The last success is dated in the future: a clock was wrong then.")
-        return Severity.LATE, sentence
-    return Severity.OFF, say("Nothing has been synchronised yet.")
+def _never(facts: Facts) -> Verdict:
+    if facts.link.last_success_at is not None:
+        words = say("The last success is dated in the future: a clock was wrong then.")
+        return Verdict(StateKind.NEVER, Severity.LATE, words)
+    words = say("Not synchronised with %(there)s yet: it begins by itself.", there=facts.there)
+    return Verdict(StateKind.NEVER, Severity.OFF, words)
 
 
-def _syncing(interval_minutes: int) -> Message:
-    if interval_minutes == 0:
-        return say("Syncing the batch in hand, then pausing.")
-    return say("Syncing now.")
+def _overdue(facts: Facts) -> Verdict:
+    words = say(
+        "Not synced since %(day)s. %(safe)s Press Sync now; if that does not help: %(call)s",
+        day=_since(facts),
+        safe=facts.safe,
+        call=facts.call,
+    )
+    return Verdict(StateKind(facts.age), SEVERITIES[facts.age], words, Acts.HERE)
 
 
-def _how_it_goes(age: Severity, interval_minutes: int) -> Message:
-    if age is Severity.LATE:
-        return say("Late: the last success is more than a day ago.")
-    if age is Severity.VERY_LATE:
-        return say("Very late: the last success is more than three days ago.")
-    if interval_minutes == 1:
-        return say("Syncing every minute.")
-    return say("Syncing every %(minutes)s minutes.", minutes=interval_minutes)
+def _since(facts: Facts) -> Moment:
+    at = facts.link.last_success_at or facts.now
+    return Moment(at, "weekday" if facts.now - at < _A_WEEK else "day")
+
+
+def _unreachable(facts: Facts) -> Verdict:
+    if facts.reason in _WRONG_ADDRESS or (facts.reason and not facts.has_met):
+        what = explain(facts.reason, facts.reason_values).what
+        words = say("%(what)s Check the URL.", what=what)
+        severity = max(facts.by_age, Severity.LATE, key=_ORDER.index)
+        return Verdict(StateKind.UNREACHABLE, severity, words, Acts.HERE, "url")
+    if facts.by_age is not Severity.WAITING:
+        words = say(
+            "Not synced since %(day)s. %(safe)s Check the line; if it works: %(call)s",
+            day=_since(facts),
+            safe=facts.safe,
+            call=facts.call,
+        )
+        return Verdict(StateKind.UNREACHABLE, facts.by_age, words, Acts.HERE)
+    words = say("The line is down. Nothing waits on this computer. Nothing to do.")
+    if facts.waiting:
+        words = say_count(
+            "%(num)s record is safe on this computer and goes by itself when the line is back. "
+            "Nothing to do.",
+            "%(num)s records are safe on this computer and go by themselves when the line is back. "
+            "Nothing to do.",
+            facts.waiting,
+        )
+    return Verdict(StateKind.UNREACHABLE, Severity.WAITING, words)
+
+
+_ORDER = (Severity.WELL, Severity.WAITING, Severity.LATE, Severity.VERY_LATE)
+
+
+def _running(facts: Facts, run: Run) -> Verdict:
+    if run.step is RunStep.CONNECTING and facts.now - run.started_at > _SILENCE:
+        words = say("%(there)s does not answer. It is tried for a while.", there=facts.there)
+        return Verdict(StateKind.NO_ANSWER, facts.by_age, words)
+    if facts.settings.interval_minutes == 0:
+        words = say("Syncing the batch in hand, then pausing.")
+    else:
+        words = _progress(facts, run)
+    return Verdict(StateKind.SYNCING, Severity.WORKING, words)
+
+
+def _progress(facts: Facts, run: Run) -> Message:
+    sent = {"n": Count(run.pushed), "of": Count(run.to_push)}
+    got = {"n": Count(run.pulled), "of": Count(run.to_pull)}
+    match run.step:
+        case RunStep.PUSHING:
+            words = say("Syncing now: %(n)s of %(of)s records sent", **sent)
+            left = (run.to_push - run.pushed) * (facts.link.seconds_per_record_up or 0)
+        case RunStep.INITIALISING:
+            words = say("Initialising: %(n)s of %(of)s records received", **got)
+            left = (run.to_pull - run.pulled) * (facts.link.seconds_per_record_down or 0)
+        case RunStep.PULLING_CENTRAL | RunStep.PULLING_ADDRESSED:
+            words = say("Syncing now: %(n)s of %(of)s records received", **got)
+            left = (run.to_pull - run.pulled) * (facts.link.seconds_per_record_down or 0)
+        case RunStep.APPLYING:
+            return say("Syncing now: putting %(n)s records in their places.", n=Count(run.pulled))
+        case _:
+            return say("Syncing now.")
+    minutes = round(left / _SECONDS_PER_MINUTE)
+    if not minutes:
+        return say("%(words)s.", words=words)
+    return say_count(
+        "%(words)s, about %(num)s minute.",
+        "%(words)s, about %(num)s minutes.",
+        minutes,
+        words=words,
+    )
+
+
+# What each refusal means here and who has to act, with the parameter to correct. ``call`` is whom.
+_REFUSALS: Mapping[str, tuple[Acts, str, Message]] = {
+    "site_incorrect_password": (
+        Acts.HERE,
+        "password",
+        say("%(there)s does not accept the Password of this server. Type it again here."),
+    ),
+    "site_name_not_found": (
+        Acts.HERE,
+        "user_name",
+        say("%(there)s does not know the User name %(user_name)s. Correct it here."),
+    ),
+    "too_many_tries": (
+        Acts.HERE,
+        "password",
+        say("%(there)s got too many wrong passwords from here. Correct it, then wait a little."),
+    ),
+    PASSWORD_UNREADABLE: (
+        Acts.HERE,
+        "password",
+        say(
+            "The Password cannot be read: the secret key of this installation is another one. Type "
+            "the Password again here."
+        ),
+    ),
+    "site_has_no_store": (Acts.HERE, "store", say("This server has no Store. Fill it in here.")),
+    "not_a_primary": (
+        Acts.HERE,
+        "url",
+        say("The server at the URL is no primary. Correct the URL here."),
+    ),
+    "two_machines": (
+        Acts.HERE,
+        "sync_id",
+        say(
+            "Two computers use Sync ID %(sync_id)s. Switch one off, or give it a number of its own."
+        ),
+    ),
+    "device_token_ended": (
+        Acts.HERE,
+        "",
+        say("%(there)s ended the access of this computer. Press Sync now."),
+    ),
+    "initialise_needed": (
+        Acts.HERE,
+        INITIALISE,
+        say("%(there)s no longer has all that this server missed. Un-lock and press Initialise."),
+    ),
+    "history_differs": (
+        Acts.HERE,
+        INITIALISE,
+        say("This server and %(there)s have lost each other. Un-lock and press Initialise."),
+    ),
+    "removal_needs_consent": (
+        Acts.HERE,
+        INITIALISE,
+        say("%(records)s records that are here are not at %(there)s: they would be removed."),
+    ),
+    "site_incorrect_hardware_id": (
+        Acts.THERE,
+        "",
+        say(
+            "%(there)s has another computer for %(here)s. It has to clear the Hardware ID there; "
+            "then this one goes on by itself. %(call)s"
+        ),
+    ),
+    "waiting_to_be_added": (
+        Acts.THERE,
+        "",
+        say(
+            "%(there)s has to add this server, Sync ID %(sync_id)s; then it goes on by itself. "
+            "%(call)s"
+        ),
+    ),
+    "sync_disabled": (
+        Acts.THERE,
+        "",
+        say(
+            "Sync is disabled at %(there)s: a URL is set there. Once it is cleared, this server "
+            "goes on by itself. %(call)s"
+        ),
+    ),
+    "sync_paused": (
+        Acts.THERE,
+        "",
+        say("%(there)s has paused sync. Once it is set going, this server goes on by itself."),
+    ),
+    "disk_full": (
+        Acts.THERE,
+        "",
+        say(
+            "The disk of %(there)s is full. Once it has room, this server goes on by itself. "
+            "%(call)s"
+        ),
+    ),
+    "api_version_incompatible": (
+        Acts.THERE,
+        "",
+        say(
+            "The versions of %(there)s and of this server do not understand each other: the older "
+            "one has to be brought up to date. %(call)s"
+        ),
+    ),
+}
+_BUSY = say("%(there)s is busy with others. It is tried again by itself. Nothing to do.")
+_OTHERWISE = say("%(there)s refuses this server. %(what)s %(call)s")
+
+
+def _refused(facts: Facts) -> Verdict:
+    code, values = facts.loop.refusal, facts.loop.refusal_values or {}
+    if found := disagreements(code, values, at_primary=False):
+        return Verdict(
+            StateKind.REFUSED, Severity.VERY_LATE, _differs(facts, found), Acts.HERE, found[0].field
+        )
+    if code in PASSING_BY_ITSELF:
+        return Verdict(StateKind.REFUSED, facts.by_age, _filled(_BUSY, facts))
+    acts, name, words = _REFUSALS.get(code, (Acts.THERE, "", _OTHERWISE))
+    severity = facts.by_age if code == "sync_paused" else Severity.VERY_LATE
+    return Verdict(StateKind.REFUSED, severity, _filled(words, facts), acts, name)
+
+
+def _filled(words: Message, facts: Facts) -> Message:
+    settings, values = facts.settings, facts.loop.refusal_values or {}
+    known = {
+        "there": facts.there,
+        "here": settings.name,
+        "sync_id": settings.sync_id,
+        "user_name": settings.user_name,
+        "records": values.get("records", "?"),
+        "what": explain(facts.loop.refusal, values).what,
+        "call": facts.call,
+    }
+    return Message(words.text, {key: known[key] for key in known if f"%({key})s" in words.text})
+
+
+# What the two servers disagree about, as the primary has it and as it is here.
+_DIFFERENCES: Mapping[str, Message] = {
+    "sync_id": say("%(there)s has this server as number %(value)s, here it is %(here)s."),
+    "name": say("%(there)s has this server as %(value)s, here it is %(here)s."),
+    "store": say("%(there)s has this store as %(value)s, here it is %(here)s."),
+    "primary_name": say("%(there)s calls itself %(value)s, here it is %(here)s."),
+    "primary_store": say("%(there)s has %(value)s as its own store, here it is %(here)s."),
+}
+_EMPTY = say("empty")
+
+
+def _differs(facts: Facts, found: Sequence[Disagreement]) -> Message:
+    return join(
+        [
+            say(
+                _DIFFERENCES[one.field].text,
+                there=facts.there,
+                value=one.there or _EMPTY,
+                here=one.here or _EMPTY,
+            )
+            for one in found
+        ]
+    )

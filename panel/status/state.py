@@ -1,6 +1,6 @@
-"""The state of the sync in one sentence, read from the tables that the sync service writes."""
+"""The state of the sync, read from the tables that the sync service writes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -8,48 +8,88 @@ from typing import Any, NamedTuple
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
+from panel.activity.log import EventKind
 from panel.db import has_room
-from panel.i18n import Message, say
+from panel.i18n import Message
+from panel.models.people import Activity
 from panel.models.runs import InitialiseState, Link, Loop, Run, RunResult
 from panel.models.settings import Settings, read_settings
-from panel.preferences.readiness import BlockingUrl, blocking_urls
-from panel.status.sentences import (
-    Counts,
-    Severity,
-    StateKind,
-    clock_sentence,
-    count_servers,
-    primary_says,
-    satellite_says,
+from panel.preferences.readiness import (
+    BlockingUrl,
+    blocking_urls,
+    missing_on_primary,
+    primary_name,
 )
-from panel.sync.store.change_feed import count_waiting
+from panel.preferences.server_list import Counts, ServerState, count_servers
+from panel.status import sentences
+from panel.status.history import count_applicants, count_set_aside
+from panel.status.sentences import KIND_WORDS, Acts, Facts, Part, Severity, StateKind, Verdict
+from panel.sync.protocol.error_codes import PASSING, explain
+from panel.sync.satellite.schedule import due_at
+from panel.sync.store.change_feed import waiting_here
 
 
 @dataclass(frozen=True)
 class State:
-    """The state of the sync.
+    """The state of the sync: the verdict in words, and the facts that it follows from.
 
-    The sentence names no time, since the page shows times in the reader's locale. ``run`` is the
-    run under way; ``waiting`` counts the records that wait to be pushed; ``reason`` is the code of
-    :mod:`panel.sync.protocol.error_codes` of a refusal or a fault, with its values; ``culprits``
-    are the URLs that disable sync on a primary.
+    ``run`` is the run under way. ``waiting`` records have still to be pushed; all of them are
+    stored here, the oldest since ``waiting_since``. ``next_try_at`` is when the next run is due,
+    None where none is. ``reason`` is the code of :mod:`panel.sync.protocol.error_codes` of a
+    refusal or a fault, with its values; ``refused_at`` is when the primary refused first.
+    ``culprits`` are the URLs that disable sync on a primary; ``there`` is a satellite's primary.
     """
 
-    kind: StateKind
-    severity: Severity
-    sentence: Message
+    verdict: Verdict
     last_success_at: datetime | None = None
     last_attempt_at: datetime | None = None
     waiting: int = 0
+    waiting_since: datetime | None = None
+    next_try_at: datetime | None = None
+    refused_at: datetime | None = None
+    set_aside: int = 0
     run: Run | None = None
     counts: Counts = field(default_factory=Counts)
+    # How many wait to be added to this primary.
+    applicants: int = 0
     asked: bool = False
     initialise: InitialiseState = InitialiseState.DONE
     reason: str = ""
-    reason_values: dict[str, Any] = field(default_factory=dict)
+    reason_values: Mapping[str, Any] = field(default_factory=dict)
     culprits: Sequence[BlockingUrl] = ()
+    there: str | None = None
     # How far this satellite's clock is from the primary's, where that is too much.
     clock: Message | None = None
+
+    @property
+    def kind(self) -> StateKind:
+        """Return the kind of state."""
+        return self.verdict.kind
+
+    @property
+    def severity(self) -> Severity:
+        """Return the severity, which gives the shape and the colour."""
+        return self.verdict.severity
+
+    @property
+    def acts(self) -> Acts:
+        """Return who has to act."""
+        return self.verdict.acts
+
+    @property
+    def sentence(self) -> Message:
+        """Return the state as one sentence."""
+        return self.verdict.sentence
+
+    @property
+    def parts(self) -> Sequence[Part]:
+        """Return the counts in a primary's sentence."""
+        return self.verdict.parts
+
+    @property
+    def words(self) -> Message:
+        """Return the state in one or two words, as a row of the list has it."""
+        return KIND_WORDS[self.kind]
 
 
 def read_state(session: Session, now: datetime, *, probe: bool = False) -> State:
@@ -60,22 +100,49 @@ def read_state(session: Session, now: datetime, *, probe: bool = False) -> State
     state = _read_state(session, now)
     if has_room(session, probe=probe):
         return state
-    sentence = say("The disk of this server is full.")
-    return replace(
-        state,
-        kind=StateKind.FULL,
-        severity=Severity.VERY_LATE,
-        sentence=sentence,
-        reason="no_room",
-        reason_values={},
-    )
+    return replace(state, verdict=sentences.FULL, reason="no_room", reason_values={})
+
+
+def as_facts(state: State) -> dict[str, Any]:
+    """Return the state as programs get it, from the shell and from the API alike."""
+    run, reason = state.run, explain(state.reason, state.reason_values)
+    return {
+        "state": state.kind,
+        "words": str(state.words),
+        "severity": state.severity,
+        "acts": state.acts,
+        "sentence": str(state.sentence),
+        "reason": state.reason or None,
+        "what": str(reason.what) if state.reason else None,
+        "next": str(reason.next) if state.reason else None,
+        "last_success_at": state.last_success_at,
+        "last_attempt_at": state.last_attempt_at,
+        "next_try_at": state.next_try_at,
+        "refused_at": state.refused_at,
+        "waiting": state.waiting,
+        "waiting_since": state.waiting_since,
+        "set_aside": state.set_aside,
+        "clock": str(state.clock) if state.clock else None,
+        "initialise": state.initialise,
+        "asked": state.asked,
+        "run": {name: getattr(run, name) for name in _RUN} if run else None,
+        "satellites": _counted(state) if state.kind is StateKind.OPEN else None,
+    }
+
+
+_RUN = ("started_at", "step", "pushed", "to_push", "pulled", "to_pull")
+
+
+def _counted(state: State) -> dict[str, int]:
+    counts = state.counts
+    in_states = {one.value: counts.of(one) for one in ServerState}
+    return {"total": counts.total, **in_states, "applicants": state.applicants}
 
 
 def _read_state(session: Session, now: datetime) -> State:
     settings = read_settings(session)
     if settings.sync_id is None:
-        sentence = say("This server is stand-alone: without a Sync ID it does not synchronise.")
-        return State(StateKind.STANDALONE, Severity.OFF, sentence)
+        return State(sentences.STANDALONE)
     if settings.is_primary:
         return _state_of_primary(session, settings, now)
     return _state_of_satellite(session, settings, now)
@@ -107,22 +174,59 @@ _NEWEST_RUNS = (
 def _state_of_satellite(session: Session, settings: Settings, now: datetime) -> State:
     loop, link = session.get_one(Loop, 1), session.get_one(Link, 1)
     run = _present_run(session, loop, now)
-    kind, severity, sentence = satellite_says(session, settings, loop, link, run, now)
     reason, values = _reason(session, loop)
-    return State(
-        kind,
-        severity,
-        sentence,
-        last_success_at=link.last_success_at,
-        last_attempt_at=link.last_attempt_at,
-        waiting=count_waiting(session),
-        run=run,
-        asked=loop.asked_at is not None,
-        initialise=link.initialise,
-        clock=clock_sentence(link.clock_seconds) if link.clock_seconds else None,
+    waiting, waiting_since = waiting_here(session)
+    facts = Facts(
+        settings,
+        loop,
+        link,
+        run,
+        primary_name(session),
+        now,
+        waiting=waiting,
+        set_aside=count_set_aside(session),
         reason=reason,
         reason_values=values or {},
     )
+    is_paused = run is None and settings.interval_minutes == 0
+    verdict = _paused(session) if is_paused else sentences.satellite_says(facts)
+    due = due_at(loop, settings.interval_minutes)
+    return State(
+        verdict,
+        last_success_at=link.last_success_at,
+        last_attempt_at=link.last_attempt_at,
+        waiting=waiting,
+        waiting_since=waiting_since,
+        next_try_at=due if due > now and _is_tried(verdict, loop) else None,
+        refused_at=loop.refused_at if loop.refusal else None,
+        set_aside=facts.set_aside,
+        run=run,
+        asked=loop.asked_at is not None,
+        initialise=link.initialise,
+        reason=reason,
+        reason_values=facts.reason_values,
+        there=facts.there,
+        clock=sentences.clock_sentence(link.clock_seconds) if link.clock_seconds else None,
+    )
+
+
+def _is_tried(verdict: Verdict, loop: Loop) -> bool:
+    """Say whether a satellite in this state tries again by itself."""
+    if verdict.kind in (StateKind.NOT_READY, StateKind.PAUSED, StateKind.SYNCING):
+        return False
+    return not loop.refusal or loop.refusal in PASSING
+
+
+def _paused(session: Session) -> Verdict:
+    return sentences.paused(session.scalar(_WHO_PAUSED))
+
+
+_WHO_PAUSED = (
+    select(Activity.person)
+    .where(Activity.what == EventKind.INTERVAL_CHANGED)
+    .order_by(Activity.at.desc(), Activity.id.desc())
+    .limit(1)
+)
 
 
 def _present_run(session: Session, loop: Loop, now: datetime) -> Run | None:
@@ -142,15 +246,22 @@ def _reason(session: Session, loop: Loop) -> tuple[str, dict[str, Any] | None]:
 
 
 def _state_of_primary(session: Session, settings: Settings, now: datetime) -> State:
-    census = count_servers(session, now)
-    culprits = blocking_urls(session) if settings.url or census.with_url else []
-    kind, severity, sentence = primary_says(settings, census.counts, is_blocked=bool(culprits))
+    counts = count_servers(session, now)
+    culprits = blocking_urls(session) if settings.url or counts.with_url else []
+    applicants, set_aside = count_applicants(session), count_set_aside(session)
+    if culprits:
+        verdict = sentences.disabled(culprits)
+    elif settings.interval_minutes == 0:
+        verdict = _paused(session)
+    elif missing := missing_on_primary(session, settings):
+        verdict = sentences.not_ready(missing)
+    else:
+        verdict = sentences.primary_says(counts, applicants, set_aside)
     return State(
-        kind,
-        severity,
-        sentence,
-        last_success_at=census.last_success_at,
-        last_attempt_at=census.last_contact_at,
-        counts=census.counts,
+        verdict,
+        last_success_at=counts.last_success_at,
+        counts=counts,
+        applicants=applicants,
+        set_aside=set_aside,
         culprits=culprits,
     )

@@ -24,7 +24,7 @@ from panel.preferences.interval import set_interval
 from panel.preferences.parameter_table import Parameters
 from panel.preferences.parameters import save_parameters
 from panel.preferences.server_fields import ServerFields
-from panel.preferences.server_list import ListedServer, list_servers
+from panel.preferences.server_list import ListedServer, Look, list_servers
 from panel.security.vault import Vault
 from panel.web.app import create_app
 from panel.web.base.context import set_up_link_of
@@ -164,7 +164,7 @@ class Panel:
     def servers(self) -> Sequence[ListedServer]:
         """Return the list."""
         with self.database.reading() as session:
-            return list_servers(session).rows
+            return list_servers(session, Look(sort="sync_id")).rows
 
     def happened(self, what: str = "") -> list[Activity]:
         """Return rows of Activity, the newest first."""

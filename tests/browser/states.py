@@ -194,7 +194,7 @@ def found_nothing(page: Page, panel: Panel) -> None:
     data.busy_primary(panel)
     sign_in(page, panel)
     page.get_by_label("find:", exact=True).fill("zzz")
-    expect(page.get_by_text("No server begins with “zzz”.")).to_be_visible()
+    expect(page.get_by_text("No server has a word that begins with “zzz”.")).to_be_visible()
 
 
 def long_list(page: Page, panel: Panel) -> None:
@@ -312,13 +312,13 @@ def runs(page: Page, panel: Panel) -> None:
 
 def set_aside(page: Page, panel: Panel) -> None:
     satellite_refused(page, panel)
-    page.get_by_role("link", name="2 records are set aside").click()
+    page.get_by_role("link", name="2 records need a decision").click()
     expect(page.get_by_text("stock_line").first).to_be_visible()
 
 
 def one_server(page: Page, panel: Panel) -> None:
     primary(page, panel)
-    row(page, 7).get_by_role("link", name="well").click()
+    row(page, 7).get_by_role("link", name="up to date").click()
     expect(page.get_by_text("Last contact")).to_be_visible()
 
 

@@ -44,7 +44,7 @@ def test_finding_by_the_beginning(either_page: Page, panel: Panel) -> None:
         expect(page.get_by_text(f"{len(found)} of 3")).to_be_visible()
     page.get_by_label("find:", exact=True).fill("tuma")
     page.get_by_label("find:", exact=True).press("Enter")
-    expect(page.get_by_text("No server begins with “tuma”.")).to_be_visible()
+    expect(page.get_by_text("No server has a word that begins with “tuma”.")).to_be_visible()
     expect(page.get_by_text("0 of 3")).to_be_visible()
 
 

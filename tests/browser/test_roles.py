@@ -11,7 +11,7 @@ from tests.support.cast import VIEWER
 def test_a_stand_alone_server_may_ignore_this(either_page: Page, panel: Panel) -> None:
     page = either_page
     sign_in(page, panel)
-    expect(page.get_by_text("This server is stand-alone: without a Sync ID")).to_be_visible()
+    expect(page.get_by_text("This server synchronises with nobody.")).to_be_visible()
     expect(page.get_by_text("These preferences can be ignored. To start: un-lock")).to_be_visible()
     expect(page.get_by_label("Sync time interval", exact=True)).to_be_disabled()
     expect(page.get_by_text("Give this server a Sync ID first.")).to_be_visible()
@@ -78,7 +78,7 @@ def test_urls_disable_a_primary_until_they_are_cleared(either_page: Page, panel:
     expect(form.get_by_text("a URL here disables sync for all")).to_be_visible()
     form.get_by_role("checkbox").check()
     save(form)
-    expect(page.get_by_text("Disabled, because a URL is set on the primary.")).to_be_visible()
+    expect(page.get_by_text("Sync is disabled: this server")).to_be_visible()
     panel.set_url(8, "https://rotuma.example.org")
     page.reload()
     status = page.locator("#status")
@@ -88,7 +88,7 @@ def test_urls_disable_a_primary_until_they_are_cleared(either_page: Page, panel:
     expect(status.get_by_text("URL of this server")).to_have_count(0)
     expect(form.get_by_label("URL", exact=True)).to_have_value("")
     status.get_by_role("button", name="Clear").click()
-    expect(page.get_by_text("Disabled, because")).to_have_count(0)
+    expect(page.get_by_text("Sync is disabled")).to_have_count(0)
     assert panel.settings().url == ""
     assert panel.servers()[0].url == ""
     # The form that stood open all the while is still good.

@@ -38,6 +38,7 @@ def test_what_is_added_is_listed(shell: Shell) -> None:
     add(shell, 7, "Kadavu", "KDV-01")
     assert rows(shell) == [
         {
+            "state": "not_seen",
             "sync_id": 7,
             "name": "Kadavu",
             "store": "KDV-01",
@@ -56,7 +57,7 @@ def test_what_is_added_is_listed(shell: Shell) -> None:
 def test_the_list_is_found_in_and_sorted(listed: Shell) -> None:
     assert names(listed, "--sort", "name", "--descending") == ["Levuka", "Kadavu"]
     assert names(listed, "--find", "kdv") == ["Kadavu"]
-    assert "7        Kadavu  KDV-01" in listed.do("servers", "list")
+    assert "not_seen  7        Kadavu  KDV-01" in listed.do("servers", "list")
     listed.refused("servers", "list", "--sort", "colour", code=2)
 
 

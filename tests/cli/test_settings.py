@@ -38,6 +38,7 @@ def test_what_is_set_is_shown(shell: Shell) -> None:
         "password": False,
         "url": "https://central.example.org",
         "request_size": 200,
+        "contact": "",
         "protocol": "own",
         "private_ca": "",
         "fingerprint": "ab" * 32,

@@ -43,7 +43,7 @@ def test_a_stand_alone_server_has_nothing_to_see_to(shell: Shell) -> None:
 @pytest.mark.parametrize(
     ("ago", "state", "code"),
     [
-        ({"minutes": 5}, "well", 0),
+        ({"minutes": 5}, "up_to_date", 0),
         ({"days": 2}, "late", LATE),
         ({"days": 4}, "very_late", NEEDS_SOMEBODY),
     ],
@@ -56,7 +56,7 @@ def test_how_late(complete: Shell, ago: dict[str, float], state: str, code: int)
 def test_what_is_missing_is_said(satellite: Shell) -> None:
     result = satellite.run("status")
     assert result.exit_code == NEEDS_SOMEBODY
-    assert "Disabled, because the URL of the primary is empty." in result.stdout
+    assert "Not ready: the URL of the primary is empty." in result.stdout
 
 
 def test_paused_is_as_it_should_be(complete: Shell) -> None:
@@ -86,6 +86,8 @@ def test_a_run_that_goes_on(complete: Shell) -> None:
 
 
 def test_a_primary_counts_its_satellites(primary: Shell) -> None:
+    pair = f"password=@{primary.file('pair', 'coral letters')}"
+    primary.do("settings", "set", "user_name=fiji", pair)
     primary.do("servers", "add", "--sync-id=7", "--name=Kadavu", "--store=KDV-01")
     with primary.database.writing() as session:
         session.scalars(select(Server)).one().last_success_at = clock.now()

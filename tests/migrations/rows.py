@@ -32,7 +32,8 @@ def write_row(connection: Connection, table: Table) -> dict[str, Any]:
         for column in table.columns
         if not (made and column.primary_key)
     }
-    connection.execute(update(table).values(values) if made else insert(table).values(values))
+    if values:
+        connection.execute(update(table).values(values) if made else insert(table).values(values))
     return values
 
 

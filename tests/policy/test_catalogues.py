@@ -24,7 +24,15 @@ def sentences(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
     """What `make catalogues` finds in the source now."""
     template = tmp_path_factory.mktemp("catalogues") / "panel.pot"
     command = [sys.executable, "-m", "babel.messages.frontend", "--quiet", "extract"]
-    options = ["-F", "pyproject.toml", "-k", "say lazy_gettext", "-o", str(template), "."]
+    options = [
+        "-F",
+        "pyproject.toml",
+        "-k",
+        "say say_count:1,2 lazy_gettext",
+        "-o",
+        str(template),
+        ".",
+    ]
     subprocess.run([*command, *options], cwd=ROOT, check=True)
     with template.open("rb") as file:
         return read_po(file)

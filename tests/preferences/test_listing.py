@@ -11,7 +11,13 @@ from sqlalchemy import Engine, event, text
 from panel.db import Database
 from panel.models.settings import Server
 from panel.preferences.server_fields import ServerFields
-from panel.preferences.server_list import PAGE_SIZE, Listing, list_servers
+from panel.preferences.server_list import (
+    PAGE_SIZE,
+    Listing,
+    Look,
+    ServerState,
+    list_servers,
+)
 from panel.preferences.servers import remove_servers
 from panel.security.vault import Vault
 from tests.support.cast import PRIMARY
@@ -31,7 +37,7 @@ def primary(database: Database, vault: Vault) -> Database:
 
 def listed(database: Database, **how: Any) -> Listing:
     with database.reading() as session:
-        return list_servers(session, **how)
+        return list_servers(session, Look(**how))
 
 
 def ids(database: Database, **how: Any) -> list[int]:
@@ -53,9 +59,17 @@ def fill(database: Database, count: int) -> None:
             ),
             {"count": count},
         )
+        session.execute(
+            text(
+                "INSERT INTO server_words (word, server_id) SELECT name_key, id FROM servers UNION"
+                " SELECT substr(name_key, 6), id FROM servers UNION"
+                " SELECT store_key, id FROM servers"
+            )
+        )
     with database.engine.begin() as connection:
         # What a database does by itself after a while.
-        connection.execute(text("ANALYZE servers"))
+        for table in ("servers", "server_words"):
+            connection.execute(text(f"ANALYZE {table}"))
 
 
 @contextmanager
@@ -89,22 +103,29 @@ def islands(primary: Database) -> Database:
         ServerFields(120, "Kadavu", "KDV-01", user_name="nurse", password="its own word"),
         ServerFields(1_299, "kadavu north", "100%"),
         ServerFields(21, "Levuka_", "NUR-07"),
+        ServerFields(77, "Hôpital Central Saint-Louis-Dakar", "HCS"),
         ServerFields(2_147_483_647, "Last", "LST"),
     )
     return primary
 
 
 FOUND_BY = [
-    ("", [12, 21, 120, 1_299, 2_147_483_647]),
+    ("", [12, 21, 77, 120, 1_299, 2_147_483_647]),
     ("12", [12, 120, 1_299]),
     ("2147483647", [2_147_483_647]),
     ("21474836470", []),
     ("9" * 60, []),
-    ("0", []),
+    ("0", [12, 21, 120]),
     ("012", []),
     ("kada", [120, 1_299]),
     ("KADAVU ", [120, 1_299]),
     ("ä", [12]),
+    ("arzte", [12]),
+    ("station", [12]),
+    ("hôpital CEN", [77]),
+    ("hopital", [77]),
+    ("central", [77]),
+    ("louis-d", [77]),
     ("avu", []),
     ("nur", [21, 120]),
     ("100", [1_299]),
@@ -112,8 +133,8 @@ FOUND_BY = [
     ("%", []),
     ("levuka_", [21]),
     ("levuka__", []),
-    ("l", [21, 2_147_483_647]),
-    ("\x00l", [21, 2_147_483_647]),
+    ("l", [21, 77, 2_147_483_647]),
+    ("\x00l", [21, 77, 2_147_483_647]),
     ("²", []),
     ("' OR 1=1", []),
 ]
@@ -123,14 +144,14 @@ def test_find_goes_by_the_beginning(islands: Database) -> None:
     for find, found in FOUND_BY:
         listing = listed(islands, find=find)
         assert ([server.sync_id for server in listing.rows], find) == (found, find)
-        assert (listing.count, listing.total) == (len(found), 5)
+        assert (listing.count, listing.total) == (len(found), 6)
 
 
 def test_removed_rows_are_not_found(islands: Database) -> None:
     with islands.writing() as session:
-        remove_servers(session, SETTER_UP, [list_servers(session, find="kadavu").rows[0].id])
+        remove_servers(session, SETTER_UP, [list_servers(session, Look(find="kadavu")).rows[0].id])
     assert ids(islands, find="kad") == [1_299]
-    assert listed(islands).total == 4
+    assert listed(islands).total == 5
 
 
 # --- sorting --------------------------------------------------------------------------------------
@@ -214,6 +235,7 @@ LOOKS: list[dict[str, Any]] = [
     {"sort": "user_name"},
     {"sort": "url"},
     {"sort": "last_success_at"},
+    {"state": ServerState.NOT_SEEN, "find": "site 1"},
 ]
 
 
@@ -221,6 +243,7 @@ def test_forty_thousand_rows_take_the_queries_of_forty(primary: Database) -> Non
     counts = []
     for rows in (40, MANY):
         with primary.writing() as session:
+            session.execute(text("DELETE FROM server_words"))
             session.execute(text("DELETE FROM servers"))
         fill(primary, rows)
         with statements(primary.engine) as sent:
@@ -249,7 +272,11 @@ def test_forty_thousand_rows_are_read_along_an_index(primary: Database) -> None:
 def test_pages_of_forty_thousand_hold_what_those_of_few_would(primary: Database) -> None:
     fill(primary, MANY)
     listing = listed(primary, find="399")
-    expected = sorted(number for number in range(2, MANY + 2) if str(number).startswith("399"))
+    expected = [
+        number
+        for number in range(2, MANY + 2)
+        if any(str(one).startswith("399") for one in (number, number * 7919 % 40009))
+    ]
     assert [server.sync_id for server in listing.rows] == expected[:PAGE_SIZE]
     assert listing.count == len(expected)
 

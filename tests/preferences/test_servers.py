@@ -11,7 +11,7 @@ from panel.models.settings import Server, Settings
 from panel.preferences.parameters import clear_url
 from panel.preferences.server_changes import clear_hardware, clear_server_password, clear_server_url
 from panel.preferences.server_fields import ServerFields
-from panel.preferences.server_list import list_servers
+from panel.preferences.server_list import Look, list_servers
 from panel.preferences.servers import add_server, edit_server, remove_servers, restore_servers
 from panel.preferences.shared_password import wire_password
 from panel.security.hashes import verify_secret
@@ -36,7 +36,7 @@ def satellite(database: Database, vault: Vault) -> Database:
 
 def sync_ids(database: Database) -> list[int]:
     with database.reading() as session:
-        return [server.sync_id for server in list_servers(session).rows]
+        return [server.sync_id for server in list_servers(session, Look(sort="sync_id")).rows]
 
 
 def problems(database: Database, fields: ServerFields) -> dict[str, str]:

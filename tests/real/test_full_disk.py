@@ -91,7 +91,7 @@ def test_a_full_disk_is_told_everywhere_and_passes_by_itself(
     assert health(primary) == (503, "disk_full")
     with pytest.raises(AssertionError, match="disk of this server is full"):
         primary.process.shell("status")
-    assert "The disk of this server is full." in screen.words()
+    assert "The disk of this computer is full" in screen.words()
     with pytest.raises(HTTPError) as sign_in:
         Screen(primary.process.url)
     assert sign_in.value.code == 503

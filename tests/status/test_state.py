@@ -1,4 +1,4 @@
-"""The state sentence: what sync does, or why it does not, as the tables of the service tell it."""
+"""The state: what sync does, or why it does not, as the tables of the service tell it."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -13,8 +13,8 @@ from panel.models.runs import Link, Loop, Run
 from panel.models.settings import Server, Settings
 from panel.preferences.readiness import blocking_urls
 from panel.preferences.server_fields import ServerFields
+from panel.preferences.server_list import server_state
 from panel.security.vault import Vault
-from panel.status.sentences import server_severity
 from panel.status.state import State, read_state, recent_runs
 from tests.support.cast import KADAVU, LEVUKA, NATIONAL, PRIMARY, SATELLITE
 from tests.support.clock import Clock
@@ -74,14 +74,14 @@ def test_a_new_server_stands_alone(site: Site, vault: Vault) -> None:
 
 
 def test_a_new_satellite_has_not_synchronised_yet(satellite: Site) -> None:
-    assert satellite.told() == ("never", "off", "Nothing has been synchronised yet.")
+    assert satellite.told()[:2] == ("never", "off")
 
 
 @pytest.mark.parametrize(
     ("age", "kind"),
     [
-        (timedelta(0), "well"),
-        (timedelta(hours=23, minutes=59), "well"),
+        (timedelta(0), "up_to_date"),
+        (timedelta(hours=23, minutes=59), "up_to_date"),
         (timedelta(days=1), "late"),
         (timedelta(days=2, hours=23), "late"),
         (timedelta(days=3), "very_late"),
@@ -94,15 +94,8 @@ def test_late_is_counted_from_the_last_success_not_the_last_attempt(
     now = satellite.time.now
     satellite.set(Link, last_success_at=now - age, last_attempt_at=now)
     state = satellite.state()
-    assert (state.kind, state.severity) == (kind, kind)
+    assert (state.kind, state.severity) == (kind, "well" if kind == "up_to_date" else kind)
     assert (state.last_success_at, state.last_attempt_at) == (now - age, now)
-
-
-def test_the_sentence_says_how_often(satellite: Site) -> None:
-    satellite.set(Link, last_success_at=satellite.time.now)
-    assert str(satellite.state().sentence) == "Syncing every 10 minutes."
-    satellite.set(Settings, interval_minutes=1)
-    assert str(satellite.state().sentence) == "Syncing every minute."
 
 
 def test_interval_0_is_paused(satellite: Site) -> None:
@@ -129,34 +122,36 @@ def test_a_run_that_goes_on_is_seen_while_somebody_holds_the_loop(satellite: Sit
 def test_a_refusal_waits_for_a_person_and_says_its_reason(satellite: Site) -> None:
     satellite.set(Loop, refusal="identity", refusal_values={"here": "KDV-01"})
     state = satellite.state()
-    assert (state.kind, state.severity) == ("refused", "late")
+    assert (state.kind, state.severity) == ("refused", "very_late")
     assert (state.reason, state.reason_values) == ("identity", {"here": "KDV-01"})
 
 
 def test_a_line_that_is_down_is_named_and_grows_worse_with_time(satellite: Site) -> None:
     satellite.set(Loop, failures=2)
     satellite.set(Link, last_success_at=satellite.time.now)
-    assert satellite.told() == ("unreachable", "late", "Cannot reach https://central.example.")
+    assert satellite.told()[:2] == ("unreachable", "waiting")
+    satellite.time.pass_by(days=1)
+    assert satellite.told()[:2] == ("unreachable", "late")
     satellite.time.pass_by(days=3)
     assert satellite.told()[:2] == ("unreachable", "very_late")
 
 
 @pytest.mark.parametrize(
     ("missing", "named"),
-    [({"url": ""}, "URL"), ({"user_name": ""}, "User name"), ({"password_sealed": None}, "Passw")],
+    [({"url": ""}, "URL"), ({"user_name": ""}, "user name"), ({"password_sealed": None}, "passw")],
     ids=["url", "user name", "password"],
 )
 def test_what_is_missing_is_named(satellite: Site, missing: dict[str, Any], named: str) -> None:
     satellite.set(Settings, **missing)
     kind, severity, sentence = satellite.told()
-    assert (kind, severity) == ("disabled", "off")
+    assert (kind, severity) == ("not_ready", "late")
     assert named in sentence
 
 
 def test_a_list_without_the_primary_is_named(site: Site, vault: Vault) -> None:
     become(site.database, vault, SATELLITE)
     kind, _, sentence = site.told()
-    assert kind == "disabled"
+    assert kind == "not_ready"
     assert "list of servers" in sentence
 
 
@@ -205,7 +200,7 @@ def test_a_primary_without_satellites_says_so(primary: Site) -> None:
 
 def test_every_url_on_a_primary_is_a_culprit(primary: Site, vault: Vault) -> None:
     kadavu, _ = add(primary.database, replace(KADAVU, url="kadavu.example"), LEVUKA)
-    assert primary.told()[:2] == ("disabled", "off")
+    assert primary.told()[:2] == ("disabled", "very_late")
     become(primary.database, vault, PRIMARY.replace(url="own.example"))
     with primary.database.reading() as session:
         own, row = blocking_urls(session)
@@ -235,9 +230,9 @@ def test_the_last_runs_come_oldest_first(satellite: Site) -> None:
 
 def test_a_row_is_as_late_as_its_server(time: Clock) -> None:
     ages = [timedelta(0), timedelta(days=1), timedelta(days=3)]
-    told = [server_severity(time.now - age, time.now) for age in ages]
-    assert told == ["well", "late", "very_late"]
-    assert server_severity(None, time.now) == "not_seen"
+    told = [server_state(time.now - age, time.now) for age in ages]
+    assert told == ["up_to_date", "late", "very_late"]
+    assert server_state(None, time.now) == "not_seen"
 
 
 @pytest.mark.both_databases

@@ -152,7 +152,15 @@ def a_primary(site: Site) -> None:
     make_run(site, ended_at=site.time(), step="applying", result="well", set_aside=1)
     set_aside(site, kadavu)
     facts = [f"/servers/{one}/sync" for one in (kadavu, rotuma)]
-    lists = ("/?find=zzz", "/?sort=name&dir=down", "/runs", "/runs?server=7", "/set-aside?server=7")
+    lists = (
+        "/applicants",
+        "/?state=late",
+        "/?find=zzz",
+        "/?sort=name&dir=down",
+        "/runs",
+        "/runs?server=7",
+        "/set-aside?server=7",
+    )
     site.read(*at("/", *lists, *facts), (f"/servers/{kadavu}", {"sync_id": "7"}))
     site.manager.unlock()
     row = f"/servers/{kadavu}"

@@ -64,6 +64,12 @@ PASSING = frozenset(
 )
 
 
+# Those of them that pass without anybody.
+PASSING_BY_ITSELF = frozenset(
+    {"sync_is_running", "site_auth_timeout", "initialise_later", "part_ended"}
+)
+
+
 class SyncRefusal(Exception):
     """A primary refuses a call with a code of :data:`STATUS`, or of a newer primary.
 

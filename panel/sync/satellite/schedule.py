@@ -57,10 +57,10 @@ def due_at(loop: Loop, interval_minutes: int) -> datetime:
 def note_start(session: Session, installation: Installation) -> None:
     """Record that a run starts: clear the request, the back-off and the last refusal.
 
-    A refusal that still holds comes again.
+    A refusal that still holds comes again; since when it does stays until a run is not refused.
     """
     loop = session.get_one(Loop, 1)
-    loop.refusal, loop.refusal_values, loop.refused_at = "", None, None
+    loop.refusal, loop.refusal_values = "", None
     loop.settings_digest = _digest(session, installation)
     loop.started_at, loop.asked_at, loop.due_at = clock.now(), None, None
 
@@ -85,11 +85,12 @@ def note_end(session: Session, run: Run, has_moved: bool = False) -> None:
     if run.result == RunResult.REFUSED:
         loop.failures = 0
         loop.refusal, loop.refusal_values = run.reason, run.reason_values
-        loop.refused_at = clock.now()
+        loop.refused_at = loop.refused_at or clock.now()
         if loop.refusal == "initialise_later":
             seconds = (run.reason_values or {}).get("seconds")
             loop.due_at = clock.now() + _asked_wait(seconds)
         return
+    loop.refused_at = None
     if run.result == RunResult.FAILED:
         has_moved = has_moved or run.pushed + run.pulled > 0
         loop.failures = 1 if has_moved else loop.failures + 1

@@ -9,6 +9,7 @@ import binascii
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import (
     Boolean,
@@ -113,6 +114,20 @@ def count_waiting(session: Session, among: ColumnElement[bool] | None = None) ->
     # With the words of the partial index: a database uses the index only if they are the same.
     query = select(func.count()).select_from(Record).where(text("records.waiting"))
     return session.scalar(query if among is None else query.where(among)) or 0
+
+
+def waiting_here(session: Session) -> tuple[int, datetime | None]:
+    """Return how many records still have to be pushed, and when the first of them was written."""
+    row = session.execute(_WAITING_HERE).one()
+    return row[0], row[1]
+
+
+# In the very words of the partial index, as above.
+_waits = select(Record.changed_at).where(text("records.waiting")).order_by(Record.seq).limit(1)
+_WAITING_HERE = select(
+    select(func.count()).select_from(Record).where(text("records.waiting")).scalar_subquery(),
+    _waits.scalar_subquery(),
+)
 
 
 def read(

@@ -7,6 +7,7 @@ beside this file describes the API; tests compare the two.
 import json
 import re
 import unicodedata
+from datetime import datetime
 from functools import cache
 from http import HTTPStatus
 from pathlib import Path
@@ -21,6 +22,7 @@ from panel.errors import Invalid, Refusal
 from panel.i18n import say
 from panel.models.base import PRIMARY_SYNC_ID
 from panel.models.settings import Settings
+from panel.status.state import as_facts, read_state
 from panel.sync.store.change_feed import changes
 from panel.sync.store.jsonl import as_line, as_sync_id, as_write
 from panel.sync.store.records import (
@@ -161,6 +163,21 @@ def delete(table: str, record_id: str) -> Response:
     with writing() as session:
         delete_record(session, _own_sync_id(session), table, record_id)
     return Response(status=204)
+
+
+@blueprint.get("/status")
+def status() -> Response:
+    """Return how sync stands, as ``sync-panel status --json`` prints it."""
+    facts = as_facts(read_state(reading(), clock.now()))
+    return json_answer({name: _as_json(value) for name, value in facts.items()})
+
+
+def _as_json(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, dict):
+        return {name: _as_json(one) for name, one in value.items()}
+    return value
 
 
 @blueprint.get("/changes")

@@ -15,7 +15,7 @@ from flask import Flask, g, request
 from flask_babel import Babel, get_domain, get_locale
 from markupsafe import Markup, escape
 
-from panel.i18n import Message, reveal, say, visible
+from panel.i18n import Count, Message, Moment, reveal, say, visible
 from panel.models.people import Person
 from panel.paths import TRANSLATIONS
 from panel.preferences.parameter_table import INTERVAL, PARAMETERS, in_brief, shown_parts
@@ -93,10 +93,18 @@ def is_rtl() -> bool:
 
 
 def show(message: Message) -> str:
-    """Return ``message`` and the messages in its values, in the language of this request."""
-    text = str(_sentence(_catalogue(), message.text))
+    """Return ``message`` and the messages in its values, in the language of this request.
+
+    With a moment in it, it is markup, and all else in it is escaped.
+    """
+    if message.plural and isinstance(num := message.values["num"], int):
+        text = str(_catalogue().ungettext(message.text, message.plural, num))
+    else:
+        text = str(_sentence(_catalogue(), message.text))
     values = {name: _shown(value) for name, value in message.values.items()}
-    return text % values if values else text
+    if any(isinstance(value, Markup) for value in values.values()):
+        return Markup(text) % values  # noqa: S704 - ours, not a reader's
+    return str(text % values if values else text)
 
 
 def init_formats(app: Flask) -> None:
@@ -121,7 +129,13 @@ def byte_count(count: int) -> str:
 
 
 def _shown(value: object) -> object:
-    return show(value) if isinstance(value, Message) else visible(value)
+    if isinstance(value, Message):
+        return show(value)
+    if isinstance(value, Moment):
+        return moment(value.at, value.form)
+    if isinstance(value, Count):
+        return format_decimal(int(value), locale=get_locale())
+    return visible(value)
 
 
 def names() -> Mapping[str, str]:
@@ -158,7 +172,8 @@ def _catalogue() -> NullTranslations:
 def moment(at: datetime, form: str = "", *, brief: bool = False) -> Markup:
     """Return a moment in UTC, in whose place script puts "3 min ago".
 
-    As "full" it stays day and time, as "clock" the time of day alone, as "day" the date alone.
+    As "full" it stays day and time, as "clock" the time of day alone, as "day" the date alone, as
+    "weekday" the day of the week.
     Where only script reads it, ``brief`` leaves the writing to it.
     """
     words = "" if brief else _written(at.replace(second=0, microsecond=0), form, get_locale())
@@ -170,6 +185,8 @@ def moment(at: datetime, form: str = "", *, brief: bool = False) -> Markup:
 # Cached: a list shows the same times repeatedly, and Babel is slow.
 @lru_cache(maxsize=1_000)
 def _written(at: datetime, form: str, locale: Locale) -> str:
+    if form == "weekday":
+        return str(format_date(at, "EEEE", locale=locale))
     if form == "day":
         return str(format_date(at, "long", locale=locale))
     time = str(format_skeleton("Hm", at, locale=locale))

@@ -4,35 +4,44 @@ import base64
 import hashlib
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import NamedTuple
 
-from flask import current_app, request, session
+from flask import current_app, request, session, url_for
 from flask_babel import get_locale
-from flask_babel import gettext as _
+from markupsafe import Markup
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from panel import clock
 from panel.errors import NotFound
-from panel.i18n import say
+from panel.i18n import Message, say, say_count
 from panel.models.records import Record
 from panel.models.runs import Loop
 from panel.models.settings import Server, Settings, read_settings
 from panel.operations.adopt_identity import Waiting, list_applicants
 from panel.preferences.parameter_table import PROTOCOL
-from panel.preferences.server_list import ListedServer, Listing, list_servers
-from panel.status.history import Disagreement, count_set_aside, disagreements
-from panel.status.sentences import Severity, StateKind, server_severity
+from panel.preferences.server_list import (
+    STATE_WORDS,
+    ListedServer,
+    Listing,
+    is_row_refused,
+    list_servers,
+    server_state,
+)
+from panel.status.history import Disagreement, disagreements
+from panel.status.sentences import SEVERITIES, Severity, StateKind
 from panel.status.state import PlottedRun, State, read_state, recent_runs
+from panel.sync.protocol.error_codes import explain
 from panel.web.auth.lock import open_unlock
 from panel.web.auth.session import CSRF, current_person
 from panel.web.base.assets import Assets
 from panel.web.base.context import installation, reading
 from panel.web.base.embed import embed_query
-from panel.web.base.language import show
+from panel.web.base.language import moment, show
+from panel.web.base.language import translated as _
 from panel.web.page.forms import ParametersForm
 from panel.web.page.list_place import HIGHEST_ID, current_place
 
@@ -49,7 +58,12 @@ HEARD_WITHIN = timedelta(seconds=30)
 
 
 # The loop hears nothing then, and need not: the sentence says why.
-_OFF = (StateKind.PAUSED, StateKind.DISABLED, StateKind.FULL)
+_OFF = (StateKind.PAUSED, StateKind.DISABLED, StateKind.NOT_READY, StateKind.FULL)
+# Their headlines say how much waits, or cannot say that it is safe.
+_SAY_WHAT_WAITS = (
+    *(StateKind.UNREACHABLE, StateKind.UP_TO_DATE, StateKind.LATE, StateKind.VERY_LATE),
+    StateKind.FULL,
+)
 
 
 class SyncData:
@@ -90,11 +104,6 @@ class SyncData:
         return self._now - asked_at > HEARD_WITHIN
 
     @cached_property
-    def set_aside(self) -> int:
-        """The number of records set aside and not left out."""
-        return count_set_aside(self._session)
-
-    @cached_property
     def is_empty(self) -> bool:
         """Say whether this satellite has no record at all, as a new or restored one."""
         return (
@@ -126,7 +135,42 @@ class SyncData:
             ],
         )
         asks = self.poll_seconds if self.goes_on else 0
-        return (asks, self.is_unheard, self.set_aside, self.is_empty, applicants)
+        return (asks, self.is_unheard, self.is_empty, applicants)
+
+
+def _facts(state: State, settings: Settings) -> Iterator[str]:
+    if state.refused_at:
+        yield _("Refused since %(at)s", at=moment(state.refused_at, "at"))
+    elif state.kind is StateKind.UNREACHABLE and state.waiting_since:
+        yield _("Waiting since %(at)s", at=moment(state.waiting_since, "at"))
+    if state.waiting and state.kind not in _SAY_WHAT_WAITS:
+        yield show(
+            say_count(
+                "%(num)s record is safe on this computer",
+                "%(num)s records are safe on this computer",
+                state.waiting,
+            )
+        )
+    if state.kind is StateKind.UNREACHABLE and state.reason and not state.verdict.field:
+        yield show(explain(state.reason, state.reason_values).what)
+    at, tried = state.last_success_at, state.last_attempt_at
+    yield _("last success %(at)s", at=moment(at)) if at else _("no success yet")
+    if tried and (at is None or tried > at):
+        yield _("last attempt %(at)s", at=moment(tried))
+    if state.severity is not Severity.WELL and state.next_try_at:
+        yield _("next try %(at)s", at=moment(state.next_try_at, "at"))
+    elif state.severity is Severity.WELL and settings.is_satellite:
+        minutes = settings.interval_minutes
+        yield show(say_count("syncs every minute", "syncs every %(num)s minutes", minutes))
+    if state.set_aside and not state.parts and state.kind is not StateKind.SET_ASIDE:
+        words = show(
+            say_count(
+                "%(num)s record needs a decision",
+                "%(num)s records need a decision",
+                state.set_aside,
+            )
+        )
+        yield Markup('<a href="{}">{}</a>').format(url_for("set_aside.show"), words)
 
 
 class Standing(NamedTuple):
@@ -170,13 +214,8 @@ class PageData:
     @cached_property
     def listing(self) -> Listing:
         """The page of the list that the address names."""
-        total = self.state.counts.total if self.settings.is_primary else None
-        return list_servers(self._session, **asdict(self.place), total=total)
-
-    @cached_property
-    def refused(self) -> set[int]:
-        """The ids of those rows whose server was refused when it last called."""
-        return {server.id for server in self.listing.rows if server.is_refused}
+        counts = self.state.counts if self.settings.is_primary else None
+        return list_servers(self._session, self.place, counts)
 
     @cached_property
     def removed(self) -> list[Server]:
@@ -195,18 +234,36 @@ class PageData:
         return server.last_success_at if self.settings.is_primary else self.state.last_success_at
 
     def standing(self, servers: Iterable[ListedServer | Server]) -> Iterator[Standing]:
-        """Yield how each of these servers of the list stands."""
+        """Yield how each of these servers of the list stands: on a satellite as the sync does."""
+        if not self.settings.is_primary:
+            severity, word = self.state.severity.value, show(self.state.words)
+            yield from (
+                Standing(one, severity, word, self.state.last_success_at) for one in servers
+            )
+            return
+        word_of = {one: show(message) for one, message in STATE_WORDS.items()}
         for server in servers:
-            at = self.last_success_at(server)
-            severity = server_severity(at, self._now)
-            if server.id in self.refused:
-                yield Standing(server, Severity.VERY_LATE.value, "refused", at)
-            else:
-                yield Standing(server, severity.value, severity.value, at)
+            # A row that was added or changed just now is not of the page of the list.
+            is_refused = is_row_refused(self._session, server)
+            at = server.last_success_at
+            one = server_state(at, self._now, is_refused=is_refused)
+            yield Standing(server, SEVERITIES[one].value, word_of[one], at)
 
     def bar_height(self, run: PlottedRun) -> int:
         """Return how high a run's bar is: one unit, and more with its records' logarithm."""
         return min(HIGHEST_BAR, 1 + round(2 * math.log10(1 + run.pushed + run.pulled)))
+
+    def filter_words(self) -> Message | None:
+        """Return which servers alone are listed, None where all are."""
+        return STATE_WORDS[self.place.state] if self.place.state else None
+
+    def facts(self) -> list[str]:
+        """Return what the verdict follows from, in the order of its second line."""
+        if self.settings.sync_id is None:
+            return [
+                _("To start, give this server a Sync ID: 1 for the primary, else a higher one.")
+            ]
+        return list(_facts(self.state, self.settings))
 
     def parameters_form(self) -> ParametersForm:
         """Return the form as it is saved."""

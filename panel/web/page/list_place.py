@@ -8,7 +8,7 @@ from flask import request, url_for
 from werkzeug.datastructures import MultiDict
 
 from panel.models.base import NAME_LENGTH
-from panel.preferences.server_list import SORTS
+from panel.preferences.server_list import BY_STATE, SORTS, Look, ServerState
 from panel.web.base.htmx import is_fragment
 
 # No key of the database is higher.
@@ -16,20 +16,16 @@ HIGHEST_ID = 2**31 - 1
 
 
 @dataclass(frozen=True)
-class Place:
+class Place(Look):
     """Where in the list of servers the reader is, as the address says it."""
-
-    find: str = ""
-    sort: str = "sync_id"
-    descending: bool = False
-    page: int = 1
 
     def query(self, **changes: Any) -> dict[str, Any]:
         """Return what an address needs to lead to this place, or to this place with ``changes``."""
         place = replace(self, **changes)
         query = {
             "find": place.find,
-            "sort": place.sort if place.sort != "sync_id" else "",
+            "state": place.state or "",
+            "sort": place.sort if place.sort != BY_STATE else "",
             "dir": "down" if place.descending else "",
             "page": place.page if place.page > 1 else "",
         }
@@ -48,10 +44,11 @@ def current_place() -> Place:
         # A form may be older than the place that the reader has come to since.
         _, _, after = request.headers.get("HX-Current-URL", "").partition("?")
         arguments = MultiDict(parse_qsl(after.partition("#")[0]))
-    sort = arguments.get("sort", "")
+    sort, state = arguments.get("sort", ""), arguments.get("state", "")
     return Place(
         find=arguments.get("find", "").strip()[:NAME_LENGTH],
-        sort=sort if sort in SORTS else "sync_id",
+        state=ServerState(state) if state in set(ServerState) else None,
+        sort=sort if sort in SORTS else BY_STATE,
         descending=arguments.get("dir") == "down",
         page=min(max(1, arguments.get("page", 1, type=int)), HIGHEST_ID),
     )

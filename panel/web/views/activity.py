@@ -142,29 +142,31 @@ def download() -> ResponseReturnValue:
 
 
 def _csv(database: Database, form: FilterForm) -> Iterator[str]:
-    yield BYTE_ORDER_MARK + _line(COLUMNS)
+    yield BYTE_ORDER_MARK + csv_line(COLUMNS)
     before_id, room = form.before.data, LARGEST_DOWNLOAD_BYTES
     while room > 0:
         with database.reading() as session:
             rows = form.find(session, before_id, ROWS_PER_READ)
         if not rows:
             return
-        lines = "".join(_line(_cell(getattr(row, name)) for name in COLUMNS) for row in rows)
+        lines = "".join(csv_line(csv_cell(getattr(row, name)) for name in COLUMNS) for row in rows)
         before_id, room = rows[-1].id, room - len(lines.encode())
         yield lines
     query: dict[str, Any] = {**form.query(), "before": before_id}
     older = url_for("activity.download", **query)
-    yield _line([_("Older rows: %(address)s", address=older)])
+    yield csv_line([_("Older rows: %(address)s", address=older)])
 
 
-def _cell(value: object) -> str:
+def csv_cell(value: object) -> str:
+    """Return ``value`` as a spreadsheet may read it."""
     if isinstance(value, datetime):
         return value.isoformat(timespec="seconds")
     text = json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else str(value or "")
     return FORMULA.sub("'", reveal(text))
 
 
-def _line(cells: Iterable[str]) -> str:
+def csv_line(cells: Iterable[str]) -> str:
+    """Return a line of CSV."""
     line = io.StringIO()
     csv.writer(line).writerow(cells)
     return line.getvalue()

@@ -7,8 +7,9 @@ from sqlalchemy.orm import Session
 from panel import clock
 from panel.models.settings import Settings
 from panel.operations.adopt_identity import adopt_from_satellite
+from panel.preferences.server_list import STATE_WORDS, server_state
 from panel.status.history import PAGE_SIZE, list_runs, names_of, read_peer_status
-from panel.status.sentences import server_severity
+from panel.status.sentences import SEVERITIES
 from panel.status.state import read_state
 from panel.web.auth.lock import locked
 from panel.web.auth.session import actor
@@ -68,7 +69,11 @@ def _server_page(
     return render_template(
         "server_sync_facts.html" if is_fragment() else "server_sync.html",
         standing=standing,
-        severity=server_severity(standing.server.last_success_at, clock.now()),
+        state=server_state(
+            standing.server.last_success_at, clock.now(), is_refused=standing.is_refused
+        ),
+        severities=SEVERITIES,
+        state_words=STATE_WORDS,
         theirs_form=theirs_form,
         saved=saved,
     )

@@ -8,11 +8,14 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from sqlalchemy.orm import Session
 
+from panel import clock
 from panel.accounts.people import Permission
 from panel.models.base import PRIMARY_SYNC_ID
 from panel.models.settings import Server, Settings
 from panel.operations import adopt_identity
 from panel.preferences import servers as verbs
+from panel.preferences.server_changes import shown_url
+from panel.preferences.server_list import every_server
 from panel.web.auth.access import permitted
 from panel.web.auth.lock import locked, open_unlock
 from panel.web.auth.session import actor
@@ -22,8 +25,28 @@ from panel.web.page.data import find_server
 from panel.web.page.forms import PanelForm, ServerForm, attempt
 from panel.web.page.fragments import Changed, after_change, full_page, show_part
 from panel.web.page.list_place import current_place
+from panel.web.views.activity import BYTE_ORDER_MARK, csv_cell, csv_line
 
 blueprint = Blueprint("servers", __name__)
+
+# Of the download.
+COLUMNS = (
+    *("state", "sync_id", "name", "store", "user_name", "url", "hardware_id"),
+    *("last_contact_at", "last_success_at"),
+)
+
+
+@blueprint.get("/servers.csv")
+def download() -> ResponseReturnValue:
+    """Send the list as CSV: the rows that the address names, in its order, of every page."""
+    here, now = reading(), clock.now()
+    settings = here.get_one(Settings, 1)
+    lines = [BYTE_ORDER_MARK + csv_line(COLUMNS)]
+    for server in every_server(here, current_place()):
+        row = {**server._asdict(), "state": server.state(now), "url": shown_url(settings, server)}
+        lines.append(csv_line(csv_cell(row[column]) for column in COLUMNS))
+    disposition = {"Content-Disposition": 'attachment; filename="servers.csv"'}
+    return Response("".join(lines), mimetype="text/csv", headers=disposition)
 
 
 @blueprint.get("/servers/new")

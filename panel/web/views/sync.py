@@ -45,7 +45,7 @@ def progress() -> ResponseReturnValue:
         return back_to_page(_anchor="status")
     screen = PageData(reading())
     if screen.sync.goes_on:
-        return Response(render_template("run.html", run=screen.state.run))
+        return Response(render_template("run.html", screen=screen))
     shown = Shown(said=_("The sync has ended."))
     status, said = draw(screen, "status.html", shown), draw(screen, "said.html", shown)
     return retarget(f"{status}<template>{said}</template>", "#status", WHOLE)

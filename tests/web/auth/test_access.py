@@ -33,6 +33,7 @@ FOR_PROGRAMS = {
     "api.get",
     "api.list_",
     "api.put",
+    "api.status",
     "api.write",
     "server.call_v5",
     "server.exchange",

@@ -51,7 +51,7 @@ class TestStandAlone:
     ) -> None:
         page = words(manager.get("/").text)
         assert "These preferences can be ignored." in page
-        assert "give this server a Sync ID, 1 for the primary" in page
+        assert "give this server a Sync ID: 1 for the primary" in page
 
     def test_its_interval_and_plus_cannot_be_used(self, unlocked: Browser) -> None:
         page = unlocked.get("/").text
@@ -73,9 +73,7 @@ class TestPrimary:
         assert sync_ids(page) == [7, 8]
 
     def test_its_sentence_counts_the_satellites(self, manager: Browser) -> None:
-        assert "Open for 2 satellites. 0 up to date, 2 not yet seen." in words(
-            manager.get("/").text
-        )
+        assert "0 of 2 satellites up to date. 2 not yet seen" in words(manager.get("/").text)
 
     def test_how_late_a_satellite_is_stands_in_a_word(
         self, manager: Browser, database: Database, rows: list[int], time: Clock
@@ -108,7 +106,7 @@ class TestPrimary:
         with database.writing() as session:
             session.get_one(Settings, 1).url = "https://elsewhere.example.org"
         page = manager.get("/").text
-        assert "Disabled, because a URL is set on the primary." in page
+        assert "Sync is disabled: this server is a primary and has a URL." in page
         assert "URL of this server" in page
         assert 'hx-post="/parameters/url/clear"' in page
 
@@ -150,7 +148,7 @@ class TestPrimary:
 
     def test_finding_nothing_says_so(self, manager: Browser) -> None:
         answer = manager.get("/?find=zzz", htmx=True)
-        assert "No server begins with “zzz”." in answer.text
+        assert "No server has a word that begins with “zzz”." in answer.text
         assert "0 of 2" in answer.text
 
     def test_a_fragment_is_the_list_alone_and_its_address_is_shown(self, manager: Browser) -> None:

@@ -36,7 +36,7 @@ def test_with_htmx_the_form_and_the_sentence_come_back(
     assert answer.status_code == 200
     assert '<form id="interval"' in answer.text
     assert 'value="0"' in answer.text
-    assert "Paused: the interval is 0." in answer.text
+    assert "the interval is 0." in answer.text
     assert "<html" not in answer.text
     assert "Saved." in answer.text
     assert minutes(database) == 0

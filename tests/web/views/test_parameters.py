@@ -261,7 +261,7 @@ class TestPrimary:
         asked = unlocked.post("/parameters", sent, htmx=True)
         assert "a URL here disables sync for all" in asked.text
         answer = unlocked.post("/parameters", {**sent, "confirmed": "url_on_primary"}, htmx=True)
-        assert "Disabled, because a URL is set on the primary." in answer.text
+        assert "Sync is disabled: this server is a primary and has a URL." in answer.text
         assert "URL of this server" in answer.text
 
     @either
@@ -277,7 +277,7 @@ class TestPrimary:
         assert "URL of 8 Rotuma" in page
         last = unlocked.post(f"/servers/{rows[1]}/url/clear", htmx=htmx)
         page = last.text if htmx else unlocked.get("/").text
-        assert "Open for 2 satellites." in page
+        assert "0 of 2 satellites up to date." in page
 
     def test_clearing_on_a_locked_page_unlocks_it_all(
         self, manager: Browser, database: Database, happened: Happened

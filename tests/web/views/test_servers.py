@@ -59,7 +59,7 @@ class TestPrimary:
         assert '<tbody hx-swap-oob="afterbegin:#rows">' in answer.text
         assert re.search(r"<a[^>]* autofocus>Edit</a>", answer.text)
         assert "3 of 3" in answer.text
-        assert "Open for 3 satellites." in answer.text
+        assert "0 of 3 satellites up to date." in answer.text
         assert listed(database)[9].name == "Lau"
 
     def test_without_script_it_leads_back_to_the_row(
@@ -178,7 +178,7 @@ class TestPrimary:
             f"/servers/{rows[0]}", {**sent, "confirmed": "url_on_primary"}, htmx=True
         )
         assert "URL of 7 Kadavu" in done.text
-        assert "Disabled, because a URL is set on the primary." in done.text
+        assert "Sync is disabled: row 7 Kadavu has a URL." in done.text
 
     @either
     def test_what_is_gone_is_said_to_be_gone(

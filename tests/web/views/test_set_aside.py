@@ -43,7 +43,7 @@ def find(database: Database, aside: Quarantined) -> Quarantined | None:
 @pytest.mark.usefixtures("aside")
 def test_the_page_tells_of_it_and_leads_there(viewer: Browser) -> None:
     page = viewer.get("/").text
-    assert "1 record is set aside" in page
+    assert "1 record needs a decision" in page
     assert 'href="/set-aside"' in page
 
 
