@@ -248,6 +248,11 @@ class GuardedChannel(HTTPChannel):  # type: ignore[misc]
 
     def service(self) -> None:
         """Answer the next request, or find out whether the application wants a body."""
+        if self._has_gone():
+            # It repeats its request if it wants an answer; this one would only be in its way.
+            self.cancel()
+            self.server.pull_trigger()
+            return
         self.is_known_client = True
         if not self._is_asking:
             super().service()
@@ -257,6 +262,15 @@ class GuardedChannel(HTTPChannel):  # type: ignore[misc]
         finally:
             self._is_asking = False
             self.server.pull_trigger()
+
+    def _has_gone(self) -> bool:
+        """Say whether the client hung up while its request waited for a thread."""
+        try:
+            return not self.socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
 
     def _ask(self) -> None:
         task = _HeadersTask(self, self.request)
@@ -405,6 +419,13 @@ def serve(app: "WSGIApplication", listener: socket.socket, threads: int) -> None
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     tune_malloc()
     _allow_open_files()
+    server = make_server(app, listener, threads)
+    exit_on_sigterm()
+    server.run()
+
+
+def make_server(app: "WSGIApplication", listener: socket.socket, threads: int) -> GuardedServer:
+    """Return a server that does not run yet; takes what :func:`serve` takes."""
     settings: dict[str, Any] = {
         "sockets": [listener],
         "ident": None,
@@ -420,7 +441,7 @@ def serve(app: "WSGIApplication", listener: socket.socket, threads: int) -> None
         # The application checks proxies itself (panel.web.base.proxy), behind any WSGI server.
         "clear_untrusted_proxy_headers": False,
     }
-    server = GuardedServer(
+    return GuardedServer(
         app,
         _sock=listener,
         dispatcher=_Lanes(threads),
@@ -428,8 +449,6 @@ def serve(app: "WSGIApplication", listener: socket.socket, threads: int) -> None
         sockinfo=(listener.family, listener.type, None, None),
         bind_socket=False,
     )
-    exit_on_sigterm()
-    server.run()
 
 
 def _allow_open_files() -> None:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from http.client import HTTPConnection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,11 +14,14 @@ from panel.activity.log import Actor
 from panel.db import Database
 from panel.operations import connection_test
 from panel.operations.connection_test import try_connection
-from panel.server import UNPROVEN_BYTES, _Lanes
+from panel.server import UNPROVEN_BYTES, _Lanes, make_server
 from tests.security.attacked import basic, make_primary, open_files
 from tests.support.installations import installation_on
 from tests.support.processes import ForkedPanel
 from tests.support.web_sites import make_satellite
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 ASHA = Actor("asha")
 MOST_CONNECTIONS = 30
@@ -183,6 +186,37 @@ def test_small_messages_find_a_thread_while_large_ones_are_answered() -> None:
     assert answered.wait(WAIT_SECONDS)
     may_end.set()
     lanes.shutdown()
+
+
+def test_a_request_whose_client_hung_up_is_not_answered() -> None:
+    may_end, has_begun, asked = threading.Event(), threading.Event(), list[str]()
+
+    def app(environ: "WSGIEnvironment", start_response: "StartResponse") -> list[bytes]:
+        asked.append(environ["PATH_INFO"])
+        has_begun.set()
+        may_end.wait(WAIT_SECONDS)
+        start_response("200 OK", [("Content-Length", "0")])
+        return []
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = make_server(app, listener, threads=1)
+    running = threading.Thread(target=server.run, daemon=True)
+    running.start()
+
+    def ask(path: str) -> socket.socket:
+        client = socket.create_connection(listener.getsockname(), timeout=WAIT_SECONDS)
+        client.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        return client
+
+    with ask("/first") as first:
+        assert has_begun.wait(WAIT_SECONDS)
+        ask("/gone").close()
+        with ask("/last") as last:
+            may_end.set()
+            for client in (first, last):
+                assert client.recv(100).startswith(b"HTTP/1.1 200")
+    server.close()
+    assert asked == ["/first", "/last"]
 
 
 @pytest.fixture
