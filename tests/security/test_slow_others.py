@@ -2,16 +2,22 @@
 
 import re
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
+from sqlalchemy import insert
 
 from panel.db import Database, make_engine
+from panel.models.people import Activity
+from tests.security.attacked import open_files
 from tests.support.cast import PASSWORD, USER
 from tests.support.processes import ForkedPanel
 from tests.support.web_sites import make_satellite
@@ -22,8 +28,8 @@ WAIT_SECONDS = 60
 ANSWER_SECONDS = 10
 # Of a trial, and of a reader that takes next to nothing.
 TRIAL_SECONDS, READER_SECONDS = 6.0, 4
-# More than the buffers of the connection take.
-ROWS, LABEL = 6_000, "x" * 120
+# As much as one download holds: more than the buffers of a connection take.
+ROWS, CONTENT = 1_100, "x" * 8_000
 # What a slow reader has room for.
 SMALL_BUFFER_BYTES = 4_096
 
@@ -70,7 +76,6 @@ def make_panel(folder: Path) -> ForkedPanel:
             # What the buffers of the connection take counts too.
             "panel.server.LEAST_BYTES_A_SECOND": 2**20,
             "panel.server._MAINTENANCE_SECONDS": 1,
-            "panel.web.views.activity.LARGEST_DOWNLOAD_BYTES": 2**20,
         },
     )
     panel.init()
@@ -140,3 +145,50 @@ def test_eight_trials_against_a_slow_server(tmp_path: Path, dribbling_url: str) 
         assert sum("did not answer in time" in text for text in answers) == 2
     finally:
         panel.stop()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="open files are read as Linux tells them")
+def test_eight_slow_readers_of_the_activity(tmp_path: Path) -> None:
+    panel = make_panel(tmp_path / "primary")
+    database = Database(make_engine(panel.config.database_url))
+    with database.writing() as session:
+        row = {"at": datetime(2026, 1, 1, tzinfo=UTC), "person": "asha", "address": "", "count": 1}
+        row |= {"via": "web", "what": "interval_changed", "subject": "", "label": ""}
+        row |= {"became": {"name": CONTENT}}
+        session.execute(insert(Activity), [row] * ROWS)
+    database.close()
+    panel.start()
+    readers, held = list[socket.socket](), list[str]()
+    try:
+        person = Person(panel)
+        cookie = person.headers()["Cookie"]
+        for _ in range(AT_ONCE):
+            reader = socket.socket()
+            reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER_BYTES)
+            reader.settimeout(WAIT_SECONDS)
+            reader.connect(("127.0.0.1", panel.port))
+            ask = f"GET /activity.csv HTTP/1.1\r\nHost: a\r\nCookie: {cookie}\r\n\r\n"
+            reader.sendall(ask.encode())
+            readers.append(reader)
+            # They are made one at a time: the next one waits for the head of this one.
+            assert reader.recv(12) == b"HTTP/1.1 200"
+            assert_answers(person)
+            held += waiting_answers(panel)
+        assert held
+        begun = time.monotonic()
+        while waiting_answers(panel):
+            # They take a byte now and then, so that none of them is idle.
+            for reader in readers:
+                with suppress(ConnectionError):
+                    reader.recv(1)
+            assert_answers(person)
+            assert time.monotonic() - begun < WAIT_SECONDS
+    finally:
+        for reader in readers:
+            reader.close()
+        panel.stop()
+
+
+def waiting_answers(panel: ForkedPanel) -> list[str]:
+    """Return the files in which answers wait for their readers."""
+    return [file for file in open_files(panel) if "(deleted)" in file]
