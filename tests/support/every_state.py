@@ -173,6 +173,7 @@ def a_primary(site: Site) -> None:
         confirmed = {"confirmed": "1", "version": "1"}
         site.read((f"{row}/{act}", {}), (f"{row}/{act}", confirmed), (f"{row}/{act}", None))
     site.read((f"/servers/{rotuma}/theirs", {}), ("/applicants/31/add", {}))
+    site.read(("/applicants", None))
     site.read(("/applicants/31/add", {"hardware_id": "11"}))
     site.read(("/applicants/99/add", {}), ("/servers/remove", {}))
     ids = {"ids": str(kadavu)}

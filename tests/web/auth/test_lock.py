@@ -54,10 +54,10 @@ def refused(database: Database, happened: Happened) -> Callable[[Browser, bool],
     """Tries a locked write, and sees it refused, recorded and undone."""
 
     def refuse(browser: Browser, htmx: bool) -> None:
-        before = len(happened("refused_locked"))
+        before = sum(row.count for row in happened("refused_locked"))
         values = {"version": "1", "name": "Elsewhere"}
         assert browser.post("/parameters", values, htmx=htmx).status_code == 403
-        assert len(happened("refused_locked")) == before + 1
+        assert sum(row.count for row in happened("refused_locked")) == before + 1
         assert name_of_the_server(database) == ""
 
     return refuse
@@ -80,7 +80,7 @@ def test_every_other_write_is_behind_the_lock(
             # A row that is not there is not found, with the lock closed too.
             assert response.status_code in (403, 404), path
             walked += 1
-            assert len(happened("refused_locked", limit=500)) == walked
+            assert sum(row.count for row in happened("refused_locked")) == walked
     assert walked > 10
 
 
