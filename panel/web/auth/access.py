@@ -36,6 +36,7 @@ PUBLIC = (
     "api.get",
     "api.list_",
     "api.put",
+    "api.status",
     "api.write",
     # Other servers, with the pair or a device token.
     "server.call_v5",

@@ -283,7 +283,8 @@ def told_by_all(site: Site, browser: Browser, shell: Shell) -> tuple[dict[str, A
     assert facts["sentence"] in shell.run("status").stdout
     with site.database.writing() as session:
         bearer = {"Authorization": f"Bearer {add_token(session, OPERATOR, 'Intranet')}"}
-    of_api = browser.client.get("/api/v1/status", headers=bearer).get_json()
+    # An application is signed in by its token alone.
+    of_api = browser.app.test_client().get("/api/v1/status", headers=bearer).get_json()
     assert of_api == {**facts, "next": of_api["next"]}
     return facts, browser.get("/").text
 

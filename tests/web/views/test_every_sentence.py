@@ -20,7 +20,7 @@ from tests.web.conftest import add_people
 DATA = f"""
 {MANAGER} {VIEWER} bela nobody operator {" ".join(LANGUAGES.values())}
 National Store NAT Kadavu KDV Rotuma ROT Lau LAU Savu SAV fiji lau coral ask own UTC kB MB Werkzeug
-people ab stock_line amoxicillin Panel Sync nowhere zzz ftp abc app cdef
+people ab stock_line amoxicillin Panel Sync nowhere zzz ftp abc app cdef CSV
 """
 # Programs read these, and the one other is a file.
 NOT_FOR_PEOPLE = {*FOR_PROGRAMS, "activity.download", "servers.download", "server.health"}
