@@ -85,7 +85,10 @@ def reveal(text: str) -> str:
 
 def visible(value: object) -> object:
     """Return ``value``, and a text as :func:`reveal` does; markup and all else as it is."""
-    return reveal(value) if type(value) is str else value
+    # Asked of everything that a template prints, and most of it is plain.
+    if type(value) is not str or (value.isascii() and value.isprintable()):
+        return value
+    return reveal(value)
 
 
 def _revealed(character: str) -> str:

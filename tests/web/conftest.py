@@ -29,6 +29,7 @@ class Browser:
 
     def __init__(self, app: Flask, **environ: Any) -> None:
         self.app, self.environ = app, environ
+        self.keeps_cookies = True
         self.client = app.test_client()
         self._token, self._token_of = "", ""
 
@@ -65,8 +66,12 @@ class Browser:
         return self.post("/unlock", {"authorisation_code": code})
 
     def cookie(self, name: str) -> str:
-        found = self.client.get_cookie(name)
+        found = self.client.get_cookie(name) if self.keeps_cookies else None
         return found.value if found else ""
+
+    def refuse_cookies(self) -> None:
+        """Keep none from now on."""
+        self.keeps_cookies, self.client = False, self.app.test_client(use_cookies=False)
 
     def set_cookie(self, name: str, value: str) -> None:
         self.client.set_cookie(name, value)

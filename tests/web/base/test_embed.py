@@ -168,7 +168,7 @@ def test_a_browser_that_returns_no_cookie_is_shown_the_way_out(
     listed: Flask, path: str, htmx: bool
 ) -> None:
     frame = Frame(listed)
-    frame.client = listed.test_client(use_cookies=False)
+    frame.refuse_cookies()
     answer = frame.post(path, {"name": MANAGER, "authorisation_code": CODE}, htmx=htmx)
     assert answer.status_code == 400
     assert "This browser keeps no cookies for the panel" in answer.text
