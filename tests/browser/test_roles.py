@@ -12,7 +12,7 @@ def test_a_stand_alone_server_may_ignore_this(either_page: Page, panel: Panel) -
     page = either_page
     sign_in(page, panel)
     expect(page.get_by_text("This server synchronises with nobody.")).to_be_visible()
-    expect(page.get_by_text("These preferences can be ignored. To start: un-lock")).to_be_visible()
+    expect(page.get_by_text("To start, give this server a Sync ID")).to_be_visible()
     expect(page.get_by_label("Sync time interval", exact=True)).to_be_disabled()
     expect(page.get_by_text("Give this server a Sync ID first.")).to_be_visible()
 
@@ -24,7 +24,7 @@ def test_from_stand_alone_to_primary_on_the_page(either_page: Page, panel: Panel
     fill(form, {"Sync ID": "1", "Name": "National Store", "Store": "NAT-01"})
     save(form)
     expect(page.locator("#who")).to_contain_text("National Store")
-    expect(page.get_by_text("Ready for satellites: none is in the list yet.")).to_be_visible()
+    expect(page.get_by_text("Not ready: no user name and password yet.")).to_be_visible()
     expect(page.get_by_text("These preferences can be ignored.")).to_have_count(0)
     expect(page.locator("#self")).to_contain_text("this server")
     expect(page.get_by_label("Sync time interval", exact=True)).to_be_enabled()

@@ -114,7 +114,7 @@ def test_a_record_is_left_out_and_stays_in_sight(either_page: Page, panel: Panel
             )
         )
     sign_in(page, panel)
-    page.get_by_role("link", name="Look").click()
+    page.get_by_role("link", name="1 record needs a decision").click()
     row = page.locator("tr", has_text="item/a")
     row.get_by_role("button", name="Leave out").click()
     expect(row).to_contain_text("left out")
