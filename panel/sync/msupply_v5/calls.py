@@ -140,7 +140,10 @@ class Calls:
             peer.initialising_at = None
             queue.move_cursors(self.session, server, peer)
             sites.note_end(self.session, self.site)
-        data = [{"syncOutId": str(record.seq), **self._told(record)} for record in records]
+        data = [
+            {"syncOutId": str(record.seq), **self._told(record), **self._owner_told(record)}
+            for record in records
+        ]
         return {"queueLength": queue.queue_length(self.session, server, peer), "data": data}
 
     def acknowledge(self) -> None:
@@ -171,6 +174,11 @@ class Calls:
         if not entries:
             retry_quarantined(self.session, sync_id, pushed_by(sync_id))
         return {"integrationStarted": left == 0}
+
+    def _owner_told(self, record: Record) -> dict[str, Any]:
+        """Tell a satellite of ours who else owns a record; v5 has no owners."""
+        is_its_own = record.owner == self.site.server.sync_id
+        return {} if is_its_own or not self.site.is_ours else {"owner": record.owner}
 
     def _told(self, record: Record) -> dict[str, Any]:
         change = change_of(record)

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from panel.errors import Refusal
+from panel.models.base import PRIMARY_SYNC_ID
 from panel.models.records import RECORD_ID_LENGTH, TABLE_NAME_LENGTH, Key, Record
 from panel.sync.protocol.batch_codec import Item
 from panel.sync.protocol.body_codec import decode_json_text
@@ -22,7 +23,7 @@ from panel.sync.protocol.json_reader import (
     is_too_deep,
     load_json,
 )
-from panel.sync.store.apply import Outcome, pushed_by
+from panel.sync.store.apply import Outcome, pulled_by, pushed_by
 from panel.sync.store.quarantine import apply_or_quarantine
 from panel.sync.store.records import StoredRecord, find_records
 from panel.sync.store.sequence import lock_sequence
@@ -38,6 +39,7 @@ ID_SEPARATOR = ":"
 # The version that our satellite says it speaks: an older central server may refuse a higher one.
 SPOKEN_VERSION = 14
 MOST_RECORDS = 5_000
+_HIGHEST_OWNER = 2**31 - 1
 MARK_LENGTH = 100
 _STATE = re.compile(r"(\d{1,18}) (\d{1,18}) (\d{1,18}) ([\w-]{0,12})", re.ASCII)
 
@@ -48,13 +50,15 @@ ACTIONS = ("insert", "update", "delete", "merge")
 class Change:
     """An entry of v5's ``data``: a put or, with ``data`` None, a delete.
 
-    ``mark`` is its ``syncOutId`` or ``ID``.
+    ``mark`` is its ``syncOutId`` or ``ID``. ``owner`` is the other server that owns it; only a
+    primary of ours tells it, else it is 0.
     """
 
     mark: str
     table: str
     record_id: str
     data: str | None
+    owner: int = 0
 
     @property
     def key(self) -> Key:
@@ -193,6 +197,24 @@ def take_changes(
     return apply_or_quarantine(session, source, items, pushed_by(owner))
 
 
+def take_addressed(session: Session, own_sync_id: int, changes: Sequence[Change]) -> Outcome:
+    """Apply ``changes`` of records that other satellites own and addressed to this one.
+
+    Those that cannot be applied are quarantined. Return the outcome.
+    """
+    lock_sequence(session)
+    newest = dict(find_records(session, [(change.key, change.data) for change in changes]))
+    items = []
+    for change in changes:
+        stored = newest.get(change.key)
+        if stored is None and change.data is None:
+            continue
+        version = stored.version + 1 if stored is not None else 1
+        items.append(Item(0, *change.key, change.owner, own_sync_id, version, change.data))
+        newest[change.key] = StoredRecord(change.owner, own_sync_id, version, change.data)
+    return apply_or_quarantine(session, PRIMARY_SYNC_ID, items, pulled_by(own_sync_id))
+
+
 def _change(fields: JsonObject, action: str) -> Change:
     data = fields.get("recordData")
     record_id = _name(fields, "recordId", RECORD_ID_LENGTH)
@@ -203,7 +225,13 @@ def _change(fields: JsonObject, action: str) -> Change:
         table=_name(fields, "tableName", TABLE_NAME_LENGTH),
         record_id=record_id,
         data=_data(data) if action in ("insert", "update") else None,
+        owner=_owner(fields.get("owner")),
     )
+
+
+def _owner(told: Any) -> int:
+    # A server that means something else by that name is not to be misunderstood.
+    return told if type(told) is int and 0 < told <= _HIGHEST_OWNER else 0
 
 
 def _name(fields: JsonObject, name: str, longest: int) -> str:

@@ -13,6 +13,7 @@ from panel.sync.msupply_v5.codec import (
     ID_SEPARATOR,
     Change,
     SatelliteState,
+    take_addressed,
     take_changes,
 )
 from panel.sync.protocol.batch_codec import Item
@@ -140,7 +141,9 @@ def keep_queued(session: Session, page: Queued) -> None:
     query = select(func.max(Inbox.position)).where(Inbox.stream == Stream.ADDRESSED)
     first = (session.scalar(query) or 0) + 1
     numbered = enumerate(changes, first)
-    items = [Item(number, *change.key, 0, None, 0, change.data) for number, change in numbered]
+    items = [
+        Item(number, *change.key, change.owner, None, 0, change.data) for number, change in numbered
+    ]
     inbox.receive(session, Stream.ADDRESSED, items)
 
 
@@ -153,13 +156,14 @@ def apply_received(session: Session, own_sync_id: int) -> int:
 def finish_initialise(session: Session, own_sync_id: int) -> int:
     """Apply what an initialise received, and return how many records were quarantined.
 
-    Raise SyncRefusal (removal_needs_consent) before anything is applied if more central records
-    would be removed than a person agreed to.
+    Raise SyncRefusal (removal_needs_consent) before anything is applied if more records of other
+    servers would be removed than a person agreed to.
     """
     lock_sequence(session)
-    check_consent(session, [Stream.CENTRAL], own_sync_id, NOTHING)
+    check_consent(session, inbox.FOREIGN, own_sync_id, NOTHING)
     refused = inbox.apply_stream(session, Stream.CENTRAL, renewed_by(own_sync_id))
-    inbox.delete_missing(session, Stream.CENTRAL, own_sync_id)
+    for stream in inbox.FOREIGN:
+        inbox.delete_missing(session, stream, own_sync_id)
     link = session.get_one(Link, 1)
     went_back = link.checkpoint == _QUEUE_REQUESTED_AGAIN
     _mark_lacking_as_waiting(session, own_sync_id, went_back)
@@ -195,12 +199,19 @@ def _is_delivered_otherwise() -> ColumnElement[bool]:
 
 
 def _apply_queued(session: Session, own_sync_id: int, keeps_other: bool) -> int:
-    """Apply the queue; ``keeps_other`` keeps aside the contents that give way to what waits."""
+    """Apply the queue; ``keeps_other`` keeps aside the contents that give way to what waits.
+
+    Of what the primary still owns they are kept aside in any case: it may have written them since.
+    """
     refused = 0
     for items in inbox.read_batches(session, Stream.ADDRESSED):
-        changes = [Change("", item.table, item.record_id, item.data) for item in items]
-        if keeps_other:
-            _keep_other_contents(session, own_sync_id, changes)
+        arrived = [Change("", item.table, item.record_id, item.data, item.owner) for item in items]
+        addressed = [change for change in arrived if change.owner not in (0, PRIMARY_SYNC_ID)]
+        refused += len(take_addressed(session, own_sync_id, addressed).refused)
+        # What the primary addressed to this site belongs to the site from now on.
+        changes = [change for change in arrived if change.owner in (0, PRIMARY_SYNC_ID)]
+        others = [change for change in changes if keeps_other or change.owner]
+        _keep_other_contents(session, own_sync_id, others)
         outcome = take_changes(session, PRIMARY_SYNC_ID, own_sync_id, changes, spare_waiting=True)
         refused += len(outcome.refused)
     for stream in Stream:

@@ -24,6 +24,8 @@ pytestmark = pytest.mark.both_databases
 __all__ = ["new_satellite", "satellite"]
 
 
+ANOTHER = 9
+
 # Activity is kept as it was written.
 TABLES = [table for table in Base.metadata.sorted_tables if table.name != "activity"]
 
@@ -57,6 +59,12 @@ class Backup:
 def change(database: Database, owner: int, record_id: str, name: str) -> None:
     with database.writing() as session:
         put_record(session, owner, "item", record_id, {"name": name})
+
+
+def address(database: Database, record_id: str, name: str) -> None:
+    """Let another satellite's record for the site be as it pushed it."""
+    with database.writing() as session:
+        put_record(session, ANOTHER, "item", record_id, {"name": name}, SITE_ID)
 
 
 def refusal_of(database: Database) -> tuple[str, Any]:
@@ -266,6 +274,56 @@ def test_a_restored_primary_gets_back_what_its_satellite_pushed(
     assert contents(database)["s1"] == '{"name":"changed since the backup"}'
     again = satellite.sync()
     assert (again.pushed, again.pulled) == (0, 0)
+
+
+def test_what_another_satellite_owns_is_not_sent_back_to_a_restored_primary(
+    satellite: Satellite, database: Database
+) -> None:
+    for one in ("t1", "t2"):
+        address(database, one, "first")
+    satellite.sync()
+    backup = Backup(database)
+    satellite.sync()
+    backup.restore()
+    # Meanwhile the other one changed the first, and the second is not here again yet.
+    address(database, "t1", "second")
+    with database.writing() as session:
+        session.execute(delete(Record).where(Record.record_id == "t2"))
+
+    assert satellite.sync().result == "well"
+    assert contents(satellite.database) == contents(database) == {"t1": '{"name":"second"}'}
+    address(database, "t2", "first")
+    assert satellite.sync().result == "well"
+    assert contents(satellite.database) == contents(database)
+    assert set(contents(database)) == {"t1", "t2"}
+    with database.reading() as session:
+        assert session.query(Quarantined).count() == 0
+        assert set(session.scalars(select(Record.owner))) == {ANOTHER}
+
+
+def test_what_a_restored_primary_wrote_since_is_kept_beside_what_the_site_has(
+    satellite: Satellite, database: Database
+) -> None:
+    satellite.sync()
+    put(database, PRIMARY_SYNC_ID, "for-kadavu", to=SITE_ID)
+    backup = Backup(database)
+    satellite.sync()
+    change(satellite.database, SITE_ID, "for-kadavu", "the site's")
+    satellite.sync()
+    backup.restore()
+    with database.writing() as session:
+        data = {"name": "the primary's"}
+        put_record(session, PRIMARY_SYNC_ID, "item", "for-kadavu", data, SITE_ID)
+
+    assert satellite.sync().result == "well"
+    assert (
+        contents(database)
+        == contents(satellite.database)
+        == {"for-kadavu": '{"name":"the site\'s"}'}
+    )
+    with satellite.database.reading() as session:
+        aside = session.query(Quarantined).one()
+    assert (aside.reason, aside.data) == ("replaced", '{"name":"the primary\'s"}')
 
 
 # --- tombstones -----------------------------------------------------------------------------------
