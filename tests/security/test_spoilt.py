@@ -25,6 +25,11 @@ def test_a_pair_that_is_no_base64_is_an_unknown_one(
     assert 400 <= answer.status_code < 500
 
 
+def test_what_is_public_is_so_with_a_spoilt_pair_too(client: FlaskClient) -> None:
+    spoilt = {"Authorization": "Basic Ã©"}
+    assert client.get("/api/v1/openapi.json", headers=spoilt).status_code == 200
+
+
 @pytest.mark.parametrize("path", ["/", "/sync/exchange", "/sync/v5/site", "/nowhere"])
 @pytest.mark.parametrize("host", ["a" * 64, "a..b"])
 def test_a_host_that_is_none_is_refused(client: FlaskClient, path: str, host: str) -> None:

@@ -9,13 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from secrets import token_hex
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import select, text, update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from panel import clock
 from panel.models.runs import Link, Loop, Run
-from panel.models.settings import Settings
+from panel.models.settings import Server, Settings
 from panel.operations.sync_requests import ask_to_sync
 from panel.status.state import read_state
 from panel.sync import loop as loop_module
@@ -131,23 +131,60 @@ def test_faults_back_off_up_to_the_interval(kadavu: SatelliteSide, time: Clock) 
     assert row(kadavu).failures == 0
 
 
-def test_a_refusal_waits_for_a_person(kadavu: SatelliteSide, time: Clock) -> None:
+def test_a_refusal_that_a_person_here_has_to_end_waits_for_them(
+    kadavu: SatelliteSide, time: Clock
+) -> None:
+    loop = loop_of(kadavu)
+    loop.look()
+    with kadavu.database.writing() as session:
+        session.get_one(Loop, 1).refusal = "removal_needs_consent"
+    time.pass_by(days=3)
+    assert loop.look() is None
+    ask(kadavu)
+    assert loop.look() is not None
+    assert row(kadavu).refusal == ""
+
+
+def test_what_was_put_right_here_is_tried_at_once(kadavu: SatelliteSide) -> None:
     with kadavu.database.writing() as session:
         session.get_one(Settings, 1).store = "KDV-10"
     loop = loop_of(kadavu)
     run = loop.look()
     assert run is not None
     assert run.reason == "identity_differs"
-    time.pass_by(days=3)
     assert loop.look() is None
-    ask(kadavu)
-    assert loop.look() is not None
     with kadavu.database.writing() as session:
         session.get_one(Settings, 1).store = "KDV-01"
     corrected = loop.look()
     assert corrected is not None
     assert corrected.result == "well"
     assert row(kadavu).refusal == ""
+
+
+def test_what_was_put_right_at_the_primary_heals_by_itself(
+    kadavu: SatelliteSide, time: Clock
+) -> None:
+    def name(store: str) -> None:
+        with kadavu.primary.database.writing() as session:
+            session.execute(update(Server).where(Server.sync_id == 7).values(store=store))
+
+    name("KDV-10")
+    loop_of(kadavu).look()
+    assert row(kadavu).refusal == "identity_differs"
+    name("KDV-01")
+    assert looks_until_due(kadavu, time) <= 15 * 60
+    assert row(kadavu).refusal == ""
+
+
+def test_a_wrong_pair_is_sent_every_15_minutes_however_short_the_interval_is(
+    kadavu: SatelliteSide, time: Clock
+) -> None:
+    loop_of(kadavu).look()
+    with kadavu.database.writing() as session:
+        session.get_one(Settings, 1).interval_minutes = 1
+        loop = session.get_one(Loop, 1)
+        loop.refusal, loop.started_at = "site_incorrect_password", time.now
+    assert 13 * 60 <= looks_until_due(kadavu, time) <= 17 * 60
 
 
 def test_after_a_refusal_a_fault_of_the_line_is_tried_again(

@@ -46,9 +46,18 @@ STATUS = {
 # too large for it by itself.
 TOO_LARGE = "too_large_for_the_way"
 
-# Refusals that pass or that somebody at the primary puts right: a satellite tries them again.
-PASSING = frozenset(
+# The pair that a satellite sends is not the one that the primary knows.
+WRONG_PAIR = frozenset({"site_name_not_found", "site_incorrect_password"})
+
+# Refusals that pass or that somebody at the primary may put right: a satellite tries them again.
+PASSING = WRONG_PAIR | frozenset(
     {
+        "site_incorrect_hardware_id",
+        "site_has_no_store",
+        "identity_differs",
+        "not_a_primary",
+        "api_version_incompatible",
+        "bad_request",
         "waiting_to_be_added",
         "sync_disabled",
         "sync_paused",

@@ -11,7 +11,7 @@ from panel import clock
 from panel.installation import Installation
 from panel.models.runs import Loop, Run, RunResult
 from panel.models.settings import Settings
-from panel.sync.protocol.error_codes import PASSING, SyncRefusal
+from panel.sync.protocol.error_codes import PASSING, WRONG_PAIR, SyncRefusal
 from panel.sync.satellite.lease import is_free
 from panel.sync.satellite.sync_settings import read_sync_settings
 
@@ -19,6 +19,9 @@ from panel.sync.satellite.sync_settings import read_sync_settings
 # call in the same second.
 _JITTER = 0.1
 _FIRST_PAUSE_SECONDS = 15.0
+# How long after a refusal a satellite asks again, whether it was put right at the primary. A pair
+# that is wrong is sent no more often than that, since the primary counts wrong ones.
+_REFUSED_PAUSE = timedelta(minutes=15)
 _LONGEST_WAIT_SECONDS = 3_600
 
 
@@ -37,7 +40,7 @@ def is_due(session: Session, installation: Installation) -> bool:
     if _was_cut_off(session, loop):
         return True
     if loop.refusal and loop.refusal not in PASSING:
-        # The sync stops until a person asks for it or changes the parameters.
+        # A person here has to act: the sync stops until they ask for it or change the parameters.
         return False
     return due_at(loop, settings.interval_minutes) <= clock.now()
 
@@ -50,7 +53,10 @@ def due_at(loop: Loop, interval_minutes: int) -> datetime:
         return now
     # Seeded with the start of the last run, so that every call returns the same moment.
     jitter = random.Random(loop.started_at.timestamp()).uniform(-_JITTER, _JITTER)  # noqa: S311
-    regular = loop.started_at + timedelta(minutes=interval_minutes) * (1 + jitter)
+    interval = timedelta(minutes=interval_minutes)
+    if loop.refusal in WRONG_PAIR:
+        interval = _REFUSED_PAUSE
+    regular = loop.started_at + interval * (1 + jitter)
     return regular if loop.due_at is None else min(regular, loop.due_at)
 
 
@@ -77,8 +83,9 @@ def note_crash(session: Session) -> None:
 def note_end(session: Session, run: Run, has_moved: bool = False) -> None:
     """Record the result of a run for the schedule.
 
-    After a refusal there are no runs until a person acts, unless it may pass by itself. After a
-    fault the next run waits for the back-off. The back-off is the shortest one if the run moved
+    After a refusal that the primary may put right the next run comes at the interval, or after 15
+    minutes where that is sooner; after another one when a person acts. After a fault the next run
+    waits for the back-off. The back-off is the shortest one if the run moved
     records, or a part of one (``has_moved``).
     """
     loop = session.get_one(Loop, 1)
@@ -86,9 +93,9 @@ def note_end(session: Session, run: Run, has_moved: bool = False) -> None:
         loop.failures = 0
         loop.refusal, loop.refusal_values = run.reason, run.reason_values
         loop.refused_at = loop.refused_at or clock.now()
-        if loop.refusal == "initialise_later":
-            seconds = (run.reason_values or {}).get("seconds")
-            loop.due_at = clock.now() + _asked_wait(seconds)
+        seconds = (run.reason_values or {}).get("seconds")
+        is_asked = loop.refusal == "initialise_later"
+        loop.due_at = clock.now() + (_asked_wait(seconds) if is_asked else _REFUSED_PAUSE)
         return
     loop.refused_at = None
     if run.result == RunResult.FAILED:

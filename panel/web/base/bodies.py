@@ -127,7 +127,9 @@ def _give_turn_back(_error: BaseException | None) -> None:
 def _remove_browser_headers(response: Response) -> Response:
     if is_for_programs():
         # No browser sends credentials of programs: it could open refusals, and what is public.
-        is_open = response.status_code >= HTTPStatus.BAD_REQUEST or not request.authorization
+        # They are not parsed here: Werkzeug raises an exception for some that are spoilt.
+        has_credentials = "Authorization" in request.headers
+        is_open = response.status_code >= HTTPStatus.BAD_REQUEST or not has_credentials
         kept = _PROGRAM_HEADERS | {"X-Content-Type-Options"} if is_open else _PROGRAM_HEADERS
         for name in set(response.headers.keys()) - kept:
             del response.headers[name]
