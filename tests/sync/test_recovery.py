@@ -314,6 +314,19 @@ def test_said_by_hand(primary: PrimarySide, kadavu: SatelliteSide) -> None:
     assert (kadavu.runs()[-1].pulled, kadavu.runs()[-1].pushed) == (0, 0)
 
 
+def test_said_by_hand_twice_after_one_backup(primary: PrimarySide, kadavu: SatelliteSide) -> None:
+    sync_well(kadavu)
+    backup = kadavu.back_up()
+    for written in (5, 1):
+        kadavu.restore(backup, noticed=False)
+        with kadavu.database.writing() as session:
+            begin_generation(session, HistoryReason.BY_HAND)
+        kadavu.put_many(written, f"after-{written}-")
+        sync_well(kadavu)
+    assert is_in_step(primary, kadavu)
+    assert len(primary.contents()) == 6
+
+
 def test_a_backup_from_before_what_was_purged(
     primary: PrimarySide, kadavu: SatelliteSide, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session
 
 from panel import clock
 from panel.db import Database
-from panel.models.records import HistoryReason
+from panel.models.records import Generation, HistoryReason
 from panel.models.runs import Link, Run, RunStep
 from panel.models.settings import SyncProtocol
 from panel.security.vault import Vault
@@ -19,7 +19,7 @@ from panel.sync.satellite.push import Sent, note_pushed
 from panel.sync.satellite.sync_settings import keep_token
 from panel.sync.store import inbox, quarantine
 from panel.sync.store.apply import Problem, pulled_by
-from panel.sync.store.sequence import begin_generation, lock_sequence
+from panel.sync.store.sequence import CERTAIN, begin_generation, lock_sequence
 from panel.sync.transport.batch_size import (
     Meter,
     batch_size,
@@ -117,8 +117,13 @@ def _continue_above(session: Session, highest: int) -> None:
     The primary knows more than this server if it was restored from a backup, or is a copy.
     """
     highest = min(highest, HIGHEST_TOLD_COUNT)
-    if lock_sequence(session).seq < highest:
-        begin_generation(session, HistoryReason.CLONE, highest)
+    sequence, link = lock_sequence(session), session.get_one(Link, 1)
+    if sequence.seq < highest:
+        reason = session.get_one(Generation, sequence.generation).reason
+        is_told = link.own_generation in ("", sequence.generation)
+        # Where a restore was noticed, or said by hand, the former generation goes on nowhere else.
+        is_certain = reason in CERTAIN and not is_told
+        begin_generation(session, reason if is_certain else HistoryReason.CLONE, highest)
 
 
 def _store_found(session: Session, link: Link, sent: Sent, answer: Answer) -> int:

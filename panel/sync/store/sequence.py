@@ -47,6 +47,8 @@ GENERATION_BYTES = 8
 # So many numbers a new generation skips, since a power cut may have lost the last of the witness.
 MARGIN = 1_000_000
 _GIVEN_OUT = "numbers given out"
+# With these it is certain that the past is lost, and that no copy of this server goes on in it.
+CERTAIN = {HistoryReason.RESTORED, HistoryReason.TIMELINE, HistoryReason.BY_HAND}
 # What nobody said, and what this server found out by itself.
 _FOUND = {
     HistoryReason.RESTORED: EventKind.RESTORE_FOUND,
