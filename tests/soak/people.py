@@ -8,7 +8,7 @@ from tests.support.records_api import Api, CursorEnded, Line, Unanswered
 
 RECORDS, TOGETHER = 300, 5
 LONGEST_REST_SECONDS = 0.3
-AWAY_SECONDS = 0.2
+AWAY_SECONDS = 0.4
 OK, MISSING = {200, 204}, 404
 
 Key = tuple[str, str]

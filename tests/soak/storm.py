@@ -27,7 +27,7 @@ from tests.support.installations import back_up, drop_backup, restore
 from tests.support.real_site import TESTER, Row, Site
 
 LONGEST_CALM_SECONDS, LONGEST_DOWN_SECONDS, LONGEST_CUT_SECONDS = 0.5, 0.2, 0.5
-ASK_SECONDS = 0.3
+ASK_SECONDS = 0.6
 # What was sent before a kill has arrived by then.
 SETTLED_SECONDS = 0.1
 # How often two servers die at once; how often a restored folder brings its witness back too.
@@ -35,6 +35,7 @@ DOUBLE, WHOLE_FOLDER = 0.1, 0.3
 BACKUPS_KEPT = 2
 LONGEST_PIECE_BYTES = 20_000
 WRITTEN_AT_A_COPY = 4
+ANOTHER_TOKEN = "device_token_needed"
 MOST_RUNS_TO_SETTLE, MOST_CHANGES_OF_HANDS = 20, 3
 
 Tell = Callable[[str], None]
@@ -141,7 +142,8 @@ class Storm:
                     self.events[event] += 1
                     if number % 20 == 0:
                         spent = time.monotonic() - begin
-                        tell(f"{number} of {events} events, {self.written} writes, {spent:.0f} s")
+                        found = f"{self.written} writes, {len(self.faults)} faults"
+                        tell(f"{number} of {events} events, {found}, {spent:.0f} s")
             finally:
                 self._stop.set()
         _raise_first(busy)
@@ -158,23 +160,32 @@ class Storm:
         while not self._stop.wait(ASK_SECONDS):
             for satellite in self.satellites:
                 with self._asking:
-                    if not self._agreed(satellite):
-                        satellite.ask()
+                    self._ask(satellite, satellite.ask)
 
-    def _agreed(self, satellite: Site) -> bool:
-        """Agree to what an initialise would remove, if the satellite asks that."""
+    def _ask(self, satellite: Site, ask: Callable[[], None]) -> None:
+        """See to what the satellite's last run was refused for, if it was, and ``ask``.
+
+        To agree to what an initialise would remove lets it go on with that.
+        """
         with satellite.database.reading() as session:
             loop = session.get_one(Loop, 1)
         satellite.database.close()
         values = loop.refusal_values or {}
+        if loop.refusal == "two_machines":
+            self.faults.append(f"{satellite.place.name} is taken for two machines")
+            self._clear_hardware(satellite)
+        if loop.refusal == ANOTHER_TOKEN:
+            # Restored to before somebody cleared the row: its token is not the one of today.
+            self.announced[str(explain(ANOTHER_TOKEN, values).what)] += 1
+            self._clear_hardware(satellite)
         if loop.refusal != REMOVAL:
-            return False
+            ask()
+            return
         self.announced[str(explain(REMOVAL, {**values, "records": "…"}).what)] += values["records"]
         act = f"remove={values['records']}"
         # The number may be another one by now; then it is asked again.
         with suppress(NeedsConfirmation):
             satellite.tell(lambda session, actor: ask_to_initialise(session, actor, {act}))
-        return True
 
     @contextmanager
     def _quiet(self) -> Iterator[None]:
@@ -209,8 +220,7 @@ class Storm:
 
     def _initialise(self, satellite: Site) -> None:
         with self._asking, suppress(NeedsConfirmation):
-            if not self._agreed(satellite):
-                satellite.ask_to_initialise()
+            self._ask(satellite, satellite.ask_to_initialise)
 
     def _back_up(self, site: Site) -> None:
         with self._quiet():
@@ -341,8 +351,8 @@ class Storm:
 
     def _sync(self, satellite: Site) -> Run:
         run = satellite.sync()
-        while run.reason == REMOVAL:
-            run = satellite.sync(ask=lambda: self._agreed(satellite))
+        while run.reason in (REMOVAL, ANOTHER_TOKEN):
+            run = satellite.sync(ask=lambda: self._ask(satellite, satellite.ask))
         return run
 
     def _settle_one(self, satellite: Site) -> None:
