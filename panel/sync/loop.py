@@ -12,8 +12,7 @@ from panel.activity.log import remove_old
 from panel.installation import Installation
 from panel.models.runs import Link, Loop, Run
 from panel.sync.run import OpenLine, SatelliteRun
-from panel.sync.satellite.lease import Lease, LeaseLost
-from panel.sync.satellite.schedule import is_due, note_crash, note_start
+from panel.sync.satellite.schedule import Lease, LeaseLost, is_due, note_crash, note_start
 from panel.sync.store.retention import purge, purge_clock
 from panel.sync.transport.http import HttpTransport
 

@@ -21,9 +21,9 @@ from panel.status.state import read_state
 from panel.sync import loop as loop_module
 from panel.sync.loop import SyncLoop, run_once
 from panel.sync.run import SatelliteRun
-from panel.sync.satellite import lease as lease_module
-from panel.sync.satellite.lease import LEASE, Lease, LeaseLost
+from panel.sync.satellite import schedule
 from panel.sync.satellite.progress import Progress
+from panel.sync.satellite.schedule import LEASE, Lease, LeaseLost
 from panel.sync.store import retention as purge_module
 from panel.sync.store.records import write_records
 from panel.sync.store.write_checks import Write
@@ -316,7 +316,7 @@ def test_a_clock_that_was_set_back_holds_up_nothing(kadavu: SatelliteSide, time:
 def test_a_busy_database_does_not_end_the_renewals(
     kadavu: SatelliteSide, time: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lease_module, "_RENEW_SECONDS", 0.0)
+    monkeypatch.setattr(schedule, "_RENEW_SECONDS", 0.0)
     lease, over, guard = Lease(kadavu.database), threading.Event(), Lease.guard
     with kadavu.database.writing() as session:
         lease.acquire(session)
