@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-from sqlalchemy import select
+from sqlalchemy import exists, select, text
 from sqlalchemy.orm import Session
 
 from panel.i18n import Message, say
@@ -34,13 +34,27 @@ def blocking_urls(session: Session) -> list[BlockingUrl]:
     return own + [BlockingUrl("server", server.id, server.label) for server in rows]
 
 
-# Greater than "": the index of URLs answers that, unlike "not equal".
+# Greater than "": the index of URLs answers that, unlike "not equal". The plus keeps SQLite from
+# walking along the index of Sync IDs for the order, past every row without a URL.
 _WITH_URL = (
     select(Server)
     .where(Server.url > "", Server.removed_at.is_(None))
-    .order_by(Server.sync_id)
+    .order_by(Server.sync_id + 0)
     .limit(MOST_URLS)
 )
+# For those who only need to know whether a row of the list has a URL. The empty text stands in the
+# statement, since PostgreSQL plans it once for every value.
+HAS_URL = exists(
+    select(Server.id).where(Server.url > text("''"), Server.removed_at.is_(None)).correlate(None)
+)
+
+
+def is_blocked(session: Session, settings: Settings) -> bool:
+    """Say whether a URL disables sync on a primary: its own, or one of the list."""
+    return bool(settings.url) or session.scalar(_IS_BLOCKED) is True
+
+
+_IS_BLOCKED = select(HAS_URL)
 
 
 class Missing(StrEnum):
