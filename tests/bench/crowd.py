@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -37,9 +37,21 @@ def places() -> list[Place]:
     return [Place(n, f"Clinic {n}", f"C-{n}") for n in range(first, first + SATELLITES)]
 
 
+def joined(url: str, share: list[Place]) -> list[LeanSatellite]:
+    """Return satellites at these places that have begun with the primary at ``url``."""
+    with closing(HttpTransport(Target(f"{url}/", "", ""))) as transport:
+        callers = [LeanSatellite(place) for place in share]
+        for caller in callers:
+            caller.join(transport)
+    return callers
+
+
 def measure_crowd(folder: Path, database_url: str = "") -> Borne:
     """Return what a primary on ``database_url`` (SQLite if empty) bears."""
-    with _primary(folder, database_url) as primary, get_context("spawn").Pool(CLIENTS) as pool:
+    with (
+        primary_with_satellites(folder, database_url) as primary,
+        get_context("spawn").Pool(CLIENTS) as pool,
+    ):
         shares = [(primary.process.url, places()[n::CLIENTS]) for n in range(CLIENTS)]
         counted = pool.starmap(_crowd, shares)
         exchanges, records = (sum(column) for column in zip(*counted, strict=True))
@@ -48,7 +60,8 @@ def measure_crowd(folder: Path, database_url: str = "") -> Borne:
 
 
 @contextmanager
-def _primary(folder: Path, database_url: str) -> Iterator[Site]:
+def primary_with_satellites(folder: Path, database_url: str) -> Iterator[Site]:
+    """Serve a primary with the thousand in its list; end it at the end of the block."""
     primary = Site(NATIONAL, new_process(folder, database_url))
     primary.configure(others=places())
     primary.process.start()
@@ -60,10 +73,8 @@ def _primary(folder: Path, database_url: str) -> Iterator[Site]:
 
 def _crowd(url: str, share: list[Place]) -> tuple[int, int]:
     """Call for each satellite in turn: first with nothing to say, then with records."""
+    callers = joined(url, share)
     transport = HttpTransport(Target(f"{url}/", "", ""))
-    callers = [LeanSatellite(place) for place in share]
-    for caller in callers:
-        caller.join(transport)
     exchanges = _call_for_a_while(transport, callers, [])
     texts = [json.dumps(record["data"]) for record in stock_records("crowd")[:BATCH]]
     batches = _call_for_a_while(transport, callers, texts)

@@ -6,7 +6,16 @@ from typing import Any
 
 from panel.preferences.shared_password import wire_password
 from panel.sync.protocol.batch_codec import Item
-from panel.sync.protocol.messages import CHECKPOINT_BYTES, Answer, Identity, Mode, Pair, Request
+from panel.sync.protocol.messages import (
+    CHECKPOINT_BYTES,
+    Answer,
+    Cursors,
+    Identity,
+    Mode,
+    Pair,
+    Request,
+    Stream,
+)
 from panel.sync.transport.exchange_client import exchange
 from panel.sync.transport.http import Transport
 from tests.support.real_site import NATIONAL, PAIR, Place
@@ -21,6 +30,8 @@ class LeanSatellite:
     checkpoint: str = ""
     written: int = 0
     identity: Identity = field(init=False)
+    # Up to where it has everything.
+    cursors: Cursors = field(default_factory=dict)
     # Until there is an answer: a request that is repeated proposes the same.
     _proposed: str = ""
 
@@ -43,11 +54,14 @@ class LeanSatellite:
         self._ask(transport, start=True, records=items)
 
     def _ask(self, transport: Transport, **said: Any) -> Answer:
-        self._proposed = self._proposed or secrets.token_urlsafe(CHECKPOINT_BYTES)
+        moves = said.get("records") or said.get("mode")
+        if moves and not self._proposed:
+            self._proposed = secrets.token_urlsafe(CHECKPOINT_BYTES)
         asked = Request(
             self.identity,
             checkpoint=self.checkpoint,
             next_checkpoint=self._proposed,
+            cursors=self.cursors,
             limit=100,
             **said,
         )
@@ -56,6 +70,8 @@ class LeanSatellite:
         self.token = answer.token or self.token
         self.checkpoint = self._proposed if answer.rolled else self.checkpoint
         self._proposed = ""
+        told = {Stream.CENTRAL, Stream.ADDRESSED} & answer.cursors.keys()
+        self.cursors = {**self.cursors, **{one: answer.cursors[one] for one in told}}
         return answer
 
     def write(self, texts: list[str]) -> list[Item]:
