@@ -1,5 +1,6 @@
 """The application for other WSGI servers than our own: ``gunicorn wsgi:app``, mod_wsgi."""
 
+import atexit
 import os
 
 from panel.config import ConfigError, load
@@ -10,7 +11,10 @@ from panel.web.app import create_app
 
 tune_malloc()
 try:
-    app = create_app(open_installation(load(os.environ)))
+    installation = open_installation(load(os.environ))
+    app = create_app(installation)
 except (ConfigError, Refusal) as error:
     # One clear line, not a traceback.
     raise SystemExit(str(error)) from error
+# What it remembers is written when the server ends.
+atexit.register(installation.close)

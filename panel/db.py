@@ -3,9 +3,10 @@
 import errno
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,13 @@ from sqlalchemy import (
     Dialect,
     Engine,
     ExceptionContext,
+    Executable,
     TypeDecorator,
     create_engine,
     event,
     make_url,
 )
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from panel.errors import Refusal
@@ -31,6 +33,8 @@ BUSY_TIMEOUT_SECONDS = 20.0
 # If the disk of an SQLite file has less free space, the largest batch may not fit.
 LEAST_ROOM_BYTES = 8 * 1024 * 1024
 _PROBE_AGAIN_SECONDS = 2.0
+# How long a process that ends waits for its last write.
+_LAST_PATIENCE_SECONDS = 5.0
 # A write that fails on a full disk, and changes nothing that anybody reads.
 _PROBE = {
     "sqlite": "PRAGMA user_version = {number}",
@@ -185,14 +189,25 @@ class Database:
 
     :meth:`writing` commits at the end or rolls back, :meth:`reading` never writes. The function
     ``after_commit``, if it is set, is called with each session of :meth:`writing` after its commit.
+    Each of ``memories`` writes what this process only remembers so far, waiting for so many seconds
+    at most (:meth:`write_memories`).
     """
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.after_commit: Callable[[Session], None] | None = None
+        self.memories: list[Callable[[float], None]] = []
         # When a write last failed because the disk was full, by the monotonic clock.
         self._full_at: float | None = None
         event.listen(engine, "handle_error", self._note_error)
+        is_sqlite = engine.dialect.name == "sqlite"
+        # SQLite has one writer at a time, and those that it keeps waiting sleep: one that came
+        # later may be the next. Here they queue, and each is woken when it may go.
+        self._turn = threading.RLock() if is_sqlite else None
+        # A statement alone needs no transaction around it. SQLite's driver has no such level, and
+        # begins one without asking anybody.
+        alone = {"reading": True} if is_sqlite else {"isolation_level": "AUTOCOMMIT"}
+        self._alone = engine.execution_options(**alone)
         info = {_DATABASE: self}
         self._writers = sessionmaker(engine, expire_on_commit=False, info=info)
         self._readers = sessionmaker(
@@ -202,7 +217,7 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[Session]:
         """Yield a session that commits when the block ends and rolls back if the block raises."""
-        with self._writers.begin() as session:
+        with self._in_turn(), self._writers.begin() as session:
             yield session
         if self.after_commit is not None:
             self.after_commit(session)
@@ -216,6 +231,19 @@ class Database:
     def open_reader(self) -> Session:
         """Return a session such as :meth:`reading` yields; the caller has to close it."""
         return self._readers()
+
+    def read_row(self, statement: Executable, values: dict[str, Any]) -> tuple[Any, ...]:
+        """Return the one row of a ``statement`` that is all there is to read, without a session."""
+        with self._alone.connect() as connection:
+            return tuple(connection.execute(statement, values).one())
+
+    def write_memories(self, patience_seconds: float) -> None:
+        """Write what this process only remembers so far; give up after so many seconds.
+
+        Call it before what is read has to be up to date, and at the end of the process.
+        """
+        for write in self.memories:
+            write(patience_seconds)
 
     def has_room(self, *, probe: bool = False) -> bool:
         """Say whether the disk has room to write.
@@ -234,8 +262,12 @@ class Database:
         return self._can_write(int(now * 1_000) % 1_000_000)
 
     def close(self) -> None:
-        """Close every connection of the pool."""
+        """Write what is only remembered so far, and close every connection of the pool."""
+        self.write_memories(_LAST_PATIENCE_SECONDS)
         self.engine.dispose()
+
+    def _in_turn(self) -> AbstractContextManager[object]:
+        return nullcontext() if self._turn is None else _taken(self._turn)
 
     def _free_bytes(self) -> float:
         url = self.engine.url
@@ -259,6 +291,18 @@ class Database:
     def _note_error(self, context: ExceptionContext) -> None:
         if is_disk_full(context.original_exception):
             self._full_at = time.monotonic()
+
+
+@contextmanager
+def _taken(turn: threading.RLock) -> Iterator[None]:
+    if not turn.acquire(timeout=BUSY_TIMEOUT_SECONDS):
+        # What SQLite itself says to one that waited for too long.
+        locked = sqlite3.OperationalError("database is locked")
+        raise OperationalError("BEGIN IMMEDIATE", None, locked)
+    try:
+        yield
+    finally:
+        turn.release()
 
 
 _DATABASE = "database"

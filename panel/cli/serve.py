@@ -51,6 +51,7 @@ def up() -> None:
         serve(app, listener, config.threads)
     finally:
         loop.stop()
+        installation.close()
 
 
 @click.command("worker")

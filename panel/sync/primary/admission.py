@@ -16,9 +16,10 @@ from panel.db import Database
 from panel.models.base import PRIMARY_SYNC_ID
 from panel.models.runs import Applicant, Peer
 from panel.models.settings import Server, Settings
-from panel.preferences.readiness import blocking_urls
+from panel.preferences.readiness import is_blocked
 from panel.security.hashes import hash_token
-from panel.sync.primary.authentication import Authenticator, DeviceToken, find_device, find_server
+from panel.sync.primary.authentication import Authenticator, DeviceToken, find_server
+from panel.sync.primary.idle import Device, read_device
 from panel.sync.protocol.error_codes import SyncRefusal
 from panel.sync.protocol.messages import Identity, Pair
 
@@ -34,10 +35,13 @@ _COME_BACK_SECONDS = 120
 
 @dataclass(frozen=True)
 class Proof:
-    """A caller with valid credentials of ``row``; None for the shared pair."""
+    """A caller with valid credentials: the token of ``device``, or the pair of ``row``.
 
-    row: Server | None
-    by_password: bool
+    Both are None for the shared pair.
+    """
+
+    device: Device | None = None
+    row: Server | None = None
 
 
 @dataclass(frozen=True)
@@ -62,32 +66,41 @@ def prove(
 
     Raise SyncRefusal.
     """
+    # Checked first that this is a primary: other servers know no pairs, so that every one would be
+    # wrong.
+    if isinstance(credentials, DeviceToken):
+        device = read_device(database, credentials.sync_id)
+        if not device.is_of_primary:
+            raise SyncRefusal("not_a_primary")
+        if not credentials.is_of(device.token_hash):
+            raise SyncRefusal("device_token_ended")
+        return Proof(device)
     with database.reading() as session:
         if not session.get_one(Settings, 1).is_primary:
-            # Checked first: other servers know no pairs, so that every one would be wrong.
             raise SyncRefusal("not_a_primary")
-        if isinstance(credentials, DeviceToken):
-            return Proof(find_device(session, credentials), by_password=False)
-    return Proof(authenticator.check_pair(database, credentials, address), by_password=True)
+    return Proof(row=authenticator.check_pair(database, credentials, address))
 
 
-def identify(session: Session, proof: Proof, identity: Identity | str, address: str) -> Caller:
+def identify(database: Database, proof: Proof, identity: Identity | str, address: str) -> Caller:
     """Return the caller with this ``identity``, in full or as its digest; change nothing.
 
     Raise SyncRefusal, :class:`UnknownSite` for a Sync ID without a row.
     """
+    device = proof.device
     if isinstance(identity, str):
-        if proof.by_password or proof.row is None:
+        if device is None or device.identity.digest() != identity:
             raise SyncRefusal("identity_wanted")
-        _check_digest(session, proof.row, identity)
-        return Caller(proof.row.id, None, proof.row.device_token_hash)
-    row = proof.row or find_server(session, identity.sync_id)
+        return Caller(device.id, None, device.token_hash)
+    if device is not None:
+        return Caller(device.id, identity, device.token_hash)
+    with database.reading() as session:
+        row = proof.row or find_server(session, identity.sync_id)
     if row is None:
         raise UnknownSite(identity, address)
     if proof.row is None and row.password_hash is not None:
         # A row with a pair of its own has to use it.
         raise SyncRefusal("site_name_not_found")
-    return Caller(row.id, identity, None if proof.by_password else row.device_token_hash)
+    return Caller(row.id, identity, None)
 
 
 class UnknownSite(SyncRefusal):
@@ -163,7 +176,7 @@ def check_open(session: Session) -> Settings:
     settings = session.get_one(Settings, 1, populate_existing=True)
     if not settings.is_primary:
         raise SyncRefusal("not_a_primary")
-    if blocking_urls(session):
+    if is_blocked(session, settings):
         raise SyncRefusal("sync_disabled")
     if settings.interval_minutes == 0:
         raise SyncRefusal("sync_paused")
@@ -256,21 +269,6 @@ def _check_identity(settings: Settings, server: Server, identity: Identity) -> N
         raise SyncRefusal("site_has_no_store")
     if found := differences(settings, server, identity):
         raise SyncRefusal("identity_differs", differences=found)
-
-
-def _check_digest(session: Session, server: Server, digest: str) -> None:
-    settings, peer = session.get_one(Settings, 1), session.get(Peer, server.id)
-    known = Identity(
-        server.sync_id,
-        server.name,
-        server.store,
-        server.hardware_id or "",
-        peer.app_version if peer else "",
-        settings.name,
-        settings.store,
-    )
-    if known.digest() != digest:
-        raise SyncRefusal("identity_wanted")
 
 
 def _new_token(server: Server) -> str:

@@ -37,6 +37,10 @@ class DeviceToken:
     sync_id: int
     token: str
 
+    def is_of(self, token_hash: str | None) -> bool:
+        """Say whether this is the token that has this hash; None for no token."""
+        return token_hash is not None and equal_in_constant_time(token_hash, hash_token(self.token))
+
 
 def read_authorization(header: str) -> Pair | DeviceToken:
     """Return the pair (Basic, RFC 7617) or the token (Bearer, RFC 6750) of a header.
@@ -58,16 +62,6 @@ def read_authorization(header: str) -> Pair | DeviceToken:
             # Not Base64, which may have characters beyond ASCII, or not UTF-8.
             pass
     raise SyncRefusal("site_name_not_found")
-
-
-def find_device(session: Session, device: DeviceToken) -> Server:
-    """Return the row with this token. Raise SyncRefusal (device_token_ended) if there is none."""
-    server = find_server(session, device.sync_id)
-    if server is None or server.device_token_hash is None:
-        raise SyncRefusal("device_token_ended")
-    if not equal_in_constant_time(server.device_token_hash, hash_token(device.token)):
-        raise SyncRefusal("device_token_ended")
-    return server
 
 
 def find_server(session: Session, sync_id: int) -> Server | None:

@@ -18,8 +18,9 @@ from panel.models.settings import Server
 from panel.sync.primary import admission, parts
 from panel.sync.primary.admission import check_room, claim
 from panel.sync.primary.authentication import Authenticator, read_authorization
+from panel.sync.primary.idle import is_first_of_day, is_idle
 from panel.sync.primary.parts import Part, PartCall, Records
-from panel.sync.primary.run_log import Exchanged, note_exchange, refusals_noted
+from panel.sync.primary.run_log import Contacts, Exchanged, note_exchange, refusals_noted
 from panel.sync.protocol.batch_codec import item_of
 from panel.sync.protocol.body_codec import (
     Body,
@@ -75,6 +76,10 @@ class Primary:
     authenticator: Authenticator = field(default_factory=Authenticator)
     # How many satellites may initialise from the beginning at once.
     initialises: int = 8
+    contacts: Contacts = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.contacts = Contacts(self.database)
 
     def exchange(
         self, read_content: ReadContent, headers: Mapping[str, str], address: str
@@ -120,9 +125,13 @@ class Primary:
         turn.take_for(announced_bytes(headers.get("Content-Length", "")))
         sent = Body(read_content(), headers.get("Content-Encoding", ""))
         request = _read_request(sent, turn)
-        with _trials_marked(request), self.database.reading() as session:
-            caller = admission.identify(session, proof, request.identity, address)
-            if request.mode is Mode.TEST:
+        with _trials_marked(request):
+            caller = admission.identify(self.database, proof, request.identity, address)
+        if proof.device is not None and is_idle(proof.device, request, clock.now()):
+            self.contacts.note(proof.device.id)
+            return write_body(Answer().to_json(), accepted)
+        if request.mode is Mode.TEST:
+            with _trials_marked(request), self.database.reading() as session:
                 admission.check_admissible(session, caller)
                 return write_body(Answer().to_json(), accepted)
         with _trials_marked(request), self.database.writing() as session:
@@ -180,6 +189,8 @@ def _exchange(
         _note_initialise(session, server, peer, request, initialises)
     outcome = _push(session, server, peer, request)
     records, cursors, more, large = parts.pull_fitting(partial(_pull, session, server), request)
+    if _is_without_news(server, request, records, more):
+        cursors = _cursors(request)
     moved = cursors != _cursors(request)
     # Proposed by a satellite that sends something, or that heard no answer when it did.
     rolled = bool(request.next_checkpoint)
@@ -203,6 +214,19 @@ def _exchange(
         found=[item_of(record) for record in found],
         large=large or large_doubt,
     )
+
+
+def _is_without_news(
+    server: Server, request: Request, records: Records, more: Stream | None
+) -> bool:
+    """Say whether the cursors stay: nothing moves, and they have followed today already.
+
+    A cursor that moved would have to be stored at every exchange, here and there.
+    """
+    is_quiet = request.mode is Mode.NORMAL and not request.records and more is None
+    if not is_quiet or any(records.values()):
+        return False
+    return not is_first_of_day(server.id, server.last_success_at, clock.now())
 
 
 def _begin(

@@ -14,6 +14,7 @@ from panel.models.records import Key, Record
 from panel.models.settings import Server
 from panel.sync.primary import admission
 from panel.sync.primary.authentication import Authenticator, read_authorization
+from panel.sync.primary.idle import Device
 from panel.sync.protocol.batch_codec import Item, item_of
 from panel.sync.protocol.column_codec import HIGHEST_NUMBER
 from panel.sync.protocol.error_codes import SyncRefusal
@@ -63,11 +64,11 @@ class Part:
             call.number("at", LARGEST_PART_BYTES),
             call.number("length", LARGEST_PART_BYTES),
         )
-        server = self._prove()
+        device = self._prove()
         with self.database.reading() as session:
             admission.check_open(session)
             record = session.scalar(select(Record).where(Record.seq == position))
-            if record is None or not _is_for(server, record):
+            if record is None or not _is_for(device, record):
                 raise SyncRefusal("part_ended")
             item = item_of(record)
         content = parts.pack([item])
@@ -78,8 +79,8 @@ class Part:
     def receive(self, call: PartCall, read_content: Callable[[], bytes]) -> bytes:
         """Keep a piece of a record of the caller, and return the answer. Raise SyncRefusal."""
         at = call.number("at", LARGEST_PART_BYTES)
-        row = self._prove()
-        caller = admission.Caller(row.id, None, row.device_token_hash)
+        device = self._prove()
+        caller = admission.Caller(device.id, None, device.token_hash)
         piece = read_content()
         with self.database.writing() as session:
             server, _, _ = admission.admit(session, caller, Actor("", self.address, "sync"))
@@ -88,13 +89,13 @@ class Part:
             raise SyncRefusal("part_ended")
         return json.dumps({"version": VERSION, "have": have}, separators=(",", ":")).encode()
 
-    def _prove(self) -> Server:
+    def _prove(self) -> Device:
         credentials = read_authorization(self.headers.get("Authorization", ""))
         proof = admission.prove(self.database, self.authenticator, credentials, self.address)
-        if proof.row is None or proof.by_password:
+        if proof.device is None:
             # An exchange with the password brings a token.
             raise SyncRefusal("device_token_ended")
-        return proof.row
+        return proof.device
 
 
 def complete(session: Session, server: Server, request: Request) -> tuple[Request, int | None]:
@@ -187,6 +188,6 @@ def _too_large(items: Sequence[Item], most_bytes: int) -> bytes:
     return content if len(content) > most_bytes else b""
 
 
-def _is_for(server: Server, record: Record) -> bool:
+def _is_for(device: Device, record: Record) -> bool:
     is_central = record.owner == PRIMARY_SYNC_ID and record.to is None
-    return is_central or server.sync_id in (record.to, record.owner)
+    return is_central or device.sync_id in (record.to, record.owner)

@@ -1,13 +1,15 @@
 """A primary's log of its satellites' exchanges: contacts, successes, runs and refusals."""
 
 import logging
+import random
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from sqlalchemy import select
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import ColumnElement, bindparam, case, select, update
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as NoConnection
 from sqlalchemy.orm import Session
 
@@ -72,6 +74,84 @@ def note_exchange(session: Session, server: Server, peer: Peer, exchanged: Excha
         peer.initialisation = SiteInitialisation.COMPLETED
         peer.initialising_at = None
     _note_run(session, server, exchanged)
+
+
+class Contacts:
+    """The contacts of satellites in step, remembered by this process and written together.
+
+    They are nearly all that a primary hears, and a write for each would cost more than the rest of
+    it. A process that is killed loses those of :data:`_LONGEST_SECONDS`, and no data. Several
+    processes write their own; the latest of a row counts.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._lock = threading.Lock()
+        # By the id of the row.
+        self._noted: dict[int, datetime] = {}
+        self._timer: threading.Timer | None = None
+        database.memories.append(self.write_soon)
+
+    def note(self, server_id: int) -> None:
+        """Remember that a satellite in step called just now, and was told that it is."""
+        with self._lock:
+            self._noted[server_id] = clock.now()
+            if self._timer is None:
+                # At random, since several processes would else wait for each other.
+                seconds = random.uniform(_SHORTEST_SECONDS, _LONGEST_SECONDS)  # noqa: S311
+                self._timer = threading.Timer(seconds, self._write)
+                self._timer.daemon = True
+                self._timer.start()
+
+    def write_soon(self, patience_seconds: float) -> None:
+        """Write what is remembered now; do not wait for longer than ``patience_seconds``."""
+        if self._noted:
+            # By a thread of its own, which goes on where the database is busy.
+            writer = threading.Thread(target=self._write, name="contacts", daemon=True)
+            writer.start()
+            writer.join(patience_seconds)
+
+    def _write(self) -> None:
+        noted = self._take()
+        try:
+            with self._database.writing() as session:
+                # In the order of ids, as other processes do: they would wait for each other else.
+                rows = [{"row_id": one, "at": noted[one]} for one in sorted(noted)]
+                session.connection().execute(_CONTACT, rows)
+        except SQLAlchemyError as error:
+            log.warning("The last contacts of satellites are written later: %s", error)
+            self._take_back(noted)
+
+    def _take(self) -> dict[int, datetime]:
+        with self._lock:
+            noted, self._noted = self._noted, {}
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+        return noted
+
+    def _take_back(self, noted: dict[int, datetime]) -> None:
+        with self._lock:
+            # The next contact of any satellite starts the clock again.
+            self._noted = {**noted, **self._noted}
+
+
+_SHORTEST_SECONDS, _LONGEST_SECONDS = 5.0, 10.0
+_server, _at = Server.__table__.c, bindparam("at", type_=Server.last_contact_at.type)
+
+
+def _latest(column: ColumnElement[datetime]) -> ColumnElement[datetime]:
+    return case((column > _at, column), else_=_at)
+
+
+_CONTACT = (
+    update(Server)
+    .where(_server.id == bindparam("row_id"))
+    .values(
+        last_contact_at=_latest(_server.last_contact_at),
+        last_success_at=_latest(_server.last_success_at),
+    )
+)
 
 
 @contextmanager

@@ -48,6 +48,8 @@ def write_body(message: dict[str, Any], accepted: str = ACCEPTED) -> Body:
     ``accepted`` is the reader's ``Accept-Encoding``. The body is plain where that is not longer.
     """
     plain = _encode(message)
+    if len(plain) <= _HEADER_BYTES:
+        return Body(plain)
     understood = {part.split(";")[0].strip().lower() for part in accepted.split(",")}
     if "br" in understood:
         packed = Body(_compress(plain), "br")

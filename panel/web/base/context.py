@@ -12,6 +12,8 @@ from panel.db import Database
 from panel.installation import Installation
 from panel.security.hashes import equal_in_constant_time
 
+# How long a page waits for the write of what it shows, where the database is busy.
+_PATIENCE_SECONDS = 0.2
 _INSTALLATION, _SET_UP_LINK = "panel", "panel.set_up_link"
 
 
@@ -65,7 +67,9 @@ def reading() -> Session:
     the session that writes, so that a fragment rendered there shows what is about to be saved.
     """
     if "session" not in g:
-        g.session = installation().database.open_reader()
+        database = installation().database
+        database.write_memories(_PATIENCE_SECONDS)
+        g.session = database.open_reader()
     return cast(Session, g.session)
 
 

@@ -9,6 +9,7 @@ from panel.config import Config
 from panel.db import Database
 from panel.models.runs import Applicant, Peer
 from panel.models.settings import Server
+from panel.sync.primary.run_log import Contacts
 from panel.sync.store.records import put_record
 from tests.support.cast import CODE
 from tests.support.clock import Clock
@@ -285,3 +286,12 @@ class TestApplicant:
 @pytest.mark.usefixtures("kadavu")
 def test_one_that_does_not_wait(unlocked: Browser) -> None:
     assert unlocked.post("/applicants/13/add", htmx=True).status_code == 404
+
+
+def test_a_page_shows_a_contact_that_is_not_written_yet(
+    viewer: Browser, database: Database, kadavu: int
+) -> None:
+    Contacts(database).note(kadavu)
+    page = words(viewer.get(f"/servers/{kadavu}/sync").text)
+    assert "Up to date." in page
+    assert "Last contact none yet" not in page
