@@ -60,6 +60,8 @@ def test_it_ends_well_when_told_to_and_begins_again(panel: PanelProcess) -> None
     assert command(panel, "healthcheck").returncode == 0
     panel.stop()
     assert "Traceback" not in said(panel)
+    # The database is whole in its one file.
+    assert [file.name for file in panel.folder.glob("*.sqlite3*")] == ["sync-panel.sqlite3"]
     unhealthy = command(panel, "healthcheck")
     assert unhealthy.returncode == 1
     assert unhealthy.stderr.startswith(f"Error: Nothing answers at {panel.url}/healthz")
