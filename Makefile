@@ -28,6 +28,7 @@ LANGUAGES := ar es fr pt
 # PYTEST_ARGS narrows a run: PYTEST_ARGS="-k unlock".
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min((os.cpu_count() or 1) + 1, 8))')
 PYTEST_ARGS ?=
+CASES ?= 1
 EVENTS ?= 40
 DATABASE ?=
 EXAMPLES ?= 200
@@ -78,7 +79,7 @@ demo: $(STAMPS)/project $(BUILT) ## a primary and satellites with data, to look 
 	@exec $(BIN)/sync-panel demo
 
 soak: $(STAMPS)/test $(STAMPS)/project $(BUILT) ## kill, restore, copy, cut servers, EVENTS=n; try new examples, SECONDS=n
-	@EVENTS=$(EVENTS) DATABASE=$(DATABASE) EXAMPLES=$(EXAMPLES) SECONDS=$(SECONDS) SEED=$(SEED) $(BIN)/python -m tests.soak
+	@CASES=$(CASES) EVENTS=$(EVENTS) DATABASE=$(DATABASE) EXAMPLES=$(EXAMPLES) SECONDS=$(SECONDS) SEED=$(SEED) $(BIN)/python -m tests.soak
 
 storm: $(STAMPS)/test $(STAMPS)/project $(BUILT) ## attack a server for SECONDS=n while SATELLITES=n synchronise
 	@SECONDS=$(SECONDS) SATELLITES=$(SATELLITES) $(BIN)/python -m tests.storm

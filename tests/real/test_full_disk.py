@@ -1,13 +1,11 @@
 """A full disk, on a small file system of its own: everybody says so, and nothing is lost."""
 
-import json
 import os
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
-from http.client import HTTPConnection
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.error import HTTPError
 
@@ -20,7 +18,7 @@ from panel.models.runs import RunResult
 from panel.sync.store.records import write_records
 from panel.sync.store.write_checks import Write
 from tests.conftest import NewDatabase
-from tests.real.conftest import NewSite
+from tests.real.conftest import NewSite, health
 from tests.support.real_site import KADAVU, NATIONAL, Site, wait_until
 from tests.support.screen import Screen
 from tests.support.two_sides import PrimarySide, SatelliteSide
@@ -59,14 +57,6 @@ def fill(folder: Path) -> Path:
         except OSError:
             pass
     return ballast
-
-
-def health(site: Site) -> tuple[int, str]:
-    with closing(HTTPConnection("127.0.0.1", site.process.port, timeout=60)) as connection:
-        connection.request("GET", "/healthz")
-        response = connection.getresponse()
-        body = json.loads(response.read())
-    return response.status, body.get("error", body).get("code", "ok")
 
 
 def database_on(disk: Path, template: str) -> str:

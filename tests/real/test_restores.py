@@ -1,68 +1,16 @@
 """Real servers that are restored, copied or replaced: nothing is lost without a sentence."""
 
-from collections.abc import Iterator
-from dataclasses import replace
-from http.client import HTTPConnection
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
-
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select
 
-from panel.cli.sync import EXIT_NEEDS_ATTENTION
-from panel.models.records import Quarantined
-from panel.models.runs import Run
-from panel.models.settings import Server, Settings, SyncProtocol
+from panel.models.settings import Server
 from panel.preferences.server_changes import clear_hardware
-from panel.preferences.server_fields import fields_of
-from panel.preferences.servers import edit_server
 from tests.conftest import NewDatabase
-from tests.real.conftest import NewSite
-from tests.support.real_site import KADAVU, NATIONAL, PAIR, TESTER, Row, Site
+from tests.real.conftest import NewSite, Pair, are_in_step, call, kept, put, status_of, sync_well
+from tests.support.real_site import KADAVU, NATIONAL, TESTER, Row, Site
+from tests.support.repeater import Repeater
 
 pytestmark = pytest.mark.both_databases
-
-Pair = tuple[Site, Site]
-
-
-@pytest.fixture
-def pair(new_site: NewSite, new_database: NewDatabase) -> Pair:
-    """A primary and a satellite, with records of both, that are in step."""
-    primary = new_site(NATIONAL, new_database(True), others=(KADAVU,))
-    kadavu = new_site(KADAVU, new_database(True), primary=primary)
-    put(primary, "items", 30)
-    put(kadavu, "stock", 10)
-    sync_well(kadavu)
-    return primary, kadavu
-
-
-def put(site: Site, table: str, count: int, value: object = 1) -> None:
-    with site.api() as api:
-        lines = [{"table": table, "id": f"{n}", "data": {"n": value}} for n in range(count)]
-        api.put_many(lines)
-
-
-def sync_well(site: Site) -> Run:
-    run = site.sync()
-    assert (run.result, run.reason) == ("well", "")
-    return run
-
-
-def are_in_step(primary: Site, satellite: Site) -> bool:
-    """Say whether both have the same; of what the primary lost, a tombstone is left there."""
-    return all(
-        {row for row in of_primary if not row[5]} == {row for row in of_satellite if not row[5]}
-        for of_primary, of_satellite in (
-            (primary.rows(owner=KADAVU.sync_id), satellite.rows(owner=KADAVU.sync_id)),
-            (primary.central(), satellite.central()),
-        )
-    )
-
-
-def kept(site: Site) -> dict[str, str | None]:
-    with site.database.reading() as session:
-        rows = session.scalars(select(Quarantined).where(Quarantined.source == 0))
-        return {f"{row.table_name}/{row.record_id}": row.data for row in rows}
 
 
 def test_a_restored_primary(pair: Pair) -> None:
@@ -130,7 +78,7 @@ def test_a_copied_disk(pair: Pair, new_site: NewSite, new_database: NewDatabase)
     put(kadavu, "mine", 1)
     for site in (kadavu, copy):
         assert site.sync().reason == "two_machines"
-    assert "Two computers use Sync ID 2" in _status(kadavu)
+    assert "Two computers use Sync ID 2" in status_of(kadavu)
     copy.process.kill()
     with primary.database.writing() as session:
         row = session.scalars(select(Server).where(Server.sync_id == KADAVU.sync_id)).one()
@@ -161,17 +109,17 @@ def test_a_replaced_machine(pair: Pair, new_site: NewSite, new_database: NewData
 def test_an_emptied_primary(pair: Pair, new_site: NewSite, new_database: NewDatabase) -> None:
     primary, kadavu = pair
     emptied = new_site(NATIONAL, new_database(True), others=(KADAVU,))
-    _call(kadavu, emptied)
+    call(kadavu, f"{emptied.process.url}/")
     run = kadavu.sync()
     assert (run.result, run.reason) == ("refused", "removal_needs_consent")
-    assert "30 records that are here are not at National Store" in _status(kadavu)
+    assert "30 records that are here are not at National Store" in status_of(kadavu)
     with kadavu.api() as api:
         assert len(api.list_all("items")) == 30
-    _call(kadavu, primary)
+    call(kadavu, f"{primary.process.url}/")
     sync_well(kadavu)
     assert are_in_step(primary, kadavu)
     assert kept(kadavu) == {}
-    _call(kadavu, emptied)
+    call(kadavu, f"{emptied.process.url}/")
     assert kadavu.sync().reason == "removal_needs_consent"
     shell = kadavu.process.shell
     run = kadavu.sync(ask=lambda: shell("sync", "initialise", "--confirm", "remove=30"))
@@ -183,24 +131,6 @@ def test_an_emptied_primary(pair: Pair, new_site: NewSite, new_database: NewData
 
 
 # --- over mSupply Sync v5 -------------------------------------------------------------------------
-
-
-@pytest.fixture
-def pair_over_v5(new_site: NewSite, new_database: NewDatabase) -> Pair:
-    """A primary and a satellite over v5, with records of both, that are in step."""
-    primary = new_site(NATIONAL, new_database(True), others=(KADAVU,))
-    kadavu = new_site(KADAVU, new_database(True), primary=primary, interval=0)
-    with primary.database.writing() as session:
-        row = session.scalars(select(Server).where(Server.sync_id == KADAVU.sync_id)).one()
-        fields = replace(fields_of(row), user_name="kadavu", password=PAIR[1])
-        edit_server(session, TESTER, row.id, fields, row.version)
-    with kadavu.database.writing() as session:
-        session.execute(update(Settings).values(user_name="kadavu", protocol=SyncProtocol.V5))
-    kadavu.set_interval(10)
-    put(primary, "items", 30)
-    put(kadavu, "stock", 10)
-    assert sync_well(kadavu).protocol == SyncProtocol.V5
-    return primary, kadavu
 
 
 def contents(site: Site) -> set[Row]:
@@ -238,65 +168,6 @@ def test_either_side_is_restored_over_v5(pair_over_v5: Pair) -> None:
 # --- a proxy that sends a request once more -------------------------------------------------------
 
 
-class Repeater:
-    """Passes exchanges on to a primary, keeps each request, and sends it again when told to."""
-
-    def __init__(self, primary: Site) -> None:
-        self.sent: list[tuple[dict[str, str], bytes]] = []
-        repeater, port = self, primary.process.port
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                request = dict(self.headers), body
-                repeater.sent.append(request)
-                status, headers, content = _send(port, request)
-                self.send_response_only(status)
-                for name, value in headers:
-                    if name.lower() in ("content-encoding", "content-length"):
-                        self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(content)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._port = port
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        Thread(target=self._server.serve_forever, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/"
-
-    def repeat(self, number: int) -> None:
-        _send(self._port, self.sent[number])
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-
-def _send(
-    port: int, request: tuple[dict[str, str], bytes]
-) -> tuple[int, list[tuple[str, str]], bytes]:
-    connection = HTTPConnection("127.0.0.1", port, timeout=60)
-    connection.request("POST", "/sync/exchange", request[1], request[0])
-    response = connection.getresponse()
-    content = response.read()
-    connection.close()
-    return response.status, response.getheaders(), content
-
-
-@pytest.fixture
-def repeater(pair: Pair) -> Iterator[Repeater]:
-    primary, kadavu = pair
-    repeater = Repeater(primary)
-    with kadavu.database.writing() as session:
-        session.execute(update(Settings).values(url=repeater.url))
-    yield repeater
-    repeater.close()
-
-
 def test_a_request_that_a_proxy_sends_again(pair: Pair, repeater: Repeater) -> None:
     primary, kadavu = pair
     sync_well(kadavu)
@@ -309,13 +180,3 @@ def test_a_request_that_a_proxy_sends_again(pair: Pair, repeater: Repeater) -> N
         sync_well(kadavu)
         assert are_in_step(primary, kadavu)
     assert kadavu.count_runs("refused") == 0
-
-
-def _status(site: Site) -> str:
-    """Return what ``sync-panel status`` says of a server that somebody has to see to."""
-    return site.process.shell("status", code=EXIT_NEEDS_ATTENTION)
-
-
-def _call(satellite: Site, primary: Site) -> None:
-    with satellite.database.writing() as session:
-        session.execute(update(Settings).values(url=f"{primary.process.url}/"))

@@ -63,7 +63,7 @@ class PanelProcess:
     def shell(self, *words: str, stdin: str = "", code: int = 0) -> str:
         """Run ``sync-panel words…`` on this server's data and return what it printed.
 
-        It has to end with ``code``.
+        It has to end with ``code``; if that is no success, its errors are returned too.
         """
         done = subprocess.run(
             [sys.executable, "-m", "panel.cli", *words],
@@ -74,7 +74,7 @@ class PanelProcess:
             check=False,
         )
         assert done.returncode == code, f"sync-panel {words}: {done.stderr or done.stdout}"
-        return done.stdout
+        return done.stdout + done.stderr if code else done.stdout
 
     def init(self) -> None:
         """Make the first person and the authorisation code."""
@@ -162,13 +162,16 @@ class ForkedPanel(PanelProcess):
     def __init__(
         self, folder: Path, *, constants: Mapping[str, object] | None = None, **more: Any
     ) -> None:
-        """``constants`` of modules are other ones in this server, by their full names."""
+        """``constants`` of modules are other ones in this server, by their full names.
+
+        Those that are set later hold from the next start.
+        """
         super().__init__(folder, **more)
-        self._constants = constants or {}
+        self.constants = dict(constants or {})
 
     def launch(self) -> None:
         """Start the server, and do not wait for it."""
-        arguments = (self.environment, self.folder, self._constants)
+        arguments = (self.environment, self.folder, self.constants)
         self._process = _nursery().Process(target=_serve, args=arguments)
         self._process.start()
 

@@ -4,13 +4,14 @@ import base64
 import gzip
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field, replace
+from http.client import HTTPConnection
 from types import MappingProxyType
 from typing import Any
 
-from flask.testing import FlaskClient
-from werkzeug.test import TestResponse
+from werkzeug.test import Client, TestResponse
 
 SITE_ID, USER_NAME, PASSWORD = 7, "kadavu", "coral letters 1"
 Json = dict[str, Any]
@@ -21,7 +22,7 @@ NOTHING: Mapping[str, str] = MappingProxyType({})
 class RemoteSite:
     """An Open mSupply server that synchronises with a central server."""
 
-    client: FlaskClient
+    client: Client
     user_name: str = USER_NAME
     password: str = PASSWORD
     hardware_id: str = "0f8fad5b-d9cb-469f-a165-70867728950e"
@@ -131,6 +132,27 @@ class RemoteSite:
             self.records.pop(change["recordId"], None)
         else:
             self.records[change["recordId"]] = change["recordData"]
+
+
+def client_of(port: int) -> Client:
+    """Return a client of the server at ``port`` of this machine, a process of its own."""
+
+    def forward(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        headers = {
+            name.removeprefix("HTTP_").replace("_", "-"): value
+            for name, value in environ.items()
+            if name.startswith("HTTP_") and name != "HTTP_HOST"
+        }
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        path = f"{environ['PATH_INFO']}?{environ['QUERY_STRING']}"
+        with closing(HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
+            connection.request(environ["REQUEST_METHOD"], path, body or None, headers)
+            response = connection.getresponse()
+            content = response.read()
+        start_response(f"{response.status} {response.reason}", response.getheaders())
+        return [content]
+
+    return Client(forward)
 
 
 def change_of(

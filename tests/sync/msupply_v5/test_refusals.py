@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from flask import Flask
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
 
@@ -317,7 +318,7 @@ def test_made_up_names_do_not_make_room_for_more_guesses(
 
 
 def test_a_wrong_site_does_not_shut_out_the_others_behind_its_address(
-    site: RemoteSite, database: Database
+    site: RemoteSite, app: Flask, database: Database
 ) -> None:
     site.meet()
     wrong = RemoteSite(site.client, user_name="levuka")
@@ -330,7 +331,7 @@ def test_a_wrong_site_does_not_shut_out_the_others_behind_its_address(
     assert codes == ["site_incorrect_password"] * 10 + ["too_many_tries"] * 10
     site.get("site")
     # After a restart, with nothing in memory.
-    again = create_app(Installation.on(installation_of(site.client.application).config, database))
+    again = create_app(Installation.on(installation_of(app).config, database))
     assert try_call(replace(wrong, client=again.test_client()), "GET", "site")[0] == 429
     replace(site, client=again.test_client()).get("site")
 
