@@ -79,7 +79,7 @@ def test_a_full_disk_is_told_everywhere_and_passes_by_itself(
     run = kadavu.sync()
     assert (run.result, run.reason) == (RunResult.REFUSED, "disk_full")
     assert health(primary) == (503, "disk_full")
-    with pytest.raises(AssertionError, match="disk of this server is full"):
+    with pytest.raises(AssertionError, match="disk of this computer is full"):
         primary.process.shell("status")
     assert "The disk of this computer is full" in screen.words()
     with pytest.raises(HTTPError) as sign_in:
@@ -94,7 +94,7 @@ def test_a_full_disk_is_told_everywhere_and_passes_by_itself(
     ballast = fill(disks[1])
     put(primary, "item", 3)
     wait_until(lambda: health(kadavu) == (503, "disk_full"), "the satellite says that it is full")
-    with pytest.raises(AssertionError, match="disk of this server is full"):
+    with pytest.raises(AssertionError, match="disk of this computer is full"):
         kadavu.process.shell("status")
     ballast.unlink()
     assert kadavu.sync().result == RunResult.WELL
