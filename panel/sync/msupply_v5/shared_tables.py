@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from sqlalchemy import Row, delete, insert, select, tuple_
+from sqlalchemy import Row, delete, insert, select
 from sqlalchemy.orm import Session
 
 from panel.models.base import PRIMARY_SYNC_ID
@@ -22,7 +22,7 @@ from panel.sync.protocol.batch_codec import Item
 from panel.sync.protocol.json_reader import LARGEST_RECORD_BYTES, dump_json, load_json
 from panel.sync.store.apply import Outcome
 from panel.sync.store.quarantine import note_unreadable, release
-from panel.sync.store.records import save_rows, seen_at, size_of
+from panel.sync.store.records import keys_in, save_rows, seen_at, size_of
 from panel.sync.store.sequence import lock_sequence, next_seqs
 
 _KEYS_AT_ONCE = 500
@@ -116,7 +116,7 @@ def _rows(session: Session, keys: Sequence[Key], columns: Sequence[Any]) -> Iter
     wanted = list(dict.fromkeys(keys))
     for start in range(0, len(wanted), _KEYS_AT_ONCE):
         some = wanted[start : start + _KEYS_AT_ONCE]
-        query = select(*columns).where(tuple_(Record.table_name, Record.record_id).in_(some))
+        query = select(*columns).where(keys_in(session, some))
         yield from session.execute(query)
 
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from sqlalchemy import func, or_, select, tuple_
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from panel import clock
@@ -46,7 +46,7 @@ from panel.sync.protocol.messages import (
 from panel.sync.store import change_feed
 from panel.sync.store.apply import Outcome, pushed_by
 from panel.sync.store.quarantine import apply_or_quarantine, retry_quarantined
-from panel.sync.store.records import server_lookup
+from panel.sync.store.records import keys_in, server_lookup
 from panel.sync.store.sequence import last_common_seq, last_numbers, present_seq
 
 ReadContent = Callable[[], bytes]
@@ -393,7 +393,7 @@ def _find_doubted(
     found: list[Record] = []
     while answered < len(keys) and size < _ENOUGH_BYTES:
         some = keys[answered : answered + _KEYS_AT_ONCE]
-        query = select(Record).where(for_it, tuple_(Record.table_name, Record.record_id).in_(some))
+        query = select(Record).where(for_it, keys_in(session, some))
         records = session.scalars(query.order_by(Record.seq)).all()
         found += records
         answered += len(some)

@@ -19,7 +19,8 @@ from panel.sync.protocol.column_codec import HIGHEST_NUMBER
 from panel.sync.store.records import StoredRecord, find_records, save_rows, seen_at, size_of
 from panel.sync.store.sequence import lock_sequence, next_seqs
 
-_KEYS_AT_ONCE = 500
+# As many as a batch has.
+_KEYS_AT_ONCE = 5_000
 
 
 @dataclass(frozen=True)

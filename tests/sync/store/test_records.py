@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, select, text
 
 from panel import clock
 from panel.db import Database
@@ -181,3 +181,15 @@ def test_what_one_reader_could_not_read_is_not_kept(database: Database) -> None:
     put(database, "deep", nested(DEEPEST))
     with pytest.raises(Invalid, match="Cannot be written"):
         put(database, "too deep", nested(DEEPEST + 1))
+
+
+def test_records_are_found_by_the_index_however_many_keys(database: Database) -> None:
+    if database.engine.dialect.name != "sqlite":
+        pytest.skip("plans by what it knows of the data")
+    keys = [("item", f"{n}") for n in range(500)] + [("store", "a"), ("store", "b")]
+    with database.reading() as session:
+        query = select(Record.id).where(records.keys_in(session, keys))
+        words = str(query.compile(session.get_bind(), compile_kwargs={"literal_binds": True}))
+        plan = [row[-1] for row in session.execute(text(f"EXPLAIN QUERY PLAN {words}"))]
+    assert not any(step.startswith("SCAN records") for step in plan)
+    assert any("table_name=? AND record_id=?" in step for step in plan)
