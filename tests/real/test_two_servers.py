@@ -145,6 +145,9 @@ def test_an_empty_satellite_gets_all_back_and_goes_on(
 
     three.kadavu.process.kill()
     three.kadavu = new_site(KADAVU, new_sqlite(True), primary=three.primary, batch=BATCH)
+    # Its device token is gone with its data: the password alone opens nobody's row.
+    assert three.kadavu.sync().reason == "device_token_needed"
+    three.primary.process.shell("servers", "clear-hardware", str(KADAVU.sync_id), "--yes")
     with three.kadavu.api() as three.at_kadavu:
         three.sync()
         assert three.at_kadavu.list_all("kadavu_stock") == stock

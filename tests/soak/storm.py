@@ -15,6 +15,7 @@ from sqlalchemy import select
 from panel.activity.log import EventKind, describe
 from panel.errors import NeedsConfirmation
 from panel.models.people import Activity
+from panel.models.records import ChangeSequence
 from panel.models.runs import Loop, Run
 from panel.models.settings import Server
 from panel.operations.sync_requests import REMOVAL, ask_to_initialise, note_restored
@@ -241,8 +242,10 @@ class Storm:
         is_whole = bool(backup.witness) and self._random.random() < WHOLE_FOLDER
         with self._quiet():
             site.process.kill()
+            counted = self._count(site)
             site.database.close()
             restore(_url(site), backup.name)
+            is_behind = self._count(site) < counted
             if is_whole:
                 (site.process.folder / "witness").write_bytes(backup.witness)
                 with site.database.writing() as session:
@@ -250,7 +253,15 @@ class Storm:
             time.sleep(SETTLED_SECONDS)
             lost = sum(self._forget_lost(site, owner, is_whole) for owner in self.sites)
             site.process.start()
-            self.announced[self._sentence_of_restore(site)] += lost
+            if is_behind or is_whole:
+                self.announced[self._sentence_of_restore(site)] += lost
+            elif lost:
+                self.faults.append(f"{site.place.name} lost {lost} though nothing was counted")
+
+    def _count(self, site: Site) -> int:
+        """Return the highest number that ``site`` has given out."""
+        with site.database.reading() as session:
+            return session.get_one(ChangeSequence, 1).seq
 
     def _go_back(self) -> None:
         for reader in self.readers.values():
