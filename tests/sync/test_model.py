@@ -63,6 +63,7 @@ class Exchange(RuleBasedStateMachine):
         self.deleted: dict[tuple[int, str, int], int] = {}
         self.backups: dict[int, str] = {}
         self.restored: set[int] = set()
+        self.went_back_unseen = False
         # Satellites that were restored without noticing, or copied: which content is newer cannot
         # be told, so that one is in use and the other kept aside.
         self.unsure: set[int] = set()
@@ -308,8 +309,10 @@ class Exchange(RuleBasedStateMachine):
         self.put_back(sync_id, noticed)
 
     def put_back(self, sync_id: int, noticed: bool) -> None:
-        # Over v5 the numbers alone do not show a restore of the primary.
-        noticed = noticed or (self.speaks_v5 and sync_id == PRIMARY_SYNC_ID)
+        # Over v5 the numbers alone do not show a restore of the primary, nor where two machines
+        # call as one (PROTOCOL.md, *Admitted limits*).
+        shows = not self.speaks_v5 and self.copy is None
+        noticed = noticed or (sync_id == PRIMARY_SYNC_ID and not shows)
         self.servers[sync_id].restore(self.backups[sync_id], noticed=noticed)
         self.restored.add(sync_id)
         if sync_id != PRIMARY_SYNC_ID and (not noticed or self.is_v5(sync_id)):
@@ -317,8 +320,8 @@ class Exchange(RuleBasedStateMachine):
         if sync_id == PRIMARY_SYNC_ID:
             self.pushed_by_copy.clear()
             if not noticed:
-                # Nothing tells a request of the lost past from one of the present (PROTOCOL.md,
-                # *Admitted limits*).
+                self.went_back_unseen = True
+                # Nothing tells a request of the lost past from one of the present.
                 self.primary.sent.clear()
         for owner, name in self.model:
             if sync_id in (owner, PRIMARY_SYNC_ID):
@@ -345,7 +348,8 @@ class Exchange(RuleBasedStateMachine):
         deletes = [number for number, value in self.written[owner, name].items() if value is None]
         return self.deleted.get((owner, name, version), max(deletes, default=0))
 
-    @precondition(lambda self: self.copy is None and not self.is_new(KADAVU))
+    @precondition(lambda self: self.copy is None and not self.went_back_unseen)
+    @precondition(lambda self: not self.is_new(KADAVU))
     @rule()
     def copy_the_disk(self) -> None:
         """Let another machine begin with all that Kadavu has, its identity too."""
