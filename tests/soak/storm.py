@@ -37,6 +37,8 @@ BACKUPS_KEPT = 2
 LONGEST_PIECE_BYTES = 20_000
 WRITTEN_AT_A_COPY = 4
 ANOTHER_TOKEN = "device_token_needed"
+# An initialise in batches of ten, on a machine with too much to do.
+LONGEST_RUN_SECONDS = 300
 MOST_RUNS_TO_SETTLE, MOST_CHANGES_OF_HANDS = 20, 3
 
 Tell = Callable[[str], None]
@@ -361,9 +363,11 @@ class Storm:
     # --- the end ----------------------------------------------------------------------------------
 
     def _sync(self, satellite: Site) -> Run:
-        run = satellite.sync()
+        run = satellite.sync(LONGEST_RUN_SECONDS)
         while run.reason in (REMOVAL, ANOTHER_TOKEN):
-            run = satellite.sync(ask=lambda: self._ask(satellite, satellite.ask))
+            run = satellite.sync(
+                LONGEST_RUN_SECONDS, ask=lambda: self._ask(satellite, satellite.ask)
+            )
         return run
 
     def _settle_one(self, satellite: Site) -> None:
