@@ -23,6 +23,7 @@ from tests.browser.serving import Panel
 from tests.browser.sites import LISTED, NAMES, PANEL, SAME_SITE, UNLISTED, HostPages, serve_https
 from tests.browser.steps import add_server, row, unlock
 from tests.support.cast import PASSWORD, USER
+from tests.support.real_site import wait_until
 
 BROWSERS = ("chromium", "firefox") if firefox.find() else ("chromium",)
 # The narrowest page that shows the panel: 280 px, and 8 px of margin on either side.
@@ -112,8 +113,14 @@ def sign_in(place: Page | Frame) -> None:
 
 def expect_whole(page: Page, frame: Frame) -> None:
     """See the frame become as high as what is in it."""
-    content = frame.evaluate("document.documentElement.offsetHeight")
-    expect(page.locator("iframe")).to_have_css("height", f"{content}px")
+    iframe = page.locator("iframe")
+
+    def is_whole() -> bool:
+        # Asked each time: what was pressed just now may still make it higher.
+        content = frame.evaluate("document.documentElement.offsetHeight")
+        return bool(iframe.evaluate("frame => getComputedStyle(frame).height") == f"{content}px")
+
+    wait_until(is_whole, "the frame is as high as what is in it")
 
 
 def test_signs_in_unlocks_and_adds_a_server_in_a_frame_that_grows(
