@@ -3,7 +3,10 @@
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -87,3 +90,32 @@ def open_files(panel: ForkedPanel) -> list[str]:
         except OSError:
             continue
     return files
+
+
+@contextmanager
+def dribbling_server(pause_seconds: float) -> Iterator[str]:
+    """Yield the URL of a server that sends the head of an answer, and then a byte at a time."""
+    listener, is_over = socket.create_server(("127.0.0.1", 0)), threading.Event()
+
+    def dribble(connection: socket.socket) -> None:
+        with connection:
+            connection.recv(65_536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+            while not is_over.wait(pause_seconds):
+                try:
+                    connection.sendall(b" ")
+                except OSError:
+                    return
+
+    def accept() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=dribble, args=(connection,), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    is_over.set()
+    listener.close()

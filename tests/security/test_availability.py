@@ -15,7 +15,7 @@ from panel.db import Database
 from panel.operations import connection_test
 from panel.operations.connection_test import try_connection
 from panel.server import UNPROVEN_BYTES, _Lanes, make_server
-from tests.security.attacked import basic, make_primary, open_files
+from tests.security.attacked import basic, dribbling_server, make_primary, open_files
 from tests.support.installations import installation_on
 from tests.support.processes import ForkedPanel
 from tests.support.web_sites import make_satellite
@@ -222,31 +222,8 @@ def test_a_request_whose_client_hung_up_is_not_answered() -> None:
 @pytest.fixture
 def dribbling_url() -> Iterator[str]:
     """A server that sends the head of an answer, and then a byte now and then."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    is_over = threading.Event()
-
-    def dribble(connection: socket.socket) -> None:
-        with connection:
-            connection.recv(65_536)
-            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
-            while not is_over.wait(0.05):
-                try:
-                    connection.sendall(b" ")
-                except OSError:
-                    return
-
-    def accept() -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=dribble, args=(connection,), daemon=True).start()
-
-    threading.Thread(target=accept, daemon=True).start()
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    is_over.set()
-    listener.close()
+    with dribbling_server(pause_seconds=0.05) as url:
+        yield url
 
 
 def test_a_trial_has_one_deadline_for_all_of_it(

@@ -17,7 +17,7 @@ from sqlalchemy import insert
 
 from panel.db import Database, make_engine
 from panel.models.people import Activity
-from tests.security.attacked import open_files
+from tests.security.attacked import dribbling_server, open_files
 from tests.support.cast import PASSWORD, USER
 from tests.support.processes import ForkedPanel
 from tests.support.web_sites import make_satellite
@@ -93,30 +93,8 @@ def assert_answers(person: Person) -> None:
 @pytest.fixture
 def dribbling_url() -> Iterator[str]:
     """A server that sends the head of an answer, and then a byte every five seconds."""
-    listener, is_over = socket.create_server(("127.0.0.1", 0)), threading.Event()
-
-    def dribble(connection: socket.socket) -> None:
-        with connection:
-            connection.recv(65_536)
-            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
-            while not is_over.wait(5):
-                try:
-                    connection.sendall(b" ")
-                except OSError:
-                    return
-
-    def accept() -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=dribble, args=(connection,), daemon=True).start()
-
-    threading.Thread(target=accept, daemon=True).start()
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    is_over.set()
-    listener.close()
+    with dribbling_server(pause_seconds=5) as url:
+        yield url
 
 
 def test_eight_trials_against_a_slow_server(tmp_path: Path, dribbling_url: str) -> None:
