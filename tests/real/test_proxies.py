@@ -64,15 +64,15 @@ Listen 127.0.0.1:{port}
 APACHE_MODULES = "mpm_event authz_core alias headers proxy proxy_http reqtimeout"
 
 
-@pytest.fixture(scope="module")
-def primary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A primary below /sync/, with the satellites in its list."""
+@pytest.fixture
+def primary(tmp_path: Path) -> Iterator[Site]:
+    """A primary below /sync/, with satellites in its list that never called."""
     settings = {
         "SYNC_PANEL_PATH_PREFIX": PREFIX,
         "SYNC_PANEL_TRUSTED_PROXIES": "127.0.0.1",
         "SYNC_PANEL_INITIALISES": str(SATELLITES),
     }
-    panel = ForkedPanel(tmp_path_factory.mktemp("primary"), environment=settings)
+    panel = ForkedPanel(tmp_path / "primary", environment=settings)
     upgrade(panel.config.database_url)
     site = Site(NATIONAL, panel)
     site.configure(others=[Place(n, f"Clinic {n}", f"C-{n}") for n in range(2, 2 + SATELLITES)])
