@@ -20,12 +20,17 @@ class Count(int):
 
 @dataclass(frozen=True)
 class Moment:
-    """A moment in a sentence, as the page shows it in the reader's zone: a "weekday" or a "day"."""
+    """A moment in a sentence, as the page shows it in the reader's zone.
+
+    ``form`` is "weekday", "day", or "clock" for the time of day.
+    """
 
     at: datetime
     form: str
 
     def __str__(self) -> str:
+        if self.form == "clock":
+            return f"{self.at:%H:%M} UTC"
         return f"{self.at:%A}" if self.form == "weekday" else f"{self.at.day} {self.at:%B %Y}"
 
 

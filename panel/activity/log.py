@@ -58,6 +58,7 @@ class EventKind(StrEnum):
     TOKEN_ADDED = "token_added"  # noqa: S105 - a kind of act, not a token
     TOKEN_REVOKED = "token_revoked"  # noqa: S105 - a kind of act, not a token
     SYNC_ASKED = "sync_asked"
+    SYNC_STOPPED = "sync_stopped"
     INITIALISE_ASKED = "initialise_asked"
     BACKUP_RESTORED = "backup_restored"
     RESTORE_FOUND = "restore_found"
@@ -101,6 +102,7 @@ _HARMLESS = frozenset(
         EventKind.LOCKED_NOW,
         EventKind.CONNECTION_TESTED,
         EventKind.SYNC_ASKED,
+        EventKind.SYNC_STOPPED,
         EventKind.SET_ASIDE_RETRIED,
     }
 )
@@ -353,6 +355,7 @@ _PHRASES: Mapping[str, Message] = {
     EventKind.TOKEN_ADDED: say("added an application's token"),
     EventKind.TOKEN_REVOKED: say("revoked an application's token"),
     EventKind.SYNC_ASKED: say("asked to sync now"),
+    EventKind.SYNC_STOPPED: say("stopped a sync"),
     EventKind.INITIALISE_ASKED: say("asked to initialise"),
     EventKind.BACKUP_RESTORED: say("said that a backup was restored"),
     EventKind.RESTORE_FOUND: say("found that a backup was restored here"),

@@ -9,7 +9,12 @@ from panel.cli.terminal import installation, print_json, print_table, shell_acto
 from panel.errors import Refusal
 from panel.i18n import say
 from panel.operations.connection_test import Trial, try_connection
-from panel.operations.sync_requests import ask_to_initialise, ask_to_sync, note_restored
+from panel.operations.sync_requests import (
+    ask_to_initialise,
+    ask_to_stop,
+    ask_to_sync,
+    note_restored,
+)
 from panel.status.sentences import Acts, Severity, StateKind
 from panel.status.state import State, as_facts, read_state
 from panel.sync.protocol.error_codes import Reason, explain
@@ -36,6 +41,14 @@ def now() -> None:
     with installation() as here, here.database.writing() as session:
         ask_to_sync(session, shell_actor())
     click.echo("Asked: it begins in a moment. `sync-panel status` says how it goes.")
+
+
+@sync.command("stop")
+def stop() -> None:
+    """End the run under way at once; the next one goes on where it was."""
+    with installation() as here, here.database.writing() as session:
+        is_running = ask_to_stop(session, shell_actor())
+    click.echo("It ends in a moment." if is_running else "No sync is under way.")
 
 
 @sync.command("initialise")

@@ -115,6 +115,10 @@ class Loop(Base):
     asked_at: Mapped[datetime | None]
     # Faults in a row without progress between them, for the back-off.
     failures: Mapped[int] = mapped_column(default=0)
+    # Since when the primary has answered nothing, once that is long; None while the line moves.
+    silent_since: Mapped[datetime | None]
+    # When "Stop" was pressed; None once a run has begun.
+    stop_asked_at: Mapped[datetime | None]
     # A digest of the preferences that the last run used: after a change the next is due at once.
     settings_digest: Mapped[str] = mapped_column("orders", String(16), default="")
     # The last refusal, until the next run begins: a code of panel.sync.protocol.error_codes and

@@ -34,6 +34,16 @@ def ask_to_sync(session: Session, actor: Actor) -> None:
     log.add_entry(session, actor, EventKind.SYNC_ASKED)
 
 
+def ask_to_stop(session: Session, actor: Actor) -> bool:
+    """End the run under way, whatever it waits for; say whether there is one."""
+    loop = session.get_one(Loop, 1, with_for_update=True)
+    if not _is_running(session):
+        return False
+    loop.stop_asked_at = clock.now()
+    log.add_entry(session, actor, EventKind.SYNC_STOPPED)
+    return True
+
+
 def ask_to_initialise(session: Session, actor: Actor, confirmed: Collection[str] = ()) -> None:
     """Make an initialise due at once: it receives this satellite's own records and central data.
 

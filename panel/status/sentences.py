@@ -14,12 +14,12 @@ from panel.preferences.readiness import BlockingUrl, Missing, missing_on_satelli
 from panel.preferences.server_list import Counts, ServerState, server_state
 from panel.status.history import Disagreement, disagreements
 from panel.sync.protocol.error_codes import PASSING_BY_ITSELF, explain
+from panel.sync.transport.http import SILENCE_SECONDS
 
 _SECONDS_PER_MINUTE = 60
 # The name of a day of the week is plain for so long.
 _A_WEEK = timedelta(days=6)
-# A primary that answers nothing for so long is spoken of.
-_SILENCE = timedelta(seconds=20)
+_A_MINUTE = timedelta(minutes=1)
 # Faults of the address, not of the line: waiting does not help.
 _WRONG_ADDRESS = frozenset({"certificate", "redirected", "not_a_sync_server"})
 
@@ -410,14 +410,27 @@ _ORDER = (Severity.WELL, Severity.WAITING, Severity.LATE, Severity.VERY_LATE)
 
 
 def _running(facts: Facts, run: Run) -> Verdict:
-    if run.step is RunStep.CONNECTING and facts.now - run.started_at > _SILENCE:
-        words = say("%(there)s does not answer. It is tried for a while.", there=facts.there)
-        return Verdict(StateKind.NO_ANSWER, facts.by_age, words)
+    if facts.loop.stop_asked_at is not None:
+        return Verdict(StateKind.SYNCING, Severity.WORKING, say("Stopping."))
+    if facts.loop.silent_since is not None:
+        return _no_answer(facts, facts.loop.silent_since)
     if facts.settings.interval_minutes == 0:
         words = say("Syncing the batch in hand, then pausing.")
     else:
         words = _progress(facts, run)
     return Verdict(StateKind.SYNCING, Severity.WORKING, words)
+
+
+def _no_answer(facts: Facts, since: datetime) -> Verdict:
+    until = since + timedelta(seconds=SILENCE_SECONDS)
+    words = say(
+        "No answer from %(there)s for %(seconds)s s. Trying until %(until)s.",
+        there=facts.there,
+        seconds=Count(max(facts.now - since, timedelta()).total_seconds()),
+        # A time of day is shown without its seconds: up, since it is not over at that minute.
+        until=Moment(until + _A_MINUTE - timedelta.resolution, "clock"),
+    )
+    return Verdict(StateKind.NO_ANSWER, facts.by_age, words)
 
 
 def _progress(facts: Facts, run: Run) -> Message:

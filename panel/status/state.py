@@ -241,7 +241,9 @@ def _reason(session: Session, loop: Loop) -> tuple[str, dict[str, Any] | None]:
     """Return the code and values of the present refusal, or of the last line fault."""
     if loop.refusal or not loop.failures:
         return loop.refusal, loop.refusal_values
-    run = session.scalar(select(Run).where(Run.reason != "").order_by(Run.id.desc()).limit(1))
+    # One that was cut off here tells nothing of the line.
+    failed = select(Run).where(Run.reason != "", Run.result != RunResult.CUT_OFF)
+    run = session.scalar(failed.order_by(Run.id.desc()).limit(1))
     return (run.reason, run.reason_values) if run else ("", None)
 
 

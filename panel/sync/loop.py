@@ -12,7 +12,14 @@ from panel.activity.log import remove_old
 from panel.installation import Installation
 from panel.models.runs import Link, Loop, Run
 from panel.sync.run import OpenLine, SatelliteRun
-from panel.sync.satellite.schedule import Lease, LeaseLost, is_due, note_crash, note_start
+from panel.sync.satellite.schedule import (
+    Lease,
+    LeaseLost,
+    is_due,
+    is_to_end,
+    note_crash,
+    note_start,
+)
 from panel.sync.store.retention import purge, purge_clock
 from panel.sync.transport.http import HttpTransport
 
@@ -23,6 +30,9 @@ _PURGE_EVERY = timedelta(days=1)
 _PURGE_AGAIN = timedelta(hours=1)
 # How long stop() waits for a run to end.
 _STOP_SECONDS = 5.0
+_WATCH_SECONDS = 1.0
+# A primary that answers nothing for so long is spoken of.
+_SILENCE_SECONDS = 20.0
 
 
 def start_loop(installation: Installation) -> "SyncLoop":
@@ -125,10 +135,13 @@ def run_once(
         run = SatelliteRun(installation, open_line, lease.guard)
         run.begin(session)
     over = threading.Event()
-    renewal = threading.Thread(
-        target=lease.keep_renewing, args=(over,), name="sync lease", daemon=True
-    )
-    renewal.start()
+    watch = _Watch(installation, lease, run, over)
+    beside = [
+        threading.Thread(target=lease.keep_renewing, args=(over,), name="sync lease", daemon=True),
+        threading.Thread(target=watch.run, name="sync watch", daemon=True),
+    ]
+    for thread in beside:
+        thread.start()
     try:
         return run.run()
     except LeaseLost:
@@ -139,8 +152,48 @@ def run_once(
         raise
     finally:
         over.set()
-        renewal.join()
+        for thread in beside:
+            thread.join()
         lease.release()
+
+
+class _Watch:
+    """Ends a run that somebody stops, and notes since when its primary answers nothing."""
+
+    def __init__(
+        self, installation: Installation, lease: Lease, run: SatelliteRun, over: threading.Event
+    ) -> None:
+        self._installation = installation
+        self._lease = lease
+        self._run = run
+        self._over = over
+        self._is_silent = False
+
+    def run(self) -> None:
+        """Look until the run is over."""
+        while not self._over.wait(_WATCH_SECONDS):
+            try:
+                self._look()
+            except LeaseLost:
+                # Another process runs, or this one ends: nobody waits for what is on the line.
+                self._run.stop()
+                return
+            except SQLAlchemyError as error:
+                log.warning("The database did not answer the watch of a sync: %s", error)
+
+    def _look(self) -> None:
+        database, silent_seconds = self._installation.database, self._run.silent_seconds()
+        with database.reading() as session:
+            if is_to_end(session, self._installation):
+                self._run.stop()
+        is_silent = silent_seconds > _SILENCE_SECONDS
+        if is_silent == self._is_silent:
+            return
+        since = clock.now() - timedelta(seconds=silent_seconds) if is_silent else None
+        with database.writing() as session:
+            session.execute(update(Loop).values(silent_since=since))
+            self._lease.guard(session)
+        self._is_silent = is_silent
 
 
 def _has_passed(span: timedelta, since: datetime | None, now: datetime) -> bool:

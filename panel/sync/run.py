@@ -3,6 +3,7 @@
 This is the only module that knows every protocol; each has the steps of a run in its own room.
 """
 
+import threading
 from collections.abc import Callable
 from typing import Protocol
 
@@ -12,7 +13,7 @@ from panel.installation import Installation
 from panel.models.runs import Link, Run, RunResult
 from panel.models.settings import SyncProtocol
 from panel.sync.msupply_v5.satellite import MSupplyV5
-from panel.sync.protocol.error_codes import STATUS, SyncRefusal
+from panel.sync.protocol.error_codes import STATUS, STOPPED_BY_HAND, SyncRefusal
 from panel.sync.satellite.exchanges import OwnProtocol
 from panel.sync.satellite.progress import Finish, Guard, Progress
 from panel.sync.satellite.sync_settings import SyncSettings, read_sync_settings
@@ -94,6 +95,7 @@ class SatelliteRun:
         self._progress = Progress(installation.database, guard)
         self._line: Transport | None = None
         self._target: Target | None = None
+        self._stopped = threading.Event()
 
     def begin(self, session: Session) -> None:
         """Record the start of the run, in the caller's transaction."""
@@ -110,13 +112,25 @@ class SatelliteRun:
         except SyncRefusal as refusal:
             finish = Finish(RunResult.REFUSED, refusal.code, refusal.values)
         except LinkFault as fault:
-            finish = Finish(RunResult.FAILED, fault.code, fault.values)
+            is_stopped = fault.code == STOPPED_BY_HAND
+            result = RunResult.CUT_OFF if is_stopped else RunResult.FAILED
+            finish = Finish(result, fault.code, fault.values)
             if fault.code == _NOT_THERE:
                 self._forget_protocol()
         finally:
             if self._line is not None:
                 self._line.close()
         return self._progress.end(finish, self._line.meter if self._line else Meter())
+
+    def stop(self) -> None:
+        """End the run, from another thread: what is on the line is given up."""
+        self._stopped.set()
+        if self._line is not None:
+            self._line.abort()
+
+    def silent_seconds(self) -> float:
+        """Return for how long the primary has answered nothing; 0 while nothing is waited for."""
+        return self._line.meter.silent_seconds() if self._line is not None else 0.0
 
     def _protocol(self) -> SyncProtocol:
         """Return the protocol of the preferences or, if they say "ask", of the primary."""
@@ -141,9 +155,12 @@ class SatelliteRun:
             session.get_one(Link, 1).protocol = SyncProtocol.UNKNOWN
 
     def _line_to(self, target: Target) -> Transport:
-        """Return the connection of this run, a new one if the target changed."""
+        """Return the connection of this run, a new one if the target changed. Raise LinkFault."""
         if self._line is None or target != self._target:
             if self._line is not None:
                 self._line.close()
             self._line, self._target = self._open_line(target), target
+        # Last: stop() may not have seen the new line.
+        if self._stopped.is_set():
+            raise LinkFault(STOPPED_BY_HAND)
         return self._line

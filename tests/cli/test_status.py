@@ -101,6 +101,14 @@ def test_sync_now_asks_the_loop(complete: Shell) -> None:
     assert complete.activity()[0].what == "sync_asked"
 
 
+def test_sync_stop_asks_the_loop(complete: Shell) -> None:
+    assert complete.do("sync", "stop") == "No sync is under way.\n"
+    with complete.database.writing() as session:
+        session.add(Run(other=1, started_at=clock.now()))
+    assert complete.do("sync", "stop") == "It ends in a moment.\n"
+    assert complete.activity()[0].what == "sync_stopped"
+
+
 def test_sync_now_is_refused_where_nothing_would_come_of_it(
     satellite: Shell, primary: Shell
 ) -> None:

@@ -240,6 +240,11 @@ def a_run_that_goes_on(site: Site) -> None:
         counts = {"pulled": 1, "to_pull": 2, "pushed": 1, "to_push": 3}
         make_run(site, other=1, step=step, **counts)
         site.read(*at("/", "/sync/run", "/runs"))
+    with site.database.writing() as session:
+        session.get_one(Loop, 1).silent_since = site.time()
+    site.read(*at("/", "/sync/run", "/sync/run?silent=1"), ("/sync/stop", {}), ("/", None))
+    make_run(site, other=1, ended_at=site.time(), result="cut_off", reason="stopped_by_hand")
+    site.read(*at("/runs"))
 
 
 def people_and_what_they_did(site: Site) -> None:

@@ -1,7 +1,9 @@
 """A primary and satellites in one process: the real two sides, with a line that tests can break."""
 
 import json
+import threading
 from collections.abc import Mapping
+from time import monotonic
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -22,6 +24,7 @@ from panel.sync.msupply_v5.calls import Request
 from panel.sync.primary.exchange import Primary, Reply
 from panel.sync.primary.parts import PartCall
 from panel.sync.protocol.body_codec import Body
+from panel.sync.protocol.error_codes import STOPPED_BY_HAND
 from panel.sync.run import SatelliteRun
 from panel.sync.store import records
 from panel.sync.store.sequence import notice_restore
@@ -209,7 +212,7 @@ class Line:
     """A line that leads into the primary's process, and does what a test tells it to."""
 
     def __init__(self, primary: PrimarySide, tamper: "Tamper") -> None:
-        self.meter = Meter()
+        self.meter = tamper.meter = Meter()
         self._primary = primary
         self._tamper = tamper
 
@@ -240,7 +243,7 @@ class Line:
         pass
 
     def abort(self) -> None:
-        pass
+        self._tamper.aborted.set()
 
 
 class Tamper:
@@ -250,6 +253,12 @@ class Tamper:
         self.exchanges = 0
         # Of every answer, beside the primary's own.
         self.headers: dict[str, str] = {}
+        self.aborted = threading.Event()
+        self.meter = Meter()
+
+    def be_silent(self, seconds: float) -> None:
+        """Let it look as if nothing moved for so long."""
+        self.meter.moved_at = monotonic() - seconds
 
     def before(self, content: bytes) -> None:
         self.exchanges += 1
@@ -273,6 +282,21 @@ class CutBefore(Tamper):
         super().before(content)
         if self.exchanges == self._number:
             raise LinkFault("cut_off")
+
+
+class Hang(Tamper):
+    """The primary takes the exchanges from the n-th on, and answers nothing."""
+
+    def __init__(self, number: int = 1) -> None:
+        super().__init__()
+        self._number = number
+
+    def before(self, content: bytes) -> None:
+        super().before(content)
+        if self.exchanges >= self._number:
+            self.be_silent(25.0)
+            assert self.aborted.wait(20), "nobody ended it"
+            raise LinkFault(STOPPED_BY_HAND)
 
 
 class LoseAnswer(Tamper):

@@ -5,7 +5,8 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from secrets import token_hex
 
 import pytest
@@ -16,7 +17,7 @@ from sqlalchemy.orm import Session
 from panel import clock
 from panel.models.runs import Link, Loop, Run
 from panel.models.settings import Server, Settings
-from panel.operations.sync_requests import ask_to_sync
+from panel.operations.sync_requests import ask_to_stop, ask_to_sync
 from panel.status.state import read_state
 from panel.sync import loop as loop_module
 from panel.sync.loop import SyncLoop, run_once
@@ -32,7 +33,7 @@ from tests.conftest import NewDatabase
 from tests.support.cast import ASHA
 from tests.support.clock import Clock
 from tests.support.real_site import wait_until
-from tests.support.two_sides import Line, PrimarySide, SatelliteSide, Tamper
+from tests.support.two_sides import Hang, Line, PrimarySide, SatelliteSide, Tamper
 
 
 class Broken(Tamper):
@@ -54,6 +55,12 @@ def kadavu(
     yield satellite
     satellite.close()
     primary.close()
+
+
+@pytest.fixture
+def quick_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look often, so that no test waits for it."""
+    monkeypatch.setattr(loop_module, "_WATCH_SECONDS", 0.01)
 
 
 def loop_of(kadavu: SatelliteSide, tamper: Tamper | None = None) -> SyncLoop:
@@ -359,6 +366,85 @@ def test_batches_that_the_line_breaks_become_smaller(kadavu: SatelliteSide, time
         if kadavu.runs()[-1].result == "well":
             break
     assert len(kadavu.primary.contents()) == 150
+
+
+@contextmanager
+def running(kadavu: SatelliteSide, tamper: Tamper) -> Iterator[Future[Run | None]]:
+    """A run in a thread of its own that the primary leaves without an answer."""
+    with ThreadPoolExecutor(1) as pool:
+        looking = pool.submit(loop_of(kadavu, tamper).look)
+        try:
+            wait_until(lambda: sentence(kadavu).startswith("No answer"), "the silence is told")
+            yield looking
+        finally:
+            tamper.aborted.set()
+
+
+def sentence(kadavu: SatelliteSide) -> str:
+    with kadavu.database.reading() as session:
+        return str(read_state(session, clock.now()).sentence)
+
+
+@pytest.mark.both_databases
+@pytest.mark.usefixtures("quick_watch")
+@pytest.mark.parametrize("number", [1, 3])
+def test_a_primary_that_answers_nothing_is_told_and_can_be_stopped(
+    kadavu: SatelliteSide, time: Clock, number: int
+) -> None:
+    kadavu.put_many(250)
+    with running(kadavu, Hang(number)) as looking:
+        assert sentence(kadavu) == "No answer from National Store for 25 s. Trying until 09:01 UTC."
+        time.pass_by(seconds=5)
+        assert "for 30 s" in sentence(kadavu)
+        with kadavu.database.writing() as session:
+            assert ask_to_stop(session, ASHA)
+        assert sentence(kadavu) == "Stopping."
+        run = looking.result()
+    assert run is not None
+    assert (run.result, run.reason) == ("cut_off", "stopped_by_hand")
+    # A stop is no fault of the line, and not taken back at once either.
+    assert "line" not in sentence(kadavu)
+    assert loop_of(kadavu).look() is None
+    time.pass_by(minutes=12)
+    loop_of(kadavu).look()
+    assert len(kadavu.primary.contents()) == 250
+
+
+@pytest.mark.usefixtures("quick_watch")
+def test_a_new_url_ends_what_the_old_one_does_not_answer(kadavu: SatelliteSide) -> None:
+    with running(kadavu, Hang()) as looking:
+        with kadavu.database.writing() as session:
+            session.get_one(Settings, 1).url = "https://other.example.org"
+        run = looking.result()
+    assert run is not None
+    assert run.reason == "stopped_by_hand"
+    again = loop_of(kadavu).look()
+    assert again is not None
+    assert again.result == "well"
+
+
+@pytest.mark.usefixtures("quick_watch")
+def test_an_answer_that_comes_late_ends_the_silence(kadavu: SatelliteSide) -> None:
+    kadavu.put("a", {})
+
+    class Late(Tamper):
+        def after(self, content: bytes) -> None:
+            self.be_silent(25.0)
+            wait_until(lambda: sentence(kadavu).startswith("No answer"), "the silence is told")
+            self.be_silent(0.0)
+            wait_until(lambda: "No answer" not in sentence(kadavu), "that it ended is told")
+
+    run = loop_of(kadavu, Late()).look()
+    assert run is not None
+    assert run.result == "well"
+
+
+def test_nothing_is_stopped_where_no_run_is_under_way(kadavu: SatelliteSide) -> None:
+    with kadavu.database.writing() as session:
+        assert not ask_to_stop(session, ASHA)
+    run = loop_of(kadavu).look()
+    assert run is not None
+    assert run.result == "well"
 
 
 @pytest.mark.both_databases

@@ -42,6 +42,9 @@ STATUS = {
     "initialise_later": 503,
 }
 
+# The reason of a run that a person ended, or whose parameters a person changed meanwhile.
+STOPPED_BY_HAND = "stopped_by_hand"
+
 # The fault of a message that a proxy on the way does not take, and the reason of a record that is
 # too large for it by itself.
 TOO_LARGE = "too_large_for_the_way"
@@ -166,6 +169,10 @@ REASONS: Mapping[str, Reason] = {
     ),
     "stopped": Reason(
         say("The program or the machine was stopped while it ran."),
+        say("The next run goes on where this one was."),
+    ),
+    STOPPED_BY_HAND: Reason(
+        say("It was stopped here, or its parameters were changed."),
         say("The next run goes on where this one was."),
     ),
     "central_busy": Reason(say("The central server did not finish what it was told."), _BY_ITSELF),

@@ -23,7 +23,7 @@ from panel.db import Database
 from panel.installation import Installation
 from panel.models.runs import Loop, Run, RunResult
 from panel.models.settings import Settings
-from panel.sync.protocol.error_codes import PASSING, WRONG_PAIR, SyncRefusal
+from panel.sync.protocol.error_codes import PASSING, STOPPED_BY_HAND, WRONG_PAIR, SyncRefusal
 from panel.sync.satellite.sync_settings import read_sync_settings
 
 log = logging.getLogger(__name__)
@@ -87,6 +87,13 @@ def note_start(session: Session, installation: Installation) -> None:
     loop.refusal, loop.refusal_values = "", None
     loop.settings_digest = _digest(session, installation)
     loop.started_at, loop.asked_at, loop.due_at = clock.now(), None, None
+    loop.silent_since, loop.stop_asked_at = None, None
+
+
+def is_to_end(session: Session, installation: Installation) -> bool:
+    """Say whether the run under way is to end: somebody stopped it or changed what it uses."""
+    loop = session.get_one(Loop, 1)
+    return loop.stop_asked_at is not None or _digest(session, installation) != loop.settings_digest
 
 
 def note_crash(session: Session) -> None:
@@ -121,7 +128,8 @@ def note_end(session: Session, run: Run, has_moved: bool = False) -> None:
         loop.failures = 1 if has_moved else loop.failures + 1
         loop.due_at = clock.now() + _pause(loop.failures)
         return
-    loop.failures = 0
+    if run.reason != STOPPED_BY_HAND:
+        loop.failures = 0
 
 
 def _asked_wait(seconds: Any) -> timedelta:

@@ -3,6 +3,7 @@
 The meter tells the round trip apart from the throughput (PROTOCOL.md, *When*).
 """
 
+import time
 from collections import deque
 from dataclasses import dataclass, field
 from statistics import fmean, linear_regression, pstdev
@@ -155,10 +156,16 @@ class Meter:
     round_trip_seconds: float = 0.0
     # When the present connection and its TLS were established, by the monotonic clock.
     connected_at: float = 0.0
+    # When the line last moved, by the monotonic clock; None while nothing is waited for.
+    moved_at: float | None = None
     # What the TCP connection took, to the primary or to a proxy.
     connect_seconds: float = 0.0
     _soonest_answer_seconds: float | None = None
     _pushes: deque[_Push] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
+
+    def silent_seconds(self) -> float:
+        """Return for how long nothing has moved; 0 while nothing is waited for."""
+        return 0.0 if self.moved_at is None else time.monotonic() - self.moved_at
 
     def take_bytes(self) -> tuple[int, int]:
         """Return the bytes up and down since the last call."""

@@ -1,10 +1,12 @@
 """The HTTP connection to a primary: one a run, with time-outs for slow lines and named faults."""
 
 import io
+import queue
 import socket
 import ssl
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,6 +23,7 @@ from urllib3.response import BaseHTTPResponse
 from urllib3.util import SKIP_HEADER
 
 from panel.sync.protocol.body_codec import LARGEST_BODY_BYTES
+from panel.sync.protocol.error_codes import STOPPED_BY_HAND
 from panel.sync.transport.batch_size import Meter
 
 CONNECT_SECONDS = 20.0
@@ -106,7 +109,7 @@ class Transport(Protocol):
         ...
 
     def abort(self) -> None:
-        """End what is being sent or received in another thread."""
+        """End for good what is being sent or received in another thread: a LinkFault there."""
         ...
 
 
@@ -123,7 +126,7 @@ class HttpTransport:
     def __post_init__(self) -> None:
         parts = urlsplit(self.target.url)
         self._host, self._netloc = parts.hostname or "", parts.netloc
-        self._sockets: list[socket.socket] = []
+        self._sockets = _Sockets()
         self._pool = _pool(self.target, self.meter, self._sockets)
         self._arriving_bytes = 0
 
@@ -132,11 +135,17 @@ class HttpTransport:
     ) -> Response:
         """Send one request and return its answer. Raise :class:`LinkFault`."""
         self._arriving_bytes = 0
+        self.meter.moved_at = time.monotonic()
         try:
             return self._send(method, path, headers, content)
         except LinkFault as fault:
+            if self._sockets.is_aborted:
+                # Whatever it broke with.
+                raise LinkFault(STOPPED_BY_HAND) from fault
             fault.bytes_up, fault.bytes_down = len(content), self._arriving_bytes
             raise
+        finally:
+            self.meter.moved_at = None
 
     def close(self) -> None:
         """Give the connection back."""
@@ -146,7 +155,7 @@ class HttpTransport:
         target = urlsplit(self.target.url).path.rstrip("/") + path
         headers = {"User-Agent": SKIP_HEADER, **headers}
         # A file is sent in pieces; bytes would have to be sent within one time-out.
-        body = io.BytesIO(content)
+        body = _Upload(content, self.meter)
         if content:
             headers["Content-Length"] = str(len(content))
         began = time.monotonic()
@@ -162,7 +171,7 @@ class HttpTransport:
                     preload_content=False,
                     decode_content=False,
                 )
-                answered_at = time.monotonic()
+                self.meter.moved_at = answered_at = time.monotonic()
                 received = self._read(response)
         finally:
             # The bytes sent count even if the transfer fails.
@@ -181,17 +190,15 @@ class HttpTransport:
         return Response(response.status, response.headers, received, seconds, len(content))
 
     def abort(self) -> None:
-        """End what is being sent or received in another thread."""
-        for opened in self._sockets:
-            # It may be closed already.
-            with suppress(OSError):
-                opened.shutdown(socket.SHUT_RDWR)
+        """End for good what is being sent or received in another thread: a LinkFault there."""
+        self._sockets.abort()
 
     def _read(self, response: BaseHTTPResponse) -> bytes:
         received = bytearray()
         self._arriving_bytes = _announced_bytes(response)
         for piece in response.stream(_READ_BYTES, decode_content=False):
             received += piece
+            self.meter.moved_at = time.monotonic()
             self.meter.bytes_down += len(piece)
             self._arriving_bytes = max(self._arriving_bytes, len(received))
             if len(received) > LARGEST_BODY_BYTES:
@@ -199,6 +206,75 @@ class HttpTransport:
                 raise LinkFault("not_a_sync_server")
         response.release_conn()
         return bytes(received)
+
+
+class _Upload(io.BytesIO):
+    """A body that notes in ``meter`` when the line takes the next piece of it."""
+
+    def __init__(self, content: bytes, meter: Meter) -> None:
+        super().__init__(content)
+        self._meter = meter
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Return the next piece."""
+        self._meter.moved_at = time.monotonic()
+        return super().read(size)
+
+
+class _Sockets:
+    """The present socket of a connection, which another thread may shut."""
+
+    def __init__(self) -> None:
+        self.is_aborted = False
+        self._present: socket.socket | None = None
+        self._made = queue.SimpleQueue[socket.socket | Exception]()
+
+    def connect(self, make: Callable[[], socket.socket]) -> socket.socket:
+        """Return the socket that ``make`` connects. Raise what it raises.
+
+        In a thread of its own, since nothing can end a look-up of a name.
+        """
+        self._made = made = queue.SimpleQueue[socket.socket | Exception]()
+        if self.is_aborted:
+            raise ConnectionAbortedError
+        given_up = threading.Event()
+
+        def run() -> None:
+            try:
+                connected = make()
+            except Exception as error:
+                made.put(error)
+                return
+            made.put(connected)
+            if given_up.is_set():
+                connected.close()
+
+        threading.Thread(target=run, daemon=True).start()
+        found: socket.socket | Exception
+        try:
+            found = made.get(timeout=SILENCE_SECONDS)
+        except queue.Empty:
+            found = TimeoutError()
+        if isinstance(found, Exception):
+            given_up.set()
+            raise found
+        self.keep(found)
+        return found
+
+    def keep(self, present: socket.socket) -> None:
+        """Make ``present`` the one that :meth:`abort` shuts."""
+        self._present = present
+        if self.is_aborted:
+            self.abort()
+
+    def abort(self) -> None:
+        """Shut the socket, and every later one."""
+        self.is_aborted = True
+        self._made.put(ConnectionAbortedError())
+        if self._present is not None:
+            # It may be closed already.
+            with suppress(OSError):
+                self._present.shutdown(socket.SHUT_RDWR)
 
 
 def _announced_bytes(response: BaseHTTPResponse) -> int:
@@ -211,7 +287,7 @@ def _has_no_length(response: BaseHTTPResponse) -> bool:
     return "Content-Length" not in headers and "Transfer-Encoding" not in headers
 
 
-def _pool(target: Target, meter: Meter, sockets: list[socket.socket]) -> HTTPConnectionPool:
+def _pool(target: Target, meter: Meter, sockets: _Sockets) -> HTTPConnectionPool:
     parts = urlsplit(target.url)
     options: dict[str, Any] = {
         "maxsize": 1,
@@ -247,7 +323,7 @@ def _trust(target: Target) -> dict[str, Any]:
     return {"ssl_context": context}
 
 
-def _patient(base: type[Any], meter: Meter, sockets: list[socket.socket]) -> Any:
+def _patient(base: type[Any], meter: Meter, sockets: _Sockets) -> Any:
     """Return a connection class that measures connecting, and whose time-out is for each piece.
 
     Its present socket is the one in ``sockets``.
@@ -256,16 +332,16 @@ def _patient(base: type[Any], meter: Meter, sockets: list[socket.socket]) -> Any
     class Connection(base):  # type: ignore[misc]
         def _new_conn(self) -> socket.socket:
             began = time.monotonic()
-            connected: socket.socket = super()._new_conn()
-            meter.note_connected(time.monotonic() - began)
-            sockets[:] = [connected]
+            connected = sockets.connect(super()._new_conn)
+            meter.moved_at = now = time.monotonic()
+            meter.note_connected(now - began)
             return connected
 
         def connect(self) -> None:
             super().connect()
-            meter.connected_at = time.monotonic()
+            meter.moved_at = meter.connected_at = time.monotonic()
             # Under TLS another one than was connected.
-            sockets[:] = [self.sock]
+            sockets.keep(self.sock)
             # The time-out to connect is shorter, and would cut off a slow upload.
             self.sock.settimeout(SILENCE_SECONDS)
 

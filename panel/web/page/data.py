@@ -88,6 +88,11 @@ class SyncData:
         return 30 if request.headers.get("Save-Data") == "on" else 5
 
     @property
+    def is_silent(self) -> bool:
+        """Say whether the primary answers nothing: then the run can be stopped here."""
+        return self._state.kind is StateKind.NO_ANSWER
+
+    @property
     def may_begin(self) -> bool:
         """Say whether a run could begin now: none lasts, and nothing keeps sync off."""
         return not self.goes_on and self._state.kind not in _OFF

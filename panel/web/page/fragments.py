@@ -101,6 +101,7 @@ class Changed(Enum):
     ROWS_RESTORED = auto()
     APPLICANT_ADDED = auto()
     SYNC_ASKED = auto()
+    SYNC_STOPPED = auto()
     INITIALISE_ASKED = auto()
     UNLOCKED = auto()
     LOCKED = auto()
@@ -120,6 +121,7 @@ _IN_PLACE = {
     Changed.ROWS_RESTORED: "undo.html",
     Changed.APPLICANT_ADDED: "applicants.html",
     Changed.SYNC_ASKED: "status.html",
+    Changed.SYNC_STOPPED: "status.html",
     Changed.INITIALISE_ASKED: "initialise.html",
     Changed.UNLOCKED: "bar.html",
     Changed.LOCKED: "bar.html",

@@ -13,7 +13,7 @@ from panel.i18n import Message
 from panel.models.settings import Settings
 from panel.operations.adopt_identity import adopt_from_primary
 from panel.operations.connection_test import Trial, try_connection
-from panel.operations.sync_requests import ask_to_initialise, ask_to_sync
+from panel.operations.sync_requests import ask_to_initialise, ask_to_stop, ask_to_sync
 from panel.preferences.parameter_table import Parameters
 from panel.sync.protocol.error_codes import explain
 from panel.web.auth.access import permitted
@@ -40,13 +40,14 @@ blueprint.add_app_template_global(explain)
 
 @blueprint.get("/run")
 def progress() -> ResponseReturnValue:
-    """Answer the page that asks how the run goes: a line while it lasts, then the whole part."""
+    """Answer the page that asks how the run goes: a line, or the whole part once that changes."""
     if not is_fragment():
         return back_to_page(_anchor="status")
     screen = PageData(reading())
-    if screen.sync.goes_on:
+    goes_on = screen.sync.goes_on
+    if goes_on and ("silent" in request.args) == screen.sync.is_silent:
         return Response(render_template("run.html", screen=screen))
-    shown = Shown(said=_("The sync has ended."))
+    shown = Shown(said="" if goes_on else _("The sync has ended."))
     status, said = draw(screen, "status.html", shown), draw(screen, "said.html", shown)
     return retarget(f"{status}<template>{said}</template>", "#status", WHOLE)
 
@@ -58,6 +59,15 @@ def now() -> ResponseReturnValue:
     with writing() as session:
         ask_to_sync(session, actor())
         return after_change(Changed.SYNC_ASKED, anchor="status", said=_("The sync begins."))
+
+
+@blueprint.post("/stop")
+@permitted(Permission.EDIT)
+def stop() -> ResponseReturnValue:
+    """End the run under way; where it ended meanwhile, show that."""
+    with writing() as session:
+        ask_to_stop(session, actor())
+        return after_change(Changed.SYNC_STOPPED, anchor="status", said=_("Stopping."))
 
 
 @blueprint.get("/initialise")

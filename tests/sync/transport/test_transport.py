@@ -4,6 +4,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from hashlib import sha256
 
@@ -231,6 +232,57 @@ def test_a_slow_upload_is_no_fault_but_one_that_stops_is(monkeypatch: pytest.Mon
     up, down = line.meter.take_bytes()
     assert 200_000 <= up < len(upload)
     assert down == 0
+
+
+@contextmanager
+def _sending(line: HttpTransport) -> Iterator[Future[Response]]:
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(line.send, "POST", "/x", {}, b"{}")
+
+
+def _assert_stopped(line: HttpTransport, sent: Future[Response]) -> None:
+    line.abort()
+    with pytest.raises(LinkFault, match="stopped_by_hand"):
+        sent.result()
+    # Nor does it begin again.
+    with pytest.raises(LinkFault, match="stopped_by_hand"):
+        line.send("POST", "/x", {}, b"{}")
+    line.close()
+
+
+def test_what_waits_for_an_answer_can_be_ended() -> None:
+    asked, finished = threading.Event(), threading.Event()
+
+    def be_silent(connection: socket.socket) -> None:
+        _read_request(connection)
+        asked.set()
+        finished.wait(20)
+
+    with _server(be_silent) as port:
+        line = HttpTransport(Target(f"http://127.0.0.1:{port}"))
+        assert line.meter.silent_seconds() == 0
+        with _sending(line) as sent:
+            asked.wait()
+            assert line.meter.silent_seconds() > 0
+            _assert_stopped(line, sent)
+        finished.set()
+    assert line.meter.silent_seconds() == 0
+
+
+def test_what_waits_for_a_name_can_be_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, finished = threading.Event(), threading.Event()
+
+    def wait(*_arguments: object, **_options: object) -> None:
+        asked.set()
+        finished.wait(20)
+        raise socket.gaierror(socket.EAI_NONAME, "no such name")
+
+    monkeypatch.setattr(socket, "getaddrinfo", wait)
+    line = HttpTransport(Target("http://central.example.org"))
+    with _sending(line) as sent:
+        asked.wait()
+        _assert_stopped(line, sent)
+    finished.set()
 
 
 def test_what_came_of_an_answer_that_broke_is_counted() -> None:

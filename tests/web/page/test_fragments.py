@@ -34,6 +34,7 @@ ACTS: list[tuple[tuple[Changed, ...], set[str], str, str]] = [
     ((Changed.ROWS_RESTORED,), PRIMARY, FIELDS, "undo state restored count"),
     ((Changed.APPLICANT_ADDED,), PRIMARY, FIELDS, "applicants state rows count pager undo"),
     ((Changed.SYNC_ASKED,), SATELLITE, FIELDS, "status"),
+    ((Changed.SYNC_STOPPED,), SATELLITE, FIELDS, "status"),
     ((Changed.INITIALISE_ASKED,), SATELLITE, FIELDS, "initialise status"),
     ((Changed.UNLOCKED,), BOTH, TEXT, "bar toolbar parameters"),
     # Somebody may be typing in the fields that stand open.

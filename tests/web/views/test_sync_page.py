@@ -144,6 +144,50 @@ def test_the_poll_moves_and_is_light(manager: Browser, run: Run, database: Datab
     assert len("HTTP/1.1 200 OK\r\n") + len(head) + 2 + len(answer.data) <= MOST_POLL_BYTES
 
 
+def test_a_primary_that_answers_nothing_can_be_stopped(
+    manager: Browser,
+    run: Run,
+    database: Database,
+    time: Clock,
+    happened: Callable[..., list[Activity]],
+) -> None:
+    assert ">Stop<" not in manager.get("/").text
+    with database.writing() as session:
+        session.get_one(Loop, 1).silent_since = time() - timedelta(seconds=21)
+    # The page that was open gets the button with its next question, and once.
+    answer = manager.get("/sync/run", htmx=True)
+    assert answer.headers["HX-Retarget"] == "#status"
+    assert "No answer from National Store for 21 s. Trying until 09:01" in words(answer.text)
+    assert 'action="/sync/stop"' in answer.text
+    assert ">Stop<" in answer.text
+    assert 'hx-get="/sync/run?silent=True"' in answer.text
+    again = manager.get("/sync/run?silent=True", htmx=True)
+    assert "HX-Retarget" not in again.headers
+    assert words(again.text).startswith("No answer from National Store for 21 s.")
+    stopping = manager.post("/sync/stop", htmx=True)
+    assert "Stopping." in words(stopping.text)
+    assert ">Stop<" not in stopping.text
+    assert happened("sync_stopped")
+    with database.writing() as session:
+        row = session.get_one(Run, run.id)
+        row.ended_at, row.result, row.reason = time(), RunResult.CUT_OFF, "stopped_by_hand"
+    assert "It was stopped here" in words(manager.get("/runs").text)
+
+
+@pytest.mark.usefixtures("run")
+def test_stop_without_scripting_goes_back_to_the_page(manager: Browser) -> None:
+    answer = manager.post("/sync/stop")
+    assert (answer.status_code, answer.location) == (303, "/#status")
+    assert "Stopping." in words(manager.get("/").text)
+
+
+@pytest.mark.usefixtures("run")
+def test_who_may_not_edit_stops_nothing(viewer: Browser, database: Database) -> None:
+    assert viewer.post("/sync/stop").status_code == 403
+    with database.reading() as session:
+        assert session.get_one(Loop, 1).stop_asked_at is None
+
+
 def test_the_poll_ends_with_the_run(manager: Browser, run: Run, database: Database) -> None:
     with database.writing() as session:
         row = session.get_one(Run, run.id)
