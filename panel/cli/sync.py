@@ -1,25 +1,43 @@
 """``sync-panel sync``, ``restored``, ``test-connection`` and ``status``."""
 
+import time
 from typing import Any
 
 import click
 
 from panel import clock
-from panel.cli.terminal import installation, print_json, print_table, shell_actor
+from panel.cli.terminal import (
+    installation,
+    print_json,
+    print_table,
+    shell_actor,
+    show_progress,
+)
 from panel.errors import Refusal
 from panel.i18n import say
+from panel.installation import Installation
+from panel.models.runs import Run, RunResult
 from panel.operations.connection_test import Trial, try_connection
 from panel.operations.sync_requests import (
     ask_to_initialise,
     ask_to_stop,
     ask_to_sync,
+    asked_run,
     note_restored,
 )
 from panel.status.sentences import Acts, Severity, StateKind
 from panel.status.state import State, as_facts, read_state
+from panel.sync.loop import start_loop
 from panel.sync.protocol.error_codes import Reason, explain
 
 EXIT_WELL, EXIT_LATE, EXIT_NEEDS_ATTENTION = 0, 3, 4
+_LOOK_SECONDS = 0.3
+# A loop looks once a second; a busy machine has some patience.
+_HEARD_SECONDS = 10.0
+_UNHEARD = say(
+    "Nothing began: no sync process seems to run here. Start “sync-panel up” or “sync-panel "
+    "worker”, or let this command run it: --here."
+)
 # The next step where no refusal and no failed connection names one.
 _NEXT = {
     StateKind.STANDALONE: "To start: `sync-panel settings set sync_id=…`, 1 for the primary.",
@@ -36,11 +54,65 @@ def sync() -> None:
 
 
 @sync.command("now")
-def now() -> None:
-    """Let a run begin at once, in the "sync-panel up" or "worker" that runs here."""
-    with installation() as here, here.database.writing() as session:
-        ask_to_sync(session, shell_actor())
-    click.echo("Asked: it begins in a moment. `sync-panel status` says how it goes.")
+@click.option("--no-wait", is_flag=True, help="Ask for it, and do not wait for its end.")
+@click.option("--here", "in_here", is_flag=True, help="Run it in this very command.")
+@click.pass_context
+def now(context: click.Context, no_wait: bool, in_here: bool) -> None:
+    """Let a run begin at once, in the "sync-panel up" or "worker" that runs here, and wait for it.
+
+    Exit codes: 0 it went well; 3 it failed, and is tried again; 4 it was refused, or it is very
+    late: somebody has to see to it; 1 nothing began.
+    """
+    if no_wait and in_here:
+        raise click.UsageError("--here waits for the run that it does.")
+    with installation() as here:
+        with here.database.writing() as session:
+            asked = ask_to_sync(session, shell_actor())
+        if no_wait:
+            click.echo("Asked: it begins in a moment. `sync-panel status` says how it goes.")
+            return
+        # Where another process was quicker, that one runs.
+        loop = start_loop(here) if in_here else None
+        try:
+            run = _await_end(here, asked)
+        finally:
+            show_progress("")
+            if loop is not None:
+                loop.stop()
+        context.exit(_print_result(here, run))
+
+
+def _await_end(here: Installation, asked: int) -> Run:
+    """Show how the run goes that was asked for, and return it once it has ended."""
+    idle_since = time.monotonic()
+    while True:
+        with here.database.reading() as session:
+            state = read_state(session, clock.now(), probe=True)
+            run = asked_run(session, asked)
+        if run is not None and (run.ended_at or state.run is None):
+            return run
+        if state.run is not None:
+            # It may be an earlier one that goes on.
+            idle_since = time.monotonic()
+            show_progress(str(state.sentence))
+        elif state.kind is StateKind.FULL:
+            raise Refusal(state.sentence)
+        elif time.monotonic() - idle_since > _HEARD_SECONDS:
+            raise Refusal(_UNHEARD)
+        time.sleep(_LOOK_SECONDS)
+
+
+def _print_result(here: Installation, run: Run) -> int:
+    """Say how ``run`` ended, and return the exit code."""
+    with here.database.reading() as session:
+        state = read_state(session, clock.now(), probe=True)
+    _print_words(state, _status_facts(state))
+    if run.result is RunResult.WELL:
+        click.echo(f"{run.pushed} records sent, {run.pulled} received.")
+        return EXIT_WELL
+    if run.reason and run.reason != state.reason:
+        click.echo(str(explain(run.reason, run.reason_values).what))
+    return _exit_code(state) or EXIT_LATE
 
 
 @sync.command("stop")
@@ -127,11 +199,7 @@ def _status_facts(state: State) -> dict[str, Any]:
 
 
 def _print(state: State, facts: dict[str, Any]) -> None:
-    click.echo(facts["sentence"])
-    # The sentence has the reason of a fault of the address already.
-    words = [facts["what"], facts["next"]] if state.reason else [facts["next"]]
-    if words := [one for one in words if one and one not in facts["sentence"]]:
-        click.echo(" ".join(words))
+    _print_words(state, facts)
     if state.clock and str(state.clock) != facts["sentence"]:
         click.echo(str(state.clock))
     if state.run:
@@ -140,6 +208,14 @@ def _print(state: State, facts: dict[str, Any]) -> None:
         click.echo(f"Now: {run.step.replace('_', ' ')}; {moved}.")
     names = ("last_success_at", "last_attempt_at", "next_try_at", "waiting", "set_aside")
     print_table(("fact", "value"), [(name, facts[name]) for name in names])
+
+
+def _print_words(state: State, facts: dict[str, Any]) -> None:
+    click.echo(facts["sentence"])
+    # The sentence has the reason of a fault of the address already.
+    words = [facts["what"], facts["next"]] if state.reason else [facts["next"]]
+    if words := [one for one in words if one and one not in facts["sentence"]]:
+        click.echo(" ".join(words))
 
 
 def _exit_code(state: State) -> int:

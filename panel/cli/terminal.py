@@ -7,6 +7,7 @@ standard input or a hidden prompt, never as an argument, which everybody on the 
 import getpass
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -99,6 +100,20 @@ def _cell(value: object) -> str:
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M UTC")
     return "" if value is None else reveal(str(value))
+
+
+def is_terminal() -> bool:
+    """Say whether somebody watches standard error."""
+    return sys.stderr.isatty()
+
+
+def show_progress(line: str) -> None:
+    """Put ``line`` in the place of the last one, on a terminal; "" clears it."""
+    if not is_terminal():
+        return
+    columns = shutil.get_terminal_size().columns
+    # Erases the line (ECMA-48), which a Windows console understands too.
+    click.echo(f"\r\x1b[K{line[: columns - 1]}", nl=False, err=True)
 
 
 def read_secret(source: str, what: str, twice: bool = True) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from panel import clock
@@ -27,11 +27,20 @@ class NotNow(Refusal):
     code = "not_now"
 
 
-def ask_to_sync(session: Session, actor: Actor) -> None:
-    """Make the next run due at once. Raise :class:`NotNow`."""
+def ask_to_sync(session: Session, actor: Actor) -> int:
+    """Make the next run due at once; return what :func:`asked_run` finds it by.
+
+    Raise :class:`NotNow`.
+    """
     _require_ready_satellite(session)
     session.get_one(Loop, 1, with_for_update=True).asked_at = clock.now()
     log.add_entry(session, actor, EventKind.SYNC_ASKED)
+    return session.scalar(select(func.max(Run.id))) or 0
+
+
+def asked_run(session: Session, asked: int) -> Run | None:
+    """Return the run that :func:`ask_to_sync` asked for, None while it has not begun."""
+    return session.scalar(select(Run).where(Run.id > asked).order_by(Run.id).limit(1))
 
 
 def ask_to_stop(session: Session, actor: Actor) -> bool:

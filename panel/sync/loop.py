@@ -58,7 +58,7 @@ class SyncLoop:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop the loop; a run under way ends before it stores anything more."""
+        """Stop the loop; a run under way gives up and stores nothing more."""
         self._stopped.set()
         self._lease.stop()
         if self._thread.is_alive():
@@ -184,7 +184,7 @@ class _Watch:
     def _look(self) -> None:
         database, silent_seconds = self._installation.database, self._run.silent_seconds()
         with database.reading() as session:
-            if is_to_end(session, self._installation):
+            if self._lease.is_stopped or is_to_end(session, self._installation):
                 self._run.stop()
         is_silent = silent_seconds > _SILENCE_SECONDS
         if is_silent == self._is_silent:

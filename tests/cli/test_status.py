@@ -1,6 +1,10 @@
 """``sync-panel status``, ``sync now`` and ``test-connection``: facts and exit codes for scripts."""
 
 import json
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -8,8 +12,12 @@ import pytest
 from sqlalchemy import select
 
 from panel import clock
-from panel.models.runs import Link, Loop, Run
+from panel.cli import sync as sync_commands
+from panel.cli import terminal
+from panel.models.runs import Link, Loop, Run, RunResult
 from panel.models.settings import Server
+from panel.sync.satellite.schedule import LEASE
+from tests.support.real_site import wait_until
 from tests.support.shell import Shell
 
 LATE, NEEDS_SOMEBODY = 3, 4
@@ -95,10 +103,104 @@ def test_a_primary_counts_its_satellites(primary: Shell) -> None:
     assert (satellites["total"], satellites["up_to_date"]) == (1, 1)
 
 
-def test_sync_now_asks_the_loop(complete: Shell) -> None:
-    complete.do("sync", "now")
+def test_sync_now_asks_the_loop_and_need_not_wait(complete: Shell) -> None:
+    complete.do("sync", "now", "--no-wait")
     assert status(complete)["asked"]
     assert complete.activity()[0].what == "sync_asked"
+
+
+Ends = dict[str, Any]
+
+
+@contextmanager
+def another_process(
+    shell: Shell, ends: Ends, watched: threading.Event | None = None
+) -> Iterator[None]:
+    """A process that synchronises at once when asked, with a run that ``ends`` so.
+
+    It goes on until it is ``watched``, if that is given.
+    """
+
+    def run() -> None:
+        wait_until(lambda: loop_of(shell).asked_at is not None, "it is asked")
+        now = clock.now()
+        with shell.database.writing() as session:
+            loop = session.get_one(Loop, 1)
+            loop.asked_at, loop.holder, loop.held_until = None, "another:1:a", now + LEASE
+            session.add(Run(other=1, started_at=now, step="pushing", pushed=3, to_push=8))
+        if watched is not None:
+            assert watched.wait(20)
+        with shell.database.writing() as session:
+            loop, link = session.get_one(Loop, 1), session.get_one(Link, 1)
+            run = session.scalars(select(Run)).one()
+            loop.holder, loop.held_until, run.ended_at = None, None, clock.now()
+            run.result, run.reason = RunResult(ends["result"]), ends.get("reason", "")
+            link.last_success_at = clock.now()
+            loop.refusal = run.reason if run.result is RunResult.REFUSED else ""
+            loop.failures = int(run.result is RunResult.FAILED)
+
+    with ThreadPoolExecutor(1) as pool:
+        doing = pool.submit(run)
+        yield
+        doing.result()
+
+
+def loop_of(shell: Shell) -> Loop:
+    with shell.database.reading() as session:
+        return session.get_one(Loop, 1)
+
+
+@pytest.mark.parametrize(
+    ("ends", "code", "words"),
+    [
+        ({"result": "well"}, 0, "3 records sent, 0 received."),
+        ({"result": "failed", "reason": "cut_off"}, LATE, "The line to ? broke."),
+        (
+            {"result": "refused", "reason": "site_incorrect_password"},
+            *(NEEDS_SOMEBODY, "The Password is wrong. Type it again"),
+        ),
+        ({"result": "cut_off", "reason": "stopped_by_hand"}, LATE, "It was stopped here"),
+    ],
+)
+def test_sync_now_waits_for_the_end(complete: Shell, ends: Ends, code: int, words: str) -> None:
+    with another_process(complete, ends):
+        result = complete.run("sync", "now")
+    assert result.exit_code == code
+    assert words in result.stdout
+    assert result.stderr == ""
+
+
+def test_sync_now_shows_on_a_terminal_how_it_goes(
+    complete: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched = threading.Event()
+
+    def is_terminal() -> bool:
+        watched.set()
+        return True
+
+    monkeypatch.setattr(terminal, "is_terminal", is_terminal)
+    with another_process(complete, {"result": "well"}, watched):
+        result = complete.run("sync", "now")
+    # The line is cleared once it is over.
+    assert result.stderr.startswith("\rSyncing now: 3 of 8 records sent.")
+    assert result.stderr.endswith("\r")
+
+
+def test_sync_now_says_that_no_process_hears_it(
+    complete: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sync_commands, "_HEARD_SECONDS", 0.1)
+    said = complete.refused("sync", "now")
+    assert "no sync process seems to run here" in said
+    assert "--here" in said
+
+
+def test_sync_now_may_run_in_the_command_itself(complete: Shell) -> None:
+    result = complete.run("sync", "now", "--here")
+    assert result.exit_code == LATE
+    assert "nothing listens there" in result.stdout
+    assert loop_of(complete).holder is None
 
 
 def test_sync_stop_asks_the_loop(complete: Shell) -> None:

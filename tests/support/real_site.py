@@ -133,7 +133,7 @@ class Site:
         """Press "Initialise"."""
         self.tell(ask_to_initialise)
 
-    def tell(self, verb: Callable[[Session, Actor], None]) -> None:
+    def tell(self, verb: Callable[[Session, Actor], object]) -> None:
         """Do in the database what the screen does for a person."""
         # With a database of its own, so that several threads may do it, and that nobody else keeps
         # the file open: a server that is killed leaves it as a power cut would.

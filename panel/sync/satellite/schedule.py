@@ -203,6 +203,11 @@ class Lease:
         """Make :meth:`guard` raise from now on, so that the run stores nothing more."""
         self._ended.set()
 
+    @property
+    def is_stopped(self) -> bool:
+        """Say whether the holder was told to stop."""
+        return self._ended.is_set()
+
     def release(self) -> None:
         """Release the lease for the next holder."""
         with self._database.writing() as session:
