@@ -45,6 +45,8 @@ MOST_CONNECTIONS = 900
 _OPEN_FILES = 4 * MOST_CONNECTIONS
 # A connection that has asked for nothing by then is the first to make room.
 SILENT_SECONDS = 2.0
+# How a client begins that takes this for a port of https (RFC 8446, 5.1).
+_TLS_HELLO, _NO_REQUEST = b"\x16\x03", b"\x16\r\n\r\n"
 # From the first byte of a request, and from the connection to its first request.
 HEADER_SECONDS = 20
 # A body may take so long, and a second more for each so many bytes of it: a fortieth of 25 kbit/s.
@@ -212,6 +214,9 @@ class GuardedChannel(HTTPChannel):  # type: ignore[misc]
 
     def received(self, data: bytes) -> bool:
         """Take in ``data``; ask the application where a body gets large."""
+        if self._began_at is None and data.startswith(_TLS_HELLO):
+            # Refused at once: else each side would wait for the other one.
+            data = _NO_REQUEST
         taken: bool = super().received(data)
         if self.request is None:
             self._began_at, self._has_asked = None, False

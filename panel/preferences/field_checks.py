@@ -28,6 +28,8 @@ _PRIVATE_NETWORKS = tuple(
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST_NAME = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*")
+# What a satellite appends to the URL, in either protocol.
+_SYNC_PATH = re.compile(r"^([^?#]*?)/sync/(exchange|part/.*|v5(/.*)?)/*(\?.*)?$")
 _PATH = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:%-]+)*/?")
 
 
@@ -123,10 +125,15 @@ def check_url(text: str) -> tuple[str, bool]:
     parts = _split(text)
     host, is_private = _check_host(parts.hostname or "")
     port = _port(parts)
-    path = parts.path.rstrip("/")
+    path = without_sync_path(parts.path).rstrip("/")
     if not _PATH.fullmatch(parts.path) or {".", ".."} & set(path.split("/")):
         raise _not_understood()
     return f"{parts.scheme}://{host}{port}{path}", parts.scheme == "http" and not is_private
+
+
+def without_sync_path(url: str) -> str:
+    """Return ``url`` without the address of an exchange at its end, as it is pasted from a log."""
+    return _SYNC_PATH.sub(r"\1", url)
 
 
 def _split(text: str) -> SplitResult:

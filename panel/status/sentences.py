@@ -21,7 +21,11 @@ _SECONDS_PER_MINUTE = 60
 _A_WEEK = timedelta(days=6)
 _A_MINUTE = timedelta(minutes=1)
 # Faults of the address, not of the line: waiting does not help.
-_WRONG_ADDRESS = frozenset({"certificate", "redirected", "not_a_sync_server"})
+_WRONG_ADDRESS = frozenset(
+    {"certificate", "redirected", "not_a_sync_server", "no_tls", "tls_wanted"}
+)
+# Of the line, and yet somebody here has to act.
+_PUT_RIGHT_HERE = frozenset({"line_sign_in", "proxy_unreachable", "proxy_refuses"})
 
 
 class StateKind(StrEnum):
@@ -381,10 +385,13 @@ def _since(facts: Facts) -> Moment:
 
 
 def _unreachable(facts: Facts) -> Verdict:
+    severity = max(facts.by_age, Severity.LATE, key=_ORDER.index)
+    reason = explain(facts.reason, facts.reason_values)
+    if facts.reason in _PUT_RIGHT_HERE:
+        words = say("%(what)s %(next)s", what=reason.what, next=reason.next)
+        return Verdict(StateKind.UNREACHABLE, severity, words, Acts.HERE)
     if facts.reason in _WRONG_ADDRESS or (facts.reason and not facts.has_met):
-        what = explain(facts.reason, facts.reason_values).what
-        words = say("%(what)s Check the URL.", what=what)
-        severity = max(facts.by_age, Severity.LATE, key=_ORDER.index)
+        words = say("%(what)s Check the URL.", what=reason.what)
         return Verdict(StateKind.UNREACHABLE, severity, words, Acts.HERE, "url")
     if facts.by_age is not Severity.WAITING:
         words = say(

@@ -17,6 +17,12 @@ from panel.preferences.field_checks import check_url
         ("central.example.org:8443", "https://central.example.org:8443"),
         ("https://example.org/sync/", "https://example.org/sync"),
         ("https://example.org/a/b", "https://example.org/a/b"),
+        # Pasted from a log or from a primary's own address.
+        ("https://example.org/sync/exchange", "https://example.org"),
+        ("example.org:8443/a/sync/exchange/", "https://example.org:8443/a"),
+        ("https://example.org/sync/sync/v5/site", "https://example.org/sync"),
+        ("https://example.org/sync/v5", "https://example.org"),
+        ("https://example.org/sync/exchanges", "https://example.org/sync/exchanges"),
         ("10.1.2.3", "https://10.1.2.3"),
         ("https://[2001:DB8:0::1]:9000/", "https://[2001:db8::1]:9000"),
         ("http://localhost:8000", "http://localhost:8000"),

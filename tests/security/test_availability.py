@@ -15,6 +15,7 @@ from panel.db import Database
 from panel.operations import connection_test
 from panel.operations.connection_test import try_connection
 from panel.server import UNPROVEN_BYTES, _Lanes, make_server
+from panel.sync.transport.http import HttpTransport, LinkFault, Target
 from tests.security.attacked import basic, dribbling_server, make_primary, open_files
 from tests.support.installations import installation_on
 from tests.support.processes import ForkedPanel
@@ -113,6 +114,13 @@ def test_what_is_never_sent_whole_is_given_up(primary: ForkedPanel, text: str) -
     # It would raise a time-out if the panel went on waiting.
     assert connection.recv(1_000) == b""
     connection.close()
+
+
+def test_who_begins_with_tls_is_told_at_once(primary: ForkedPanel) -> None:
+    line = HttpTransport(Target(f"https://127.0.0.1:{primary.port}"))
+    with pytest.raises(LinkFault, match="no_tls"):
+        line.send("POST", "/sync/exchange", {}, b"{}")
+    line.close()
 
 
 def answer_of(connection: socket.socket) -> bytes:

@@ -120,6 +120,7 @@ _VALUES = (
 
 _BY_ITSELF = say("Nothing has to be done: it is tried again by itself.")
 _LINE = say("Check that this machine is on line. It is tried again by itself.")
+_PROXY = say("Check the proxy, and HTTPS_PROXY, HTTP_PROXY and NO_PROXY of the service.")
 _FILL_IN = say("Un-lock and fill it in under Synchronise parameters.")
 
 REASONS: Mapping[str, Reason] = {
@@ -148,6 +149,25 @@ REASONS: Mapping[str, Reason] = {
         ),
     ),
     "cut_off": Reason(say("The line to %(host)s broke."), _LINE),
+    "no_tls": Reason(
+        say("%(host)s does not speak https at this port."),
+        say("Begin the URL with http://, or correct its port."),
+    ),
+    "tls_wanted": Reason(
+        say("%(host)s speaks only https at this port."),
+        say("Begin the URL with https://."),
+    ),
+    "line_sign_in": Reason(
+        say("The internet line wants a sign-in first (HTTP 511)."),
+        say("Open any web page on this computer and sign in. It is then tried again by itself."),
+    ),
+    "too_many_requests": Reason(
+        say("Something on the way lets no more requests through for now (HTTP 429)."), _BY_ITSELF
+    ),
+    "proxy_unreachable": Reason(say("The proxy %(host)s cannot be reached."), _PROXY),
+    "proxy_refuses": Reason(
+        say("The proxy %(host)s does not let this server through (HTTP %(status)s)."), _PROXY
+    ),
     "server_error": Reason(
         say("The primary had a problem of its own (HTTP %(status)s)."),
         say("It is tried again by itself. If it lasts, tell whoever looks after the primary."),

@@ -6,6 +6,7 @@ from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
+from panel.preferences.field_checks import without_sync_path
 from panel.sync.protocol.body_codec import ACCEPTED, Body, Turn, read_body, write_body
 from panel.sync.protocol.error_codes import STATUS, TOO_LARGE, SyncRefusal
 from panel.sync.protocol.json_reader import BadMessage, JsonObject, presentable
@@ -22,6 +23,11 @@ from panel.sync.transport.http import LinkFault, Response, Transport
 
 PATH, PART_PATH = "/sync/exchange", "/sync/part/"
 _CODE_LENGTH = 40
+# What something on the way to the primary says.
+_ON_THE_WAY: dict[int, str] = {
+    HTTPStatus.TOO_MANY_REQUESTS: "too_many_requests",
+    HTTPStatus.NETWORK_AUTHENTICATION_REQUIRED: "line_sign_in",
+}
 # The statuses of an unknown address, whatever the body says.
 _NOT_THERE = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
 
@@ -120,13 +126,16 @@ def read_error(response: Response) -> Exception:
         fault.bytes_up = response.bytes_up
         return fault
     if HTTPStatus.MULTIPLE_CHOICES <= response.status < HTTPStatus.BAD_REQUEST:
-        return LinkFault("redirected", location=response.headers.get("Location", "")[:200])
+        location = without_sync_path(response.headers.get("Location", ""))
+        return LinkFault("redirected", location=location[:200])
     try:
         error = JsonObject(JsonObject(read_json(response)).get("error"))
         code = error.text("code", _CODE_LENGTH)
         values = presentable(error.get("data"))
     except BadMessage:
         code, values = "", {}
+    if not code and response.status in _ON_THE_WAY:
+        return LinkFault(_ON_THE_WAY[response.status])
     is_server_error = response.status >= HTTPStatus.INTERNAL_SERVER_ERROR
     if code in STATUS or (code and response.status not in _NOT_THERE and not is_server_error):
         return SyncRefusal(code, **values)

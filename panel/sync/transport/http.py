@@ -1,7 +1,9 @@
 """The HTTP connection to a primary: one a run, with time-outs for slow lines and named faults."""
 
 import io
+import ipaddress
 import queue
+import re
 import socket
 import ssl
 import threading
@@ -14,13 +16,14 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from http.client import BadStatusLine, LineTooLong
 from typing import Any, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, unquote, urljoin, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, Timeout
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, ProxyManager, Timeout, make_headers
 from urllib3 import exceptions as faults
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.response import BaseHTTPResponse
-from urllib3.util import SKIP_HEADER
+from urllib3.util import SKIP_HEADER, Url, parse_url
 
 from panel.sync.protocol.body_codec import LARGEST_BODY_BYTES
 from panel.sync.protocol.error_codes import STOPPED_BY_HAND
@@ -35,6 +38,10 @@ _PIECE_BYTES = 4 * 1024
 # 64 KiB take 21 s at 25 kbit/s.
 _SEND_BUFFER_BYTES = 32 * 1024
 _READ_BYTES = 16 * 1024
+_PROBE_SECONDS = 5.0
+# What OpenSSL calls an answer that is no TLS, by its version.
+_NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL"})
+_TUNNEL_REFUSED = re.compile(r"Tunnel connection failed: (\d{3})")
 
 
 class LinkFault(Exception):
@@ -115,9 +122,9 @@ class Transport(Protocol):
 
 @dataclass
 class HttpTransport:
-    """One connection to the primary, over HTTP or HTTPS.
+    """One connection to the primary, over HTTP or HTTPS, and over the proxy of the environment.
 
-    Raise :class:`LinkFault` for a private authority that cannot be read.
+    Raise :class:`LinkFault` for a private authority or a proxy's URL that cannot be used.
     """
 
     target: Target
@@ -127,7 +134,12 @@ class HttpTransport:
         parts = urlsplit(self.target.url)
         self._host, self._netloc = parts.hostname or "", parts.netloc
         self._sockets = _Sockets()
-        self._pool = _pool(self.target, self.meter, self._sockets)
+        self._proxy = _proxy_to(parts)
+        # A proxy is told all of the address, unless a tunnel leads through it.
+        is_forwarded = self._proxy is not None and parts.scheme == "http"
+        self._before_path = f"http://{parts.netloc}" if is_forwarded else ""
+        self._may_want_tls = self._proxy is None and parts.scheme == "http"
+        self._pool = _pool(self.target, self._proxy, self.meter, self._sockets)
         self._arriving_bytes = 0
 
     def send(
@@ -137,12 +149,16 @@ class HttpTransport:
         self._arriving_bytes = 0
         self.meter.moved_at = time.monotonic()
         try:
-            return self._send(method, path, headers, content)
+            response = self._send(method, path, headers, content)
+            self._check_answered(response)
+            return response
         except LinkFault as fault:
             if self._sockets.is_aborted:
                 # Whatever it broke with.
                 raise LinkFault(STOPPED_BY_HAND) from fault
             fault.bytes_up, fault.bytes_down = len(content), self._arriving_bytes
+            if fault.code in ("cut_off", "not_a_sync_server") and not self._arriving_bytes:
+                self._check_tls()
             raise
         finally:
             self.meter.moved_at = None
@@ -152,7 +168,7 @@ class HttpTransport:
         self._pool.close()
 
     def _send(self, method: str, path: str, headers: Mapping[str, str], content: bytes) -> Response:
-        target = urlsplit(self.target.url).path.rstrip("/") + path
+        target = self._before_path + urlsplit(self.target.url).path.rstrip("/") + path
         headers = {"User-Agent": SKIP_HEADER, **headers}
         # A file is sent in pieces; bytes would have to be sent within one time-out.
         body = _Upload(content, self.meter)
@@ -160,7 +176,7 @@ class HttpTransport:
             headers["Content-Length"] = str(len(content))
         began = time.monotonic()
         try:
-            with _named_faults(self._host):
+            with _named_faults(self._host, self._proxy):
                 response = self._pool.urlopen(
                     method,
                     target,
@@ -168,6 +184,7 @@ class HttpTransport:
                     headers=headers,
                     retries=False,
                     redirect=False,
+                    assert_same_host=False,
                     preload_content=False,
                     decode_content=False,
                 )
@@ -187,7 +204,35 @@ class HttpTransport:
         if began > self.meter.connected_at:
             # Not the first of a connection: a proxy may have connected to the primary only for it.
             self.meter.note_push(len(content), len(received), seconds)
-        return Response(response.status, response.headers, received, seconds, len(content))
+        headers_down = response.headers
+        if location := headers_down.get("Location"):
+            headers_down["Location"] = urljoin(self.target.url + path, location)
+        return Response(response.status, headers_down, received, seconds, len(content))
+
+    def _check_answered(self, response: Response) -> None:
+        """Raise :class:`LinkFault` for an answer of a proxy, or of a port of https."""
+        if response.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED and self._proxy:
+            raise LinkFault("proxy_refuses", host=self._proxy.host, status=response.status)
+        is_of_program = "json" in response.headers.get("Content-Type", "")
+        if response.status == HTTPStatus.BAD_REQUEST and not is_of_program:
+            self._check_tls()
+        self._may_want_tls = False
+
+    def _check_tls(self) -> None:
+        """Raise :class:`LinkFault` if TLS is spoken where no plain request was answered."""
+        if not self._may_want_tls or self._sockets.is_aborted:
+            return
+        self._may_want_tls = False
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        # Nothing is sent over it.
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        address = self._host, urlsplit(self.target.url).port or 80
+        with (
+            suppress(OSError),
+            socket.create_connection(address, _PROBE_SECONDS) as plain,
+            context.wrap_socket(plain, server_hostname=self._host),
+        ):
+            raise LinkFault("tls_wanted", host=self._host)
 
     def abort(self) -> None:
         """End for good what is being sent or received in another thread: a LinkFault there."""
@@ -287,7 +332,37 @@ def _has_no_length(response: BaseHTTPResponse) -> bool:
     return "Content-Length" not in headers and "Transfer-Encoding" not in headers
 
 
-def _pool(target: Target, meter: Meter, sockets: _Sockets) -> HTTPConnectionPool:
+def _proxy_to(parts: SplitResult) -> Url | None:
+    """Return the proxy of the environment for a URL; this machine is reached without one."""
+    host = parts.hostname or ""
+    if host == "localhost" or _is_loopback(host) or proxy_bypass(parts.netloc):
+        return None
+    proxies = getproxies()
+    found = proxies.get(parts.scheme) or proxies.get("all")
+    if not found:
+        return None
+    try:
+        return parse_url(found if "://" in found else f"http://{found}")
+    except faults.LocationParseError as error:
+        raise LinkFault("proxy_unreachable", host=found.rpartition("@")[2]) from error
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _proxy_pool(target: Target, proxy: Url, options: dict[str, Any]) -> HTTPConnectionPool:
+    if proxy.scheme not in ("http", "https"):
+        raise LinkFault("proxy_unreachable", host=proxy.host)
+    headers = make_headers(proxy_basic_auth=unquote(proxy.auth)) if proxy.auth else None
+    manager = ProxyManager(str(proxy), proxy_headers=headers, **options, **_trust(target))
+    return manager.connection_from_url(target.url)
+
+
+def _pool(target: Target, proxy: Url | None, meter: Meter, sockets: _Sockets) -> HTTPConnectionPool:
     parts = urlsplit(target.url)
     options: dict[str, Any] = {
         "maxsize": 1,
@@ -299,6 +374,10 @@ def _pool(target: Target, meter: Meter, sockets: _Sockets) -> HTTPConnectionPool
             (socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES),
         ],
     }
+    if proxy is not None:
+        through = _proxy_pool(target, proxy, options)
+        through.ConnectionCls = _patient(through.ConnectionCls, meter, sockets)
+        return through
     if parts.scheme == "http":
         plain = HTTPConnectionPool(parts.hostname or "", parts.port, **options)
         plain.ConnectionCls = _patient(HTTPConnection, meter, sockets)
@@ -355,9 +434,11 @@ def _size(first_line: str, headers: Mapping[str, str]) -> int:
 
 
 @contextmanager
-def _named_faults(host: str) -> Iterator[None]:
+def _named_faults(host: str, proxy: Url | None) -> Iterator[None]:
     try:
         yield
+    except faults.ProxyError as error:
+        raise _proxy_fault(error, proxy.host if proxy else "") from error
     except faults.NameResolutionError as error:
         raise LinkFault("name_not_found", host=host) from error
     # Before the time-outs: urllib3 makes it a subclass of one.
@@ -366,9 +447,15 @@ def _named_faults(host: str) -> Iterator[None]:
     except (faults.ConnectTimeoutError, faults.ReadTimeoutError, TimeoutError) as error:
         raise LinkFault("timed_out", host=host) from error
     except (faults.SSLError, ssl.SSLError) as error:
-        raise LinkFault("certificate", host=host, why=_certificate_problem(error)) from error
+        raise _tls_fault(error, host) from error
     except (faults.HTTPError, OSError) as error:
         raise LinkFault(_broken(error), host=host) from error
+
+
+def _proxy_fault(error: faults.ProxyError, host: str | None) -> LinkFault:
+    if refused := _TUNNEL_REFUSED.search(str(error.args)):
+        return LinkFault("proxy_refuses", host=host, status=int(refused[1]))
+    return LinkFault("proxy_unreachable", host=host)
 
 
 def _broken(error: Exception) -> str:
@@ -384,8 +471,15 @@ def _broken(error: Exception) -> str:
     return "cut_off"
 
 
-def _certificate_problem(error: Exception) -> str:
+def _tls_fault(error: Exception, host: str) -> LinkFault:
+    """Return the fault of a connection that TLS was not established on."""
     cause = error.args[0] if error.args and isinstance(error.args[0], Exception) else error
     if isinstance(cause, ssl.SSLCertVerificationError):
-        return str(cause.verify_message)
-    return "" if isinstance(cause, ssl.SSLError) else str(cause)[:200]
+        return LinkFault("certificate", host=host, why=str(cause.verify_message))
+    if isinstance(cause, ssl.SSLEOFError):
+        return LinkFault("cut_off", host=host)
+    if isinstance(cause, ssl.SSLError) and cause.reason in _NO_TLS:
+        return LinkFault("no_tls", host=host)
+    # A fingerprint, which urllib3 compares, or a version or cipher that only one side has.
+    why = cause.reason or "" if isinstance(cause, ssl.SSLError) else str(cause)
+    return LinkFault("certificate", host=host, why=why[:200])

@@ -3,6 +3,7 @@
 import socket
 import ssl
 import threading
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -47,14 +48,18 @@ def _answer(*answers: bytes) -> Talk:
 
 @contextmanager
 def _server(
-    talk: Talk, context: ssl.SSLContext | None = None, receive_buffer: int = 0
+    *talks: Talk, context: ssl.SSLContext | None = None, receive_buffer: int = 0
 ) -> Iterator[int]:
-    """Answer one connection as ``talk`` does, and yield the port."""
+    """Answer one connection after the other as ``talks`` do, and yield the port."""
     listener = socket.create_server(("127.0.0.1", 0))
     if receive_buffer:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
 
     def serve() -> None:
+        for talk in talks:
+            answer(talk)
+
+    def answer(talk: Talk) -> None:
         try:
             connection, _ = listener.accept()
             with connection:
@@ -139,13 +144,13 @@ def test_a_certificate_is_believed_by_a_private_authority_or_its_fingerprint(
 ) -> None:
     private_ca = authority.cert_pem.bytes().decode()
     for trust in ({"private_ca": private_ca}, {"fingerprint": _fingerprint(certificate)}):
-        with _server(_answer(WELL), secure) as port:
+        with _server(_answer(WELL), context=secure) as port:
             assert _send(Target(f"https://127.0.0.1:{port}", **trust)).status == 200
 
 
 def test_any_other_certificate_is_not(secure: ssl.SSLContext) -> None:
     for fingerprint in ("", "ab" * 32):
-        with _server(_answer(WELL), secure) as port:
+        with _server(_answer(WELL), context=secure) as port:
             fault = _fault(Target(f"https://127.0.0.1:{port}", fingerprint=fingerprint))
             assert fault.code == "certificate"
             assert fault.values["why"]
@@ -155,7 +160,7 @@ def test_a_certificate_of_another_name_is_not_believed(authority: trustme.CA) ->
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("elsewhere.example.org").configure_cert(context)
     private_ca = authority.cert_pem.bytes().decode()
-    with _server(_answer(WELL), context) as port:
+    with _server(_answer(WELL), context=context) as port:
         fault = _fault(Target(f"https://127.0.0.1:{port}", private_ca=private_ca))
         assert fault.code == "certificate"
 
@@ -168,10 +173,7 @@ def test_nobody_listens() -> None:
 
 
 def test_a_name_that_is_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_arguments: object, **_options: object) -> None:
-        raise socket.gaierror(socket.EAI_NONAME, "no such name")
-
-    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    monkeypatch.setattr(socket, "getaddrinfo", _no_such_name)
     fault = _fault(Target("http://central.example.org"))
     assert (fault.code, fault.values) == ("name_not_found", {"host": "central.example.org"})
 
@@ -275,7 +277,7 @@ def test_what_waits_for_a_name_can_be_ended(monkeypatch: pytest.MonkeyPatch) -> 
     def wait(*_arguments: object, **_options: object) -> None:
         asked.set()
         finished.wait(20)
-        raise socket.gaierror(socket.EAI_NONAME, "no such name")
+        _no_such_name()
 
     monkeypatch.setattr(socket, "getaddrinfo", wait)
     line = HttpTransport(Target("http://central.example.org"))
@@ -296,7 +298,8 @@ def test_what_came_of_an_answer_that_broke_is_counted() -> None:
 
 def test_a_broken_line_is_cut_off() -> None:
     for answer in (b"", WELL[:-1], b"HTTP/1.1 200 OK\r\nContent-Le"):
-        with _server(_answer(answer)) as port:
+        # Where nothing came, it is asked whether it speaks TLS.
+        with _server(_answer(answer), lambda _: None) as port:
             assert _fault(Target(f"http://127.0.0.1:{port}")).code == "cut_off"
 
 
@@ -307,12 +310,156 @@ def test_an_answer_without_end_is_no_sync_server(monkeypatch: pytest.MonkeyPatch
         assert _fault(Target(f"http://127.0.0.1:{port}")).code == "not_a_sync_server"
 
 
-def test_redirects_are_told_and_not_followed() -> None:
-    moved = b"HTTP/1.1 301 Moved\r\nLocation: https://a.example.org/\r\nContent-Length: 0\r\n\r\n"
-    with _server(_answer(moved)) as port:
-        told = read_error(_send(Target(f"http://127.0.0.1:{port}")))
-    assert isinstance(told, LinkFault)
-    assert (told.code, told.values) == ("redirected", {"location": "https://a.example.org/"})
+@pytest.mark.parametrize(
+    ("location", "told"),
+    [
+        ("https://a.example.org/", "https://a.example.org/"),
+        # The address that the satellite asked for is no URL to enter.
+        ("https://a.example.org/sync/exchange", "https://a.example.org"),
+        ("https://a.example.org/panel/sync/exchange?x=1", "https://a.example.org/panel"),
+        ("/panel/sync/exchange", "http://127.0.0.1:{port}/panel"),
+        ("/sign-in?back=/sync/exchange", "http://127.0.0.1:{port}/sign-in?back=/sync/exchange"),
+    ],
+)
+def test_redirects_are_told_and_not_followed(location: str, told: str) -> None:
+    moved = f"HTTP/1.1 301 Moved\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n"
+    with _server(_answer(moved.encode())) as port:
+        fault = read_error(_send(Target(f"http://127.0.0.1:{port}")))
+    assert isinstance(fault, LinkFault)
+    assert (fault.code, fault.values) == ("redirected", {"location": told.format(port=port)})
+
+
+# --- plain where TLS is spoken, and the other way -------------------------------------------------
+
+PLAIN_400 = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+def test_https_at_a_port_of_http_is_named_by_what_it_answers() -> None:
+    def refuse(connection: socket.socket) -> None:
+        connection.recv(4_096)
+        connection.sendall(PLAIN_400)
+
+    with _server(refuse) as port:
+        fault = _fault(Target(f"https://127.0.0.1:{port}"))
+    assert (fault.code, fault.values) == ("no_tls", {"host": "127.0.0.1"})
+
+
+@pytest.mark.parametrize("before", [b"", PLAIN_400, b"\x15\x03\x01\x00\x02\x02\x46"])
+def test_http_at_a_port_of_https_is_named(secure: ssl.SSLContext, before: bytes) -> None:
+    """Some hang up, some answer in HTTP all the same, and some with an alert of TLS."""
+
+    def refuse(connection: socket.socket) -> None:
+        _read_request(connection)
+        connection.sendall(before)
+
+    def shake_hands(connection: socket.socket) -> None:
+        with secure.wrap_socket(connection, server_side=True) as wrapped:
+            wrapped.recv(1)
+
+    with _server(refuse, shake_hands) as port:
+        fault = _fault(Target(f"http://127.0.0.1:{port}"))
+    assert (fault.code, fault.values) == ("tls_wanted", {"host": "127.0.0.1"})
+
+
+# --- the proxy of the environment -----------------------------------------------------------------
+
+
+@pytest.fixture
+def through(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Let the environment name a proxy."""
+    for name in ("no_proxy", "all_proxy", "http_proxy", "https_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+    def name_it(port: int) -> None:
+        for name in ("http_proxy", "https_proxy"):
+            monkeypatch.setenv(name, f"http://clinic:reef%20and%20palm@127.0.0.1:{port}")
+
+    return name_it
+
+
+def test_a_plain_request_goes_through_the_proxy(through: Callable[[int], None]) -> None:
+    seen: list[bytes] = []
+
+    def talk(connection: socket.socket) -> None:
+        seen.append(_read_request(connection))
+        connection.sendall(WELL)
+
+    with _server(talk) as port:
+        through(port)
+        assert _send(Target("http://central.example.org/panel")).status == 200
+    assert seen[0].startswith(b"POST http://central.example.org/panel/sync/exchange HTTP/1.1\r\n")
+    assert b"\r\nHost: central.example.org\r\n" in seen[0]
+    credentials = b64encode(b"clinic:reef and palm")
+    assert b"\r\nproxy-authorization: Basic " + credentials + b"\r\n" in seen[0]
+
+
+def test_tls_goes_through_a_tunnel_of_the_proxy(
+    authority: trustme.CA, through: Callable[[int], None]
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("central.example.org").configure_cert(context)
+    seen: list[bytes] = []
+
+    def talk(connection: socket.socket) -> None:
+        seen.append(_read_request(connection))
+        connection.sendall(b"HTTP/1.1 200 Connected\r\n\r\n")
+        with context.wrap_socket(connection, server_side=True) as inner:
+            seen.append(_read_request(inner))
+            inner.sendall(WELL)
+
+    with _server(talk) as port:
+        through(port)
+        target = Target("https://central.example.org", authority.cert_pem.bytes().decode())
+        assert _send(target).status == 200
+    assert seen[0].startswith(b"CONNECT central.example.org:443 HTTP/1.")
+    assert seen[1].startswith(b"POST /sync/exchange HTTP/1.1\r\n")
+    assert b"proxy-authorization" not in seen[1].lower()
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_refuses_is_named(scheme: str, through: Callable[[int], None]) -> None:
+    refusal = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"
+    with _server(_answer(refusal)) as port:
+        through(port)
+        fault = _fault(Target(f"{scheme}://central.example.org"))
+    assert (fault.code, fault.values) == ("proxy_refuses", {"host": "127.0.0.1", "status": 407})
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_is_away_is_named(scheme: str, through: Callable[[int], None]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        through(taken.getsockname()[1])
+        fault = _fault(Target(f"{scheme}://central.example.org"))
+    assert (fault.code, fault.values) == ("proxy_unreachable", {"host": "127.0.0.1"})
+
+
+@pytest.mark.parametrize("url", ["socks5://eve:secret@proxy.test:1080", "http://e:secret@proxy:x"])
+def test_a_proxy_that_cannot_be_used_is_named_without_its_password(
+    url: str, through: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    through(9)
+    monkeypatch.setenv("https_proxy", url)
+    fault = _fault(Target("https://central.example.org"))
+    assert fault.code == "proxy_unreachable"
+    assert "secret" not in str(fault.values)
+
+
+def test_no_proxy_leads_to_this_machine_nor_to_what_is_excepted(
+    through: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    through(9)
+    with _server(_answer(WELL)) as port:
+        assert _send(Target(f"http://127.0.0.1:{port}")).status == 200
+    monkeypatch.setenv("no_proxy", "example.org")
+    # The tests let nobody out: it was not the proxy that was asked for.
+    monkeypatch.setattr(socket, "getaddrinfo", _no_such_name)
+    assert _fault(Target("http://central.example.org")).code == "name_not_found"
+
+
+def _no_such_name(*_arguments: object, **_options: object) -> None:
+    raise socket.gaierror(socket.EAI_NONAME, "no such name")
 
 
 @pytest.mark.parametrize(
@@ -326,6 +473,9 @@ def test_redirects_are_told_and_not_followed() -> None:
         (404, b'{"error": {"code": "not_found"}}', LinkFault, "not_a_sync_server"),
         (405, b'{"error": {"code": "method_not_allowed"}}', LinkFault, "not_a_sync_server"),
         (403, b'{"error": "no"}', LinkFault, "not_a_sync_server"),
+        (429, b"<h1>slow down</h1>", LinkFault, "too_many_requests"),
+        (429, b'{"error": {"code": "too_many_tries"}}', SyncRefusal, "too_many_tries"),
+        (511, b"<h1>sign in</h1>", LinkFault, "line_sign_in"),
         (503, b'{"error": {"code": "sync_paused"}}', SyncRefusal, "sync_paused"),
         (409, b'{"error": {"code": "new", "data": {"a": 1}}}', SyncRefusal, "new"),
         (409, b'{"error": {"code": "\\u0000"}}', LinkFault, "not_a_sync_server"),

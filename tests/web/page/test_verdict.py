@@ -119,6 +119,16 @@ def wrong_address(site: Site) -> None:
     site.add(Run(other=1, started_at=site.time(), result="failed", **fault))
 
 
+def fault(code: str, **values: Any) -> Callable[[Site], None]:
+    def failed(site: Site) -> None:
+        site.met(minutes=3)
+        site.set(Loop, failures=1)
+        why = {"reason": code, "reason_values": {"host": "central.example.org", **values}}
+        site.add(Run(other=1, started_at=site.time(), result="failed", **why))
+
+    return failed
+
+
 def not_tried(site: Site) -> None:
     site.met(days=1)
 
@@ -195,6 +205,24 @@ SATELLITE: dict[str, Case] = {
         *(line_down_for_ten_days, "unreachable", RED, HERE, "no connection"),
         "Not synced since 13 November 2026. 2 records are safe on this computer. Check the line; "
         "if it works: Tell whoever looks after National Store.",
+    ),
+    "https at a port of http": (
+        *(fault("no_tls"), "unreachable", AMBER, HERE, "no connection"),
+        "central.example.org does not speak https at this port. Check the URL.",
+    ),
+    "http at a port of https": (
+        *(fault("tls_wanted"), "unreachable", AMBER, HERE, "no connection"),
+        "central.example.org speaks only https at this port. Check the URL.",
+    ),
+    "a sign-in of the line": (
+        *(fault("line_sign_in"), "unreachable", AMBER, HERE, "no connection"),
+        "The internet line wants a sign-in first (HTTP 511). Open any web page on this computer "
+        "and sign in. It is then tried again by itself.",
+    ),
+    "a proxy that refuses": (
+        *(fault("proxy_refuses", status=407), "unreachable", AMBER, HERE, "no connection"),
+        "The proxy central.example.org does not let this server through (HTTP 407). Check the "
+        "proxy, and HTTPS_PROXY, HTTP_PROXY and NO_PROXY of the service.",
     ),
     "wrong address": (
         *(wrong_address, "unreachable", AMBER, HERE, "no connection"),
