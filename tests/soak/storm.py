@@ -21,6 +21,7 @@ from panel.models.settings import Server
 from panel.operations.sync_requests import REMOVAL, ask_to_initialise, note_restored
 from panel.preferences.server_changes import clear_hardware
 from panel.sync.protocol.error_codes import explain
+from panel.sync.store.sequence import Mark
 from tests.soak.faults import find_faults, kept, number_of, rows_by_key
 from tests.soak.people import Author, Key, Reader
 from tests.support.faulty_line import Cut, FaultyLine, Stall
@@ -242,10 +243,10 @@ class Storm:
         is_whole = bool(backup.witness) and self._random.random() < WHOLE_FOLDER
         with self._quiet():
             site.process.kill()
-            counted = self._count(site)
+            before = self._mark(site)
             site.database.close()
             restore(_url(site), backup.name)
-            is_behind = self._count(site) < counted
+            is_older = self._mark(site).precedes(before)
             if is_whole:
                 (site.process.folder / "witness").write_bytes(backup.witness)
                 with site.database.writing() as session:
@@ -256,15 +257,19 @@ class Storm:
                 self.primary.process.launch()
             lost = sum(self._forget_lost(site, owner, is_whole) for owner in self.sites)
             site.process.start()
-            if is_behind or is_whole:
+            if is_older or is_whole:
                 self.announced[self._sentence_of_restore(site)] += lost
             elif lost:
                 self.faults.append(f"{site.place.name} lost {lost} though nothing was counted")
 
-    def _count(self, site: Site) -> int:
-        """Return the highest number that ``site`` has given out."""
+    def _mark(self, site: Site) -> Mark:
+        """Return the highest number that ``site`` has given out, and its generation.
+
+        A backup of another generation is older, though its numbers may be higher.
+        """
         with site.database.reading() as session:
-            return session.get_one(ChangeSequence, 1).seq
+            sequence = session.get_one(ChangeSequence, 1)
+            return Mark(sequence.generation, sequence.seq)
 
     def _go_back(self) -> None:
         for reader in self.readers.values():
