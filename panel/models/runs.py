@@ -172,6 +172,9 @@ class Link(Base):
         state_column(SyncProtocol, 4), default=SyncProtocol.UNKNOWN
     )
     site_uuid: Mapped[str] = mapped_column(String(64), default="")
+    # The highest number of an own record that was sent over v5, noted before it is sent: a restored
+    # satellite has a lower one than its primary got.
+    sent_seq: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     # How slow the line is, as measured; None until it is known (PROTOCOL.md, *When*).
     seconds_per_record_up: Mapped[float | None]
     seconds_per_record_down: Mapped[float | None]
@@ -229,8 +232,8 @@ class Peer(Base):
     # whether it has only said who it is since, and not asked for central data yet.
     asked_cursor: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     meeting: Mapped[bool] = mapped_column(default=False, server_default=false())
-    # v5: the highest number of its own sequence that a site with Sync Panel has told.
-    told_seq: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    # v5: the highest number of its own that a site with Sync Panel has sent.
+    sent_seq: Mapped[int] = mapped_column("told_seq", BigInteger, default=0, server_default="0")
     # v5: this server was restored from a backup and may lack what the site sent since this moment;
     # None if it was not, or if the site has initialised since.
     lacking_since: Mapped[datetime | None]

@@ -1,6 +1,6 @@
 """The calls of a v5 site, answered in the caller's transaction (PROTOCOL.md, *mSupply Sync v5*)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from panel.sync.msupply_v5 import queue, shared_tables, sites
 from panel.sync.msupply_v5.codec import (
     ID_SEPARATOR,
     MOST_RECORDS,
+    Change,
     change_of,
     read_changes,
     take_changes,
@@ -160,6 +161,7 @@ class Calls:
         left = max(self.sent.whole("queueLength", 0, _MOST_WAITING) - len(entries), 0)
         sync_id = self.site.server.sync_id
         changes, unusable = read_changes(entries, LARGEST_RECORD_BYTES)
+        self._note_sent(changes)
         merged = Outcome()
         if not self.site.is_ours:
             changes, merged = shared_tables.merge(self.session, self.site.server, changes)
@@ -174,6 +176,12 @@ class Calls:
         if not entries:
             retry_quarantined(self.session, sync_id, pushed_by(sync_id))
         return {"integrationStarted": left == 0}
+
+    def _note_sent(self, changes: Sequence[Change]) -> None:
+        """Remember the highest number that a satellite of ours gave to what it sent."""
+        if self.site.is_ours:
+            numbers = [int(change.mark) for change in changes if queue.is_position(change.mark)]
+            self.site.peer.sent_seq = max([self.site.peer.sent_seq, *numbers])
 
     def _owner_told(self, record: Record) -> dict[str, Any]:
         """Tell a satellite of ours who else owns a record; v5 has no owners."""
@@ -193,10 +201,10 @@ class Calls:
             return
         another = peer.own_generation not in ("", state.generation)
         behind = state.central < peer.asked_cursor or state.queued < peer.addressed_offered
-        if another or behind or state.own < peer.told_seq:
+        if another or behind or state.sent < peer.sent_seq:
             queue.set_back(self.session, self.site.server, peer, state.central, state.queued)
             peer.addressed_offered = state.queued
-        peer.own_generation, peer.told_seq = state.generation, state.own
+        peer.own_generation, peer.sent_seq = state.generation, state.sent
 
     def _check_cursor(self, cursor: int) -> None:
         """Refuse a site that goes on from another past than this server's."""

@@ -70,18 +70,18 @@ class Change:
 class SatelliteState:
     """How far a satellite of ours is, so that its primary sees that it was restored.
 
-    The highest numbers that it had of central data and of the queue, and its own; and the
-    generation of its own numbers.
+    The highest numbers that it had of central data and of the queue, and that it sent of its own;
+    and the generation of its own numbers.
     """
 
     central: int
     queued: int
-    own: int
+    sent: int
     generation: str
 
     def to_header(self) -> str:
         """Return the text that goes over the wire."""
-        return f"{self.central} {self.queued} {self.own} {self.generation}"
+        return f"{self.central} {self.queued} {self.sent} {self.generation}"
 
 
 def read_state(header: str) -> SatelliteState | None:

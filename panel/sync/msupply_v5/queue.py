@@ -57,7 +57,7 @@ def begin_restore(session: Session, server: Server, peer: Peer) -> int:
         peer.restore_cursor = peer.addressed_cursor = 0
         peer.restore_until = present_seq(session)
     peer.central_cursor = peer.asked_cursor = peer.addressed_offered = 0
-    peer.own_generation, peer.told_seq = "", 0
+    peer.own_generation, peer.sent_seq = "", 0
     # The site takes what is here for all there is.
     peer.lacking_since = None
     # As soon as the queue is prepared: a site whose restore was interrupted asks for everything
@@ -80,7 +80,7 @@ def set_back(session: Session, server: Server, peer: Peer, central: int, queued:
 
 def acknowledge(session: Session, server: Server, peer: Peer, ids: Iterable[str]) -> int:
     """Remove these ``syncOutId`` from the queue, ignoring others; return how many were in it."""
-    positions = sorted({int(text) for text in ids if _is_position(text)})
+    positions = sorted({int(text) for text in ids if is_position(text)})
     lock_sequence(session)
     dropped = 0
     for begin in range(0, len(positions), _CHUNK):
@@ -189,7 +189,8 @@ def _hand_over(session: Session, server: Server, ids: Sequence[int]) -> None:
     )
 
 
-def _is_position(text: str) -> bool:
+def is_position(text: str) -> bool:
+    """Say whether ``text`` is a number that a record can have."""
     return text.isascii() and text.isdigit() and len(text) < _DIGITS
 
 

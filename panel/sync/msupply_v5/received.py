@@ -86,8 +86,14 @@ def read_state(session: Session) -> SatelliteState | None:
         return None
     sequence = session.get_one(ChangeSequence, 1)
     return SatelliteState(
-        link.central_cursor, link.addressed_cursor, sequence.seq, sequence.generation
+        link.central_cursor, link.addressed_cursor, link.sent_seq, sequence.generation
     )
+
+
+def note_sent(session: Session, seq: int) -> None:
+    """Note, before it is sent, the highest number of the own records in a batch."""
+    link = session.get_one(Link, 1)
+    link.sent_seq = max(link.sent_seq, seq)
 
 
 def is_half_received(session: Session) -> bool:

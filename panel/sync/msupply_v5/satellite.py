@@ -142,6 +142,9 @@ class _V5Run:
             with self._installation.database.reading() as session:
                 left = change_feed.count_waiting(session)
                 records = change_feed.waiting(session, _size(sync_settings, PUSH_RECORDS)).records
+            if records:
+                with self._step() as (session, _):
+                    received.note_sent(session, max(record.seq for record in records))
             changes = [{"syncOutId": str(r.seq), **change_of(r)} for r in records]
             began = central.push(left, changes)
             with self._step() as (session, run):

@@ -117,7 +117,7 @@ def admit(session: Session, server_id: int, caller: Caller, binds: bool) -> Site
         # Another machine has to initialise, even if the one before had.
         peer.initialisation, peer.asked_cursor = SiteInitialisation.NEW, 0
         peer.restore_until, peer.lacking_since = peer.restore_cursor, None
-        peer.generation, peer.own_generation, peer.told_seq = "", "", 0
+        peer.generation, peer.own_generation, peer.sent_seq = "", "", 0
     server.last_contact_at = clock.now()
     if peer.protocol != SyncProtocol.V5:
         # The cursors of another protocol say nothing of a restore over this one.

@@ -211,6 +211,21 @@ def test_pushes_alone_show_that_a_satellite_was_restored(
     assert set(contents(database)) == {"s1"}
 
 
+def test_a_restore_shows_though_as_much_was_written_since(
+    satellite: Satellite, database: Database
+) -> None:
+    satellite.sync()
+    backup = Backup(satellite.database)
+    put(satellite.database, SITE_ID, "s1")
+    satellite.sync()
+    backup.restore(noticed=False)
+    # It gets the number that the lost one had.
+    put(satellite.database, SITE_ID, "s2")
+    satellite.sync()
+    assert contents(satellite.database) == contents(database)
+    assert set(contents(database)) == {"s1", "s2"}
+
+
 def test_what_was_written_since_the_restore_counts_and_the_other_content_is_kept(
     satellite: Satellite, database: Database
 ) -> None:
