@@ -32,8 +32,7 @@ from pathlib import Path
 from typing import Any
 
 import brotli
-import rcssmin
-import rjsmin
+import minify
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
@@ -76,15 +75,15 @@ def make_assets(static: Path) -> None:
     """Write ``built/`` in the folder ``static``, and delete older files from it."""
     built = static / "built"
     built.mkdir(exist_ok=True)
-    own_script = minified_script(static / "panel.js")
+    own_script = (static / "panel.js").read_text("utf-8")
     # A semicolon between the two, because htmx may end without one.
-    app = (read_htmx() + "\n;" + own_script).encode()
-    style = rcssmin.cssmin((static / "panel.css").read_text("utf-8")).strip().encode()
+    app = minified("text/javascript", read_htmx() + "\n;" + own_script)
+    style = minified("text/css", (static / "panel.css").read_text("utf-8"))
     app_name = f"app.{hashlib.sha256(app).hexdigest()[:16]}.js"
     wanted = {app_name: app, "panel.css": style}
     files = {"app.js": app_name, "panel.css": "panel.css"}
     if (static / "embed.js").exists():
-        wanted["embed.js"] = minified_script(static / "embed.js").encode()
+        wanted["embed.js"] = minified("text/javascript", (static / "embed.js").read_text("utf-8"))
         files["embed.js"] = "embed.js"
     for name, content in list(wanted.items()):
         if name.endswith(".js"):
@@ -116,9 +115,12 @@ def read_htmx() -> str:
     return script
 
 
-def minified_script(path: Path) -> str:
-    """Return the script at ``path`` without comments and blanks."""
-    return str(rjsmin.jsmin(path.read_text("utf-8"))).strip() + "\n"
+def minified(media_type: str, source: str) -> bytes:
+    """Return ``source`` without comments and blanks.
+
+    The names of a script's own variables are shortened too.
+    """
+    return str(minify.string(media_type, source)).encode()
 
 
 def csp_hash(content: bytes) -> str:
