@@ -17,13 +17,14 @@
     responseHandling: [{ code: "204", swap: false }, { code: "...", swap: true }],
   });
 
+  // A link or form with an empty hx-get or hx-post goes where it goes without script.
   // Sends nothing needless, because a kB takes 0.3 s on a slow line: the token is in a header
   // already, and a GET needs none. A change, and any request of the lock's bar, says what the page
   // shows: parameters as text, and the hidden rows that an undo would restore.
   listen("htmx:configRequest", ({ detail }) => {
     const { elt, formData, headers, verb } = detail;
     const reads = verb == "get";
-    if (elt.localName == "a") detail.path = elt.getAttribute("href");
+    if (detail.path == location) detail.path = elt.href || elt.action;
     formData.delete("_c");
     if (reads) delete headers["X-CSRF"];
     if (reads && !elt.closest("#bar")) return;
@@ -48,78 +49,85 @@
     setTimeout(() => form.classList.remove("htmx-request"), 20000);
   });
   // A page from the browser's back/forward cache.
-  onpageshow = ({ persisted }) => {
-    if (persisted) document.querySelectorAll("form.htmx-request").forEach((form) => form.classList.remove("htmx-request"));
-  };
-
-  // When the bar says "Locked" again, disable the toolbar: only an unlock brings a new one.
-  listen("htmx:load", () => {
-    if (!document.querySelector("#bar:not(.open)")) return;
-    document.querySelectorAll("#toolbar button").forEach((button) => (button.disabled = true));
-    document.querySelector("#toolbar .help")?.remove();
-  });
+  onpageshow = () => document.querySelectorAll("form.htmx-request").forEach((form) => form.classList.remove("htmx-request"));
 
   // Remove a success message after a while.
   listen("htmx:oobAfterSwap", ({ detail: { target } }) => {
     if (target.id == "said") setTimeout(() => target.replaceChildren(), 6000);
   });
 
-  // Times in the reader's locale and time zone; the title holds the full time.
-  const units = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
+  // Says something beside an element.
+  const say = (elt, text, kind) => {
+    const words = document.createElement("b");
+    words.className = kind;
+    words.setAttribute("role", "alert");
+    words.textContent = text;
+    elt.localName == "form" ? elt.append(words) : elt.after(words);
+  };
+
+  // Times in the reader's locale and time zone, as exact as they are known; the title holds the full
+  // time.
   const styles = { full: { dateStyle: "medium", timeStyle: "short" }, clock: { timeStyle: "short" }, day: { dateStyle: "long" }, weekday: { weekday: "long" } };
   // Browsers before 2020 show absolute times.
   const ago = Intl.RelativeTimeFormat && new Intl.RelativeTimeFormat(root.lang, { numeric: "auto", style: "short" });
-  // When the end of an unlock, rounded down to the minute, is past, fetch the bar once.
-  let past;
-  const lock = () => {
-    const until = document.querySelector("#bar.open time");
-    if (!until || until.dateTime == past || Date.now() < +new Date(until.dateTime) + 60000) return;
-    past = until.dateTime;
-    const bar = until.closest("#bar");
-    htmx.ajax("get", bar.dataset.then, { source: bar, target: bar, swap: "outerHTML" });
-  };
-  const tell = () => {
+  // When the verdict was true for certain.
+  let seen = Date.now();
+  const tick = (shown) => {
+    const now = Date.now();
     for (const time of document.querySelectorAll("time")) {
       const at = new Date(time.dateTime);
-      if (!ago) {
-        time.textContent = time.textContent || at.toLocaleString(root.lang);
-        continue;
-      }
-      const seconds = Math.min(0, (at - Date.now()) / 1000);
-      const [unit, size] = units.find(([, size]) => seconds <= -size) || units[3];
+      const minutes = Math.min(0, (at - now) / 60000);
+      const [size, unit] = minutes > -60 ? [1, "minute"] : minutes > -1440 ? [60, "hour"] : [1440, "day"];
       time.title = at.toLocaleString(root.lang);
       const today = at.toDateString() == new Date().toDateString();
       const style = styles[time.className == "at" ? (today ? "clock" : "full") : time.className];
       time.textContent = style
         ? at.toLocaleString(root.lang, style)
-        : ago.format(Math.trunc(seconds / size), unit);
+        : ago ? ago.format(Math.trunc(minutes / size), unit) : time.title;
+    }
+    // When the bar says "Locked" again, the toolbar is disabled: only an unlock brings a new one.
+    for (const button of document.querySelectorAll("#bar:not(.open) ~ #servers #toolbar button")) button.disabled = true;
+    // A part is asked for once it is due: so many seconds after it came, or at the moment beside
+    // them, since the page may be one that the browser kept. The verdict is asked for when its tab
+    // is shown or the line is back, too; but nothing while the answer would disturb who types.
+    for (const part of document.querySelectorAll("[data-due]")) {
+      const [then, seconds, at] = part.dataset.due.split(" ");
+      part.due = part.due || Math.min(now + seconds * 1000, at * 1000 || Infinity);
+      const late = now > part.due;
+      if (!late && (!shown || part.id == "bar")) continue;
+      if (then && !document.hidden && !document.querySelector(".prompt input, #rows form")) {
+        part.due = now + seconds * 1000;
+        htmx.ajax("get", then, { source: part, target: part }).catch(() => {});
+      } else if (late) age();
     }
   };
-  tell();
-  setInterval(() => {
-    tell();
-    lock();
-  }, 60000);
-  listen("htmx:load", tell);
+  // The verdict could not be asked for: it says when it was true, and loses its colour.
+  const age = () =>
+    document.querySelector(".old") || say(document.querySelector("#state [data-due]"), `${body.dataset.as} ${new Date(seen).toLocaleString(root.lang, styles.clock)}`, "old");
+  tick();
+  setInterval(tick, 5000);
+  listen("htmx:load", () => tick());
+  ononline = document.onvisibilitychange = () => tick(true);
 
   // A missing answer, or one that is not the panel's: a message beside the element that asked.
-  const complain = (event, sentence) => {
-    const { elt, requestConfig } = event.detail;
-    const words = document.createElement("b");
-    words.className = "bad lost";
-    words.setAttribute("role", "alert");
-    words.textContent = body.dataset[sentence || (requestConfig.verb == "get" ? "lost" : "unsaved")];
-    elt.localName == "form" ? elt.append(words) : elt.after(words);
+  const complain = ({ detail: { elt, requestConfig } }) => {
+    if (elt.dataset.due) return age();
+    say(elt, body.dataset[requestConfig.verb == "get" ? "lost" : "unsaved"], "bad lost");
   };
   listen("htmx:sendError", complain);
   listen("htmx:timeout", complain);
-  listen("htmx:beforeRequest", () => document.querySelectorAll(".lost").forEach((words) => words.remove()));
+  listen("htmx:beforeRequest", () => document.querySelector(".lost")?.remove());
   listen("htmx:beforeSwap", (event) => {
-    const { xhr, serverResponse } = event.detail;
-    const ours = xhr.status < 500 || xhr.getResponseHeader("HX-Retarget");
-    if (ours && !/^\s*<(!|html)/i.test(serverResponse)) return;
-    event.detail.shouldSwap = false;
-    complain(event, "failed");
+    const { elt, xhr, serverResponse } = event.detail;
+    const { due } = elt.dataset;
+    const ours = due ? xhr.status < 300 : xhr.status < 500 || xhr.getResponseHeader("HX-Retarget");
+    if (!ours || /^\s*<(!|html)/i.test(serverResponse)) {
+      event.detail.shouldSwap = false;
+      complain(event);
+    } else if (due) {
+      seen = Date.now();
+      document.querySelector(".old")?.remove();
+    }
   });
 
   // A row that is being edited stays as it is when the other rows are replaced.
@@ -147,11 +155,6 @@
   onbeforeprint = () => {
     body.dataset.printed = `${location} ${new Date().toLocaleString(root.lang)}`;
   };
-
-  // A hidden page does not poll a run.
-  listen("htmx:beforeRequest", (event) => {
-    if (document.hidden && event.detail.elt.id == "run") event.preventDefault();
-  });
 
   // If a swap removed the focused element, focus the element that data-back names.
   listen("htmx:afterSettle", (event) => {

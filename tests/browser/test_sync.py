@@ -21,6 +21,7 @@ def begin_run(panel: Panel) -> int:
     with panel.database.writing() as session:
         loop = session.get_one(Loop, 1)
         loop.holder, loop.held_until = "elsewhere:1:a", now + timedelta(minutes=5)
+        loop.started_at = now
         session.add(run)
     return run.id
 

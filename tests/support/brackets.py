@@ -34,8 +34,7 @@ class _Reader(HTMLParser):
         self._skipped += tag in ("script", "style", "time")
         for name, value in attributes:
             if value and (
-                name in SAID
-                or (name.startswith("data-") and name not in ("data-back", "data-then"))
+                name in SAID or (name.startswith("data-") and name not in ("data-back", "data-due"))
             ):
                 self._said.append(value)
 

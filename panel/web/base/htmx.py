@@ -81,9 +81,8 @@ _FOCUS, _OOB, _NONE = Markup(" autofocus"), Markup(' hx-swap-oob="true"'), Marku
 
 
 def post_to(url: str, target: str) -> Markup:
-    """Return the attributes that say where a form goes, with script and without."""
-    url, target = escape(url), escape(target)
-    return Markup(f' method="post" action="{url}" hx-post="{url}" hx-target="{target}"')  # noqa: S704
+    """Return the attributes of a form that swaps: the script sends it to its action."""
+    return Markup(f' method="post" action="{escape(url)}" hx-post hx-target="{escape(target)}"')  # noqa: S704
 
 
 def get_from(url: str, target: str) -> Markup:

@@ -40,6 +40,7 @@ from panel.web.auth.session import CSRF, current_person
 from panel.web.base.assets import Assets
 from panel.web.base.context import installation, reading
 from panel.web.base.embed import embed_query
+from panel.web.base.htmx import is_fragment
 from panel.web.base.language import moment, show
 from panel.web.base.language import translated as _
 from panel.web.page.forms import ParametersForm
@@ -49,8 +50,11 @@ HIGHEST_BAR = 9
 # In an address, the page of those that wait to be added.
 WAITING_PAGE = "waiting"
 NOBODY_WAITS = Waiting(1, 1, [])
-# Enough to tell the versions of a page apart that one browser may hold, and short in its header.
-_MARK_BYTES = 6
+# Enough to tell the versions of a page apart that one browser may hold, and short in its header;
+# and those of the verdict, which every page holds.
+_MARK_BYTES, _STATE_MARK_BYTES = 6, 3
+# A run that is due has ended by then, as a rule.
+_A_LITTLE = timedelta(seconds=10)
 
 
 # A loop hears "Sync now" within seconds. Where none does, the page says so and stops asking.
@@ -83,9 +87,14 @@ class SyncData:
         return state.run is not None or waits
 
     @property
+    def saves_data(self) -> bool:
+        """Say whether the browser is to save data: then its page asks little by itself."""
+        return request.headers.get("Save-Data") == "on"
+
+    @property
     def poll_seconds(self) -> int:
-        """How often the page asks how a run goes: seldom where the browser is to save data."""
-        return 30 if request.headers.get("Save-Data") == "on" else 5
+        """How often the page asks how a run goes."""
+        return 30 if self.saves_data else 5
 
     @property
     def is_silent(self) -> bool:
@@ -139,11 +148,45 @@ class SyncData:
                 for one in waiting.rows
             ],
         )
-        asks = self.poll_seconds if self.goes_on else 0
-        return (asks, self.is_unheard, self.is_empty, applicants)
+        return (self.goes_on, self.saves_data, self.is_unheard, self.is_empty, applicants)
+
+    def mark(self) -> str:
+        """Return a mark that changes with the verdict, but not with the last success alone."""
+        state, settings = replace(self._state, run=None), self._settings
+        if settings.is_primary or state.severity is Severity.WELL:
+            state = replace(state, last_success_at=None, last_attempt_at=None, next_try_at=None)
+        shown = (state, self.goes_on, self.is_unheard, self.is_empty, settings.interval_minutes)
+        return _mark(shown, _STATE_MARK_BYTES)
+
+    def next_question_at(self) -> datetime | None:
+        """When the page asks by itself how sync stands; None if nothing is to be expected.
+
+        While something goes on, it asks how that goes.
+        """
+        if self.goes_on:
+            return None
+        at = self._state.next_try_at
+        if at is None and (minutes := self._settings.interval_minutes):
+            at = self._now + timedelta(minutes=minutes)
+        return at and at + _A_LITTLE
 
 
-def _facts(state: State, settings: Settings) -> Iterator[str]:
+def due(url: str, at: datetime) -> str:
+    """Return what the script reads in ``data-due``: which URL it asks ``at`` that time, by itself.
+
+    The time is so many seconds from now; in a page, which may be one that the browser kept, it is
+    the moment too.
+    """
+    seconds = max(0, math.ceil((at - clock.now()).total_seconds()))
+    return f"{url} {seconds}" if is_fragment() else f"{url} {seconds} {at.timestamp():.0f}"
+
+
+def _mark(shown: object, size_bytes: int) -> str:
+    mark = hashlib.sha256(repr(shown).encode()).digest()[:size_bytes]
+    return base64.urlsafe_b64encode(mark).decode()
+
+
+def _facts(state: State, settings: Settings, success: str) -> Iterator[str]:
     if state.refused_at:
         yield _("Refused since %(at)s", at=moment(state.refused_at, "at"))
     elif state.kind is StateKind.UNREACHABLE and state.waiting_since:
@@ -159,7 +202,7 @@ def _facts(state: State, settings: Settings) -> Iterator[str]:
     if state.kind is StateKind.UNREACHABLE and state.reason and not state.verdict.field:
         yield show(explain(state.reason, state.reason_values).what)
     at, tried = state.last_success_at, state.last_attempt_at
-    yield _("last success %(at)s", at=moment(at)) if at else _("no success yet")
+    yield success
     if tried and (at is None or tried > at):
         yield _("last attempt %(at)s", at=moment(tried))
     if state.severity is not Severity.WELL and state.next_try_at:
@@ -268,7 +311,20 @@ class PageData:
             return [
                 _("To start, give this server a Sync ID: 1 for the primary, else a higher one.")
             ]
-        return list(_facts(self.state, self.settings))
+        return list(_facts(self.state, self.settings, self.success()))
+
+    def success(self) -> Markup:
+        """Return the last success, in the part that asks by itself how sync stands (panel.js)."""
+        at = self.state.last_success_at
+        told = at and moment(at, brief=is_fragment())
+        words = _("last success %(at)s", at=told) if at else _("no success yet")
+        expected_at = self.sync.next_question_at()
+        if expected_at is None:
+            return words
+        # Without a URL the script asks nothing, and says how old the verdict is.
+        saves_data = self.sync.saves_data
+        url = "" if saves_data else url_for("sync_page.progress", was=self.sync.mark())
+        return Markup('<span data-due="{}">{}</span>').format(due(url, expected_at), words)
 
     def parameters_form(self) -> ParametersForm:
         """Return the form as it is saved."""
@@ -295,8 +351,7 @@ class PageData:
             session.get(CSRF),
             person and (person.name, person.version, person.language),
         )
-        mark = hashlib.sha256(repr(shown).encode()).digest()[:_MARK_BYTES]
-        return base64.urlsafe_b64encode(mark).decode()
+        return _mark(shown, _MARK_BYTES)
 
 
 def protocols() -> dict[str, str]:

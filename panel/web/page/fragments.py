@@ -14,7 +14,7 @@ from panel.operations.connection_test import Trial
 from panel.web.auth.lock import unlocked_now
 from panel.web.base.context import reading
 from panel.web.base.htmx import INSIDE, back_to_page, is_fragment, retarget
-from panel.web.page.data import PageData, named, protocols
+from panel.web.page.data import PageData, due, named, protocols
 from panel.web.page.forms import IntervalForm, PanelForm, ParametersForm, ServerForm
 from panel.web.page.list_place import current_place, url_pattern
 
@@ -23,6 +23,7 @@ blueprint = Blueprint("page", __name__)
 # What is different once the list was sorted, searched or turned; a question was about rows gone.
 _LIST = ("rows.html", "head.html", "count.html", "pager.html", "question.html")
 
+blueprint.add_app_template_global(due)
 blueprint.add_app_template_global(named)
 blueprint.add_app_template_global(protocols)
 blueprint.add_app_template_global(url_pattern)
@@ -295,6 +296,12 @@ def show() -> ResponseReturnValue:
         page = make_response(draw(screen, "page.html", Shown()))
     page.set_etag(version, weak=True)
     return page
+
+
+def draw_verdict(screen: PageData, said: str) -> str:
+    """Return what shows the verdict, as it takes the place of an older one; announce ``said``."""
+    others = ("rows.html", "said.html") if said else ("rows.html",)
+    return _drawn(screen, ("status.html", *others), Shown(said=said, focus="", brief=True))
 
 
 def full_page(**opened: Any) -> str:

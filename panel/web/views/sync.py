@@ -25,9 +25,8 @@ from panel.web.page.data import PageData
 from panel.web.page.forms import PanelForm, ParametersForm, attempt
 from panel.web.page.fragments import (
     Changed,
-    Shown,
     after_change,
-    draw,
+    draw_verdict,
     full_page,
     show_part,
     whole_page,
@@ -39,17 +38,23 @@ blueprint.add_app_template_global(explain)
 
 
 @blueprint.get("/run")
-def progress() -> ResponseReturnValue:
-    """Answer the page that asks how the run goes: a line, or the whole part once that changes."""
+@blueprint.get("/run/<was>")
+def progress(was: str = "") -> ResponseReturnValue:
+    """Answer the page that asks how sync stands.
+
+    While a run lasts, how far it is; where the verdict is as it ``was``, the last success; else all
+    that shows the verdict.
+    """
     if not is_fragment():
         return back_to_page(_anchor="status")
     screen = PageData(reading())
+    if was == screen.sync.mark():
+        return Response(render_template("success.html", screen=screen))
     goes_on = screen.sync.goes_on
-    if goes_on and ("silent" in request.args) == screen.sync.is_silent:
+    if goes_on and not was and ("silent" in request.args) == screen.sync.is_silent:
         return Response(render_template("run.html", screen=screen))
-    shown = Shown(said="" if goes_on else _("The sync has ended."))
-    status, said = draw(screen, "status.html", shown), draw(screen, "said.html", shown)
-    return retarget(f"{status}<template>{said}</template>", "#status", WHOLE)
+    said = "" if was or goes_on else _("The sync has ended.")
+    return retarget(draw_verdict(screen, said), "#status", WHOLE)
 
 
 @blueprint.post("/now")

@@ -108,7 +108,7 @@ class TestPrimary:
         page = manager.get("/").text
         assert "Sync is disabled: this server is a primary and has a URL." in page
         assert "URL of this server" in page
-        assert 'hx-post="/parameters/url/clear"' in page
+        assert 'action="/parameters/url/clear"' in page
 
     def test_the_last_runs_are_drawn(
         self, manager: Browser, database: Database, time: Clock

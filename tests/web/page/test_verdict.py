@@ -506,7 +506,7 @@ def test_a_url_that_disables_a_primary_is_named(
     facts, page = told_by_all(site, manager, shell)
     assert facts["sentence"] == "Sync is disabled: row 7 Kadavu has a URL."
     assert headline(page) == (RED, facts["sentence"])
-    assert f'hx-post="/servers/{rows[0]}/url/clear"' in page
+    assert f'action="/servers/{rows[0]}/url/clear"' in page
 
 
 # --- the list by state ----------------------------------------------------------------------------

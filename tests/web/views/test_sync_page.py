@@ -1,10 +1,12 @@
 """How the sync stands and goes on a satellite's screen, and what a person may ask of it."""
 
+import re
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy import delete, select
+from werkzeug.test import TestResponse
 
 from panel import clock
 from panel.config import Config
@@ -18,7 +20,10 @@ from tests.support.cast import CODE
 from tests.support.clock import Clock
 from tests.support.web_sites import URL, make_satellite, words
 from tests.web.conftest import Browser
+from tests.web.page.test_weight import weight
 
+# What the script reads where it asks how a run goes: the address, and every so many seconds.
+POLL, SELDOM = 'data-due="/sync/run 5"', 'data-due="/sync/run 30"'
 # What one answer of the poll may weigh, headers and all.
 MOST_POLL_BYTES = 300
 # Field, what the primary says, what this satellite says.
@@ -65,7 +70,7 @@ def test_sync_now_asks_the_loop_and_the_page_begins_to_poll(
 ) -> None:
     answer = manager.post("/sync/now", htmx=True)
     assert answer.status_code == 200
-    assert 'hx-trigger="every 5s"' in answer.text
+    assert POLL in answer.text
     assert "begins in a moment" in words(answer.text)
     assert asked(database)
     assert happened("sync_asked")
@@ -100,18 +105,18 @@ def test_sync_now_waits_for_an_address_on_the_page_that_stands(
         sent = {"url": url, "version": version}
         return unlocked.post("/parameters", sent, htmx=True).text
 
-    assert "<button disabled>Sync now" in save("")
-    assert "<button>Sync now" in save(URL)
+    assert "disabled>Sync now" in save("")
+    assert '"now">Sync now' in save(URL)
 
 
 def test_a_page_at_rest_does_not_poll(manager: Browser) -> None:
-    assert "every 5s" not in manager.get("/").text
+    assert POLL not in manager.get("/").text
 
 
 @pytest.mark.usefixtures("run")
 def test_a_run_is_shown_with_its_step_and_counts(manager: Browser) -> None:
     page = manager.get("/").text
-    assert 'hx-trigger="every 5s"' in page
+    assert POLL in page
     assert "Syncing now: 120 of 400 records sent" in words(page)
     assert '<progress value="120" max="400">' in page
 
@@ -129,9 +134,9 @@ def test_a_run_whose_loop_died_is_not_shown_until_the_minute_is_over(
 
 @pytest.mark.usefixtures("run")
 def test_a_browser_that_saves_data_asks_less_often(manager: Browser) -> None:
-    assert 'hx-trigger="every 30s"' in manager.get("/", Save_Data="on").text
+    assert SELDOM in manager.get("/", Save_Data="on").text
     # Neither page is taken for the other.
-    assert 'hx-trigger="every 5s"' in manager.get("/").text
+    assert POLL in manager.get("/").text
 
 
 def test_the_poll_moves_and_is_light(manager: Browser, run: Run, database: Database) -> None:
@@ -140,8 +145,7 @@ def test_the_poll_moves_and_is_light(manager: Browser, run: Run, database: Datab
         row.step, row.pulled, row.to_pull = RunStep.PULLING_CENTRAL, 1_500, 4_000
     answer = manager.get("/sync/run", htmx=True)
     assert words(answer.text) == "Syncing now: 1,500 of 4,000 records received."
-    head = "".join(f"{name}: {value}\r\n" for name, value in answer.headers)
-    assert len("HTTP/1.1 200 OK\r\n") + len(head) + 2 + len(answer.data) <= MOST_POLL_BYTES
+    assert weight(answer) <= MOST_POLL_BYTES
 
 
 def test_a_primary_that_answers_nothing_can_be_stopped(
@@ -160,7 +164,7 @@ def test_a_primary_that_answers_nothing_can_be_stopped(
     assert "No answer from National Store for 21 s. Trying until 09:01" in words(answer.text)
     assert 'action="/sync/stop"' in answer.text
     assert ">Stop<" in answer.text
-    assert 'hx-get="/sync/run?silent=True"' in answer.text
+    assert 'data-due="/sync/run?silent=True 5"' in answer.text
     again = manager.get("/sync/run?silent=True", htmx=True)
     assert "HX-Retarget" not in again.headers
     assert words(again.text).startswith("No answer from National Store for 21 s.")
@@ -194,7 +198,7 @@ def test_the_poll_ends_with_the_run(manager: Browser, run: Run, database: Databa
         row.ended_at, row.result = row.started_at, RunResult.WELL
     answer = manager.get("/sync/run", htmx=True)
     assert answer.headers["HX-Retarget"] == "#status"
-    assert "every 5s" not in answer.text
+    assert POLL not in answer.text
     assert "The sync has ended." in answer.text
 
 
@@ -202,10 +206,10 @@ def test_a_question_that_no_loop_hears_is_said_and_no_longer_polled(
     manager: Browser, time: Clock
 ) -> None:
     manager.post("/sync/now")
-    assert "every 5s" in manager.get("/").text
+    assert POLL in manager.get("/").text
     time.pass_by(minutes=1)
     page = manager.get("/").text
-    assert "every 5s" not in page
+    assert POLL not in page
     assert "no sync process seems to run" in words(page)
 
 
@@ -233,6 +237,85 @@ def test_why_the_primary_cannot_be_reached_is_said(
         )
     page = words(manager.get("/").text)
     assert "The name central.example.org was not found. Check the URL" in page
+
+
+# --- a page that stays open -----------------------------------------------------------------------
+
+
+def synchronised(database: Database, at: datetime) -> None:
+    """Let a run begin and succeed at that time, with everything sent."""
+    with database.writing() as session:
+        link, loop = session.get_one(Link, 1), session.get_one(Loop, 1)
+        link.last_success_at = link.last_attempt_at = loop.started_at = at
+        session.add(Run(other=1, started_at=at, ended_at=at, result="well"))
+
+
+def next_question(answer: TestResponse) -> tuple[str, int]:
+    """Return the address that the script asks by itself, "" if none, and in how many seconds."""
+    found = re.search(r'<span data-due="(\S*) (\d+)', answer.text)
+    assert found
+    return found[1], int(found[2])
+
+
+def test_a_page_asks_once_a_run_was_due_and_the_usual_answer_is_light(
+    manager: Browser, database: Database, time: Clock
+) -> None:
+    synchronised(database, time())
+    for language in ("en", "ar"):
+        path, seconds = next_question(manager.get("/", Accept_Language=language))
+        assert 9 * 60 < seconds < 12 * 60
+        synchronised(database, time.pass_by(seconds=seconds))
+        answer = manager.get(path, htmx=True, Accept_Language=language, Accept_Encoding="br")
+        assert weight(answer) <= MOST_POLL_BYTES
+        # The last success, in the verdict and in the row; and when to ask next.
+        assert answer.text.count(f"datetime={time():%Y-%m-%dT%H:%MZ}") == 2
+        assert next_question(answer)[0] == path
+        assert 9 * 60 < next_question(answer)[1] < 12 * 60
+
+
+def test_a_verdict_that_changed_comes_with_the_rows(
+    manager: Browser, database: Database, time: Clock
+) -> None:
+    synchronised(database, time())
+    path, _ = next_question(manager.get("/"))
+    with database.writing() as session:
+        loop = session.get_one(Loop, 1)
+        loop.refusal, loop.refused_at = "site_incorrect_password", time()
+    answer = manager.get(path, htmx=True)
+    assert answer.headers["HX-Retarget"] == "#status"
+    assert "does not accept the Password" in answer.text
+    assert '<span class="very_late">refused</span>' in answer.text
+    assert "said" not in answer.text
+
+
+def test_a_run_that_is_due_and_lasts_is_shown(manager: Browser, run: Run) -> None:
+    assert run.ended_at is None
+    answer = manager.get("/sync/run/old", htmx=True)
+    assert answer.headers["HX-Retarget"] == "#status"
+    assert POLL in answer.text
+
+
+def test_a_browser_that_saves_data_asks_nothing_by_itself(
+    manager: Browser, database: Database, time: Clock
+) -> None:
+    synchronised(database, time())
+    saving, other = manager.get("/", Save_Data="on"), manager.get("/")
+    assert next_question(saving)[0] == ""
+    assert saving.headers["ETag"] != other.headers["ETag"]
+
+
+def test_while_nothing_is_due_nothing_is_asked(manager: Browser, database: Database) -> None:
+    with database.writing() as session:
+        session.get_one(Settings, 1).interval_minutes = 0
+    assert "data-due" not in manager.get("/").text
+
+
+def test_to_ask_is_no_use_of_the_session(manager: Browser, time: Clock) -> None:
+    path, _ = next_question(manager.get("/"))
+    for _ in range(5):
+        time.pass_by(minutes=20)
+        answer = manager.get(path, htmx=True)
+    assert answer.status_code == 401
 
 
 # --- initialise -----------------------------------------------------------------------------------
