@@ -210,9 +210,13 @@ def _state_of_satellite(session: Session, settings: Settings, now: datetime) -> 
     )
 
 
+# In the last two it is tried at this moment.
+_NOT_TRIED = (StateKind.NOT_READY, StateKind.PAUSED, StateKind.SYNCING, StateKind.NO_ANSWER)
+
+
 def _is_tried(verdict: Verdict, loop: Loop) -> bool:
     """Say whether a satellite in this state tries again by itself."""
-    if verdict.kind in (StateKind.NOT_READY, StateKind.PAUSED, StateKind.SYNCING):
+    if verdict.kind in _NOT_TRIED:
         return False
     return not loop.refusal or loop.refusal in PASSING
 

@@ -63,6 +63,48 @@ def test_a_run_is_seen_moving_and_the_page_rests_after_it(page: Page, panel: Pan
     assert len(polls) == asked
 
 
+def fall_silent(panel: Panel, seconds: int) -> None:
+    """Let the primary answer nothing, as the loop writes it down after a while."""
+    with panel.database.writing() as session:
+        session.get_one(Loop, 1).silent_since = clock.now() - timedelta(seconds=seconds)
+
+
+def test_an_open_page_tells_that_nothing_is_answered_and_offers_to_stop(
+    page: Page, panel: Panel
+) -> None:
+    panel.become_satellite()
+    run_id = begin_run(panel)
+    page.clock.install()
+    sign_in(page, panel)
+    stop, run = page.get_by_role("button", name="Stop"), page.locator("#run")
+    expect(run).to_contain_text("Syncing now")
+    expect(stop).to_have_count(0)
+    fall_silent(panel, 21)
+    page.clock.run_for(POLL_MILLISECONDS)
+    expect(run).to_contain_text("No answer from National Store for 2")
+    expect(stop).to_be_visible()
+    fall_silent(panel, 41)
+    page.clock.run_for(POLL_MILLISECONDS)
+    expect(run).to_contain_text("No answer from National Store for 4")
+    stop.click()
+    expect(run).to_contain_text("Stopping.")
+    move_run(panel, run_id, ended_at=clock.now(), result="cut_off", reason="stopped_by_hand")
+    page.clock.run_for(POLL_MILLISECONDS)
+    expect(page.get_by_role("button", name="Sync now")).to_be_enabled()
+
+
+def test_what_is_not_answered_is_stopped_with_and_without_scripting(
+    either_page: Page, panel: Panel
+) -> None:
+    panel.become_satellite()
+    begin_run(panel)
+    fall_silent(panel, 21)
+    sign_in(either_page, panel)
+    expect(either_page.locator("#run")).to_contain_text("Trying until")
+    either_page.get_by_role("button", name="Stop").click()
+    expect(either_page.locator("#run")).to_contain_text("Stopping.")
+
+
 def test_a_page_that_nobody_sees_does_not_ask(page: Page, panel: Panel) -> None:
     panel.become_satellite()
     run_id = begin_run(panel)

@@ -157,12 +157,14 @@ def test_a_primary_that_answers_nothing_can_be_stopped(
 ) -> None:
     assert ">Stop<" not in manager.get("/").text
     with database.writing() as session:
-        session.get_one(Loop, 1).silent_since = time() - timedelta(seconds=21)
+        loop = session.get_one(Loop, 1)
+        loop.started_at, loop.silent_since = time(), time() - timedelta(seconds=21)
     # The page that was open gets the button with its next question, and once.
     answer = manager.get("/sync/run", htmx=True)
     assert answer.headers["HX-Retarget"] == "#status"
     assert "No answer from National Store for 21 s. Trying until 09:01" in words(answer.text)
     assert 'action="/sync/stop"' in answer.text
+    assert "next try" not in answer.text
     assert ">Stop<" in answer.text
     assert 'data-due="/sync/run?silent=True 5"' in answer.text
     again = manager.get("/sync/run?silent=True", htmx=True)
