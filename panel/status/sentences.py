@@ -24,6 +24,8 @@ _A_MINUTE = timedelta(minutes=1)
 _WRONG_ADDRESS = frozenset(
     {"certificate", "redirected", "not_a_sync_server", "no_tls", "tls_wanted"}
 )
+# Where a primary was before, it is a sign-in page of the line, as a rule.
+_IN_ITS_PLACE = frozenset({"redirected", "not_a_sync_server"})
 # Of the line, and yet somebody here has to act.
 _PUT_RIGHT_HERE = frozenset({"line_sign_in", "proxy_unreachable", "proxy_refuses"})
 
@@ -317,7 +319,9 @@ class Facts:
     @property
     def has_met(self) -> bool:
         """Say whether a primary at the present URL has answered to the present user name."""
-        return self.link.device_token_sealed is not None or bool(self.link.protocol)
+        link = self.link
+        has_token = link.device_token_sealed is not None and not link.token_withheld
+        return has_token or bool(link.protocol)
 
 
 def satellite_says(facts: Facts) -> Verdict:
@@ -389,6 +393,13 @@ def _unreachable(facts: Facts) -> Verdict:
     reason = explain(facts.reason, facts.reason_values)
     if facts.reason in _PUT_RIGHT_HERE:
         words = say("%(what)s %(next)s", what=reason.what, next=reason.next)
+        return Verdict(StateKind.UNREACHABLE, severity, words, Acts.HERE)
+    if facts.reason in _IN_ITS_PLACE and facts.has_met:
+        words = say(
+            "Something else answers in the place of %(there)s. Open any web page on this computer: "
+            "the internet line may want a sign-in.",
+            there=facts.there,
+        )
         return Verdict(StateKind.UNREACHABLE, severity, words, Acts.HERE)
     if facts.reason in _WRONG_ADDRESS or (facts.reason and not facts.has_met):
         words = say("%(what)s Check the URL.", what=reason.what)

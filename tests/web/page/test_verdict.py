@@ -129,6 +129,19 @@ def fault(code: str, **values: Any) -> Callable[[Site], None]:
     return failed
 
 
+def moved(site: Site) -> None:
+    """As after a change of the URL: whoever is there now has not answered yet."""
+    site.set(Link, token_withheld=True)
+
+
+def after(*plays: Callable[[Site], None]) -> Callable[[Site], None]:
+    def play(site: Site) -> None:
+        for one in plays:
+            one(site)
+
+    return play
+
+
 def not_tried(site: Site) -> None:
     site.met(days=1)
 
@@ -218,6 +231,19 @@ SATELLITE: dict[str, Case] = {
         *(fault("line_sign_in"), "unreachable", AMBER, HERE, "no connection"),
         "The internet line wants a sign-in first (HTTP 511). Open any web page on this computer "
         "and sign in. It is then tried again by itself.",
+    ),
+    "a page in its place": (
+        *(fault("not_a_sync_server"), "unreachable", AMBER, HERE, "no connection"),
+        "Something else answers in the place of National Store. Open any web page on this "
+        "computer: the internet line may want a sign-in.",
+    ),
+    "a new URL that is no primary's": (
+        *(after(fault("not_a_sync_server"), moved), "unreachable", AMBER, HERE, "no connection"),
+        "Something answers at this address, but it is no sync server. Check the URL.",
+    ),
+    "a new URL that nothing listens at": (
+        *(after(fault("connection_refused"), moved), "unreachable", AMBER, HERE, "no connection"),
+        "central.example.org cannot be reached, or nothing listens there. Check the URL.",
     ),
     "a proxy that refuses": (
         *(fault("proxy_refuses", status=407), "unreachable", AMBER, HERE, "no connection"),
