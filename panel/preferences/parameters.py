@@ -7,11 +7,12 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from panel import clock
 from panel.activity import log
 from panel.activity.log import Actor, EventKind, refuse_stale
 from panel.errors import NeedsConfirmation
 from panel.i18n import Message
-from panel.models.runs import Link
+from panel.models.runs import Link, Loop
 from panel.models.settings import Server, Settings, lock_settings
 from panel.preferences.field_checks import Checks
 from panel.preferences.parameter_kinds import Secret
@@ -131,6 +132,8 @@ def _refuse_stale(session: Session, settings: Settings, version: int) -> None:
 _OF_THE_TOKEN = {"user_name", "password", "url"}
 # Who stands at the other end may speak another protocol than the one that answered last.
 _OF_THE_PROTOCOL = {"url", "protocol"}
+# What these are makes no difference to whether a run succeeds.
+_OF_NO_TRY = {"contact", "request_size"}
 
 
 def find_changes(settings: Settings, vault: Vault, wanted: Parameters) -> dict[str, Any]:
@@ -183,6 +186,8 @@ def record(
         session.execute(update(Link).where(has_token).values(token_withheld=True))
     if _OF_THE_PROTOCOL & became.keys():
         session.execute(update(Link).values(protocol=""))
+    if became.keys() - _OF_NO_TRY:
+        try_anew(session, settings)
     log.add_entry(
         session,
         actor,
@@ -192,6 +197,17 @@ def record(
         was=was,
         became=became,
     )
+
+
+def try_anew(session: Session, settings: Settings) -> None:
+    """Make a satellite's next run due at once, and forget why the last one was in vain.
+
+    That says nothing of what was saved since. A satellite that was never tried begins by itself.
+    """
+    if settings.is_satellite and settings.interval_minutes:
+        was_tried = Loop.started_at.is_not(None)
+        forgotten = {"refusal": "", "refusal_values": None, "failures": 0, "due_at": None}
+        session.execute(update(Loop).where(was_tried).values(asked_at=clock.now(), **forgotten))
 
 
 def tell_row(session: Session, actor: Actor, settings: Settings, was: str) -> None:

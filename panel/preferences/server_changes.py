@@ -20,7 +20,7 @@ from panel.models.base import (
 from panel.models.records import Quarantined, Record
 from panel.models.runs import Peer, SiteCopy
 from panel.models.settings import Server, ServerWord, Settings, lock_server, lock_settings
-from panel.preferences.parameters import clear_url, set_url
+from panel.preferences.parameters import clear_url, set_url, try_anew
 from panel.preferences.server_fields import ServerFields
 from panel.preferences.server_list import ListedServer
 from panel.preferences.shared_password import wire_password
@@ -75,6 +75,7 @@ def write_changes(
     server.user_name_key = searchable(server.user_name)[:USER_NAME_LENGTH]
     session.add(server)
     log_change(session, actor, what, server, was, became)
+    try_anew(session, settings)
     if changes.keys() & {"name", "store", "user_name"}:
         write_words(session, server)
     if "sync_id" in changes:

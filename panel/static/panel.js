@@ -3,6 +3,17 @@
   const { body, documentElement: root } = document;
   const listen = (name, act) => body.addEventListener(name, act);
 
+  // The styles of what only this script makes; every page repeats panel.css.
+  const [sheet] = document.styleSheets;
+  for (const rule of [
+    ".htmx-request>button,.htmx-request .main,a.htmx-request,button.htmx-request{opacity:.5;cursor:default}",
+    "#said{position:fixed;padding-inline:1rem;background:var(--ink);color:var(--paper)}",
+    // The page could not ask whether the verdict is still so.
+    ":has(.old) *{--is:var(--mute)!important}",
+    "@media print{time[title]{font-size:0}time[title]::after{content:attr(title);font-size:.9rem}body::after{content:attr(data-printed)}}",
+  ])
+    sheet.insertRule(rule, sheet.cssRules.length);
+
   // Set here and not in a <meta>, which every page would repeat.
   Object.assign(htmx.config, {
     allowEval: false,
@@ -51,17 +62,12 @@
   // A page from the browser's back/forward cache.
   onpageshow = () => document.querySelectorAll("form.htmx-request").forEach((form) => form.classList.remove("htmx-request"));
 
-  // Remove a success message after a while.
-  listen("htmx:oobAfterSwap", ({ detail: { target } }) => {
-    if (target.id == "said") setTimeout(() => target.replaceChildren(), 6000);
-  });
-
-  // Says something beside an element.
-  const say = (elt, text, kind) => {
+  // Says something beside an element: a sentence of ours, which may hold a link.
+  const say = (elt, sentence, kind) => {
     const words = document.createElement("b");
     words.className = kind;
     words.setAttribute("role", "alert");
-    words.textContent = text;
+    words.innerHTML = sentence;
     elt.localName == "form" ? elt.append(words) : elt.after(words);
   };
 
@@ -86,11 +92,12 @@
         : ago ? ago.format(Math.trunc(minutes / size), unit) : time.title;
     }
     // When the bar says "Locked" again, the toolbar is disabled: only an unlock brings a new one.
-    for (const button of document.querySelectorAll("#bar:not(.open) ~ #servers #toolbar button")) button.disabled = true;
+    for (const elt of document.querySelectorAll("#bar:not(.open) ~ #servers #toolbar :is(button, .help)"))
+      elt.type ? (elt.disabled = true) : elt.remove();
     // A part is asked for once it is due: so many seconds after it came, or at the moment beside
     // them, since the page may be one that the browser kept. The verdict is asked for when its tab
     // is shown or the line is back, too; but nothing while the answer would disturb who types.
-    for (const part of document.querySelectorAll("[data-due]")) {
+    for (const part of document.querySelectorAll("[data-due]:not(.htmx-request)")) {
       const [then, seconds, at] = part.dataset.due.split(" ");
       part.due = part.due || Math.min(now + seconds * 1000, at * 1000 || Infinity);
       const late = now > part.due;
@@ -116,7 +123,7 @@
   };
   listen("htmx:sendError", complain);
   listen("htmx:timeout", complain);
-  listen("htmx:beforeRequest", () => document.querySelector(".lost")?.remove());
+  listen("htmx:beforeRequest", () => document.querySelectorAll(".lost").forEach((words) => words.remove()));
   listen("htmx:beforeSwap", (event) => {
     const { elt, xhr, serverResponse } = event.detail;
     const { due } = elt.dataset;
@@ -156,10 +163,19 @@
     body.dataset.printed = `${location} ${new Date().toLocaleString(root.lang)}`;
   };
 
-  // If a swap removed the focused element, focus the element that data-back names.
-  listen("htmx:afterSettle", (event) => {
-    const back = event.detail.requestConfig?.elt.dataset.back;
+  // If a swap removed the focused element, focus the element that data-back names. What a press did
+  // is said just below what has the focus then, for a while.
+  const said = document.getElementById("said");
+  listen("htmx:oobAfterSwap", ({ detail: { target } }) => {
+    if (target == said) setTimeout(() => said.replaceChildren(), 6000);
+  });
+  listen("htmx:afterSettle", ({ detail: { requestConfig } }) => {
+    const { back, due } = requestConfig?.elt.dataset || {};
     if (back && document.activeElement == body) document.querySelector(back)?.focus();
+    if (due) return;
+    const { bottom, left } = document.activeElement.getBoundingClientRect();
+    said.style.top = `${Math.min(bottom, innerHeight - 40)}px`;
+    said.style.left = `${Math.min(left, innerWidth - said.offsetWidth)}px`;
   });
 
   // Escape presses Cancel.

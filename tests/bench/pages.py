@@ -172,7 +172,7 @@ def _panel_acts(visitor: Visitor) -> Iterator[tuple[str, Cost]]:
     visitor.page.locator(code).fill(CODE)
     yield "unlock", visitor.act(press("OK"), seen("#bar.open"))
     visitor.page.locator("[name=interval_minutes]").fill("30")
-    yield "save interval", visitor.act(_click("#interval .main"), seen("#said:text('Saved.')"))
+    yield "save interval", visitor.act(_click("#save-interval"), seen("#said:text('Saved.')"))
     yield "open new row", visitor.act(_click("#add"), seen("#new form"))
     _fill(visitor.page, "#new", {"sync_id": "99", "name": "Bench Clinic", "store": "BC-1"})
     yield "add", visitor.act(_click("#new button.main"), seen("text=Bench Clinic"))

@@ -5,14 +5,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from panel import clock
 from panel.models.runs import Link, Loop, Run
 from tests.browser.conftest import forgive_lost_line
 from tests.browser.serving import Panel
-from tests.browser.steps import sign_in
-from tests.browser.test_sync import count_polls
+from tests.browser.steps import begin, fill, save, sign_in
+from tests.browser.test_sync import POLL_MILLISECONDS, begin_run, count_polls, move_run
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse
@@ -175,3 +175,73 @@ def test_a_code_that_is_typed_is_not_lost_to_an_answer(page: Page, panel: Panel)
     pass_by(page, panel, 2 * LATER_MINUTES)
     expect(state).to_contain_text("as of")
     expect(state.get_by_label("Authorisation code", exact=True)).to_have_value("half a co")
+
+
+# --- what a press sets off ------------------------------------------------------------------------
+
+
+def test_after_a_correction_the_old_reason_is_gone_and_it_is_tried(
+    page: Page, satellite: Panel
+) -> None:
+    refuse(satellite)
+    page.clock.install()
+    begin(page, satellite)
+    state, said = page.locator("#state"), page.locator("#said")
+    expect(state).to_contain_text("does not accept the Password")
+    form = page.locator("#parameters-form")
+    form.get_by_label("Password", exact=True).fill("shells and corals")
+    save(form)
+    expect(said).to_have_text("Saved. Trying now…")
+    expect(state).to_contain_text("it begins in a moment")
+    expect(state).not_to_contain_text("Password")
+    expect(page.locator("#rows")).not_to_contain_text("refused")
+    # It is tried, and the page follows that until it is decided.
+    run_id = begin_run(satellite)
+    page.clock.run_for(POLL_MILLISECONDS)
+    expect(state).to_contain_text("Syncing now")
+    move_run(satellite, run_id, ended_at=clock.now(), result="well")
+    with satellite.database.writing() as session:
+        session.get_one(Loop, 1).asked_at = None
+        session.get_one(Link, 1).last_success_at = clock.now()
+    page.clock.run_for(POLL_MILLISECONDS)
+    expect(state).to_contain_text("All well. Everything is safe")
+    expect(said).to_have_text("Sync: up to date.")
+    page.clock.run_for(7_000)
+    expect(said).to_be_empty()
+
+
+def test_after_a_correction_without_scripting(plain_page: Page, satellite: Panel) -> None:
+    refuse(satellite)
+    begin(plain_page, satellite)
+    form = plain_page.locator("#parameters-form")
+    form.get_by_label("URL", exact=True).fill("https://stores.example.org")
+    save(form)
+    expect(plain_page.locator("#state")).to_contain_text("it begins in a moment")
+    expect(plain_page.locator("#state")).not_to_contain_text("Password")
+
+
+def gap(page: Page, button: Locator) -> float:
+    """Return how far below a button it stands what it did, in pixels."""
+    said, pressed = page.locator("#said").bounding_box(), button.bounding_box()
+    width = page.evaluate("innerWidth")
+    assert said
+    assert pressed
+    assert 0 <= said["x"] <= said["x"] + said["width"] <= width
+    return said["y"] - pressed["y"] - pressed["height"]
+
+
+@pytest.mark.parametrize("width", [1100, 360])
+def test_what_a_press_did_is_said_beside_it(page: Page, satellite: Panel, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 740})
+    begin(page, satellite)
+    said = page.locator("#said")
+    page.get_by_label("Sync time interval", exact=True).fill("15")
+    interval = page.locator("#interval").get_by_role("button", name="Save")
+    interval.click()
+    expect(said).to_have_text("Saved.")
+    assert abs(gap(page, interval)) < 2
+    parameters = page.locator("#parameters-form")
+    fill(parameters, {"Store": "KDV-02"})
+    save(parameters)
+    expect(said).to_have_text("Saved. Trying now…")
+    assert abs(gap(page, parameters.get_by_role("button", name="Save"))) < 2

@@ -10,11 +10,11 @@ from panel.activity.log import SECRET, Actor, EventKind, search
 from panel.db import Database
 from panel.errors import Conflict, Invalid, NeedsConfirmation
 from panel.models.records import Record
-from panel.models.runs import Run
+from panel.models.runs import Loop, Run
 from panel.models.settings import Settings
 from panel.preferences.parameter_table import Parameters
 from panel.preferences.parameters import clear_url, save_parameters
-from panel.preferences.servers import remove_servers
+from panel.preferences.servers import edit_server, remove_servers
 from panel.security.vault import Vault
 from tests.support.cast import KADAVU, LEVUKA, NATIONAL, PRIMARY, SATELLITE
 from tests.support.clock import Clock
@@ -332,3 +332,53 @@ def test_the_list_keeps_its_rows_while_the_server_stands_alone(
     add(database, KADAVU, LEVUKA)
     become_standalone(database, vault)
     assert become(database, vault, PRIMARY).is_primary
+
+
+def refused(database: Database, moment: datetime) -> None:
+    """Let the last run be refused."""
+    with database.writing() as session:
+        loop = session.get_one(Loop, 1)
+        loop.started_at, loop.refusal = moment, "site_incorrect_password"
+
+
+@pytest.mark.parametrize(
+    ("changed", "left"),
+    [
+        ({"password": "shells and corals"}, ""),
+        ({"url": "https://stores.example.org"}, ""),
+        ({"name": "Kadavu Hospital"}, ""),
+        ({"contact": "Help desk"}, "site_incorrect_password"),
+    ],
+)
+def test_a_correction_is_tried_at_once_and_the_old_refusal_is_forgotten(
+    site: Site, time: Clock, changed: dict[str, str], left: str
+) -> None:
+    site.save(SATELLITE)
+    refused(site.database, time())
+    site.save(SATELLITE.replace(**changed))
+    with site.database.reading() as session:
+        loop = session.get_one(Loop, 1)
+        assert loop.refusal == left
+        assert (loop.asked_at is None) == bool(left)
+
+
+def test_the_primary_in_the_list_is_tried_at_once_too(site: Site, time: Clock) -> None:
+    site.save(SATELLITE)
+    (server,) = add(site.database, NATIONAL)
+    refused(site.database, time())
+    with site.database.writing() as session:
+        fields = replace(NATIONAL, store="NAT-02")
+        edit_server(session, site.person, server.id, fields, server.version)
+    with site.database.reading() as session:
+        loop = session.get_one(Loop, 1)
+        assert (loop.refusal, loop.asked_at) == ("", time())
+
+
+def test_a_paused_satellite_tries_nothing(site: Site, time: Clock) -> None:
+    site.save(SATELLITE)
+    refused(site.database, time())
+    with site.database.writing() as session:
+        session.get_one(Settings, 1).interval_minutes = 0
+    site.save(SATELLITE.replace(password="shells and corals"))
+    with site.database.reading() as session:
+        assert session.get_one(Loop, 1).asked_at is None

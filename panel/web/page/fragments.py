@@ -7,6 +7,7 @@ from typing import Any
 
 from flask import Blueprint, Response, current_app, make_response, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from flask_babel import gettext as _
 
 from panel.i18n import Message
 from panel.models.settings import Server
@@ -127,6 +128,9 @@ _IN_PLACE = {
     Changed.UNLOCKED: "bar.html",
     Changed.LOCKED: "bar.html",
 }
+
+# What a satellite tries at once when it was saved.
+_TRIED = (Changed.PARAMETERS, Changed.ROW)
 
 _Condition = Callable[[PageData], bool]
 
@@ -330,6 +334,8 @@ def after_change(*changes: Changed, anchor: str, **shown: Any) -> ResponseReturn
         return back_to_page(_anchor=anchor, **current_place().query())
     screen = PageData(reading())
     names = changed_parts(screen, (*changes, *_unlocked_now()))
+    if changes[0] in _TRIED and screen.settings.is_satellite and screen.sync.goes_on:
+        shown["said"] = _("Saved. Trying now…")
     return Response(_drawn(screen, (*names, "said.html"), Shown(**shown)))
 
 

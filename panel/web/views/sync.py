@@ -21,6 +21,7 @@ from panel.web.auth.lock import locked, open_unlock
 from panel.web.auth.session import actor
 from panel.web.base.context import close_reading, installation, reading, writing
 from panel.web.base.htmx import WHOLE, back_to_page, is_fragment, retarget
+from panel.web.base.language import show
 from panel.web.page.data import PageData
 from panel.web.page.forms import PanelForm, ParametersForm, attempt
 from panel.web.page.fragments import (
@@ -53,7 +54,7 @@ def progress(was: str = "") -> ResponseReturnValue:
     goes_on = screen.sync.goes_on
     if goes_on and not was and ("silent" in request.args) == screen.sync.is_silent:
         return Response(render_template("run.html", screen=screen))
-    said = "" if was or goes_on else _("The sync has ended.")
+    said = "" if was or goes_on else _("Sync: %(state)s.", state=show(screen.state.words))
     return retarget(draw_verdict(screen, said), "#status", WHOLE)
 
 
@@ -120,7 +121,7 @@ def use_theirs() -> ResponseReturnValue:
 
     def keep(session: Session) -> ResponseReturnValue:
         adopt_from_primary(session, actor(), vault, form.confirmed)
-        return whole_page("status", said=_("Saved. The sync begins."))
+        return whole_page("status", said=_("Saved. Trying now…"))
 
     return attempt(form, keep) or show_part("state.html", form.status, theirs_form=form)
 

@@ -201,7 +201,7 @@ def test_the_poll_ends_with_the_run(manager: Browser, run: Run, database: Databa
     answer = manager.get("/sync/run", htmx=True)
     assert answer.headers["HX-Retarget"] == "#status"
     assert POLL not in answer.text
-    assert "The sync has ended." in answer.text
+    assert "Sync: not yet synchronised." in answer.text
 
 
 def test_a_question_that_no_loop_hears_is_said_and_no_longer_polled(
