@@ -116,14 +116,19 @@
   listen("htmx:load", () => tick());
   ononline = document.onvisibilitychange = () => tick(true);
 
-  // A missing answer, or one that is not the panel's: a message beside the element that asked.
+  // A missing answer, or one that is not the panel's: a message beside the element that asked. What
+  // was not sent is not saved; once some of it was, nobody knows.
   const complain = ({ detail: { elt, requestConfig } }) => {
     if (elt.dataset.due) return age();
-    say(elt, body.dataset[requestConfig.verb == "get" ? "lost" : "unsaved"], "bad lost");
+    say(elt, body.dataset[requestConfig.verb == "get" ? "lost" : elt.sent ? "unsure" : "unsaved"], "bad lost");
   };
   listen("htmx:sendError", complain);
   listen("htmx:timeout", complain);
-  listen("htmx:beforeRequest", () => document.querySelectorAll(".lost").forEach((words) => words.remove()));
+  listen("htmx:beforeRequest", ({ detail: { elt } }) => {
+    elt.sent = false;
+    document.querySelectorAll(".lost").forEach((words) => words.remove());
+  });
+  listen("htmx:xhr:progress", ({ target, detail }) => (target.sent = detail.loaded));
   listen("htmx:beforeSwap", (event) => {
     const { elt, xhr, serverResponse } = event.detail;
     const { due } = elt.dataset;

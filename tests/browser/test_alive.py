@@ -1,6 +1,8 @@
 """A page that stays open: it is never wrong, and asks little."""
 
 from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,7 @@ from tests.browser.conftest import forgive_lost_line
 from tests.browser.serving import Panel
 from tests.browser.steps import begin, fill, save, sign_in
 from tests.browser.test_sync import POLL_MILLISECONDS, begin_run, count_polls, move_run
+from tests.support.faulty_line import Cut, FaultyLine
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse
@@ -20,6 +23,13 @@ if TYPE_CHECKING:
 # More than an interval, which varies at random, and less than two.
 LATER_MINUTES = 12
 GREY = "rgb(85, 102, 119)"
+
+
+@dataclass
+class Through:
+    """The panel behind a line."""
+
+    url: str
 
 
 def synchronise(panel: Panel) -> None:
@@ -245,3 +255,33 @@ def test_what_a_press_did_is_said_beside_it(page: Page, satellite: Panel, width:
     save(parameters)
     expect(said).to_have_text("Saved. Trying now…")
     assert abs(gap(page, parameters.get_by_role("button", name="Save"))) < 2
+
+
+# --- an answer that does not come -----------------------------------------------------------------
+
+
+def test_what_may_have_been_saved_is_not_called_unsaved(
+    page: Page, panel: Panel, complaints: list[str]
+) -> None:
+    panel.become_satellite()
+    with closing(FaultyLine(panel.port)) as line:
+        sign_in(page, Through(f"http://127.0.0.1:{line.port}/"))
+        form = page.locator("#interval")
+        field = form.get_by_label("Sync time interval", exact=True)
+        # The answer is lost on its way.
+        line.spoil(Cut(1))
+        field.fill("15")
+        save(form)
+        alert = form.get_by_role("alert")
+        expect(alert).to_have_text("No answer: it may have been saved. Look")
+        assert panel.settings().interval_minutes == 15
+        line.mend()
+        with page.expect_popup() as popup:
+            alert.get_by_role("link", name="Look").click()
+        expect(popup.value.get_by_label("Sync time interval", exact=True)).to_have_value("15")
+        expect(field).to_have_value("15")
+        # Nobody is there to take it.
+        line.refuse()
+        save(form)
+        expect(alert).to_have_text("Not saved: no connection. Try again.")
+    forgive_lost_line(complaints)
