@@ -2,20 +2,22 @@
 
 import base64
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
-from panel.models.records import Part
+from panel.models.records import Key, Part, Record
 from panel.models.runs import Link
 from panel.preferences.shared_password import wire_password
 from panel.sync.primary.exchange import Reply
-from panel.sync.primary.parts import PartCall
+from panel.sync.primary.parts import PartCall, find_fitting
+from panel.sync.protocol.batch_codec import Item, item_of
 from panel.sync.protocol.body_codec import LARGEST_BODY_BYTES, Turn, unpack
+from panel.sync.protocol.column_codec import HIGHEST_PUSHED_VERSION
 from panel.sync.protocol.error_codes import TOO_LARGE, explain
-from panel.sync.protocol.messages import Pair
-from panel.sync.store import records
+from panel.sync.protocol.messages import Pair, Request
+from panel.sync.store import parts, records
 from panel.sync.store.write_checks import Write
 from panel.sync.transport.exchange_client import basic
 from panel.sync.transport.http import LinkFault
@@ -355,6 +357,64 @@ def test_a_lost_answer_to_a_record_in_parts_sends_no_part_again(
     run = kadavu.sync(again)
     assert (run.result, run.pushed) == ("well", 1)
     assert sum(map(len, again.sent)) < 2_000
+
+
+@pytest.mark.parametrize("place", [0, 1, 400, 799])
+def test_what_a_line_carries_is_found_in_a_few_tries(
+    monkeypatch: pytest.MonkeyPatch, place: int
+) -> None:
+    """A record that fills the line by itself, with 800 small ones."""
+    items = [Item(n, "item", f"{n:05}", 1, None, n, f'{{"n":{n}}}') for n in range(1, 801)]
+    large = Item(801, "photo", "large", 1, None, 801, f'{{"photo":"{noise(60_000)}"}}')
+    items.insert(place, large)
+    packed: list[int] = []
+
+    def pack(some: Sequence[Item]) -> bytes:
+        packed.append(len(some))
+        return real_pack(some)
+
+    real_pack = parts.pack
+    monkeypatch.setattr(parts, "pack", pack)
+    most_bytes = len(real_pack([large])) - 1
+    count = parts.fitting(items, most_bytes)
+    assert len(packed) <= 12
+    assert place * 7 // 8 <= count <= max(1, place)
+
+
+def test_keys_in_doubt_are_answered_in_a_few_tries() -> None:
+    small = [Record(table_name="item", record_id=str(n), seq=n) for n in range(1, 400)]
+    large = Record(table_name="photo", record_id="0", seq=1_000)
+    large.data = f'{{"photo":"{noise(60_000)}"}}'
+    tries: list[int] = []
+    for one in (large, *small):
+        one.owner, one.version = 1, one.seq
+
+    def find(keys: Sequence[Key]) -> tuple[int, Sequence[Record]]:
+        # The first key is of the newest record.
+        tries.append(len(keys))
+        found = [one for one in (*small, large) if (one.table_name, one.record_id) in keys]
+        return len(keys), found
+
+    most_bytes = len(parts.pack([item_of(large)])) + 1
+    keys = [(one.table_name, one.record_id) for one in (large, *small)]
+    request = Request("", doubts=keys, most_bytes=most_bytes)
+    answered, found, _ = find_fitting(find, request, None, 7)
+    assert (answered, found) == (1, [large])
+    assert len(tries) <= 12
+
+
+def test_no_part_brings_a_version_that_could_not_be_passed_on(
+    primary: PrimarySide, kadavu: SatelliteSide
+) -> None:
+    kadavu.sync()
+    put_noise(kadavu, [60_000])
+    with kadavu.database.writing() as session:
+        session.execute(update(Record).values(version=HIGHEST_PUSHED_VERSION + 1))
+        session.get_one(Link, 1).largest_up = 10_000
+    run = kadavu.sync()
+    assert (run.result, run.reason) == ("refused", "bad_request")
+    assert list(parts_of(primary)) == [7]
+    assert primary.versions() == {}
 
 
 def test_strangers_get_no_part_and_leave_none(primary: PrimarySide, kadavu: SatelliteSide) -> None:

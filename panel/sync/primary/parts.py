@@ -16,7 +16,7 @@ from panel.sync.primary import admission
 from panel.sync.primary.authentication import Authenticator, read_authorization
 from panel.sync.primary.idle import Device
 from panel.sync.protocol.batch_codec import Item, item_of
-from panel.sync.protocol.column_codec import HIGHEST_NUMBER
+from panel.sync.protocol.column_codec import HIGHEST_NUMBER, HIGHEST_PUSHED_VERSION
 from panel.sync.protocol.error_codes import SyncRefusal
 from panel.sync.protocol.json_reader import BadMessage
 from panel.sync.protocol.messages import (
@@ -112,7 +112,7 @@ def complete(session: Session, server: Server, request: Request) -> tuple[Reques
     if have < large.size:
         return request, have
     try:
-        items = parts.take(session, server.sync_id, large)
+        items = parts.take(session, server.sync_id, large, HIGHEST_PUSHED_VERSION)
     except BadMessage as error:
         raise SyncRefusal("bad_request", what=str(error)) from error
     if items is None:
@@ -169,9 +169,9 @@ def find_fitting(
     while True:
         answered, found = find(keys)
         items = [item_of(record) for record in found]
-        count = parts.fitting(items, request.most_bytes)
-        if count < len(items):
-            keys = keys[: max(1, answered * count // len(items))]
+        if parts.fitting(items, request.most_bytes) < len(items):
+            # Halved, since the records are not in the order of the keys.
+            keys = keys[: max(1, answered // 2)]
             continue
         content = _too_large(items, request.most_bytes)
         if not content:

@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from panel.models.base import PRIMARY_SYNC_ID
 from panel.models.runs import Link, Run
+from panel.sync.protocol.column_codec import HIGHEST_VERSION
 from panel.sync.protocol.error_codes import SyncRefusal
 from panel.sync.protocol.json_reader import BadMessage
 from panel.sync.protocol.messages import LARGEST_PART_BYTES, LargeRecord, Stream
@@ -83,7 +84,7 @@ def _pieces_marked(bytes_down: int = 0) -> Iterator[None]:
 def _store(session: Session, run: Run, large: LargeRecord, is_doubt: bool) -> bool:
     """Store a part that is whole as received; return whether it is what was named."""
     try:
-        items = parts.take(session, PRIMARY_SYNC_ID, large)
+        items = parts.take(session, PRIMARY_SYNC_ID, large, HIGHEST_VERSION)
     except BadMessage:
         items = None
     parts.drop(session, PRIMARY_SYNC_ID)

@@ -51,9 +51,26 @@ def fitting(items: Sequence[Item], most_bytes: int = 0) -> int:
     count = len(items)
     if count > 1 and not _are_readable(items):
         return count // 2
-    if count > 1 and most_bytes and (size_bytes := len(pack(items))) > most_bytes:
-        return max(1, min(count - 1, count * most_bytes // size_bytes))
-    return count
+    return _packing_to(items, most_bytes) if count > 1 and most_bytes else count
+
+
+def _packing_to(items: Sequence[Item], most_bytes: int) -> int:
+    """Return how many of ``items`` pack to ``most_bytes``, nearly; at least one.
+
+    It packs a few times whatever the items are: a large one before many small ones would else be
+    packed again for each of those.
+    """
+    fits, too_many = 1, len(items) + 1
+    trying = len(items)
+    while too_many - fits > max(1, fits // 8):
+        size_bytes = len(pack(items[:trying]))
+        if size_bytes <= most_bytes:
+            fits = trying
+        else:
+            too_many = trying
+        guess = trying * most_bytes // size_bytes if trying == len(items) else 0
+        trying = guess if fits < guess < too_many else (fits + too_many) // 2
+    return fits
 
 
 def open_part(session: Session, source: int, large: LargeRecord) -> int:
@@ -81,10 +98,13 @@ def append(session: Session, source: int, digest: str, at: int, piece: bytes) ->
     return len(part.content)
 
 
-def take(session: Session, source: int, large: LargeRecord) -> list[Item] | None:
+def take(
+    session: Session, source: int, large: LargeRecord, highest_version: int
+) -> list[Item] | None:
     """Return the records of a part that is whole, None if it is not; one that is damaged goes.
 
-    It stays until another one begins, or :func:`drop`: its answer may be lost. Raise BadMessage.
+    It stays until another one begins, or :func:`drop`: its answer may be lost. Raise BadMessage,
+    also for a version above ``highest_version``.
     """
     part = session.get(Part, source, populate_existing=True)
     if part is None or part.digest != large.digest or len(part.content) != large.size:
@@ -93,13 +113,9 @@ def take(session: Session, source: int, large: LargeRecord) -> list[Item] | None
         session.delete(part)
         session.flush()
         return None
-    return unpack(part.content)
-
-
-def unpack(content: bytes) -> list[Item]:
-    """Return the one record of a part's ``content``. Raise BadMessage."""
     with Turn() as turn:
-        items = batch_codec.unpack(read_body(Body(content, "br"), turn, _LARGEST_PLAIN_BYTES))
+        batch = read_body(Body(part.content, "br"), turn, _LARGEST_PLAIN_BYTES)
+        items = batch_codec.unpack(batch, highest_version)
     if len(items) != 1:
         raise BadMessage("a part has one record")
     return items
