@@ -150,6 +150,9 @@ class Calls:
     def acknowledge(self) -> None:
         """Answer ``POST acknowledged_records``."""
         ids = [text for text in self.sent.list("syncIDs") if type(text) is str]
+        if len(ids) > MOST_RECORDS:
+            # No answer had so many, and each is looked for while no other server can write.
+            raise BadMessage(f"syncIDs: more than {MOST_RECORDS}")
         dropped = queue.acknowledge(self.session, self.site.server, self.site.peer, ids)
         sites.note_pulled(self.session, self.site, RunStep.PULLING_ADDRESSED, dropped)
 

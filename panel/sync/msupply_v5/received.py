@@ -118,7 +118,7 @@ def keep_central(session: Session, cursor: int, page: Queued) -> None:
 
     ``cursor`` is the one that was asked for. Raise BadMessage for cursors that do not rise.
     """
-    if not all(mark.isdecimal() for mark in page.marks):
+    if not all(map(_is_number, page.marks)):
         raise BadMessage("a central record without its cursor")
     positions = [int(mark) for mark in page.marks]
     if positions != sorted(positions) or (positions and positions[0] <= cursor):
@@ -132,6 +132,10 @@ def keep_central(session: Session, cursor: int, page: Queued) -> None:
         session.get_one(Link, 1).central_cursor = positions[-1]
 
 
+def _is_number(mark: str) -> bool:
+    return mark.isdecimal() and len(mark) < _MARK_DIGITS
+
+
 def note_unusable(session: Session, page: Queued) -> int:
     """Quarantine the names of the changes that cannot be stored; return how many."""
     for change in page.unusable:
@@ -142,7 +146,7 @@ def note_unusable(session: Session, page: Queued) -> int:
 def keep_queued(session: Session, page: Queued) -> None:
     """Store queued changes in the inbox, in the order of their arrival."""
     link, changes = session.get_one(Link, 1), page.changes
-    numbers = [int(mark) for mark in page.marks if mark.isdecimal() and len(mark) < _MARK_DIGITS]
+    numbers = [int(mark) for mark in page.marks if _is_number(mark)]
     link.addressed_cursor = max([link.addressed_cursor, *numbers])
     query = select(func.max(Inbox.position)).where(Inbox.stream == Stream.ADDRESSED)
     first = (session.scalar(query) or 0) + 1

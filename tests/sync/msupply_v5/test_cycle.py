@@ -173,6 +173,15 @@ def test_acknowledgements_may_come_in_any_order_and_again(
         assert session.query(Acknowledged).count() == 0
 
 
+def test_no_more_is_acknowledged_at_once_than_an_answer_has(
+    site: RemoteSite, database: Database
+) -> None:
+    put_central(database, "a", to=SITE_ID)
+    ids = [str(number) for number in range(5_001)]
+    assert site.call("POST", "acknowledged_records", {"syncIDs": ids}).status_code == 400
+    assert site.pull_queued() == 1
+
+
 def test_what_was_acknowledged_before_it_was_queued_still_comes(
     site: RemoteSite, database: Database
 ) -> None:

@@ -418,6 +418,14 @@ def test_records_out_of_order_are_not_believed(remote: Remote) -> None:
     assert remote.has() == {}
 
 
+def test_a_cursor_that_no_database_holds_is_not_believed(remote: Remote) -> None:
+    remote.central.add_central("a", {"name": "A"})
+    record = {**remote.central.central[0], "syncOutId": "9" * 40}
+    remote.central.instead["GET central_records"] = [(200, {"maxCursor": 5, "data": [record]})]
+    assert remote.sync().reason == "not_a_sync_server"
+    assert remote.has() == {}
+
+
 def test_a_server_that_does_not_begin_to_integrate_is_not_well(remote: Remote) -> None:
     remote.sync()
     remote.central.instead["POST queued_records"] = [(200, {"integrationStarted": False})]
