@@ -177,7 +177,7 @@ class Request:
 def test_pages_find_a_thread_while_satellites_push() -> None:
     lanes: Any = _Lanes(4)
     may_end, answered = threading.Event(), threading.Event()
-    for path in ("/below/sync/exchange", "/sync/v5/site", "/api/v1/records") * 3:
+    for path in ("/below/sync/exchange", "/sync/part/0", "/sync/v5/site", "/api/v1/records") * 3:
         lanes.add_task(Request(path, may_end.wait))
     lanes.add_task(Request("/healthz", answered.set))
     assert answered.wait(WAIT_SECONDS)
