@@ -25,6 +25,7 @@ from panel.operations.adopt_identity import Waiting, list_applicants
 from panel.preferences.parameter_table import PROTOCOL
 from panel.preferences.server_list import (
     STATE_WORDS,
+    Counts,
     ListedServer,
     Listing,
     is_row_refused,
@@ -151,11 +152,24 @@ class SyncData:
         return (self.goes_on, self.saves_data, self.is_unheard, self.is_empty, applicants)
 
     def mark(self) -> str:
-        """Return a mark that changes with the verdict, but not with the last success alone."""
-        state, settings = replace(self._state, run=None), self._settings
+        """Return a mark that changes with the verdict, but not with the last success alone.
+
+        On a primary it changes every hour, so that the times in the rows of the list are brought
+        up to date too.
+        """
+        # A primary's sentence has its counts.
+        state, settings = replace(self._state, run=None, counts=Counts()), self._settings
+        hour = self._now.hour if settings.is_primary else None
         if settings.is_primary or state.severity is Severity.WELL:
             state = replace(state, last_success_at=None, last_attempt_at=None, next_try_at=None)
-        shown = (state, self.goes_on, self.is_unheard, self.is_empty, settings.interval_minutes)
+        shown = (
+            state,
+            self.goes_on,
+            self.is_unheard,
+            self.is_empty,
+            settings.interval_minutes,
+            hour,
+        )
         return _mark(shown, _STATE_MARK_BYTES)
 
     def next_question_at(self) -> datetime | None:

@@ -500,6 +500,24 @@ def test_the_worst_of_a_primary_wins(
     assert words(manager.get(f"/servers/{rows[0]}/sync").text).count("Refused.") == 1
 
 
+def test_an_open_page_of_a_primary_gets_its_rows_once_an_hour(
+    manager: Browser, site: Site, rows: list[int]
+) -> None:
+    succeed(site, rows[0], minutes=1)
+    succeed(site, rows[1], minutes=1)
+    found = re.search(r'<span data-due="(\S+) ', manager.get("/").text)
+    assert found
+    site.time.pass_by(minutes=10)
+    succeed(site, rows[0], minutes=1)
+    light = manager.get(found[1], htmx=True)
+    assert words(light.text) == "last success"
+    assert "T09:09Z" in light.text
+    # Somebody uses the session, in another tab.
+    assert manager.get("/activity").status_code == 200
+    site.time.pass_by(minutes=51)
+    assert f'id="s{rows[0]}"' in manager.get(found[1], htmx=True).text
+
+
 def test_who_is_told_to_come_back_later_is_not_refused(
     manager: Browser, site: Site, rows: list[int]
 ) -> None:
