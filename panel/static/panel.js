@@ -3,17 +3,6 @@
   const { body, documentElement: root } = document;
   const listen = (name, act) => body.addEventListener(name, act);
 
-  // The styles of what only this script makes; every page repeats panel.css.
-  const [sheet] = document.styleSheets;
-  for (const rule of [
-    ".htmx-request>button,.htmx-request .main,a.htmx-request,button.htmx-request{opacity:.5;cursor:default}",
-    "#said{position:fixed;padding-inline:1rem;background:var(--ink);color:var(--paper)}",
-    // The page could not ask whether the verdict is still so.
-    ":has(.old) *{--is:var(--mute)!important}",
-    "@media print{time[title]{font-size:0}time[title]::after{content:attr(title);font-size:.9rem}body::after{content:attr(data-printed)}}",
-  ])
-    sheet.insertRule(rule, sheet.cssRules.length);
-
   // Set here and not in a <meta>, which every page would repeat.
   Object.assign(htmx.config, {
     allowEval: false,
@@ -163,14 +152,16 @@
       new ResizeObserver(() => source.postMessage(root.offsetHeight, origin)).observe(root);
   };
 
-  // A printed page shows its URL and the time.
+  // A printed page shows its URL and the time, and full times, until the next tick.
   onbeforeprint = () => {
+    for (const time of document.querySelectorAll("time")) time.textContent = time.title;
     body.dataset.printed = `${location} ${new Date().toLocaleString(root.lang)}`;
   };
 
   // If a swap removed the focused element, focus the element that data-back names. What a press did
   // is said just below what has the focus then, for a while.
   const said = document.getElementById("said");
+  said.style.cssText = "position:fixed;padding:0 1rem";
   listen("htmx:oobAfterSwap", ({ detail: { target } }) => {
     if (target == said) setTimeout(() => said.replaceChildren(), 6000);
   });
