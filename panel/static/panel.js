@@ -161,16 +161,19 @@
   // If a swap removed the focused element, focus the element that data-back names. What a press did
   // is said just below what has the focus then, for a while.
   const said = document.getElementById("said");
-  said.style.cssText = "position:fixed;padding:0 1rem";
+  said.style.cssText = "position:fixed;padding:0 1rem;background:var(--ink);color:var(--paper)";
+  let end;
   listen("htmx:oobAfterSwap", ({ detail: { target } }) => {
-    if (target == said) setTimeout(() => said.replaceChildren(), 6000);
+    if (target != said) return;
+    clearTimeout(end);
+    end = setTimeout(() => said.replaceChildren(), 6000);
   });
   listen("htmx:afterSettle", ({ detail: { requestConfig } }) => {
     const { back, due } = requestConfig?.elt.dataset || {};
     if (back && document.activeElement == body) document.querySelector(back)?.focus();
     if (due) return;
     const { bottom, left } = document.activeElement.getBoundingClientRect();
-    said.style.top = `${Math.min(bottom, innerHeight - 40)}px`;
+    said.style.top = `${Math.min(bottom + 4, innerHeight - 40)}px`;
     said.style.left = `${Math.min(left, innerWidth - said.offsetWidth)}px`;
   });
 

@@ -216,7 +216,9 @@ def test_after_a_correction_the_old_reason_is_gone_and_it_is_tried(
     page.clock.run_for(POLL_MILLISECONDS)
     expect(state).to_contain_text("All well. Everything is safe")
     expect(said).to_have_text("Sync: up to date.")
-    page.clock.run_for(7_000)
+    page.clock.run_for(4_000)
+    expect(said).to_have_text("Sync: up to date.")
+    page.clock.run_for(3_000)
     expect(said).to_be_empty()
 
 
@@ -249,12 +251,12 @@ def test_what_a_press_did_is_said_beside_it(page: Page, satellite: Panel, width:
     interval = page.locator("#interval").get_by_role("button", name="Save")
     interval.click()
     expect(said).to_have_text("Saved.")
-    assert abs(gap(page, interval)) < 2
+    assert 0 < gap(page, interval) < 8
     parameters = page.locator("#parameters-form")
     fill(parameters, {"Store": "KDV-02"})
     save(parameters)
     expect(said).to_have_text("Saved. Trying now…")
-    assert abs(gap(page, parameters.get_by_role("button", name="Save"))) < 2
+    assert 0 < gap(page, parameters.get_by_role("button", name="Save")) < 8
 
 
 # --- an answer that does not come -----------------------------------------------------------------
