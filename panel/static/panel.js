@@ -99,7 +99,7 @@
   };
   // The verdict could not be asked for: it says when it was true, and loses its colour.
   const age = () =>
-    document.querySelector(".old") || say(document.querySelector("#state [data-due]"), `${body.dataset.as} ${new Date(seen).toLocaleString(root.lang, styles.clock)}`, "old");
+    document.querySelector(".old") || say(document.querySelector("#state [data-due]"), `${body.dataset.asof} ${new Date(seen).toLocaleString(root.lang, styles.clock)}`, "old");
   tick();
   setInterval(tick, 5000);
   listen("htmx:load", () => tick());
@@ -109,7 +109,9 @@
   // was not sent is not saved; once some of it was, nobody knows.
   const complain = ({ detail: { elt, requestConfig } }) => {
     if (elt.dataset.due) return age();
-    say(elt, body.dataset[requestConfig.verb == "get" ? "lost" : elt.sent ? "unsure" : "unsaved"], "bad lost");
+    const { lost, unsaved, maybe, look } = body.dataset;
+    const change = elt.sent ? `${maybe} <a href target=_blank>${look}</a>` : unsaved;
+    say(elt, requestConfig.verb == "get" ? lost : change, "bad lost");
   };
   listen("htmx:sendError", complain);
   listen("htmx:timeout", complain);

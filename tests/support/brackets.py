@@ -36,7 +36,7 @@ class _Reader(HTMLParser):
             if value and (
                 name in SAID or (name.startswith("data-") and name not in ("data-back", "data-due"))
             ):
-                self._said.append(re.sub(r"<[^>]*>", " ", value))
+                self._said.append(value)
 
     def handle_endtag(self, tag: str) -> None:
         self._skipped -= tag in ("script", "style", "time")
