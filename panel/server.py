@@ -135,7 +135,11 @@ class _StrictParser(HTTPRequestParser):  # type: ignore[misc]
 
     def parse_header(self, header_plus: bytes) -> None:
         """Take in the head."""
-        super().parse_header(header_plus)
+        try:
+            super().parse_header(header_plus)
+        except ValueError as error:
+            # Python reads no whole number of more than 4300 digits.
+            raise ParsingError("Content-Length is invalid") from error
         has_coding = self.chunked or "TRANSFER_ENCODING" in self.headers
         if has_coding and "CONTENT_LENGTH" in self.headers:
             raise ParsingError("Content-Length and Transfer-Encoding do not go together")
@@ -206,6 +210,8 @@ class GuardedChannel(HTTPChannel):  # type: ignore[misc]
     # Since when an answer waits for the client, and how many bytes of it have gone since.
     _waits_since: float | None = None
     _fetched = 0
+    # The next request waits for the client to fetch the answers before it.
+    _is_put_off = False
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -260,7 +266,8 @@ class GuardedChannel(HTTPChannel):  # type: ignore[misc]
             return
         self.is_known_client = True
         if not self._is_asking:
-            super().service()
+            if not self._puts_off():
+                super().service()
             return
         try:
             self._ask()
@@ -268,8 +275,27 @@ class GuardedChannel(HTTPChannel):  # type: ignore[misc]
             self._is_asking = False
             self.server.pull_trigger()
 
+    def _puts_off(self) -> bool:
+        """Say whether the next request waits, since an answer does.
+
+        A client may send hundreds of requests at once. Each answer that it does not fetch would
+        keep a file open.
+        """
+        with self.outbuf_lock:
+            self._is_put_off = bool(self.total_outbufs_len)
+        return self._is_put_off
+
+    def handle_write(self) -> None:
+        """Send what the client takes; then answer its next request, if that was put off."""
+        super().handle_write()
+        if self._is_put_off and not self.total_outbufs_len:
+            self._is_put_off = False
+            self.server.add_task(self)
+
     def _has_gone(self) -> bool:
         """Say whether the client hung up while its request waited for a thread."""
+        if self.socket is None:
+            return True
         try:
             return not self.socket.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
@@ -311,7 +337,7 @@ class GuardedChannel(HTTPChannel):  # type: ignore[misc]
     @property
     def is_idle(self) -> bool:
         """Say whether nothing is being answered."""
-        return not self.requests and not self._is_asking
+        return self._is_put_off or (not self.requests and not self._is_asking)
 
     def send(self, data: bytes, do_close: bool = True) -> int:
         """Send what the client takes of ``data``; return how many bytes that is."""

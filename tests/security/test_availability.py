@@ -227,6 +227,52 @@ def test_a_request_whose_client_hung_up_is_not_answered() -> None:
     assert asked == ["/first", "/last"]
 
 
+def test_requests_sent_at_once_are_answered_as_the_answers_are_fetched() -> None:
+    """Each answer that waits keeps a file open, and some thousands of files are all there are."""
+    # More than the buffers of a connection hold.
+    count, size = 100, 2**17
+    asked = list[str]()
+
+    def app(environ: "WSGIEnvironment", start_response: "StartResponse") -> list[bytes]:
+        asked.append(environ["PATH_INFO"])
+        start_response("200 OK", [("Content-Length", str(size))])
+        return [b"x" * size]
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = make_server(app, listener, threads=1)
+    threading.Thread(target=server.run, daemon=True).start()
+    with contextlib.closing(socket.socket()) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        client.settimeout(WAIT_SECONDS)
+        client.connect(listener.getsockname())
+        client.sendall(b"GET /many HTTP/1.1\r\nHost: a\r\n\r\n" * count)
+        for _ in range(count * 3 // 4):
+            # Answered by the same thread, in turns with what it has to do for the first client.
+            port = listener.getsockname()[1]
+            other = HTTPConnection("127.0.0.1", port, timeout=WAIT_SECONDS)
+            with contextlib.closing(other):
+                other.request("GET", "/other")
+                assert len(other.getresponse().read()) == size
+        before = asked.count("/many")
+        assert before < count // 2
+        here = client.getsockname()
+        (channel,) = (one for one in server.active_channels.values() if one.addr == here)
+        assert channel.is_overdue(time.time()) is False
+        assert channel.is_overdue(time.time() + 3_600) is True
+        left = count * size
+        while left > 0:
+            left -= len(client.recv(2**20))
+        assert asked.count("/many") == count
+    server.close()
+
+
+@pytest.mark.parametrize("length", ["9" * 5_000, "9" * 30, "1_0", "+5"])
+def test_a_length_that_is_none_is_refused(primary: ForkedPanel, length: str) -> None:
+    head = f"POST /sign-in HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n"
+    with connect(primary, head) as connection:
+        assert connection.recv(100).split(b" ")[1] in (b"400", b"413")
+
+
 @pytest.fixture
 def dribbling_url() -> Iterator[str]:
     """A server that sends the head of an answer, and then a byte now and then."""
