@@ -104,6 +104,8 @@ class Authenticator:
         if is_news:
             with database.writing() as session:
                 lock_code(session)
+                # Of many guesses at the same time others were counted since.
+                _refuse_throttled(session, attempt)
                 remember_source(session, attempt)
         return owner
 

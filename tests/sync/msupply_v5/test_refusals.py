@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from panel.models.records import ChangeSequence, Record
 from panel.models.runs import Peer, Run
 from panel.models.settings import Server, Settings
 from panel.preferences.shared_password import wire_password
-from panel.security.hashes import hash_secret
+from panel.security.hashes import hash_secret, verify_secret
 from panel.sync.msupply_v5 import primary, sites
 from panel.sync.primary import run_log
 from panel.web.app import create_app
@@ -353,6 +354,27 @@ def test_a_password_cannot_be_guessed_from_where_the_site_is_known(site: RemoteS
     site.meet()
     codes = [try_call(site.with_password(f"guess {n}"), "GET", "site")[1] for n in range(12)]
     assert codes == ["site_incorrect_password"] * 10 + ["too_many_tries"] * 2
+    assert try_call(site, "GET", "site") == (429, "too_many_tries")
+
+
+def test_guesses_at_the_same_time_are_counted_before_one_of_them_is_right(
+    site: RemoteSite, app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared_by = "panel.sync.primary.authentication.verify_secret"
+
+    def guess() -> None:
+        other = replace(site, client=app.test_client())
+        for n in range(10):
+            try_call(other.with_password(f"guess {n}"), "GET", "site")
+
+    def compare_late(password_hash: str, typed: str) -> bool:
+        monkeypatch.setattr(compared_by, verify_secret)
+        guesses = Thread(target=guess)
+        guesses.start()
+        guesses.join()
+        return verify_secret(password_hash, typed)
+
+    monkeypatch.setattr(compared_by, compare_late)
     assert try_call(site, "GET", "site") == (429, "too_many_tries")
 
 
