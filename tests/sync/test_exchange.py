@@ -1,18 +1,20 @@
 """The exchange in one process: every direction, repeats, lost answers, restores, refusals."""
 
+import json
+import secrets
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import delete, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
 
 from panel import clock
 from panel.activity.log import search
-from panel.models.records import ChangeSequence, Quarantined
+from panel.models.records import ChangeSequence, Part, Quarantined
 from panel.models.runs import InitialiseState, Link, Peer
 from panel.models.settings import Server, Settings, SyncProtocol
 from panel.operations.adopt_identity import add_applicant, list_applicants
@@ -24,7 +26,7 @@ from panel.preferences.server_changes import clear_hardware
 from panel.preferences.servers import remove_servers
 from panel.preferences.shared_password import wire_password
 from panel.sync.primary import admission, run_log
-from panel.sync.protocol.body_codec import write_body
+from panel.sync.protocol.body_codec import Body, write_body
 from panel.sync.protocol.error_codes import PASSING, SyncRefusal
 from panel.sync.protocol.messages import Identity, Mode, Pair, Request
 from panel.sync.store import quarantine
@@ -101,6 +103,68 @@ def test_batches_of_a_fixed_size_carry_everything_in_order(
     assert tamper.exchanges == 11
     assert is_in_step(primary, kadavu)
     assert (run.to_push, run.to_pull, run.step) == (45, 35, "pushing")
+
+
+class Instead(Tamper):
+    """Somebody else answers, always the same."""
+
+    def __init__(self, **answer: Any) -> None:
+        super().__init__()
+        self._answer = json.dumps({"version": 1, **answer}).encode()
+
+    def instead(self, sent: Body) -> bytes | None:
+        assert self.exchanges < 10, "it asks for ever"
+        return self._answer
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"more": "central"},
+        {"more": "addressed", "cursors": [1, 0]},
+        {"cursors": [0, 0]},
+        {"wanted": True},
+        {"wanted": True, "have": 5},
+        {"rolled": True},
+        {"answered": 3},
+        {"part": ["0" * 32, 5, 1, "central"], "more": "central"},
+    ],
+)
+def test_an_answer_that_leads_nowhere_is_a_fault(
+    primary: PrimarySide, kadavu: SatelliteSide, answer: dict[str, Any]
+) -> None:
+    primary.put_many(3)
+    kadavu.sync()
+    kadavu.sync()
+    run = kadavu.sync(Instead(**answer))
+    assert (run.result, run.reason) == ("failed", "not_a_sync_server")
+    primary.put("later", {})
+    assert kadavu.sync().result == "well"
+    assert is_in_step(primary, kadavu)
+
+
+def test_a_primary_that_never_has_all_of_a_record_is_a_fault(
+    primary: PrimarySide, kadavu: SatelliteSide
+) -> None:
+    kadavu.sync()
+    kadavu.put("large", {"n": secrets.token_hex(10_000)})
+    with kadavu.database.writing() as session:
+        session.get_one(Link, 1).largest_up = 6_000
+
+    class Forgetful(Tamper):
+        """Between two messages the primary loses what it has of the record."""
+
+        def before(self, content: bytes) -> None:
+            super().before(content)
+            assert self.exchanges < 100, "it sends for ever"
+            if content[:1] != b"{" and len(content) < 1_000:
+                with primary.database.writing() as session:
+                    session.execute(delete(Part))
+
+    run = kadavu.sync(Forgetful())
+    assert (run.result, run.reason) == ("failed", "not_a_sync_server")
+    assert kadavu.sync().result == "well"
+    assert is_in_step(primary, kadavu)
 
 
 @pytest.mark.parametrize("break_line", [CutBefore, LoseAnswer])

@@ -30,6 +30,8 @@ from panel.sync.transport.http import LinkFault, Response, Target, Transport
 _MOST_RECOVERIES = 3
 # In one run: where a proxy refuses everything, it is not the records that are too large.
 _MOST_HELD_BACK = 50
+# Once is usual; a part is lost there where the primary is restored meanwhile.
+_MOST_WANTED = 5
 
 
 class OwnProtocol:
@@ -69,6 +71,8 @@ class _Exchanges:
         # Whether a stream of the initialise is not complete, as far as is known.
         self._more = True
         self._held_back = 0
+        # How often in a row the primary wanted the parts of a record.
+        self._wanted = 0
 
     def run(self) -> Finish:
         first, recoveries = True, 0
@@ -91,12 +95,20 @@ class _Exchanges:
                     raise
                 continue
             if answer.wanted:
+                self._note_wanted()
                 continue
+            self._wanted = 0
             self._apply(sent, answer)
             if self._is_done(sent, answer):
                 self._recover_sizes()
                 return Finish(RunResult.WELL)
             first = False
+
+    def _note_wanted(self) -> None:
+        """Raise LinkFault where the primary never has all of a record, however often it is sent."""
+        self._wanted += 1
+        if self._wanted > _MOST_WANTED:
+            raise LinkFault("not_a_sync_server")
 
     def _recover(self, refusal: SyncRefusal) -> None:
         """Start from the last numbers that both sides have in common."""

@@ -101,14 +101,29 @@ def check_answer(request: Request, answer: Answer) -> None:
     Otherwise records could be taken for stored although the primary never got them.
     """
     is_begun = request.mode is not Mode.BEGIN or bool(answer.begun)
-    is_rolled = answer.rolled or not request.next_checkpoint
+    is_rolled = answer.rolled == bool(request.next_checkpoint)
     # Keys in doubt are answered after the streams, and after a record that comes in parts.
     is_put_off = answer.more is not None or answer.large is not None
     is_answered = bool(answer.answered) or is_put_off or not request.doubts
-    if answer.wanted and request.large is not None:
-        return
-    if not (is_begun and is_rolled and is_answered):
+    is_asked = answer.answered <= len(request.doubts)
+    if answer.wanted:
+        is_good = request.large is not None and answer.have < request.large.size
+    else:
+        is_good = is_begun and is_rolled and is_answered and is_asked and _goes_on(request, answer)
+    if not is_good:
         raise LinkFault("not_a_sync_server")
+
+
+def _goes_on(request: Request, answer: Answer) -> bool:
+    """Say whether a satellite that asks again comes to an end: nothing bounds a run but that."""
+    before = [request.cursors.get(stream, 0) for stream in Stream]
+    after = [answer.cursors.get(stream, 0) for stream in Stream] if answer.cursors else before
+    if any(new < old for new, old in zip(after, before, strict=True)):
+        return False
+    large = answer.large
+    if large is not None and large.stream is not None and not request.doubts:
+        return large.position > request.cursors.get(large.stream, 0)
+    return answer.more is None or bool(request.records or answer.begun) or after != before
 
 
 def _continue_above(session: Session, highest: int) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from panel.preferences.field_checks import without_sync_path
 from panel.sync.protocol.body_codec import ACCEPTED, Body, Turn, read_body, write_body
-from panel.sync.protocol.error_codes import STATUS, TOO_LARGE, SyncRefusal
+from panel.sync.protocol.error_codes import REASONS, STATUS, TOO_LARGE, SyncRefusal
 from panel.sync.protocol.json_reader import BadMessage, JsonObject, presentable
 from panel.sync.protocol.messages import (
     LARGEST_PART_BYTES,
@@ -133,6 +133,9 @@ def read_error(response: Response) -> Exception:
         code = error.text("code", _CODE_LENGTH)
         values = presentable(error.get("data"))
     except BadMessage:
+        code, values = "", {}
+    if code in REASONS and code not in STATUS:
+        # What only this server may say of itself: it would act upon it as upon its own.
         code, values = "", {}
     if not code and response.status in _ON_THE_WAY:
         return LinkFault(_ON_THE_WAY[response.status])

@@ -479,6 +479,9 @@ def _no_such_name(*_arguments: object, **_options: object) -> None:
         (503, b'{"error": {"code": "sync_paused"}}', SyncRefusal, "sync_paused"),
         (409, b'{"error": {"code": "new", "data": {"a": 1}}}', SyncRefusal, "new"),
         (409, b'{"error": {"code": "\\u0000"}}', LinkFault, "not_a_sync_server"),
+        # What only this server says of itself.
+        (409, b'{"error": {"code": "password_unreadable"}}', LinkFault, "not_a_sync_server"),
+        (409, b'{"error": {"code": "removal_needs_consent"}}', LinkFault, "not_a_sync_server"),
     ],
 )
 def test_answers_that_are_no_success(
@@ -491,7 +494,7 @@ def test_answers_that_are_no_success(
 
 @pytest.mark.parametrize("values", ['{"why": "\\ud800"}', f'{{"why": "{"x" * 4_000}"}}', "[1]"])
 def test_values_that_no_page_could_show_are_left_out(values: str) -> None:
-    body = f'{{"error": {{"code": "certificate", "data": {values}}}}}'.encode()
+    body = f'{{"error": {{"code": "bad_request", "data": {values}}}}}'.encode()
     told = read_error(Response(409, {}, body, 0.0))
     assert isinstance(told, SyncRefusal)
     assert told.values == {}
