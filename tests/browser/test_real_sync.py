@@ -115,10 +115,11 @@ def test_a_wrong_machine_is_refused_cleared_and_syncs_again(
     satellite.process.stop()
     satellite.process.environment["SYNC_PANEL_HARDWARE_ID"] = "another-machine"
     satellite.process.start()
+    at_clinic.clock.install()
     sign_in(at_clinic, satellite.process)
     sync_now(at_clinic)
     wait_until(lambda: clinic.run().result == "refused", "the refusal")
-    at_clinic.reload()
+    at_clinic.clock.run_for(POLL_MILLISECONDS)
     refused = f"has another computer for {KADAVU.name}."
     expect(at_clinic.locator("#state")).to_contain_text(refused)
 
@@ -132,7 +133,8 @@ def test_a_wrong_machine_is_refused_cleared_and_syncs_again(
 
     at_clinic.get_by_role("button", name="Sync now").click()
     wait_until(lambda: clinic.run().result == "well", "the sync of the new machine")
-    at_clinic.reload()
+    at_clinic.clock.run_for(POLL_MILLISECONDS)
     expect(at_clinic.locator("#state")).to_contain_text("All well. Everything is safe")
+    expect(row(at_clinic, 1)).to_contain_text("up to date")
     at_primary.reload()
     expect(row(at_primary, KADAVU.sync_id)).to_contain_text("another-…")
