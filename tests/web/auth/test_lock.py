@@ -37,6 +37,7 @@ UNLOCKED_WRITES = {
     # Into a server that has no records yet; else it asks for the code.
     "sync_page.initialise",
     "sync_page.now",
+    "sync_page.stop",
     "unlock.close",
     "unlock.enter",
 }
