@@ -21,7 +21,7 @@ from panel.sync.protocol.column_codec import (
     HIGHEST_VERSION,
 )
 from panel.sync.protocol.json_reader import BadMessage
-from panel.sync.protocol.messages import Answer, Request
+from panel.sync.protocol.messages import MOST_WAITING, Answer, Request
 from panel.sync.satellite import pull
 from panel.sync.store import records
 from panel.sync.store.sequence import MARGIN, heal_numbers
@@ -74,6 +74,16 @@ def test_a_version_that_could_not_be_passed_on_is_refused() -> None:
     Answer.from_json({"version": 1, "central": batch(HIGHEST_VERSION)})
     with pytest.raises(BadMessage):
         Answer.from_json({"version": 1, "restore": batch(OLD_LIMIT)})
+
+
+def test_numbers_of_what_waits_fit_the_columns_of_runs() -> None:
+    about = {"about": "x" * 16, "version": 1}
+    Request.from_json({**about, "waiting": MOST_WAITING})
+    Answer.from_json({"version": 1, "to_pull": MOST_WAITING})
+    with pytest.raises(BadMessage):
+        Request.from_json({**about, "waiting": 2**31 - 1})
+    with pytest.raises(BadMessage):
+        Answer.from_json({"version": 1, "to_pull": 2**31 - 1})
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from panel.sync.msupply_v5.sites import Site
 from panel.sync.primary.admission import check_room
 from panel.sync.protocol.error_codes import SyncRefusal
 from panel.sync.protocol.json_reader import LARGEST_RECORD_BYTES, BadMessage, JsonObject
+from panel.sync.protocol.messages import MOST_WAITING
 from panel.sync.store import change_feed
 from panel.sync.store.apply import Outcome, pushed_by
 from panel.sync.store.quarantine import note_unreadable, retry_quarantined
@@ -35,7 +36,6 @@ FIRST = ("GET", "site")
 USUAL_LIMIT = 500
 _HIGHEST = 2**63 - 1
 _HIGHEST_DIGITS = len(str(_HIGHEST))
-_MOST_WAITING = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ class Calls:
         entries = self.sent.list("data")
         if len(entries) > MOST_RECORDS:
             raise BadMessage(f"data: more than {MOST_RECORDS} records")
-        left = max(self.sent.whole("queueLength", 0, _MOST_WAITING) - len(entries), 0)
+        left = max(self.sent.whole("queueLength", 0, MOST_WAITING) - len(entries), 0)
         sync_id = self.site.server.sync_id
         changes, unusable = read_changes(entries, LARGEST_RECORD_BYTES)
         self._note_sent(changes)

@@ -20,6 +20,7 @@ from panel.sync.msupply_v5.codec import (
     to_bytes,
 )
 from panel.sync.protocol.json_reader import JsonObject
+from panel.sync.protocol.messages import MOST_WAITING
 from panel.sync.satellite.sync_settings import SyncSettings
 from panel.sync.transport.exchange_client import basic, read_error, read_json
 from panel.sync.transport.http import Response, Transport
@@ -94,7 +95,7 @@ class Central:
 
     def initialise(self) -> int:
         """Call ``POST initialise``, which queues this site's records; return how many."""
-        return self._post("initialise", {}).whole("queueLength", 0, _HIGHEST)
+        return self._post("initialise", {}).whole("queueLength", 0, MOST_WAITING)
 
     def central_records(self, cursor: int, limit: int) -> Queued:
         """Return at most ``limit`` central records after ``cursor``."""

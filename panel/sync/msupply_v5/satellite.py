@@ -17,6 +17,7 @@ from panel.sync.msupply_v5.client import Central, Queued, SiteIdentity
 from panel.sync.msupply_v5.codec import change_of
 from panel.sync.protocol.error_codes import SyncRefusal
 from panel.sync.protocol.json_reader import BadMessage
+from panel.sync.protocol.messages import MOST_WAITING
 from panel.sync.satellite.progress import Finish, Progress, count_bytes
 from panel.sync.satellite.push import note_pushed
 from panel.sync.satellite.sync_settings import SyncSettings, read_sync_settings
@@ -228,8 +229,9 @@ def _size(sync_settings: SyncSettings, usual: int) -> int:
 
 def _count_pulled(run: Run, step: RunStep, page: Queued, left: int) -> None:
     run.step = step
+    run.to_pull = max(run.to_pull, run.pulled + min(left, MOST_WAITING))
     run.pulled += len(page.marks)
-    run.to_pull = max(run.to_pull, run.pulled, run.pulled - len(page.marks) + left)
+    run.to_pull = max(run.to_pull, run.pulled)
 
 
 def _check_site(site: SiteIdentity, settings: SyncSettings) -> None:

@@ -27,6 +27,8 @@ LARGEST_PART_BYTES = 2 * 1024 * 1024
 _PART_DIGEST = 32
 # 64 random bits, which never repeat, in 11 characters of every exchange.
 CHECKPOINT_BYTES = 8
+# Records that wait: more than anybody has, and it fits the columns of runs, with what moved.
+MOST_WAITING = 10**9
 # Keys that one request may ask for.
 MOST_DOUBTS = 1_000
 
@@ -201,7 +203,7 @@ class Request:
             fields.text("point", CHECKPOINT_LENGTH, ""),
             fields.text("next", CHECKPOINT_LENGTH, ""),
             _unpack_cursors(fields.list("cursors")),
-            fields.whole("waiting", 0, HIGHEST_NUMBER, 0),
+            fields.whole("waiting", 0, MOST_WAITING, 0),
             fields.whole("limit", 0, batch_codec.MOST_RECORDS, 0),
             _unpack_batch(fields.get("records"), HIGHEST_PUSHED_VERSION),
             _unpack_cursors(fields.list("common")),
@@ -296,7 +298,7 @@ class Answer:
             _unpack_cursors(fields.list("cursors")),
             {stream: _unpack_batch(fields.get(stream)) for stream in Stream if fields.get(stream)},
             Stream(more) if more else None,
-            fields.whole("to_pull", 0, HIGHEST_NUMBER, 0),
+            fields.whole("to_pull", 0, MOST_WAITING, 0),
             [_refused(value) for value in fields.list("refused")],
             _token(fields.text("token", TOKEN_LENGTH, "")),
             fields.text("begun", CHECKPOINT_LENGTH, ""),

@@ -94,7 +94,7 @@ class Response:
         try:
             sent_at = parsedate_to_datetime(self.headers.get("Date", ""))
             ahead = (now - sent_at).total_seconds()
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return None
         # It was sent within the exchange, which took that long.
         return int(min(ahead, 0.0) + max(ahead - self.seconds, 0.0))
@@ -189,7 +189,7 @@ class HttpTransport:
                     decode_content=False,
                 )
                 self.meter.moved_at = answered_at = time.monotonic()
-                received = self._read(response)
+                received = self._received(response)
         finally:
             # The bytes sent count even if the transfer fails.
             self.meter.bytes_up += body.tell()
@@ -206,7 +206,7 @@ class HttpTransport:
             self.meter.note_push(len(content), len(received), seconds)
         headers_down = response.headers
         if location := headers_down.get("Location"):
-            headers_down["Location"] = urljoin(self.target.url + path, location)
+            headers_down["Location"] = _address_of(self.target.url + path, location)
         return Response(response.status, headers_down, received, seconds, len(content))
 
     def _check_answered(self, response: Response) -> None:
@@ -237,6 +237,14 @@ class HttpTransport:
     def abort(self) -> None:
         """End for good what is being sent or received in another thread: a LinkFault there."""
         self._sockets.abort()
+
+    def _received(self, response: BaseHTTPResponse) -> bytes:
+        try:
+            return self._read(response)
+        except ValueError as error:
+            # A length or a chunk's size that is none.
+            response.close()
+            raise LinkFault("not_a_sync_server") from error
 
     def _read(self, response: BaseHTTPResponse) -> bytes:
         received = bytearray()
@@ -325,6 +333,14 @@ class _Sockets:
 def _announced_bytes(response: BaseHTTPResponse) -> int:
     length = response.headers.get("Content-Length", "")
     return int(length) if length.isascii() and length.isdigit() else 1
+
+
+def _address_of(url: str, location: str) -> str:
+    """Return the address that a ``Location`` in the answer of ``url`` is; "" if it is none."""
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        return ""
 
 
 def _has_no_length(response: BaseHTTPResponse) -> bool:

@@ -418,6 +418,12 @@ def test_records_out_of_order_are_not_believed(remote: Remote) -> None:
     assert remote.has() == {}
 
 
+def test_the_number_of_what_is_left_fits_any_database(remote: Remote) -> None:
+    remote.central.instead["GET central_records"] = [(200, {"maxCursor": 2**60, "data": []})]
+    run = remote.sync()
+    assert (run.result, run.to_pull) == ("well", 10**9)
+
+
 def test_a_cursor_that_no_database_holds_is_not_believed(remote: Remote) -> None:
     remote.central.add_central("a", {"name": "A"})
     record = {**remote.central.central[0], "syncOutId": "9" * 40}

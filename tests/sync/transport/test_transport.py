@@ -7,6 +7,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from hashlib import sha256
 
 import pytest
@@ -327,6 +328,32 @@ def test_redirects_are_told_and_not_followed(location: str, told: str) -> None:
         fault = read_error(_send(Target(f"http://127.0.0.1:{port}")))
     assert isinstance(fault, LinkFault)
     assert (fault.code, fault.values) == ("redirected", {"location": told.format(port=port)})
+
+
+def test_a_redirect_to_no_address_is_told_without_one() -> None:
+    moved = b"HTTP/1.1 301 Moved\r\nLocation: http://[bad\r\nContent-Length: 0\r\n\r\n"
+    with _server(_answer(moved)) as port:
+        fault = read_error(_send(Target(f"http://127.0.0.1:{port}")))
+    assert isinstance(fault, LinkFault)
+    assert (fault.code, fault.values) == ("redirected", {"location": ""})
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"Content-Length: " + b"9" * 5_000 + b"\r\n\r\n{}",
+        b"Transfer-Encoding: chunked\r\n\r\n-5\r\n{}",
+    ],
+)
+def test_a_length_that_is_none_is_of_no_sync_server(head: bytes) -> None:
+    with _server(_answer(b"HTTP/1.1 200 OK\r\n" + head)) as port:
+        assert _fault(Target(f"http://127.0.0.1:{port}")).code == "not_a_sync_server"
+
+
+@pytest.mark.parametrize("date", [f"{9 * 10**30} 00:00:00 GMT", f"2026 00:00:00 +{10**30}"])
+def test_a_date_that_no_clock_shows_says_nothing(date: str) -> None:
+    response = Response(200, {"Date": f"Mon, 01 Jan {date}"}, b"", 0.0)
+    assert response.clock_ahead_seconds(datetime.now(UTC)) is None
 
 
 # --- plain where TLS is spoken, and the other way -------------------------------------------------
