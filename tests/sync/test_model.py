@@ -42,7 +42,8 @@ KEYS = st.integers(0, 4)
 KEEP_DAYS = 90
 # The second of two machines with one identity is refused by its generation or by its token. Then
 # somebody switches one of them off, and clears the Hardware ID.
-TWO_MACHINES = "two_machines", "device_token_needed"
+TOKEN_LOST = "device_token_needed"
+TWO_MACHINES = "two_machines", TOKEN_LOST
 
 
 class Exchange(RuleBasedStateMachine):
@@ -124,7 +125,7 @@ class Exchange(RuleBasedStateMachine):
         self.changed.add(satellite.sync_id)
         run = satellite.sync()
         if run.reason in TWO_MACHINES:
-            assert satellite.sync_id in self.unsure
+            assert run.reason in self.calls_for_help(satellite.sync_id)
             row = self.primary.row(satellite.sync_id)
             with self.primary.database.writing() as session:
                 clear_hardware(session, ASHA, row.id, row.version)
@@ -138,6 +139,13 @@ class Exchange(RuleBasedStateMachine):
         assert (run.result, run.reason) == ("well", "")
         if self.copy is not None:
             self.note_kept(satellite)
+
+    def calls_for_help(self, sync_id: int) -> set[str]:
+        """Return what may keep this satellite out until somebody clears its row."""
+        if sync_id in self.unsure:
+            return set(TWO_MACHINES)
+        # The primary lost the first token and gave another, which the satellite lost.
+        return {TOKEN_LOST} if {sync_id, PRIMARY_SYNC_ID} <= self.restored else set()
 
     def expected(self, sync_id: int) -> dict[tuple[str, str], dict[str, int]]:
         return {
@@ -250,8 +258,7 @@ class Exchange(RuleBasedStateMachine):
         self.changed.add(sync_id)
         run = self.satellites[sync_id].sync(tamper(number))
         ends = {("well", ""), ("failed", "cut_off")}
-        if sync_id in self.unsure:
-            ends |= {("refused", reason) for reason in TWO_MACHINES}
+        ends |= {("refused", reason) for reason in self.calls_for_help(sync_id)}
         if self.is_v5(sync_id) and PRIMARY_SYNC_ID in self.restored:
             ends.add(("refused", "initialise_needed"))
         assert (run.result, run.reason) in ends
@@ -309,6 +316,9 @@ class Exchange(RuleBasedStateMachine):
         self.put_back(sync_id, noticed)
 
     def put_back(self, sync_id: int, noticed: bool) -> None:
+        if self.went_back_unseen and sync_id != PRIMARY_SYNC_ID:
+            # It may go back to before it met the restored primary (PROTOCOL.md, *Admitted limits*).
+            return
         # Over v5 the numbers alone do not show a restore of the primary, nor where two machines
         # call as one (PROTOCOL.md, *Admitted limits*).
         shows = not self.speaks_v5 and self.copy is None
