@@ -27,6 +27,8 @@ from panel.sync.transport.http import LinkFault, Target, Transport
 # The batches of Open mSupply; a smaller request size in the preferences is used instead.
 PULL_RECORDS, PUSH_RECORDS = 500, 1_024
 POLL_SECONDS, LONGEST_POLL_SECONDS = 1.0, 600.0
+# How often the queue may begin with what was acknowledged just now.
+_MOST_REPEATS = 5
 
 
 class _Paused(Exception):
@@ -65,6 +67,9 @@ class _V5Run:
         self._progress = progress
         # Of the settings that the central server was called with first; "" before that.
         self._settings_digest = ""
+        # What was acknowledged last, and how often it came again.
+        self._acknowledged: list[str] = []
+        self._repeats = 0
 
     def run(self) -> Finish:
         """Synchronise until nothing is left to move. Raise SyncRefusal or LinkFault."""
@@ -186,6 +191,7 @@ class _V5Run:
     def _pull_queued(self) -> bool:
         central, sync_settings = self._central()
         page = central.queued_records(_size(sync_settings, PULL_RECORDS))
+        self._check_repeats(page)
         with self._step() as (session, run):
             received.keep_queued(session, page)
             run.set_aside += received.note_unusable(session, page)
@@ -193,7 +199,15 @@ class _V5Run:
         if page.marks:
             # After the commit: an acknowledged record is not sent again.
             central.acknowledge(page.marks)
+            self._acknowledged = page.marks
         return bool(page.marks)
+
+    def _check_repeats(self, page: Queued) -> None:
+        """Raise LinkFault where the central server queues for ever what was acknowledged."""
+        is_repeated = bool(page.marks) and page.marks == self._acknowledged
+        self._repeats = self._repeats + 1 if is_repeated else 0
+        if self._repeats > _MOST_REPEATS:
+            raise LinkFault("not_a_sync_server")
 
     def _apply(self, apply: Callable[[Session, int], int]) -> None:
         with self._installation.database.reading() as session:

@@ -22,7 +22,7 @@ from panel.sync.store.records import delete_record, put_record
 from panel.sync.transport import http
 from panel.sync.transport.http import HttpTransport
 from tests.support.cast import ASHA, NATIONAL
-from tests.support.central_server import CentralServer, error, serve
+from tests.support.central_server import Answer, CentralServer, error, serve
 from tests.support.installations import VAULT, installation_on
 
 OWN = 7
@@ -416,6 +416,24 @@ def test_records_out_of_order_are_not_believed(remote: Remote) -> None:
     remote.central.instead["GET central_records"] = [page]
     assert remote.sync().reason == "not_a_sync_server"
     assert remote.has() == {}
+
+
+def test_a_queue_that_never_ends_is_a_fault(
+    remote: Remote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remote.sync()
+    remote.central.add_queued("s1", {"n": 1})
+
+    def ignore(_body: Any) -> Answer:
+        assert len(remote.central.calls) < 100, "it asks for ever"
+        return 204, None
+
+    with monkeypatch.context() as patched:
+        patched.setattr(remote.central, "_acknowledge", ignore)
+        run = remote.sync()
+    assert (run.result, run.reason) == ("failed", "not_a_sync_server")
+    assert remote.sync().result == "well"
+    assert remote.has() == {"s1": (OWN, '{"n":1}')}
 
 
 def test_the_number_of_what_is_left_fits_any_database(remote: Remote) -> None:
