@@ -102,8 +102,9 @@ class FaultyLine(Line):
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # To be cancelled is how a connection ends here; Python 3.11 would log it as an error. It
-        # may be that nobody listens at the other end at this moment.
-        with contextlib.suppress(asyncio.CancelledError, ConnectionError):
+        # may be that nobody listens at the other end at this moment, or that who calls hangs up.
+        ends = asyncio.CancelledError, ConnectionError, asyncio.IncompleteReadError
+        with contextlib.suppress(*ends):
             await self._pass(reader, writer)
         writer.transport.abort()
 
