@@ -136,11 +136,13 @@ def test_a_page_that_gets_no_answer_loses_its_colour(
     pass_by(page, satellite, LATER_MINUTES)
     expect(page.locator("#state .old")).to_have_count(1)
     assert colour(page) == GREY
-    # What answers in the panel's place is no answer.
-    page.context.set_offline(False)
+    # What answers in the panel's place is no answer. It does so before the line is back, since the
+    # page asks at once.
     portal = "<html>Sign in to this network"
     page.route("**/sync/run/*", lambda route: route.fulfill(content_type="text/html", body=portal))
-    pass_by(page, satellite, LATER_MINUTES)
+    with page.expect_response("**/sync/run/*"):
+        page.context.set_offline(False)
+        pass_by(page, satellite, LATER_MINUTES)
     expect(page.locator("#state .old")).to_have_count(1)
     page.unroute_all()
     pass_by(page, satellite, LATER_MINUTES)
