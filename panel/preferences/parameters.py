@@ -12,7 +12,7 @@ from panel.activity import log
 from panel.activity.log import Actor, EventKind, refuse_stale
 from panel.errors import NeedsConfirmation
 from panel.i18n import Message
-from panel.models.runs import Link, Loop
+from panel.models.runs import PASSWORD_UNREADABLE, Link, Loop
 from panel.models.settings import Server, Settings, lock_settings
 from panel.preferences.field_checks import Checks
 from panel.preferences.parameter_kinds import Secret
@@ -187,7 +187,7 @@ def record(
     if _OF_THE_PROTOCOL & became.keys():
         session.execute(update(Link).values(protocol=""))
     if became.keys() - _OF_NO_TRY:
-        try_anew(session, settings)
+        try_anew(session, settings, has_new_password="password" in became)
     log.add_entry(
         session,
         actor,
@@ -199,15 +199,19 @@ def record(
     )
 
 
-def try_anew(session: Session, settings: Settings) -> None:
+def try_anew(session: Session, settings: Settings, *, has_new_password: bool = False) -> None:
     """Make a satellite's next run due at once, and forget why the last one was in vain.
 
-    That says nothing of what was saved since. A satellite that was never tried begins by itself.
+    That says nothing of what was saved since. A satellite that was never tried begins by itself,
+    and one whose password no key opens cannot try until it has a new one.
     """
-    if settings.is_satellite and settings.interval_minutes:
-        was_tried = Loop.started_at.is_not(None)
-        forgotten = {"refusal": "", "refusal_values": None, "failures": 0, "due_at": None}
-        session.execute(update(Loop).where(was_tried).values(asked_at=clock.now(), **forgotten))
+    if not settings.is_satellite or not settings.interval_minutes:
+        return
+    loops = update(Loop).where(Loop.started_at.is_not(None))
+    if not has_new_password:
+        loops = loops.where(Loop.refusal != PASSWORD_UNREADABLE)
+    forgotten = {"refusal": "", "refusal_values": None, "failures": 0, "due_at": None}
+    session.execute(loops.values(asked_at=clock.now(), **forgotten))
 
 
 def tell_row(session: Session, actor: Actor, settings: Settings, was: str) -> None:

@@ -10,7 +10,7 @@ from panel.activity.log import SECRET, Actor, EventKind, search
 from panel.db import Database
 from panel.errors import Conflict, Invalid, NeedsConfirmation
 from panel.models.records import Record
-from panel.models.runs import Loop, Run
+from panel.models.runs import PASSWORD_UNREADABLE, Loop, Run
 from panel.models.settings import Settings
 from panel.preferences.parameter_table import Parameters
 from panel.preferences.parameters import clear_url, save_parameters
@@ -334,11 +334,11 @@ def test_the_list_keeps_its_rows_while_the_server_stands_alone(
     assert become(database, vault, PRIMARY).is_primary
 
 
-def refused(database: Database, moment: datetime) -> None:
+def refused(database: Database, moment: datetime, reason: str = "site_incorrect_password") -> None:
     """Let the last run be refused."""
     with database.writing() as session:
         loop = session.get_one(Loop, 1)
-        loop.started_at, loop.refusal = moment, "site_incorrect_password"
+        loop.started_at, loop.refusal = moment, reason
 
 
 @pytest.mark.parametrize(
@@ -355,6 +355,22 @@ def test_a_correction_is_tried_at_once_and_the_old_refusal_is_forgotten(
 ) -> None:
     site.save(SATELLITE)
     refused(site.database, time())
+    site.save(SATELLITE.replace(**changed))
+    with site.database.reading() as session:
+        loop = session.get_one(Loop, 1)
+        assert loop.refusal == left
+        assert (loop.asked_at is None) == bool(left)
+
+
+@pytest.mark.parametrize(
+    ("changed", "left"),
+    [({"name": "Kadavu Hospital"}, PASSWORD_UNREADABLE), ({"password": "shells and corals"}, "")],
+)
+def test_a_lost_key_is_told_until_there_is_a_new_password(
+    site: Site, time: Clock, changed: dict[str, str], left: str
+) -> None:
+    site.save(SATELLITE)
+    refused(site.database, time(), PASSWORD_UNREADABLE)
     site.save(SATELLITE.replace(**changed))
     with site.database.reading() as session:
         loop = session.get_one(Loop, 1)
