@@ -117,6 +117,8 @@
   listen("htmx:timeout", complain);
   listen("htmx:beforeRequest", ({ detail: { elt } }) => {
     elt.sent = false;
+    // What an earlier press did would lie over the reason why this one is refused.
+    elt.dataset.due || said.replaceChildren();
     document.querySelectorAll(".lost").forEach((words) => words.remove());
   });
   listen("htmx:xhr:progress", ({ target, detail }) => (target.sent = detail.loaded));

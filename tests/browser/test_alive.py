@@ -261,6 +261,18 @@ def test_what_a_press_did_is_said_beside_it(page: Page, satellite: Panel, width:
     assert 0 < gap(page, parameters.get_by_role("button", name="Save")) < 8
 
 
+def test_what_an_earlier_press_did_does_not_lie_over_a_reason(page: Page, satellite: Panel) -> None:
+    begin(page, satellite)
+    said = page.locator("#said")
+    expect(said).to_have_text("Unlocked.")
+    parameters = page.locator("#parameters-form")
+    fill(parameters, {"URL": "no address"})
+    save(parameters)
+    expect(parameters.locator("[aria-invalid]")).to_have_value("no address")
+    # Not only after a while.
+    assert said.text_content() == ""
+
+
 # --- an answer that does not come -----------------------------------------------------------------
 
 
