@@ -16,11 +16,11 @@ from panel.sync.msupply_v5.codec import (
     ID_SEPARATOR,
     MOST_RECORDS,
     Change,
+    as_handed_back,
     change_of,
     read_changes,
     take_changes,
 )
-from panel.sync.msupply_v5.formats import as_handed_back
 from panel.sync.msupply_v5.sites import Site
 from panel.sync.primary.admission import check_room
 from panel.sync.protocol.error_codes import SyncRefusal

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from panel.sync.msupply_v5.formats import FORMATS, as_handed_back
+from panel.sync.msupply_v5.codec import FORMATS, as_handed_back
 from tests.support.remote_site import RemoteSite, change_of
 
 DATE = "2026-05-18T00:00:00", "2026-05-18"
