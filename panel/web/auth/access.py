@@ -25,10 +25,10 @@ PUBLIC = (
     "server.health",
     "people.choose_language",
     "people.show_languages",
-    "set_up.save",
-    "set_up.show",
     "sign_in.enter",
+    "sign_in.set_up",
     "sign_in.show",
+    "sign_in.show_set_up",
     # Applications, with bearer tokens.
     "api.delete",
     "api.describe",

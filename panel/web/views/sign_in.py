@@ -1,19 +1,29 @@
-"""Signing in and out, and one's own account: language, password and sessions."""
+"""The first person, signing in and out, and one's own account: language, password and sessions."""
 
 import re
 import secrets
+from dataclasses import replace
 from http import HTTPStatus
 
-from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
+from flask import (
+    Blueprint,
+    Response,
+    current_app,
+    make_response,
+    redirect,
+    render_template,
+    request,
+    url_for,
+)
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from flask_wtf.csrf import CSRFError
 from wtforms import PasswordField, StringField
 
-from panel.accounts.people import set_password
+from panel.accounts import people
 from panel.accounts.sign_in import check_sign_in, confirm_password, end_session, list_sessions
 from panel.activity import log
-from panel.activity.log import EventKind
+from panel.activity.log import Actor, EventKind
 from panel.errors import Invalid, NotFound, Refusal
 from panel.i18n import say
 from panel.models.people import Person
@@ -30,17 +40,24 @@ from panel.web.auth.session import (
     sign_in,
     sign_out,
 )
-from panel.web.base.context import lend_database, reading, writing
+from panel.web.base.context import lend_database, reading, set_up_link_of, writing
 from panel.web.base.embed import is_framed, with_embed_query
 from panel.web.base.errors import OLD_PAGE, wants_json, with_retry_after
 from panel.web.base.htmx import is_fragment, leave_for
-from panel.web.page.forms import PanelForm
+from panel.web.page.forms import PanelForm, PasswordForm
 
 blueprint = Blueprint("sign_in", __name__)
 
 # The random id by which a browser is known at the sign-in, which alone it is sent to.
 _BROWSER_COOKIE, _BROWSER_PATH, _BROWSER_SECONDS = "b", "/sign-in", 180 * 24 * 3600
 _BROWSER_KEY_BYTES = 16
+
+
+class SetUpForm(PasswordForm):
+    """The first person, and the code."""
+
+    name = StringField()
+    code = StringField()
 
 
 class SignInForm(PanelForm):
@@ -55,6 +72,46 @@ class OwnPasswordForm(PanelForm):
 
     own_password = PasswordField()
     password = PasswordField()
+
+
+@blueprint.get("/set-up/<token>")
+def show_set_up(token: str) -> ResponseReturnValue:
+    """Show the form to whoever has the link that was printed at the start."""
+    _check_link(token)
+    return render_template("set_up.html", form=SetUpForm())
+
+
+@blueprint.post("/set-up/<token>")
+def set_up(token: str) -> ResponseReturnValue:
+    """Make the first person, who may do everything, and set the code; then go to the page."""
+    _check_link(token)
+    form = SetUpForm(request.form)
+    name, password, code = form.name.data or "", form.typed_password or "", form.code.data or ""
+    try:
+        with writing() as session:
+            who = Actor(name.strip(), request.remote_addr or "", via="web")
+            person = people.set_up(session, who, name, password, code)
+            log.add_entry(session, replace(who, person_id=person.id), EventKind.SIGNED_IN)
+    except Invalid as invalid:
+        form.refuse(invalid)
+        return make_response(render_template("set_up.html", form=form), form.status)
+    set_up_link_of(current_app).use_up()
+    sign_in(person)
+    return leave_for(url_for("page.show"))
+
+
+def _check_link(token: str) -> None:
+    taken = people.first_person_exists(reading())
+    if taken:
+        # Who sent the form twice reads the second answer.
+        raise NotFound(say("This panel is set up already. Sign in."))
+    if not set_up_link_of(current_app).fits(token):
+        raise NotFound(
+            say(
+                "This set-up link was used, or the panel has been started again since. "
+                "If nobody can sign in yet, the next start prints a new link."
+            )
+        )
 
 
 @blueprint.get("/sign-in")
@@ -126,7 +183,7 @@ def change_password() -> ResponseReturnValue:
         if old == new:
             raise Invalid({"password": say("This is the password that you have already.")})
         with writing() as session:
-            changed = set_password(session, actor(), person.id, new)
+            changed = people.set_password(session, actor(), person.id, new)
     except Refusal as refusal:
         if wants_json():
             raise

@@ -20,10 +20,10 @@ FOR_ANYBODY = {
     "server.health",
     "people.choose_language",
     "people.show_languages",
-    "set_up.save",
-    "set_up.show",
     "sign_in.enter",
+    "sign_in.set_up",
     "sign_in.show",
+    "sign_in.show_set_up",
 }
 # They ask for a token or a pair instead; see tests/api and tests/v5.
 FOR_PROGRAMS = {
