@@ -36,8 +36,7 @@ from panel.preferences.server_fields import ServerFields
 from panel.preferences.servers import add_server
 from panel.security.vault import Vault
 from panel.server import url_of
-from panel.sync.store.records import write_records
-from panel.sync.store.write_checks import Write
+from panel.sync.store.records import Write, write_records
 
 PERSON = "demo"
 INTERVAL_MINUTES = 1

@@ -16,9 +16,8 @@ from panel.sync.protocol.batch_codec import Item
 from panel.sync.protocol.json_reader import load_json
 from panel.sync.store.apply import Verdict, apply_items, pulled_by, pushed_by
 from panel.sync.store.quarantine import KEPT_SOURCE, UNREADABLE, apply_or_quarantine, item_of
-from panel.sync.store.records import StoredRecord, server_lookup, write_records
+from panel.sync.store.records import StoredRecord, Write, server_lookup, write_records
 from panel.sync.store.sequence import lock_sequence
-from panel.sync.store.write_checks import Write
 
 
 class RetryResult(Enum):

@@ -28,8 +28,7 @@ from panel.security.vault import Vault
 from panel.sync.protocol.batch_codec import Item
 from panel.sync.protocol.error_codes import SyncRefusal
 from panel.sync.protocol.messages import LargeRecord, Mode, Pair, Request, Stream
-from panel.sync.store.records import write_records
-from panel.sync.store.write_checks import Write
+from panel.sync.store.records import Write, write_records
 from panel.sync.transport.batch_size import Meter
 from panel.sync.transport.exchange_client import exchange, get_piece, put_piece
 from panel.sync.transport.http import LinkFault, Response

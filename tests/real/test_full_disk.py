@@ -15,8 +15,7 @@ from sqlalchemy.exc import OperationalError
 
 from panel.db import Database, is_disk_full, make_engine
 from panel.models.runs import RunResult
-from panel.sync.store.records import write_records
-from panel.sync.store.write_checks import Write
+from panel.sync.store.records import Write, write_records
 from tests.conftest import NewDatabase
 from tests.real.conftest import NewSite, health
 from tests.support.real_site import KADAVU, NATIONAL, Site, wait_until

@@ -24,8 +24,8 @@ from panel.sync.protocol.json_reader import BadMessage
 from panel.sync.protocol.messages import MOST_WAITING, Answer, Request
 from panel.sync.satellite import pull
 from panel.sync.store import records
+from panel.sync.store.records import Write
 from panel.sync.store.sequence import MARGIN, heal_numbers
-from panel.sync.store.write_checks import Write
 from tests.support.cast import SECRET_KEY
 
 # What was taken before.

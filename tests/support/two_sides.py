@@ -27,8 +27,8 @@ from panel.sync.protocol.body_codec import Body
 from panel.sync.protocol.error_codes import STOPPED_BY_HAND
 from panel.sync.run import SatelliteRun
 from panel.sync.store import records
+from panel.sync.store.records import Write
 from panel.sync.store.sequence import notice_restore
-from panel.sync.store.write_checks import Write
 from panel.sync.transport.batch_size import Meter
 from panel.sync.transport.http import LinkFault, Response, Target
 from tests.support.cast import ASHA

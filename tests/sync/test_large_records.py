@@ -18,7 +18,7 @@ from panel.sync.protocol.column_codec import HIGHEST_PUSHED_VERSION
 from panel.sync.protocol.error_codes import TOO_LARGE, explain
 from panel.sync.protocol.messages import Pair, Request
 from panel.sync.store import parts, records
-from panel.sync.store.write_checks import Write
+from panel.sync.store.records import Write
 from panel.sync.transport.exchange_client import basic
 from panel.sync.transport.http import LinkFault
 from tests.conftest import NewDatabase

@@ -26,8 +26,7 @@ from panel.sync.satellite import schedule
 from panel.sync.satellite.progress import Progress
 from panel.sync.satellite.schedule import LEASE, Lease, LeaseLost
 from panel.sync.store import retention as purge_module
-from panel.sync.store.records import write_records
-from panel.sync.store.write_checks import Write
+from panel.sync.store.records import Write, write_records
 from panel.sync.transport.http import LinkFault, Target
 from tests.conftest import NewDatabase
 from tests.support.cast import ASHA

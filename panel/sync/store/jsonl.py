@@ -18,8 +18,7 @@ from panel.errors import Invalid, Refusal
 from panel.i18n import say
 from panel.models.records import Record
 from panel.sync.protocol.json_reader import LARGEST_RECORD_BYTES, dump_json, load_json
-from panel.sync.store.records import write_records
-from panel.sync.store.write_checks import Write, check_write
+from panel.sync.store.records import Write, check_write, write_records
 
 # A transaction has at most this many records, and ends with the line that reaches these bytes.
 BATCH_LINES, BATCH_BYTES = 500, 4 * 1024 * 1024

@@ -26,12 +26,12 @@ from panel.status.state import as_facts, read_state
 from panel.sync.store.change_feed import changes
 from panel.sync.store.jsonl import as_line, as_sync_id, as_write
 from panel.sync.store.records import (
+    Write,
     delete_record,
     get_record,
     list_records,
     write_records,
 )
-from panel.sync.store.write_checks import Write
 from panel.web.auth.csrf import protect
 from panel.web.base.bodies import BodyNotUnderstood, json_answer, read_json
 from panel.web.base.context import close_reading, reading, writing

@@ -16,11 +16,11 @@ from panel.sync.store.records import (
     OwnedByAnother,
     OwnerInitialised,
     OwnerUnknown,
+    Write,
     get_record,
     put_record,
     write_records,
 )
-from panel.sync.store.write_checks import Write
 from tests.support.remote_site import SITE_ID, RemoteSite, change_of
 
 

@@ -7,9 +7,8 @@ from sqlalchemy import select, text, update
 from panel.db import Database, make_engine
 from panel.models.records import Record
 from panel.sync.satellite.push import note_pushed
-from panel.sync.store.records import write_records
+from panel.sync.store.records import Write, write_records
 from panel.sync.store.sequence import lock_sequence
-from panel.sync.store.write_checks import Write
 from tests.conftest import NewDatabase
 from tests.support.real_site import wait_until
 

@@ -10,7 +10,7 @@ from panel.db import Database, make_engine
 from panel.errors import Invalid
 from panel.models.records import ChangeSequence
 from panel.sync.store import change_feed, records
-from panel.sync.store.write_checks import Write
+from panel.sync.store.records import Write
 
 pytestmark = pytest.mark.both_databases
 

@@ -12,8 +12,8 @@ from panel.installation import Installation, open_installation
 from panel.models.people import Activity
 from panel.models.records import ChangeSequence, Generation, HistoryReason
 from panel.sync.store import change_feed, records
+from panel.sync.store.records import Write
 from panel.sync.store.sequence import MARGIN, Mark, Witness, begin_generation
-from panel.sync.store.write_checks import Write
 from tests.conftest import NewDatabase
 from tests.support.cast import SECRET_KEY
 from tests.support.installations import back_up, restore

@@ -11,8 +11,8 @@ from panel.models.records import ChangeSequence, Record
 from panel.models.runs import Applicant, Peer, Run
 from panel.models.settings import Server
 from panel.sync.store import records
+from panel.sync.store.records import Write
 from panel.sync.store.retention import purge
-from panel.sync.store.write_checks import Write
 
 pytestmark = pytest.mark.both_databases
 

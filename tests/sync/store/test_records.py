@@ -12,7 +12,7 @@ from panel.errors import Invalid, NotFound
 from panel.models.records import Record
 from panel.sync.protocol.json_reader import DEEPEST, LARGEST_RECORD_BYTES
 from panel.sync.store import records
-from panel.sync.store.write_checks import Write
+from panel.sync.store.records import Write
 
 pytestmark = pytest.mark.both_databases
 
