@@ -15,7 +15,7 @@ from panel.models.settings import SyncProtocol
 from panel.sync.msupply_v5.satellite import MSupplyV5
 from panel.sync.protocol.error_codes import STATUS, STOPPED_BY_HAND, SyncRefusal
 from panel.sync.satellite.exchanges import OwnProtocol
-from panel.sync.satellite.progress import Finish, Guard, Progress
+from panel.sync.satellite.schedule import Finish, Guard, Progress
 from panel.sync.satellite.sync_settings import SyncSettings, read_sync_settings
 from panel.sync.transport.batch_size import Meter
 from panel.sync.transport.http import LinkFault, Target, Transport

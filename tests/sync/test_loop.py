@@ -23,8 +23,7 @@ from panel.sync import loop as loop_module
 from panel.sync.loop import SyncLoop, run_once
 from panel.sync.run import SatelliteRun
 from panel.sync.satellite import schedule
-from panel.sync.satellite.progress import Progress
-from panel.sync.satellite.schedule import LEASE, Lease, LeaseLost
+from panel.sync.satellite.schedule import LEASE, Lease, LeaseLost, Progress
 from panel.sync.store import retention as purge_module
 from panel.sync.store.records import Write, write_records
 from panel.sync.transport.http import LinkFault, Target

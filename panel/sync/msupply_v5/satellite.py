@@ -18,8 +18,8 @@ from panel.sync.msupply_v5.codec import change_of
 from panel.sync.protocol.error_codes import SyncRefusal
 from panel.sync.protocol.json_reader import BadMessage
 from panel.sync.protocol.messages import MOST_WAITING
-from panel.sync.satellite.progress import Finish, Progress, count_bytes
 from panel.sync.satellite.push import note_pushed
+from panel.sync.satellite.schedule import Finish, Progress, count_bytes
 from panel.sync.satellite.sync_settings import SyncSettings, read_sync_settings
 from panel.sync.store import change_feed
 from panel.sync.transport.http import LinkFault, Target, Transport

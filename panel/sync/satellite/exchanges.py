@@ -15,9 +15,9 @@ from panel.sync.protocol.error_codes import TOO_LARGE, SyncRefusal
 from panel.sync.protocol.json_reader import BadMessage
 from panel.sync.protocol.messages import Answer, Disagreement, Mode
 from panel.sync.satellite import initialise, parts, pull, push
-from panel.sync.satellite.progress import Finish, Progress
 from panel.sync.satellite.pull import Received
 from panel.sync.satellite.push import Sent
+from panel.sync.satellite.schedule import Finish, Progress
 from panel.sync.satellite.sync_settings import SyncSettings, read_sync_settings
 from panel.sync.store import change_feed
 from panel.sync.store.apply import pulled_by

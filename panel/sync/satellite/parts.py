@@ -11,8 +11,8 @@ from panel.sync.protocol.column_codec import HIGHEST_VERSION
 from panel.sync.protocol.error_codes import SyncRefusal
 from panel.sync.protocol.json_reader import BadMessage
 from panel.sync.protocol.messages import LARGEST_PART_BYTES, LargeRecord, Stream
-from panel.sync.satellite.progress import Progress, count_bytes
 from panel.sync.satellite.push import Sent
+from panel.sync.satellite.schedule import Progress, count_bytes
 from panel.sync.store import inbox, parts
 from panel.sync.transport import exchange_client
 from panel.sync.transport.batch_size import grown

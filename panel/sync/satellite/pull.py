@@ -14,8 +14,8 @@ from panel.sync.protocol.batch_codec import Item
 from panel.sync.protocol.column_codec import HIGHEST_TOLD_COUNT
 from panel.sync.protocol.error_codes import TOO_LARGE
 from panel.sync.protocol.messages import Answer, Mode, Request, Stream
-from panel.sync.satellite.progress import count_bytes
 from panel.sync.satellite.push import Sent, note_pushed
+from panel.sync.satellite.schedule import count_bytes
 from panel.sync.satellite.sync_settings import keep_token
 from panel.sync.store import inbox, quarantine
 from panel.sync.store.apply import Problem, pulled_by
