@@ -68,6 +68,8 @@ def create_app(installation: Installation) -> Flask:
     app.config.update(_flask_settings(config))
     init_templates(app)
     app.url_map.converters["int"] = RowId
+    # A path with two slashes is no other path: a redirect would name the Host that was sent.
+    app.url_map.merge_slashes = False
     app.session_interface = Sessions()
     init_context(app, installation)
     # In this order they handle a request, in reverse its answer.
@@ -90,7 +92,7 @@ def create_app(installation: Installation) -> Flask:
     for module in _VIEWS:
         app.register_blueprint(module.blueprint)
     app.wsgi_app = TrustedProxies(  # type: ignore[method-assign]
-        app.wsgi_app, config.trusted_proxies, config.path_prefix
+        app.wsgi_app, app.url_map, config.trusted_proxies, config.path_prefix
     )
     return app
 

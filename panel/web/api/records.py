@@ -136,13 +136,13 @@ def write() -> Response:
     return json_answer({"changed": changed})
 
 
-@blueprint.get(ONE_RECORD, merge_slashes=False)
+@blueprint.get(ONE_RECORD)
 def get(table: str, record_id: str) -> Response:
     """Return one record."""
     return json_answer(as_line(get_record(reading(), table, record_id)))
 
 
-@blueprint.put(ONE_RECORD, merge_slashes=False)
+@blueprint.put(ONE_RECORD)
 def put(table: str, record_id: str) -> Response:
     """Write one record and return it."""
     body = _read_object({"data", "to", "owner"})
@@ -157,7 +157,7 @@ def put(table: str, record_id: str) -> Response:
         return json_answer(as_line(get_record(session, table, record_id)))
 
 
-@blueprint.delete(ONE_RECORD, merge_slashes=False)
+@blueprint.delete(ONE_RECORD)
 def delete(table: str, record_id: str) -> Response:
     """Delete one record; a repeat changes nothing."""
     with writing() as session:

@@ -9,8 +9,11 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from werkzeug.exceptions import HTTPException, NotFound
+from werkzeug.routing import Map
+
 from panel.config import Network
-from panel.web.base.bodies import V5_PATH
+from panel.web.base.assets import PATH as STATIC_PATH
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -23,14 +26,20 @@ class TrustedProxies:
     """WSGI middleware that sets the browser's address, the scheme and the path prefix.
 
     It reads ``X-Forwarded-For``, ``X-Forwarded-Proto`` and ``X-Forwarded-Prefix`` of trusted
-    proxies. ``path_prefix`` goes before that header. The proxy may strip the prefix or not.
-    A site of mSupply drops the path of its URL, so nothing is stripped from ``/sync/v5/``.
+    proxies. ``path_prefix`` goes before that header. The proxy may strip the prefix or not: a path
+    that still makes sense without it had it, and ``routes`` say what makes sense. So a site of
+    mSupply is answered too, which drops the path of its URL and calls ``/sync/v5/``.
     """
 
     def __init__(
-        self, app: "WSGIApplication", trusted: tuple[Network, ...], path_prefix: str
+        self,
+        app: "WSGIApplication",
+        routes: Map,
+        trusted: tuple[Network, ...],
+        path_prefix: str,
     ) -> None:
         self._app = app
+        self._routes = routes.bind("")
         self._trusted = trusted
         self._path_prefix = path_prefix
 
@@ -47,7 +56,8 @@ class TrustedProxies:
                 environ["wsgi.url_scheme"] = scheme[0]
             prefix = prefix or environ.get("HTTP_X_FORWARDED_PREFIX", "").rstrip("/")
         if re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", prefix):
-            _serve_below(prefix, environ)
+            environ["SCRIPT_NAME"] = prefix
+            environ["PATH_INFO"] = self._path_below(prefix, environ.get("PATH_INFO", ""))
         return self._app(environ, start_response)
 
     def _browser_address(self, environ: "WSGIEnvironment") -> str:
@@ -58,18 +68,30 @@ class TrustedProxies:
         nearest = others[-1] if others else peers[0]
         return nearest if _address(nearest) else str(environ["REMOTE_ADDR"])
 
+    def _path_below(self, prefix: str, received: str) -> str:
+        # `location /sync { proxy_pass http://127.0.0.1:8000/; }` leaves two slashes.
+        path = f"/{received.lstrip('/')}"
+        if path == prefix:
+            # The proxy may have taken the same off already, from /people/people for example.
+            return path if self._is_known(path) else "/"
+        below = path.removeprefix(prefix) if path.startswith(f"{prefix}/") else path
+        return path if not self._is_known(below) and self._is_known(path) else below
+
+    def _is_known(self, path: str) -> bool:
+        if path.startswith(STATIC_PATH):
+            return True
+        try:
+            self._routes.match(path)
+        except NotFound:
+            return False
+        except HTTPException:
+            # A route, for another method.
+            return True
+        return True
+
     def _is_trusted(self, text: str) -> bool:
         address = _address(text) if self._trusted else None
         return address is not None and any(address in network for network in self._trusted)
-
-
-def _serve_below(prefix: str, environ: "WSGIEnvironment") -> None:
-    path = environ.get("PATH_INFO", "")
-    environ["SCRIPT_NAME"] = prefix
-    if path.startswith(V5_PATH) and not f"{prefix}/".startswith(V5_PATH):
-        return
-    if path == prefix or path.startswith(f"{prefix}/"):
-        environ["PATH_INFO"] = path.removeprefix(prefix) or "/"
 
 
 def _words(header: str) -> list[str]:

@@ -1,12 +1,14 @@
 """What a reverse proxy says is believed from those addresses only that the settings name."""
 
 import ipaddress
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Flask
+from werkzeug.routing import Map, Rule
 from werkzeug.test import create_environ
 
 from panel.accounts import people
@@ -23,8 +25,13 @@ SECRET = "known-to-the-proxy-alone"
 TRUSTED = (ipaddress.ip_network("10.1.0.0/24"), ipaddress.ip_network("fd00::1"))
 
 
-def seen_through(peer: str, path: str = "/", prefix: str = "", **headers: str) -> dict[str, Any]:
-    """What the application is told of a request from ``peer`` with ``headers``."""
+ROUTES = Map([Rule(rule, endpoint=rule) for rule in ("/", "/people", "/sync/v5/<name>")])
+
+
+def seen_through(
+    peer: str, path: str = "/", prefix: str = "", routes: Map = ROUTES, **headers: str
+) -> dict[str, Any]:
+    """What an application with ``routes`` is told of a request from ``peer`` with ``headers``."""
     seen: dict[str, Any] = {}
 
     def app(environ: dict[str, Any], _start: Any) -> Iterable[bytes]:
@@ -32,8 +39,9 @@ def seen_through(peer: str, path: str = "/", prefix: str = "", **headers: str) -
         return []
 
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    environ = create_environ(path, headers=named, environ_overrides={"REMOTE_ADDR": peer})
-    TrustedProxies(app, TRUSTED, prefix)(environ, lambda *_: lambda _: None)
+    overrides = {"REMOTE_ADDR": peer, "PATH_INFO": path}
+    environ = create_environ(headers=named, environ_overrides=overrides)
+    TrustedProxies(app, routes, TRUSTED, prefix)(environ, lambda *_: lambda _: None)
     return seen
 
 
@@ -65,7 +73,7 @@ def test_the_browsers_address_is_the_nearest_that_is_no_proxy_of_ours(
         # A satellite of ours keeps it.
         ("/sync", "/sync/sync/v5/site", "/sync/v5/site"),
         ("/panel", "/panel/sync/v5/site", "/sync/v5/site"),
-        ("/sync/v5", "/sync/v5/sign-in", "/sign-in"),
+        ("/sync/v5", "/sync/v5/people", "/people"),
     ],
 )
 def test_v5_is_served_at_the_root_of_the_host_whatever_the_prefix(
@@ -96,13 +104,42 @@ def test_a_prefix_that_is_no_path_is_ignored(prefix: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "inside"), [("/sync/people", "/people"), ("/people", "/people"), ("/sync", "/")]
+    ("path", "inside"),
+    [
+        ("/sync/people", "/people"),
+        ("/people", "/people"),
+        ("/sync", "/"),
+        # `location /sync { proxy_pass http://127.0.0.1:8000/; }`
+        ("//people", "/people"),
+    ],
 )
 def test_the_prefix_of_the_settings_holds_whether_or_not_the_proxy_takes_it_off(
     path: str, inside: str
 ) -> None:
     seen = seen_through(STRANGER, path, prefix="/sync")
     assert (seen["SCRIPT_NAME"], seen["PATH_INFO"]) == ("/sync", inside)
+
+
+@pytest.mark.parametrize("prefix", ["/sync", "/people", "/static", "/servers", "/api/v1", "/a/b"])
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_every_address_is_found_below_any_prefix_kept_or_taken_off(
+    make_app: MakeApp, prefix: str, is_kept: bool
+) -> None:
+    routes = make_app(peopled=False).url_map
+    paths = [re.sub("<.*?>", "7", str(rule)) for rule in routes.iter_rules()]
+    for path in ("/static/app.js", *paths):
+        sent = f"{prefix}{path}" if is_kept else path
+        seen = seen_through(STRANGER, sent, prefix, routes)
+        assert (seen["SCRIPT_NAME"], seen["PATH_INFO"]) == (prefix, path)
+
+
+@pytest.mark.parametrize("prefix", ["", "/sync"])
+def test_two_slashes_lead_to_no_redirect(make_app: MakeApp, prefix: str) -> None:
+    browser = Browser(make_app(path_prefix=prefix))
+    for path in ("/api//v1/records/item", "/api/v1//status", "/account//sessions/1/end"):
+        answer = browser.get(f"{prefix}{path}")
+        assert (answer.status_code, "Location" in answer.headers) == (404, False)
+        assert "localhost" not in answer.text
 
 
 def test_below_a_prefix_every_address_and_cookie_has_it(make_app: MakeApp) -> None:
