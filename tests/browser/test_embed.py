@@ -230,7 +230,8 @@ def test_the_panel_fits_into_280_px_and_shows_the_paper_of_its_host(
         assert (width, content) == (280, 280)
     paper = frame.evaluate("getComputedStyle(document.body).backgroundColor")
     assert paper == "rgba(0, 0, 0, 0)"
-    expect(frame.locator("header")).to_have_count(0)
+    expect(frame.locator("header nav")).to_have_count(0)
+    expect(frame.get_by_role("heading", name="Synchronisation")).to_be_visible()
 
 
 @pytest.mark.parametrize("path", ["/", "/plain"])

@@ -15,7 +15,7 @@ from panel.errors import NotPermitted
 from panel.i18n import say
 from panel.models.people import Person
 from panel.web.auth.session import actor, current_person, ended_by_password
-from panel.web.base.context import installation, writing
+from panel.web.base.context import hide_name, installation, writing
 from panel.web.base.errors import error_response, wants_json
 from panel.web.base.htmx import is_fragment
 
@@ -103,6 +103,8 @@ def require(permission: Permission) -> None:
 
 def _guard() -> ResponseReturnValue | None:
     if not _is_host_allowed():
+        # Another site could read it by such a name.
+        hide_name()
         return error_response(400, "unknown_host", _UNKNOWN_HOST)
     if request.endpoint is None or request.endpoint in PUBLIC:
         return None

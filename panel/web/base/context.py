@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from panel.db import Database
 from panel.installation import Installation
+from panel.models.settings import read_settings
 from panel.security.hashes import equal_in_constant_time
 
 # How long a page waits for the write of what it shows, where the database is busy.
@@ -41,6 +42,7 @@ def init_context(app: Flask, installation: Installation) -> None:
     """
     app.extensions[_INSTALLATION] = installation
     app.extensions[_SET_UP_LINK] = SetUpLink()
+    app.jinja_env.globals["own_name"] = own_name
     app.after_request(_end_answer)
     app.teardown_request(_end_request)
 
@@ -71,6 +73,18 @@ def reading() -> Session:
         database.write_memories(_PATIENCE_SECONDS)
         g.session = database.open_reader()
     return cast(Session, g.session)
+
+
+def own_name() -> str:
+    """Return the name of this server, which every page says; "" if it has none or hides it."""
+    if "hides_name" in g:
+        return ""
+    return read_settings(reading()).name
+
+
+def hide_name() -> None:
+    """Leave the name out of this answer: the database failed, or no stranger is to learn it."""
+    g.hides_name = True
 
 
 def close_reading() -> None:

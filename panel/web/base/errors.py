@@ -15,7 +15,7 @@ from panel.db import is_disk_full, is_statement_error
 from panel.errors import Invalid, Refusal, Throttled
 from panel.i18n import Message, say
 from panel.web.base.bodies import V5_PATH, is_for_programs
-from panel.web.base.context import close_reading
+from panel.web.base.context import close_reading, hide_name
 from panel.web.base.htmx import NOTICE, is_fragment, retarget
 from panel.web.base.language import show
 
@@ -151,8 +151,7 @@ def _on_database(error: Exception) -> Response:
     if is_statement_error(error) or (isinstance(error, OSError) and not is_disk_full(error)):
         raise error
     log.warning("A request could not be answered: %s", error)
-    # The page of the error must not query the person.
-    g.person = g.unlock = None
+    _spare_database()
     return error_response(503, *words)
 
 
@@ -164,11 +163,16 @@ def _on_http(error: HTTPException) -> Response | HTTPException:
     if status < HTTPStatus.BAD_REQUEST:
         return error
     if isinstance(error, InternalServerError):
-        # The database may be what failed: the error page must not query the person.
-        g.person = g.unlock = None
         close_reading()
+        _spare_database()
     words = {**_BY_STATUS, **_BY_STATUS_AT_SITE} if _is_of_a_site() else _BY_STATUS
     response = error_response(status, *words.get(status, _UNKNOWN))
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
         response.headers["Allow"] = ", ".join(error.valid_methods)
     return response
+
+
+def _spare_database() -> None:
+    """Keep the page of the error from asking the database, which may be what failed."""
+    g.person = g.unlock = None
+    hide_name()

@@ -366,4 +366,6 @@ def _drawn(screen: PageData, names: Sequence[str], shown: Shown) -> str:
     elsewhere = replace(shown, oob=True)
     # In a <template>, since a row of a table and a section cannot stand side by side.
     parts += [f"<template>{draw(screen, name, elsewhere)}</template>" for name in others]
+    if "who.html" in others:
+        parts.append(draw(screen, "title.html", elsewhere))
     return "".join(parts)

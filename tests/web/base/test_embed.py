@@ -12,8 +12,8 @@ from panel.config import Config, ConfigError, load
 from panel.db import Database
 from panel.paths import BUILT
 from tests.support.cast import CODE, MANAGER
-from tests.support.web_sites import make_primary
-from tests.web.conftest import Browser, MakeApp
+from tests.support.web_sites import make_primary, make_satellite, words
+from tests.web.conftest import Browser, MakeApp, signed_in
 
 HOST = "https://intranet.example.org"
 PANEL = "panel.example.org"
@@ -139,16 +139,31 @@ def test_redirects_lead_on_inside_the_frame(listed: Flask) -> None:
     assert frame.post("/sign-out", htmx=True).headers["HX-Redirect"].endswith("&framed=1")
 
 
-def test_an_embedded_page_has_no_header_and_knows_whom_to_tell_its_height(listed: Flask) -> None:
+def test_an_embedded_page_has_its_menu_at_the_foot_and_knows_whom_to_tell_its_height(
+    listed: Flask,
+) -> None:
     frame = Frame(listed)
     frame.sign_in(MANAGER)
     page = frame.get("/").text
-    assert "<header" not in page
+    assert page.index("<nav>") > page.index("<footer>")
     assert f'data-hosts="{HOST}"' in page
     assert "Sign out" in page
-    whole = Browser(listed).get("/sign-in").text
-    assert "<header" in whole
+    whole = signed_in(listed, MANAGER).get("/").text
+    assert whole.index("<nav>") < whole.index("</header>")
     assert "data-hosts=" not in whole
+
+
+@pytest.mark.parametrize("path", ["/sign-in", "/", "/activity"])
+def test_a_framed_page_says_whose_it_is(
+    listed: Flask, database: Database, config: Config, path: str
+) -> None:
+    make_satellite(database, config)
+    frame = Frame(listed)
+    if path != "/sign-in":
+        frame.sign_in(MANAGER)
+    head = words(frame.get(path).text.partition("<header>")[2].partition("</header>")[0])
+    what = {"/sign-in": "Sign in", "/": "Synchronisation", "/activity": "Activity"}[path]
+    assert head.startswith(f"{what} Kadavu")
 
 
 def test_the_same_page_in_a_tab_is_not_taken_for_the_frames(listed: Flask) -> None:

@@ -288,3 +288,49 @@ class TestNotChanged:
 
 def test_an_address_that_is_none_is_the_beginning_of_the_list(viewer: Browser) -> None:
     assert viewer.get("/bar", htmx=True, HX_Current_URL="http://[::").status_code == 200
+
+
+# --- whose it is ----------------------------------------------------------------------------------
+
+TITLES = {
+    "/": "Synchronisation",
+    "/activity": "Activity",
+    "/nowhere": "This did not work",
+    "/people": "People",
+    "/servers/1/sync": "7 Kadavu",
+}
+
+
+@pytest.mark.parametrize("path", TITLES)
+def test_every_title_says_whose_page_it_is(
+    manager: Browser, database: Database, config: Config, path: str
+) -> None:
+    make_primary(database, config)
+    assert f"<title>National Store · {TITLES[path]}</title>" in manager.get(path).text
+
+
+def test_the_sign_in_says_whose_it_is_but_not_under_a_name_of_another_site(
+    make_app: MakeApp, database: Database, config: Config
+) -> None:
+    make_primary(database, config)
+    stranger = Browser(make_app(allowed_hosts=("panel.example.org",)))
+    assert "<title>National Store · Sign in</title>" in stranger.get("/sign-in").text
+    refused = stranger.get("/sign-in", Host="rebound.example.com")
+    assert refused.status_code == 400
+    assert "National Store" not in refused.text
+
+
+def test_a_server_without_a_name_has_a_title_without_one(manager: Browser) -> None:
+    assert "<title>Synchronisation</title>" in manager.get("/").text
+
+
+def test_a_new_name_is_in_the_title_at_once(
+    manager: Browser, database: Database, config: Config
+) -> None:
+    make_primary(database, config)
+    manager.unlock()
+    with database.reading() as session:
+        version = session.get_one(Settings, 1).parameters_version
+    form = {"sync_id": "1", "name": "Central Store", "store": "NAT-01", "user_name": "fiji"}
+    saved = manager.post("/parameters", {**form, "version": str(version)}, htmx=True, **HERE)
+    assert "<title>Central Store · Synchronisation</title>" in saved.text
