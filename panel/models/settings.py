@@ -78,6 +78,12 @@ class Settings(Base):
     fingerprint: Mapped[str] = mapped_column(String(64), default="")
     # Who is called where somebody elsewhere has to act.
     contact: Mapped[str] = mapped_column(String(NAME_LENGTH), default="", server_default=text("''"))
+    # What a satellite goes through on its way to the primary; the environment's proxy if empty.
+    proxy: Mapped[str] = mapped_column(String(URL_LENGTH), default="", server_default=text("''"))
+    proxy_user: Mapped[str] = mapped_column(
+        String(USER_NAME_LENGTH), default="", server_default=text("''")
+    )
+    proxy_password_sealed: Mapped[str | None]
     parameters_version: Mapped[int] = mapped_column(default=1)
 
     @property

@@ -13,7 +13,7 @@ from panel.i18n import say
 from panel.installation import Installation
 from panel.models.runs import InitialiseState, Link, Loop
 from panel.models.settings import Settings
-from panel.preferences.parameter_table import Parameters
+from panel.preferences.parameter_table import PROXY_PASSWORD, Parameters
 from panel.preferences.parameters import changed_settings, check_parameters
 from panel.status.history import Disagreement, disagreements
 from panel.sync.protocol.error_codes import SyncRefusal
@@ -143,17 +143,29 @@ def _typed_settings(installation: Installation, typed: Parameters) -> SyncSettin
         values = check_parameters(session, installation.vault, typed).values
         saved = session.get_one(Settings, 1)
         settings = changed_settings(saved, installation.vault, values)
-        # Scheme and port too: another one of a host is another program, or a line that tells.
-        if settings.password_sealed and not typed.password:
-            _check_origin(settings.url, _origin(saved.url))
+        _check_secrets(settings, saved, typed)
         return sync_settings_of(session, installation, settings)
 
 
-def _check_origin(url: str, saved_for: tuple[str, str]) -> None:
-    """Raise :class:`Invalid` if the saved password would go to another server than its own."""
-    if _origin(url) != saved_for:
+def _check_secrets(settings: Settings, saved: Settings, typed: Parameters) -> None:
+    """Raise :class:`Invalid` if a saved password would go to another server than its own."""
+    # Scheme and port too: another one of a host is another program, or a line that tells.
+    goes_elsewhere = _origin(settings.url) != _origin(saved.url)
+    has_new_proxy = settings.proxy != saved.proxy
+    # Over https the proxy only carries what it cannot read.
+    is_read = bool(settings.proxy) and has_new_proxy and urlsplit(settings.url).scheme == "http"
+    problems = {}
+    if settings.password_sealed and not typed.password and (goes_elsewhere or is_read):
         reason = say("Type the Password again: it was saved for another server than this URL's.")
-        raise Invalid({"password": reason})
+        problems["password"] = (
+            reason if goes_elsewhere else say("Type the Password again: the new proxy can read it.")
+        )
+    sends_it = settings.proxy and settings.proxy_user and settings.proxy_password_sealed
+    if sends_it and has_new_proxy and not typed[PROXY_PASSWORD.name]:
+        reason = say("Type it again: it was saved for another proxy.")
+        problems[PROXY_PASSWORD.name] = reason
+    if problems:
+        raise Invalid(problems)
 
 
 def _origin(url: str) -> tuple[str, str]:

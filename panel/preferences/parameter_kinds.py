@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 from panel.activity.log import SECRET
 from panel.errors import Invalid
@@ -36,7 +37,8 @@ class Parameter:
     ``concerns`` says on which servers the page shows it. ``help_on_primary`` replaces ``help`` on a
     primary. ``empty`` is a word for a missing value; ``example`` is the placeholder on a satellite.
     ``part`` is the heading of the folded part of the form that has it. While the lock is closed,
-    that heading shows ``brief`` if a value is set, with its first eight characters as ``start``.
+    that heading shows ``brief`` if a value is set, with the ``value`` and its first eight
+    characters as ``start``.
     """
 
     # How a page asks for it ("line", "lines", "choice" or "secret"), and with which keyboard (the
@@ -180,6 +182,20 @@ class Url(Parameter):
     def tidy(self, checks: Checks, value: str) -> str:
         """Return the normalised URL."""
         return checks.url(self.name, value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProxyUrl(Url):
+    """The URL of a proxy: http if it names no scheme, and without a path."""
+
+    def tidy(self, checks: Checks, value: str) -> str:
+        """Return the normalised URL."""
+        value = value.strip()
+        url = checks.url(self.name, f"http://{value}" if value and "://" not in value else value)
+        if not urlsplit(url).path:
+            return url
+        checks.refuse(self.name, say("A proxy has a host and a port, and no path."))
+        return ""
 
 
 @dataclass(frozen=True, kw_only=True)

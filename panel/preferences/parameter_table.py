@@ -28,6 +28,7 @@ from panel.preferences.parameter_kinds import (
     Number,
     OneOf,
     Parameter,
+    ProxyUrl,
     Secret,
     Text,
     Url,
@@ -65,7 +66,7 @@ class SharedPassword(Secret):
         return is_password(settings, vault, value)
 
 
-_CERTIFICATE = say("Certificate")
+_CERTIFICATE, _PROXY = say("Certificate"), say("Proxy")
 PROTOCOL = OneOf(
     name="protocol",
     label=say("Protocol"),
@@ -94,6 +95,13 @@ PASSWORD = SharedPassword(
     name="password",
     label=say("Password"),
     help=say("Never shown. Empty leaves the one that is set."),
+)
+PROXY_PASSWORD = Secret(
+    name="proxy_password",
+    label=say("Password at the proxy"),
+    help=say("If it asks for one."),
+    concerns=Concerns.SATELLITE,
+    part=_PROXY,
 )
 # In the order of the screen, where the parameters of one folded part follow each other.
 _ENTRIES: tuple[Parameter, ...] = (
@@ -170,6 +178,24 @@ _ENTRIES: tuple[Parameter, ...] = (
         part=_CERTIFICATE,
         brief=say("a private authority"),
     ),
+    ProxyUrl(
+        name="proxy",
+        label=say("Proxy"),
+        help=say("On the way to the primary. Empty: that of the service's environment."),
+        concerns=Concerns.SATELLITE,
+        example="http://proxy.example.org:3128",
+        part=_PROXY,
+        brief=Message("%(value)s"),
+    ),
+    Text(
+        name="proxy_user",
+        label=say("User name at the proxy"),
+        help=say("If it asks for one."),
+        concerns=Concerns.SATELLITE,
+        longest=USER_NAME_LENGTH,
+        part=_PROXY,
+    ),
+    PROXY_PASSWORD,
 )
 PARAMETERS = {parameter.name: parameter for parameter in _ENTRIES}
 # Not in the table, since it is changed without an unlock, by a form and a verb of its own.
@@ -216,7 +242,8 @@ def in_brief(inside: Sequence[Parameter], settings: Settings) -> Message | None:
     """
     for parameter in inside:
         if value := parameter.for_programs(settings):
-            return replace(parameter.brief or parameter.label, values={"start": str(value)[:8]})
+            shown = {"start": str(value)[:8], "value": value}
+            return replace(parameter.brief or parameter.label, values=shown)
     return None
 
 

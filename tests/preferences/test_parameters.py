@@ -161,6 +161,35 @@ def test_a_fingerprint_may_be_typed_as_tools_print_it(site: Site) -> None:
 # --- roles ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("typed", "kept"),
+    [
+        (" Proxy.example.org:3128/ ", "http://proxy.example.org:3128"),
+        ("https://proxy.example.org:443", "https://proxy.example.org"),
+        ("[::1]:3128", "http://[::1]:3128"),
+        ("", ""),
+    ],
+)
+def test_a_proxy_is_a_host_and_a_port(site: Site, typed: str, kept: str) -> None:
+    assert site.save(SATELLITE.replace(proxy=typed)).proxy == kept
+
+
+@pytest.mark.parametrize(
+    ("typed", "reason"),
+    [
+        ("socks5://proxy:1080", "A URL begins with https:// or http://."),
+        ("proxy:3128/way", "A proxy has a host and a port, and no path."),
+        (
+            "http://me:letters@proxy",
+            "No user name or password here: they have fields of their own.",
+        ),
+        ("proxy:70000", "This is no URL or address, such as https://central.example.org."),
+    ],
+)
+def test_what_is_no_proxy_is_refused(site: Site, typed: str, reason: str) -> None:
+    assert site.problems(SATELLITE.replace(proxy=typed)) == {"proxy": reason}
+
+
 def test_no_server_of_the_list_has_this_servers_sync_id(site: Site) -> None:
     site.save(SATELLITE)
     add(site.database, NATIONAL)

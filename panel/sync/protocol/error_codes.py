@@ -120,7 +120,10 @@ _VALUES = (
 
 _BY_ITSELF = say("Nothing has to be done: it is tried again by itself.")
 _LINE = say("Check that this machine is on line. It is tried again by itself.")
-_PROXY = say("Check the proxy, and HTTPS_PROXY, HTTP_PROXY and NO_PROXY of the service.")
+_PROXY = say(
+    "Check the Proxy in the parameters, or if it is empty HTTPS_PROXY, HTTP_PROXY and NO_PROXY of "
+    "the service."
+)
 _FILL_IN = say("Un-lock and fill it in under Synchronise parameters.")
 
 REASONS: Mapping[str, Reason] = {

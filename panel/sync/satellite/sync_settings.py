@@ -11,11 +11,12 @@ from panel.installation import Installation
 from panel.models.base import PRIMARY_SYNC_ID
 from panel.models.runs import PASSWORD_UNREADABLE, Link
 from panel.models.settings import Server, Settings, SyncProtocol
+from panel.preferences.parameter_table import PROXY_PASSWORD
 from panel.preferences.shared_password import read_password, wire_password
 from panel.security.vault import Unreadable, Vault
 from panel.sync.protocol.error_codes import SyncRefusal
 from panel.sync.protocol.messages import Identity, Pair
-from panel.sync.transport.http import Target
+from panel.sync.transport.http import Target, proxy_url
 
 _MOST_TOKENS = 3
 
@@ -74,12 +75,22 @@ def sync_settings_of(
         settings.interval_minutes,
         settings.request_size,
         settings.protocol,
-        Target(settings.url, settings.private_ca, settings.fingerprint),
+        _target(settings, installation.vault),
         own_identity(settings, primary, installation.hardware_id),
         _pair(settings, installation.vault),
         "" if link.token_withheld or not tokens else tokens[0],
         tuple(tokens),
     )
+
+
+def _target(settings: Settings, vault: Vault) -> Target:
+    try:
+        password = PROXY_PASSWORD.open(settings, vault) or ""
+    except Unreadable:
+        # The proxy tells that it is missing.
+        password = ""
+    proxy = proxy_url(settings.proxy, settings.proxy_user, password)
+    return Target(settings.url, settings.private_ca, settings.fingerprint, proxy)
 
 
 def own_identity(settings: Settings, primary: Server, hardware_id: str) -> Identity:

@@ -8,6 +8,7 @@ import socket
 import ssl
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -16,10 +17,10 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from http.client import BadStatusLine, LineTooLong
 from typing import Any, Protocol
-from urllib.parse import SplitResult, unquote, urljoin, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, ProxyManager, Timeout, make_headers
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, ProxyManager, Timeout
 from urllib3 import exceptions as faults
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.response import BaseHTTPResponse
@@ -62,14 +63,16 @@ class LinkFault(Exception):
 
 @dataclass(frozen=True)
 class Target:
-    """The URL of the primary, and what to trust besides the public authorities.
+    """The URL of the primary, what to trust besides the public authorities, and the way there.
 
-    ``private_ca`` is PEM text, ``fingerprint`` the SHA-256 of the certificate in hex.
+    ``private_ca`` is PEM text, ``fingerprint`` the SHA-256 of the certificate in hex. ``proxy`` is
+    a URL with the user name and password for it; if empty, the environment names the proxy.
     """
 
     url: str
     private_ca: str = ""
     fingerprint: str = ""
+    proxy: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,7 @@ class Transport(Protocol):
 
 @dataclass
 class HttpTransport:
-    """One connection to the primary, over HTTP or HTTPS, and over the proxy of the environment.
+    """One connection to the primary, over HTTP or HTTPS, and over a proxy if there is one.
 
     Raise :class:`LinkFault` for a private authority or a proxy's URL that cannot be used.
     """
@@ -134,7 +137,7 @@ class HttpTransport:
         parts = urlsplit(self.target.url)
         self._host, self._netloc = parts.hostname or "", parts.netloc
         self._sockets = _Sockets()
-        self._proxy = _proxy_to(parts)
+        self._proxy = _parse_proxy(self.target.proxy or _environments_proxy(parts))
         # A proxy is told all of the address, unless a tunnel leads through it.
         is_forwarded = self._proxy is not None and parts.scheme == "http"
         self._before_path = f"http://{parts.netloc}" if is_forwarded else ""
@@ -348,13 +351,24 @@ def _has_no_length(response: BaseHTTPResponse) -> bool:
     return "Content-Length" not in headers and "Transfer-Encoding" not in headers
 
 
-def _proxy_to(parts: SplitResult) -> Url | None:
+def proxy_url(url: str, user_name: str, password: str) -> str:
+    """Return ``url``, that of a proxy or empty, with the user name and password for it."""
+    if not url or not user_name:
+        return url
+    scheme, _, netloc = url.partition("://")
+    return f"{scheme}://{quote(user_name, safe='')}:{quote(password, safe='')}@{netloc}"
+
+
+def _environments_proxy(parts: SplitResult) -> str:
     """Return the proxy of the environment for a URL; this machine is reached without one."""
     host = parts.hostname or ""
     if host == "localhost" or _is_loopback(host) or proxy_bypass(parts.netloc):
-        return None
+        return ""
     proxies = getproxies()
-    found = proxies.get(parts.scheme) or proxies.get("all")
+    return proxies.get(parts.scheme) or proxies.get("all") or ""
+
+
+def _parse_proxy(found: str) -> Url | None:
     if not found:
         return None
     try:
@@ -373,9 +387,13 @@ def _is_loopback(host: str) -> bool:
 def _proxy_pool(target: Target, proxy: Url, options: dict[str, Any]) -> HTTPConnectionPool:
     if proxy.scheme not in ("http", "https"):
         raise LinkFault("proxy_unreachable", host=proxy.host)
-    headers = make_headers(proxy_basic_auth=unquote(proxy.auth)) if proxy.auth else None
+    headers = {"proxy-authorization": _basic(unquote(proxy.auth))} if proxy.auth else None
     manager = ProxyManager(str(proxy), proxy_headers=headers, **options, **_trust(target))
     return manager.connection_from_url(target.url)
+
+
+def _basic(user_and_password: str) -> str:
+    return f"Basic {b64encode(user_and_password.encode()).decode()}"
 
 
 def _pool(target: Target, proxy: Url | None, meter: Meter, sockets: _Sockets) -> HTTPConnectionPool:

@@ -15,7 +15,14 @@ from wtforms import Field, Form, IntegerField, PasswordField, StringField, Valid
 from panel.errors import Choice, Conflict, Invalid, NeedsConfirmation, Refusal
 from panel.i18n import Message
 from panel.models.settings import Settings
-from panel.preferences.parameter_kinds import Certificate, Number, Parameter, Secret
+from panel.preferences.parameter_kinds import (
+    Certificate,
+    Number,
+    Parameter,
+    ProxyUrl,
+    Secret,
+    Url,
+)
 from panel.preferences.parameter_table import PARAMETERS, PASSWORD, Parameters
 from panel.preferences.server_fields import ServerFields
 from panel.web.auth.lock import open_input
@@ -38,6 +45,18 @@ class WholeNumber(IntegerField):
         if not re.fullmatch(r"-?[0-9]{1,12}", text):
             raise ValueError(_("A whole number, in digits."))
         self.data = int(text)
+
+
+class UrlField(StringField):
+    """A URL; a password in it never comes back in the form."""
+
+    def process_formdata(self, valuelist: Sequence[Any]) -> None:
+        """Take what was typed. The user name stays, for which it is refused."""
+        super().process_formdata([_PASSWORD_IN_URL.sub("@", str(text)) for text in valuelist])
+
+
+# Up to the last @, since a password may have any character.
+_PASSWORD_IN_URL = re.compile(r":(?!//).*@", re.DOTALL)
 
 
 class PanelForm(Form):
@@ -171,6 +190,8 @@ class _CertificatesField(StringField):
 _FIELDS: Mapping[type[Parameter], type[Field]] = {
     Number: WholeNumber,
     Certificate: _CertificatesField,
+    Url: UrlField,
+    ProxyUrl: UrlField,
 }
 # Up to the line that ends it, or to the end if there is none.
 _PRIVATE_KEY = re.compile(
@@ -189,7 +210,7 @@ class ServerForm(PasswordForm):
     sync_id = WholeNumber()
     name = StringField()
     store = StringField()
-    url = StringField()
+    url = UrlField()
     user_name = StringField()
 
     def server_fields(self) -> ServerFields:

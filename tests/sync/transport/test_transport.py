@@ -16,7 +16,7 @@ import trustme
 from panel.sync.protocol.error_codes import SyncRefusal
 from panel.sync.transport import http
 from panel.sync.transport.exchange_client import read_error
-from panel.sync.transport.http import HttpTransport, LinkFault, Response, Target
+from panel.sync.transport.http import HttpTransport, LinkFault, Response, Target, proxy_url
 
 WELL = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 Talk = Callable[[socket.socket], None]
@@ -388,7 +388,33 @@ def test_http_at_a_port_of_https_is_named(secure: ssl.SSLContext, before: bytes)
     assert (fault.code, fault.values) == ("tls_wanted", {"host": "127.0.0.1"})
 
 
-# --- the proxy of the environment -----------------------------------------------------------------
+# --- the proxy of the parameters, and that of the environment -------------------------------------
+
+
+@pytest.mark.parametrize("host", ["central.example.org", "localhost"])
+def test_the_proxy_that_was_set_is_used_for_every_address(
+    host: str, through: Callable[[int], None]
+) -> None:
+    seen: list[bytes] = []
+
+    def talk(connection: socket.socket) -> None:
+        seen.append(_read_request(connection))
+        connection.sendall(WELL)
+
+    # That of the environment is not asked.
+    through(9)
+    with _server(talk) as port:
+        proxy = proxy_url(f"http://127.0.0.1:{port}", "clinic", "réef: ŵ@/palm")
+        assert _send(Target(f"http://{host}", proxy=proxy)).status == 200
+    assert seen[0].startswith(f"POST http://{host}/sync/exchange HTTP/1.1\r\n".encode())
+    credentials = b64encode("clinic:réef: ŵ@/palm".encode())
+    assert b"\r\nproxy-authorization: Basic " + credentials + b"\r\n" in seen[0]
+    assert "palm" not in repr(Target("http://central.example.org", proxy=proxy))
+
+
+def test_a_proxy_without_a_user_name_gets_no_password() -> None:
+    assert proxy_url("http://proxy:3128", "", "letters") == "http://proxy:3128"
+    assert proxy_url("", "clinic", "letters") == ""
 
 
 @pytest.fixture

@@ -128,6 +128,31 @@ def test_the_saved_password_goes_to_the_server_alone_that_it_was_saved_for(
     assert same.status_code == 200
 
 
+def test_a_saved_password_goes_to_no_new_proxy(
+    unlocked: Browser, primary_url: str, nowhere: str, database: Database
+) -> None:
+    with database.writing() as session:
+        settings = session.get_one(Settings, 1)
+        settings.proxy, settings.proxy_user = "http://127.0.0.2:9", "clinic"
+        settings.proxy_password_sealed = settings.password_sealed
+    typed = {**TYPED, "url": primary_url, "proxy": nowhere}
+    page = unlocked.post("/sync/test", typed, htmx=True)
+    assert page.status_code == 422
+    assert "the new proxy can read it" in page.text.split('name="password"')[1][:400]
+    assert "saved for another proxy" in page.text.split('name="proxy_password"')[1][:400]
+    again = {**typed, "password": "coral letters", "proxy_password": "coral letters"}
+    answer = words(unlocked.post("/sync/test", again, htmx=True).text)
+    assert "The proxy 127.0.0.1 cannot be reached." in answer
+
+
+def test_the_saved_proxy_is_tried(manager: Browser, nowhere: str, database: Database) -> None:
+    assert "Well" in manager.post("/sync/test", htmx=True).text
+    with database.writing() as session:
+        session.get_one(Settings, 1).proxy = nowhere
+    answer = words(manager.post("/sync/test", htmx=True).text)
+    assert "The proxy 127.0.0.1 cannot be reached. Check the Proxy in the parameters" in answer
+
+
 def test_each_trial_is_a_row_of_activity(
     manager: Browser, primary_url: str, nowhere: str, happened: Callable[..., list[Activity]]
 ) -> None:

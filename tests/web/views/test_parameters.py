@@ -129,6 +129,36 @@ class TestSatellite:
         unlocked.post("/lock")
         assert "Certificate fingerprint abababab…" in words(unlocked.get("/").text)
 
+    @pytest.mark.parametrize("field", ["url", "proxy"])
+    @either
+    def test_a_password_in_a_url_is_not_shown_again(
+        self, manager: Browser, database: Database, htmx: bool, field: str
+    ) -> None:
+        sent = {field: "http://clinic:palm@x/y@proxy:3128", "version": version(database)}
+        # Asked for the code, and refused.
+        locked = manager.post("/parameters", sent, htmx=htmx)
+        manager.unlock()
+        refused = manager.post("/parameters", sent, htmx=htmx)
+        assert refused.status_code == 422
+        assert "No user name or password here" in refused.text
+        assert 'value="http://clinic@proxy:3128"' in refused.text
+        assert "palm" not in locked.text + refused.text
+
+    def test_a_proxy_is_saved_and_its_password_is_nowhere(
+        self, unlocked: Browser, database: Database
+    ) -> None:
+        sent = {"proxy": "proxy:3128", "proxy_user": "clinic", "proxy_password": "reef and palm"}
+        unlocked.post("/parameters", {**sent, "version": version(database)})
+        kept = settings(database)
+        assert (kept.proxy, kept.proxy_user) == ("http://proxy:3128", "clinic")
+        assert "reef" not in (kept.proxy_password_sealed or "reef")
+        pages = [unlocked.get(path).text for path in ("/", "/activity")]
+        assert "Password at the proxy: changed" in words(pages[1])
+        unlocked.post("/lock")
+        pages.append(unlocked.get("/").text)
+        assert "Proxy http://proxy:3128" in words(pages[2])
+        assert not any("reef" in page for page in pages)
+
     @pytest.mark.parametrize("ends", ["-----END RSA PRIVATE KEY-----", ""])
     @either
     def test_a_private_key_is_not_shown_again(
