@@ -5,18 +5,26 @@ exits with 1. The sync service answers with an error of its protocol. A function
 refusal has changed nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 from panel.i18n import Message, say
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
 
 class Refusal(Exception):
-    """The base class: a refused act, with its stable ``code`` and the reason as a sentence."""
+    """The base class: a refused act, with its stable ``code`` and the reason as a sentence.
+
+    ``line`` is the number of the refused one among many, from 1; None where it is about one only.
+    """
 
     status = 400
     code = "refused"
+    line: int | None = None
 
     def __init__(self, message: Message) -> None:
         super().__init__(message)
@@ -24,6 +32,18 @@ class Refusal(Exception):
 
     def __str__(self) -> str:
         return str(self.message)
+
+
+def for_each(act: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """Return what ``act`` returns for each of ``items``; a refusal gets the number of its line."""
+    results: list[Result] = []
+    try:
+        for item in items:
+            results.append(act(item))
+    except Refusal as refusal:
+        refusal.line = len(results) + 1
+        raise
+    return results
 
 
 class Invalid(Refusal):

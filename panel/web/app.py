@@ -67,7 +67,7 @@ def create_app(installation: Installation) -> Flask:
     app = Flask("panel", template_folder=str(TEMPLATES), static_folder=None)
     app.config.update(_flask_settings(config))
     init_templates(app)
-    app.url_map.converters["int"] = RowId
+    app.url_map.converters |= {"int": RowId, "record_id": records.RecordId}
     # A path with two slashes is no other path: a redirect would name the Host that was sent.
     app.url_map.merge_slashes = False
     app.session_interface = Sessions()

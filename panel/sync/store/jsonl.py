@@ -18,7 +18,7 @@ from panel.errors import Invalid, Refusal
 from panel.i18n import say
 from panel.models.records import Record
 from panel.sync.protocol.json_reader import LARGEST_RECORD_BYTES, dump_json, load_json
-from panel.sync.store.records import Write, check_write, write_records
+from panel.sync.store.records import Write, write_records
 
 # A transaction has at most this many records, and ends with the line that reaches these bytes.
 BATCH_LINES, BATCH_BYTES = 500, 4 * 1024 * 1024
@@ -31,7 +31,7 @@ _PASSED_OVER = {"changed_at", "archived"}
 
 
 class LineRefused(Refusal):
-    """A line or a batch of lines cannot be written; the batches before it were."""
+    """A line cannot be written, and none of its batch is; the batches before it were."""
 
     status = 422
     code = "line_refused"
@@ -39,11 +39,11 @@ class LineRefused(Refusal):
 
 @dataclass(frozen=True)
 class Batch:
-    """The writes of some lines; the numbers of the first and the last line count from 1."""
+    """The writes of some lines, the number of each one's line, and of the last line, from 1."""
 
-    first: int
-    last: int
     writes: list[Write]
+    numbers: list[int]
+    last: int
 
 
 def as_line(record: Record) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def as_write(line: Any) -> Write:
         raise Invalid({"record": say("Must be a JSON object.")})
     unknown = sorted(line.keys() - _NAMES - _PASSED_OVER)
     if unknown:
-        raise Invalid({"record": say("There is no field %(name)s.", name=unknown[0][:80])})
+        raise Invalid({unknown[0][:80]: say("There is no such field.")})
     deleted, data = line.get("deleted", False), line.get("data")
     # 1 and 1.0 equal True in Python, but not in JSON.
     if type(deleted) is not bool:
@@ -93,12 +93,12 @@ def put_lines(
     committed so far. Raise :class:`LineRefused`.
     """
     lines = changed = 0
-    for batch in _batches(file, own_sync_id):
+    for batch in _batches(file):
         try:
             with database.writing() as session:
                 changed += write_records(session, own_sync_id, batch.writes)
         except Refusal as refusal:
-            _refuse(batch.first, batch.last, refusal)
+            _refuse(batch.numbers[(refusal.line or 1) - 1], refusal)
         lines = batch.last
         on_commit(lines)
     return lines, changed
@@ -129,36 +129,34 @@ def write_lines(records: Iterable[Record], file: BinaryIO) -> int:
     return count
 
 
-def _batches(file: BinaryIO, own_sync_id: int) -> Iterator[Batch]:
+def _batches(file: BinaryIO) -> Iterator[Batch]:
     writes: list[Write] = []
-    first, size, number = 1, 0, 0
+    numbers: list[int] = []
+    last, size, number = 0, 0, 0
     for number, line in enumerate(iter(lambda: file.readline(LONGEST_LINE_BYTES + 1), b""), 1):
         if not line.isspace():
-            writes.append(_read_line(number, line, own_sync_id))
+            writes.append(_read_line(number, line))
+            numbers.append(number)
         size += len(line)
         if len(writes) >= BATCH_LINES or size >= BATCH_BYTES:
-            yield Batch(first, number, writes)
-            writes, first, size = [], number + 1, 0
-    if number >= first:
-        yield Batch(first, number, writes)
+            yield Batch(writes, numbers, number)
+            writes, numbers, last, size = [], [], number, 0
+    if number > last:
+        yield Batch(writes, numbers, number)
 
 
-def _read_line(number: int, line: bytes, own_sync_id: int) -> Write:
+def _read_line(number: int, line: bytes) -> Write:
     try:
         if len(line) > LONGEST_LINE_BYTES:
             raise Invalid({"record": say("Is longer than a record may be.")})
-        write = as_write(load_json(line, unique=True))
-        # Checked again with its batch, where the number of the line is not known.
-        check_write(write, own_sync_id)
+        return as_write(load_json(line, unique=True))
     except Refusal as refusal:
-        _refuse(number, number, refusal)
+        _refuse(number, refusal)
     except (ValueError, RecursionError):
-        _refuse(number, number, Invalid({"record": say("Must be JSON in UTF-8.")}))
-    return write
+        _refuse(number, Invalid({"record": say("Must be JSON in UTF-8.")}))
 
 
-def _refuse(first: int, last: int, refusal: Refusal) -> NoReturn:
-    lines = str(first) if first == last else f"{first}-{last}"
+def _refuse(number: int, refusal: Refusal) -> NoReturn:
     raise LineRefused(
-        say("Line %(lines)s: %(reason)s", lines=lines, reason=str(refusal))
+        say("Line %(lines)s: %(reason)s", lines=number, reason=str(refusal))
     ) from refusal

@@ -30,7 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from panel import clock
-from panel.errors import Invalid, NotFound, Refusal
+from panel.errors import Invalid, NotFound, Refusal, for_each
 from panel.i18n import Message, say
 from panel.models.base import HIGHEST_SYNC_ID, PRIMARY_SYNC_ID
 from panel.models.records import RECORD_ID_LENGTH, TABLE_NAME_LENGTH, Key, Record
@@ -172,9 +172,9 @@ def write_records(session: Session, own_sync_id: int, writes: Sequence[Write]) -
 
     Every value is checked before the sequence is locked. The lock is held until the caller's
     commit, so commit soon. Raise what :func:`put_record` raises, :class:`OwnerUnknown`,
-    :class:`OwnerInitialised`, or NotFound for a delete.
+    :class:`OwnerInitialised`, or NotFound for a delete; the refusal has the number of the write.
     """
-    texts = [check_write(write, own_sync_id) for write in writes]
+    texts = for_each(lambda write: check_write(write, own_sync_id), writes)
     lock_sequence(session)
     wanted = [(write.key, text) for write, text in zip(writes, texts, strict=True)]
     found = find_records(session, wanted)
@@ -182,9 +182,8 @@ def write_records(session: Session, own_sync_id: int, writes: Sequence[Write]) -
         # A satellite does not know the others: its primary checks what it pushes.
         _check_addressees(session, writes, found)
     draft = _Draft(found, own_sync_id, seen_at(session))
-    for write, text in zip(writes, texts, strict=True):
-        draft.add(write, text)
-    _check_owners(session, draft.made_for())
+    for_each(draft.add, zip(writes, texts, strict=True))
+    _check_owners(session, writes, draft.made_for())
     draft.save(session)
     return len(draft.changed)
 
@@ -240,17 +239,23 @@ def find_records(
     return found
 
 
-def _check_owners(session: Session, made_for: Mapping[Key, int]) -> None:
+def _check_owners(session: Session, writes: Sequence[Write], made_for: Mapping[Key, int]) -> None:
     """Refuse to make records for servers that would not get them.
 
     Raise :class:`OwnerUnknown` for one that is not in the list, :class:`OwnerInitialised` for one
     that has all of its own records already.
     """
+    if not made_for:
+        return
     owners = set(made_for.values())
     query = select(Server.sync_id, Peer.protocol).outerjoin(Peer, Peer.server_id == Server.id)
     query = query.where(Server.sync_id.in_(owners), Server.removed_at.is_(None))
     protocols = {row.sync_id: row.protocol for row in session.execute(query)}
-    for owner in sorted(owners):
+
+    def check(write: Write) -> None:
+        owner = made_for.get(write.key)
+        if owner is None:
+            return
         if owner not in protocols:
             raise OwnerUnknown(say("There is no server with Sync ID %(owner)s.", owner=owner))
         if protocols[owner] == SyncProtocol.OWN:
@@ -261,6 +266,8 @@ def _check_owners(session: Session, made_for: Mapping[Key, int]) -> None:
                     owner=owner,
                 )
             )
+
+    for_each(check, writes)
 
 
 def _hand_out(session: Session, made_for: Mapping[Key, int]) -> None:
@@ -306,7 +313,8 @@ class _Draft:
         # By key: a later write of the same record replaces the earlier one.
         self.changed: dict[Key, dict[str, Any]] = {}
 
-    def add(self, write: Write, text: str | None) -> None:
+    def add(self, written: tuple[Write, str | None]) -> None:
+        write, text = written
         owner = self._owner(write)
         record = self._found.get(write.key)
         stored = self.changed.get(write.key) or (_values(record) if record else None)
@@ -417,7 +425,8 @@ def _check_addressees(
 ) -> None:
     """Raise Invalid for a new record that is addressed to no server of the list."""
     is_server = server_lookup(session)
-    for write in writes:
+
+    def check(write: Write) -> None:
         if write.to is not None and write.key not in found and not is_server(write.to):
             reason = say(
                 "%(table)s/%(record_id)s: there is no server %(to)s in the list.",
@@ -426,6 +435,8 @@ def _check_addressees(
                 to=write.to,
             )
             raise Invalid({"to": reason})
+
+    for_each(check, writes)
 
 
 def _values(record: StoredRecord) -> dict[str, Any]:
@@ -449,7 +460,7 @@ def check_write(write: Write, own_sync_id: int) -> str | None:
     """
     problems: dict[str, Message] = {}
     _check_name(problems, "table", write.table, TABLE_NAME_LENGTH)
-    _check_name(problems, "record_id", write.record_id, RECORD_ID_LENGTH)
+    _check_name(problems, "id", write.record_id, RECORD_ID_LENGTH)
     # A record of a shared table of v5 is addressed to the primary itself; an export says so.
     is_kept = own_sync_id == PRIMARY_SYNC_ID == write.to and type(write.to) is int
     if write.to is not None and not is_kept and not _is_another(write.to, own_sync_id):

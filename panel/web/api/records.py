@@ -15,10 +15,11 @@ from typing import Any
 
 from flask import Blueprint, Response, request, url_for
 from sqlalchemy.orm import Session
+from werkzeug.routing import PathConverter
 
 from panel import clock
 from panel.accounts.tokens import find_token, last_used_is_outdated, update_last_used
-from panel.errors import Invalid, Refusal
+from panel.errors import Invalid, Refusal, for_each
 from panel.i18n import say
 from panel.models.base import PRIMARY_SYNC_ID
 from panel.models.settings import Settings
@@ -35,22 +36,39 @@ from panel.sync.store.records import (
 from panel.web.auth.csrf import protect
 from panel.web.base.bodies import BodyNotUnderstood, json_answer, read_json
 from panel.web.base.context import close_reading, reading, writing
+from panel.web.base.errors import refusal_json
 
 LARGEST_REQUEST_BYTES = 16 * 1024 * 1024
 DEFAULT_LIMIT, HIGHEST_LIMIT = 500, 5_000
-ONE_RECORD = "/records/<table>/<path:record_id>"
+ONE_RECORD = "/records/<table>/<record_id:record_id>"
 _PUBLIC = "api.describe"
+# What an application calls a part of the path.
+_FIELDS = {"record_id": "id"}
 _QUERY = {"api.list_": {"after", "limit"}, "api.follow": {"since", "limit"}}
 
 blueprint = Blueprint("api", __name__, url_prefix="/api/v1")
 protect.exempt(blueprint)
 
 
+class RecordId(PathConverter):
+    """The URL converter ``record_id``: whatever stands there, so that a bad id gets its reason."""
+
+    part_isolating = False
+    regex = r"[\s\S]+"
+
+
 class TokenNeeded(Refusal):
-    """The request has no bearer token, or an unknown or revoked one."""
+    """The request has no bearer token."""
 
     status = 401
     code = "token_needed"
+
+
+class TokenUnknown(Refusal):
+    """The request has a token that is unknown or revoked."""
+
+    status = 401
+    code = "token_unknown"
 
 
 class NotForOthers(Refusal):
@@ -71,12 +89,20 @@ class NoSyncId(Refusal):
 def _check_token() -> None:
     if request.endpoint == _PUBLIC:
         return
-    scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
-    token = find_token(reading(), secret.strip()) if scheme.lower() == "bearer" else None
+    scheme, _, rest = request.headers.get("Authorization", "").partition(" ")
+    secret = rest.strip() if scheme.lower() == "bearer" else ""
+    if not secret:
+        raise TokenNeeded(say("Send a token: `sync-panel token add` makes one."))
+    token = find_token(reading(), secret)
     # The body is not read yet, which lasts on a slow line.
     close_reading()
     if token is None:
-        raise TokenNeeded(say("Send a token: `sync-panel token add` makes one."))
+        raise TokenUnknown(
+            say(
+                "This token is unknown here, or was revoked. `sync-panel token list` shows those "
+                "in use."
+            )
+        )
     if last_used_is_outdated(token, clock.now()):
         with writing() as session:
             update_last_used(session, token.id, clock.now())
@@ -91,7 +117,7 @@ def _check_url() -> None:
     for name, value in (*(request.view_args or {}).items(), *request.args.items()):
         # No record has one in its name, and PostgreSQL refuses NUL even in a query.
         if any(unicodedata.category(character) == "Cc" for character in value):
-            problems[name] = say("Must not have control characters in it.")
+            problems[_FIELDS.get(name, name)] = say("Must not have control characters in it.")
     if problems:
         raise Invalid(problems)
 
@@ -99,7 +125,9 @@ def _check_url() -> None:
 @blueprint.after_request
 def _add_challenge(response: Response) -> Response:
     if response.status_code == HTTPStatus.UNAUTHORIZED:
-        response.headers["WWW-Authenticate"] = "Bearer"
+        # RFC 6750, 3.1.
+        sent = request.headers.get("Authorization", "").lower().startswith("bearer ")
+        response.headers["WWW-Authenticate"] = 'Bearer error="invalid_token"' if sent else "Bearer"
     return response
 
 
@@ -122,7 +150,10 @@ def list_(table: str) -> Response:
 
 @blueprint.post("/records")
 def write() -> Response:
-    """Put and delete many records, all or none; return how many changed."""
+    """Put and delete many records, all or none; return how many changed.
+
+    A refusal names the line of the record, from 1.
+    """
     body = _read_object({"records"})
     lines = body.get("records")
     if not isinstance(lines, list):
@@ -130,9 +161,12 @@ def write() -> Response:
     if len(lines) > HIGHEST_LIMIT:
         reason = say("May have at most %(highest)s records.", highest=HIGHEST_LIMIT)
         raise Invalid({"records": reason})
-    writes = [as_write(line) for line in lines]
-    with writing() as session:
-        changed = write_records(session, _own_sync_id(session), writes)
+    try:
+        writes = for_each(as_write, lines)
+        with writing() as session:
+            changed = write_records(session, _own_sync_id(session), writes)
+    except Refusal as refusal:
+        return refusal_json(refusal, refusal.line)
     return json_answer({"changed": changed})
 
 

@@ -91,20 +91,38 @@ def error_response(
 
 
 def error_json(
-    status: int, code: str, message: Message, problems: Mapping[str, str] | None = None
+    status: int,
+    code: str,
+    message: Message,
+    problems: Mapping[str, str] | None = None,
+    line: int | None = None,
 ) -> Response:
     """Return ``message`` as JSON, with a ``code`` that is the same in every language.
 
-    ``problems`` has the reason in words beside the name of each field.
+    ``problems`` has the reason in words beside the name of each field. ``line`` is the number of
+    the refused one among many.
     """
     error: dict[str, object] = {"code": code, "message": show(message)}
     if problems:
         error["problems"] = problems
+    if line is not None:
+        error["line"] = line
     if _is_of_a_site():
         error["data"] = None
     response = jsonify(error=error)
     response.status_code = status
     return response
+
+
+def refusal_json(refusal: Refusal, line: int | None = None) -> Response:
+    """Return ``refusal`` as JSON; ``line`` is the number of the refused one among many, from 1."""
+    problems: dict[str, str] = {}
+    if isinstance(refusal, Invalid):
+        problems = {name: show(reason) for name, reason in refusal.problems.items()}
+    message = refusal.message
+    if line is not None:
+        message = say("Line %(lines)s: %(reason)s", lines=line, reason=message)
+    return error_json(refusal.status, refusal.code, message, problems, line)
 
 
 def _is_of_a_site() -> bool:
@@ -129,8 +147,7 @@ def with_retry_after(response: Response, refusal: Refusal) -> Response:
 
 def _on_refusal(refusal: Refusal) -> Response:
     if isinstance(refusal, Invalid) and wants_json():
-        problems = {name: show(reason) for name, reason in refusal.problems.items()}
-        return error_json(refusal.status, refusal.code, refusal.message, problems)
+        return refusal_json(refusal)
     return with_retry_after(error_response(refusal.status, refusal.code, refusal.message), refusal)
 
 

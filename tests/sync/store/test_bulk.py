@@ -122,7 +122,7 @@ def test_a_record_of_another_server_refuses_its_batch_only(
     monkeypatch.setattr(jsonl, "BATCH_LINES", 2)
     with database.writing() as session:
         put_record(session, 1, "item", "0004", {"quantity": 0})
-    with pytest.raises(LineRefused, match=r"Lines? 3-4: .*0004"):
+    with pytest.raises(LineRefused, match=r"Line 4: .*0004"):
         put(database, file_of(*(item(number) for number in range(1, 6))))
     with database.reading() as session:
         assert get_record(session, "item", "0002").owner == OWN

@@ -113,9 +113,9 @@ for _ in range(100_000):
     ("write", "fields"),
     [
         (Write("", "a", {}), {"table"}),
-        (Write("t" * 101, "i" * 256, {}), {"table", "record_id"}),
-        (Write("item\n", "a\x00", {}), {"table", "record_id"}),
-        (Write("item", "\ud800", {}), {"record_id"}),
+        (Write("t" * 101, "i" * 256, {}), {"table", "id"}),
+        (Write("item\n", "a\x00", {}), {"table", "id"}),
+        (Write("item", "\ud800", {}), {"id"}),
         (Write("item", "a", {}, to=KADAVU), {"to"}),
         (Write("item", "a", {}, to=0), {"to"}),
         (Write("item", "a", {}, to=True), {"to"}),

@@ -73,7 +73,7 @@ def test_every_answer_is_as_described(
 
 def test_every_route_is_described(app: Flask) -> None:
     routes = {
-        (method.lower(), rule.rule.replace("path:record_", ""))
+        (method.lower(), rule.rule.replace("record_id:record_", ""))
         for rule in app.url_map.iter_rules()
         if rule.endpoint.startswith("api.")
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}

@@ -26,7 +26,7 @@ def error_of(response: TestResponse) -> tuple[int, str]:
     """Return the status and the code of an error, which has one shape and says more in words."""
     (error,) = response.get_json().values()
     with_fields = {"problems"} if response.status_code == HTTPStatus.UNPROCESSABLE_ENTITY else set()
-    assert set(error) == {"code", "message"} | with_fields
+    assert set(error) - {"line"} == {"code", "message"} | with_fields
     assert error["message"]
     return response.status_code, error["code"]
 
@@ -61,7 +61,7 @@ def test_numbers_come_back_as_they_were_written(application: Application) -> Non
 
 
 @pytest.mark.both_databases
-@pytest.mark.parametrize("record_id", ["a/b", "a b", "é", "..%2E", "100%", "a//b", "x/"])
+@pytest.mark.parametrize("record_id", ["a/b", "a b", "é", "..%2E", "100%", "a//b", "x/", "/x"])
 def test_ids_may_have_odd_characters(application: Application, record_id: str) -> None:
     path = record_id.replace("%", "%25").replace("/", "%2F")
     assert application.put(f"item/{path}", {}).get_json()["id"] == record_id
@@ -128,6 +128,39 @@ def test_many_are_written_at_once_or_none(application: Application) -> None:
     response = application.call("POST", "/records", json={"records": records})
     assert error_of(response) == (404, "not_found")
     assert application.get("/records/item/a")["data"] == {"name": "a"}
+
+
+GOOD = {"table": "item", "id": "a", "data": {}}
+
+
+@pytest.mark.parametrize(
+    ("bad", "code", "fields"),
+    [
+        (3, "invalid", {"record"}),
+        ({"table": "item", "id": "b"}, "invalid", {"data"}),
+        ({**GOOD, "price": 3}, "invalid", {"price"}),
+        ({"table": "i" * 101, "id": "b\nc", "data": {}}, "invalid", {"table", "id"}),
+        ({**GOOD, "to": 8}, "invalid", {"to"}),
+        ({**GOOD, "id": "theirs"}, "owned_by_another", set()),
+        ({"table": "item", "id": "never there", "deleted": True}, "not_found", set()),
+        ({**GOOD, "id": "b", "owner": 8}, "owner_unknown", set()),
+    ],
+)
+def test_of_many_the_refused_one_is_named_with_its_fields(
+    application: Application, database: Database, bad: Any, code: str, fields: set[str]
+) -> None:
+    with database.writing() as session:
+        put_record(session, 7, "item", "theirs", {})
+    lines = [{**GOOD, "id": "first"}, GOOD, bad, GOOD]
+    response = application.call("POST", "/records", json={"records": lines})
+    error = response.get_json()["error"]
+    assert (error["code"], error["line"], set(error.get("problems", {}))) == (code, 3, fields)
+    assert error["message"].startswith("Line 3: ")
+    assert [one["id"] for one in application.get("/records/item")["records"]] == ["theirs"]
+
+
+def test_of_one_record_no_line_is_named(application: Application) -> None:
+    assert "line" not in application.put("item/a", {}, to="7").get_json()["error"]
 
 
 def test_a_record_may_be_addressed_to_another_server_for_good(
@@ -200,6 +233,16 @@ def test_the_character_nul_is_no_surprise(application: Application, path: str) -
     assert error_of(application.call("GET", path)) == (422, "invalid")
 
 
+@pytest.mark.parametrize("record_id", ["a%0Ab", "%0Aa", "a%0A", "%0D", "a%2F%0Ab"])
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+def test_a_line_break_in_an_id_is_refused_with_its_reason(
+    application: Application, method: str, record_id: str
+) -> None:
+    response = application.call(method, f"/records/item/{record_id}", json={"data": {}})
+    assert error_of(response) == (422, "invalid")
+    assert set(response.get_json()["error"]["problems"]) == {"id"}
+
+
 @pytest.mark.parametrize("limit", ["0", "5001", "-1", "x", "", "1e3", "²"])
 def test_a_limit_that_is_no_limit(application: Application, limit: str) -> None:
     assert error_of(application.call("GET", f"/changes?limit={limit}")) == (422, "invalid")
@@ -258,13 +301,27 @@ def test_a_request_has_a_limit_after_decompression(
     assert error_of(response) == (413, "body_too_large")
 
 
-@pytest.mark.parametrize("header", ["", "Bearer", "Bearer wrong", "Basic YTpi", "bearer sync_x"])
-def test_nothing_is_told_without_a_token(application: Application, header: str) -> None:
+INVALID = 'Bearer error="invalid_token"'
+
+
+@pytest.mark.parametrize(
+    ("header", "code", "challenge"),
+    [
+        ("", "token_needed", "Bearer"),
+        ("Bearer", "token_needed", "Bearer"),
+        ("Basic YTpi", "token_needed", "Bearer"),
+        ("Bearer wrong", "token_unknown", INVALID),
+        ("bearer sync_x", "token_unknown", INVALID),
+    ],
+)
+def test_nothing_is_told_without_a_token(
+    application: Application, header: str, code: str, challenge: str
+) -> None:
     for method, path in (("GET", "/changes"), ("PUT", "/records/item/a"), ("POST", "/records")):
         headers = {"Authorization": header}
         response = application.call(method, path, headers=headers)
-        assert error_of(response) == (401, "token_needed")
-        assert response.headers["WWW-Authenticate"] == "Bearer"
+        assert error_of(response) == (401, code)
+        assert response.headers["WWW-Authenticate"] == challenge
 
 
 def test_a_revoked_token_ends_at_once(application: Application, database: Database) -> None:
@@ -272,7 +329,7 @@ def test_a_revoked_token_ends_at_once(application: Application, database: Databa
     with database.writing() as session:
         assert list_tokens(session)[0].last_used_at is not None
         revoke_token(session, Actor("asha"), "Dispensary")
-    assert error_of(application.call("GET", "/changes")) == (401, "token_needed")
+    assert error_of(application.call("GET", "/changes")) == (401, "token_unknown")
 
 
 @pytest.mark.both_databases
@@ -287,7 +344,7 @@ def test_a_token_revoked_while_it_is_used_stays_revoked(
     with monkeypatch.context() as patch:
         patch.setattr(bearer, "last_used_is_outdated", revoked_meanwhile)
         application.call("GET", "/changes")
-    assert error_of(application.call("GET", "/changes")) == (401, "token_needed")
+    assert error_of(application.call("GET", "/changes")) == (401, "token_unknown")
     with database.reading() as session:
         (token,) = list_tokens(session)
     assert (token.revoked_at is not None, token.last_used_at) == (True, None)
