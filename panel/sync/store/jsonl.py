@@ -3,7 +3,7 @@
 A line is a record as the API has it: ``{"table": …, "id": …, "data": {…}}``, with ``"to"`` where
 it is addressed and ``"deleted": true`` in the place of data for a delete. On a
 primary ``owner`` is the server for which the record is made. A satellite ignores it, and both
-ignore ``changed_at``, so that another server can take an export.
+ignore ``version`` and ``changed_at``, so that another server can take an export.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -27,7 +27,7 @@ _ROWS_AT_ONCE = 50
 # JSON may write a character of one byte in six ("\u0041").
 LONGEST_LINE_BYTES = 6 * LARGEST_RECORD_BYTES
 _NAMES = {"table", "id", "data", "to", "deleted", "owner"}
-_PASSED_OVER = {"changed_at", "archived"}
+_PASSED_OVER = {"version", "changed_at", "archived"}
 
 
 class LineRefused(Refusal):
@@ -57,6 +57,7 @@ def as_line(record: Record) -> dict[str, Any]:
         "to": None if record.to is None else abs(record.to),
         **archived,
         "deleted": record.deleted,
+        "version": record.version,
         "changed_at": record.changed_at.isoformat(),
         "data": None if record.data is None else load_json(record.data),
     }

@@ -110,6 +110,13 @@ class OwnerInitialised(Refusal):
     code = "owner_initialised"
 
 
+class VersionDiffers(Refusal):
+    """The record is in another version than the one that the write is meant for."""
+
+    status = 412
+    code = "version_differs"
+
+
 class AddressFixed(Refusal):
     """The address of a record is fixed until its tombstone is purged."""
 
@@ -149,6 +156,21 @@ def get_record(session: Session, table: str, record_id: str) -> Record:
     if record is None:
         raise _not_found(table, record_id)
     return record
+
+
+def require_version(
+    session: Session, table: str, record_id: str, fits: Callable[[int | None], bool]
+) -> None:
+    """Raise :class:`VersionDiffers` unless ``fits`` of the record's version; None is no record.
+
+    The sequence stays locked until the caller's commit, so that no other write comes between.
+    """
+    lock_sequence(session)
+    query = select(Record.version).where(Record.table_name == table, Record.record_id == record_id)
+    if not fits(session.scalar(query.where(~Record.deleted))):
+        raise VersionDiffers(
+            say("The record is in another version by now: read it again, then write.")
+        )
 
 
 def list_records(

@@ -22,6 +22,7 @@ from panel.accounts.tokens import find_token, last_used_is_outdated, update_last
 from panel.errors import Invalid, Refusal, for_each
 from panel.i18n import say
 from panel.models.base import PRIMARY_SYNC_ID
+from panel.models.records import Record
 from panel.models.settings import Settings
 from panel.status.state import as_facts, read_state
 from panel.sync.store.change_feed import changes
@@ -31,6 +32,7 @@ from panel.sync.store.records import (
     delete_record,
     get_record,
     list_records,
+    require_version,
     write_records,
 )
 from panel.web.auth.csrf import protect
@@ -154,6 +156,8 @@ def write() -> Response:
 
     A refusal names the line of the record, from 1.
     """
+    if _has_condition():
+        raise Invalid({"If-Match": say("Is for one record: write it with PUT or DELETE.")})
     body = _read_object({"records"})
     lines = body.get("records")
     if not isinstance(lines, list):
@@ -172,13 +176,13 @@ def write() -> Response:
 
 @blueprint.get(ONE_RECORD)
 def get(table: str, record_id: str) -> Response:
-    """Return one record."""
-    return json_answer(as_line(get_record(reading(), table, record_id)))
+    """Return one record, its version as ETag."""
+    return _record_answer(get_record(reading(), table, record_id))
 
 
 @blueprint.put(ONE_RECORD)
 def put(table: str, record_id: str) -> Response:
-    """Write one record and return it."""
+    """Write one record and return it; in another version than If-Match has, change nothing."""
     body = _read_object({"data", "to", "owner"})
     if not isinstance(body.get("data"), dict):
         raise Invalid({"data": say("Must be a JSON object.")})
@@ -187,15 +191,18 @@ def put(table: str, record_id: str) -> Response:
         owner = as_sync_id(body.get("owner"))
         if owner not in (None, own_sync_id) and own_sync_id != PRIMARY_SYNC_ID:
             raise NotForOthers(say("Only a primary makes records for other servers."))
+        _check_condition(session, table, record_id)
         write_records(session, own_sync_id, [Write(table, record_id, body["data"], to, owner)])
-        return json_answer(as_line(get_record(session, table, record_id)))
+        return _record_answer(get_record(session, table, record_id))
 
 
 @blueprint.delete(ONE_RECORD)
 def delete(table: str, record_id: str) -> Response:
-    """Delete one record; a repeat changes nothing."""
+    """Delete one record; a repeat changes nothing, nor does another version than If-Match has."""
     with writing() as session:
-        delete_record(session, _own_sync_id(session), table, record_id)
+        own_sync_id = _own_sync_id(session)
+        _check_condition(session, table, record_id)
+        delete_record(session, own_sync_id, table, record_id)
     return Response(status=204)
 
 
@@ -220,6 +227,31 @@ def follow() -> Response:
     page = changes(reading(), request.args.get("since", ""), _limit())
     lines = [as_line(record) for record in page.records]
     return json_answer({"changes": lines, "cursor": page.cursor, "more": page.more})
+
+
+def _record_answer(record: Record) -> Response:
+    response = json_answer(as_line(record))
+    response.set_etag(str(record.version))
+    return response
+
+
+def _has_condition() -> bool:
+    return "If-Match" in request.headers or "If-None-Match" in request.headers
+
+
+def _check_condition(session: Session, table: str, record_id: str) -> None:
+    """Refuse a write that is meant for another version of the record (RFC 9110, 13.1)."""
+    if _has_condition():
+        require_version(session, table, record_id, _fits)
+
+
+def _fits(version: int | None) -> bool:
+    """Say whether ``version`` meets the conditions of the request; None is no record."""
+    has_wanted, wanted = "If-Match" in request.headers, request.if_match
+    if version is None:
+        return not has_wanted
+    fits = not has_wanted or wanted.contains(str(version))
+    return fits and not request.if_none_match.contains_weak(str(version))
 
 
 @cache

@@ -27,6 +27,7 @@ _PROGRAM_HEADERS = {
     "Content-Length",
     "Content-Encoding",
     "WWW-Authenticate",
+    "ETag",
     "Allow",
     "Retry-After",
 }

@@ -131,6 +131,7 @@ def test_a_record_of_another_server_refuses_its_batch_only(
 
 
 def test_fields_of_an_export_are_passed_over_and_others_refused() -> None:
-    assert as_write(item(1, owner=3, changed_at="then", deleted=False)).record_id == "0001"
-    with pytest.raises(Invalid, match="version"):
-        as_write(item(1, version=2))
+    line = item(1, owner=3, version=4, changed_at="then", deleted=False)
+    assert as_write(line).record_id == "0001"
+    with pytest.raises(Invalid, match="price"):
+        as_write(item(1, price=2))

@@ -38,6 +38,7 @@ def test_a_record_comes_back_as_it_was_put(application: Application) -> None:
     assert application.get("/records/item/a") == put.get_json()
     record = put.get_json()
     assert record.pop("changed_at")
+    assert put.headers["ETag"] == f'"{record.pop("version")}"'
     assert record == {
         "table": "item",
         "id": "a",
@@ -186,6 +187,44 @@ def test_what_another_server_owns_is_not_written(
     response = application.call("DELETE", "/records/item/theirs")
     assert error_of(response) == (403, "owned_by_another")
     assert application.get("/records/item/theirs")["data"] == {"name": "theirs"}
+
+
+@pytest.mark.both_databases
+def test_a_write_for_another_version_changes_nothing(application: Application) -> None:
+    def write(n: int, **conditions: str) -> TestResponse:
+        headers = {name.replace("_", "-"): tag for name, tag in conditions.items()}
+        return application.call("PUT", "/records/item/a", json={"data": {"n": n}}, headers=headers)
+
+    assert error_of(write(1, If_Match="*")) == (412, "version_differs")
+    first = write(1, If_None_Match="*").headers["ETag"]
+    assert error_of(write(2, If_None_Match="*")) == (412, "version_differs")
+    second = write(2, If_Match=first).headers["ETag"]
+    assert second != first
+    for stale in (first, f"W/{second}", "", '"x"'):
+        assert error_of(write(3, If_Match=stale)) == (412, "version_differs")
+    assert application.get("/records/item/a")["data"] == {"n": 2}
+    assert write(3, If_Match=f"{first}, {second}").status_code == HTTPStatus.OK
+
+
+def test_a_record_is_deleted_in_the_version_that_was_read(application: Application) -> None:
+    tag = application.put("item/a", {}).headers["ETag"]
+    newer = application.put("item/a", {"n": 1}).headers["ETag"]
+
+    def delete(tag: str) -> TestResponse:
+        return application.call("DELETE", "/records/item/a", headers={"If-Match": tag})
+
+    assert error_of(delete(tag)) == (412, "version_differs")
+    assert application.get("/records/item/a")["data"] == {"n": 1}
+    assert delete(newer).status_code == HTTPStatus.NO_CONTENT
+    # There is no such version any more.
+    assert error_of(delete(newer)) == (412, "version_differs")
+
+
+def test_many_are_not_written_under_a_condition(application: Application) -> None:
+    lines = {"records": [{"table": "item", "id": "a", "data": {}}]}
+    response = application.call("POST", "/records", json=lines, headers={"If-Match": '"1"'})
+    assert set(response.get_json()["error"]["problems"]) == {"If-Match"}
+    assert application.get("/changes")["changes"] == []
 
 
 def test_a_server_without_a_sync_id_owns_nothing(
