@@ -172,7 +172,7 @@ class Link(Base):
         state_column(SyncProtocol, 4), default=SyncProtocol.UNKNOWN
     )
     site_uuid: Mapped[str] = mapped_column(String(64), default="")
-    # The highest number of an own record that was sent over v5, noted before it is sent: a restored
+    # The highest number of an own record that was sent, noted before it is sent: over v5 a restored
     # satellite has a lower one than its primary got.
     sent_seq: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     # How slow the line is, as measured; None until it is known (PROTOCOL.md, *When*).

@@ -1,19 +1,22 @@
-"""Past runs, quarantined records and one satellite's status, read page by page."""
+"""Past runs, quarantined records, one satellite's status and one record's way, page by page."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import exists, func, select
+from sqlalchemy import ColumnElement, and_, exists, false, func, or_, select
 from sqlalchemy.orm import Session
 
 from panel.errors import NotFound
 from panel.i18n import Message, say
+from panel.models.base import PRIMARY_SYNC_ID
 from panel.models.records import Quarantined, Record
-from panel.models.runs import Applicant, Peer, Run
-from panel.models.settings import Server
+from panel.models.runs import Acknowledged, Applicant, Link, Peer, Run, SiteCopy
+from panel.models.settings import Server, Settings
 from panel.preferences.server_list import is_row_refused
 from panel.sync.store.change_feed import central_records, count
+from panel.sync.store.quarantine import held_back
 
 PAGE_SIZE = 50
 _SECONDS_PER_MINUTE = 60
@@ -152,6 +155,83 @@ def peer_clock_sentence(seconds_ahead: int) -> Message:
         "Its clock is %(minutes)s minutes behind this server's: set the one that is wrong.",
         minutes=minutes,
     )
+
+
+class DeliveryState(StrEnum):
+    """How far a record has come on its way from this server."""
+
+    # Not sent yet to somebody who gets it.
+    WAITING = "waiting"
+    # On its way to all for whom it waits; no answer has said yet that they have it.
+    SENT = "sent"
+    # Everybody who gets it from this server has it.
+    ARRIVED = "arrived"
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """How far ``record`` has come, and the first Sync IDs for which it waits.
+
+    ``more`` says that it waits for more of them.
+    """
+
+    record: Record
+    state: DeliveryState
+    waits_for: Sequence[int] = ()
+    more: bool = False
+
+
+def read_delivery(session: Session, table: str, record_id: str) -> Delivery:
+    """Return how far a record or its tombstone has come. Raise NotFound if there is none."""
+    query = select(Record).where(Record.table_name == table, Record.record_id == record_id)
+    record = session.scalar(query)
+    if record is None:
+        raise NotFound(
+            say("There is no record %(table)s/%(record_id)s.", table=table, record_id=record_id)
+        )
+    if session.get_one(Settings, 1).is_primary:
+        return _from_primary(session, record)
+    if not record.waiting:
+        return Delivery(record, DeliveryState.ARRIVED)
+    too_large = session.scalar(select(held_back(record.owner)).where(Record.id == record.id))
+    is_sent = record.seq <= session.get_one(Link, 1).sent_seq and not too_large
+    state = DeliveryState.SENT if is_sent else DeliveryState.WAITING
+    return Delivery(record, state, [PRIMARY_SYNC_ID])
+
+
+def _from_primary(session: Session, record: Record) -> Delivery:
+    """Return for which satellites ``record`` waits, first those to which it was not sent yet."""
+    waits, is_sent = _ways(record)
+    sent = func.coalesce(is_sent, false())
+    query = select(Server.sync_id, sent).outerjoin(Peer, Peer.server_id == Server.id)
+    query = query.where(Server.removed_at.is_(None), Server.sync_id != record.owner, waits)
+    rows = session.execute(query.order_by(sent, Server.sync_id).limit(PAGE_SIZE + 1)).all()
+    if not rows:
+        return Delivery(record, DeliveryState.ARRIVED)
+    state = DeliveryState.SENT if rows[0][1] else DeliveryState.WAITING
+    return Delivery(record, state, [row[0] for row in rows[:PAGE_SIZE]], len(rows) > PAGE_SIZE)
+
+
+def _ways(record: Record) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """Return the conditions that a satellite has not got ``record``, and that it was sent it."""
+    if record.owner == PRIMARY_SYNC_ID and record.to is None:
+        waits = func.coalesce(Peer.central_cursor, 0) < record.seq
+        return waits, Peer.central_offered >= record.seq
+    # v5 acknowledges records one by one.
+    acknowledged = exists().where(
+        Acknowledged.server_id == Server.id, Acknowledged.position == record.seq
+    )
+    addressed = and_(
+        Server.sync_id == record.to,
+        func.coalesce(Peer.addressed_cursor, 0) < record.seq,
+        ~acknowledged,
+    )
+    copy = exists().where(
+        SiteCopy.server_id == Server.id,
+        SiteCopy.record_id == record.id,
+        SiteCopy.known_seq < record.seq,
+    )
+    return or_(addressed, copy), Peer.addressed_offered >= record.seq
 
 
 def count_applicants(session: Session) -> int:

@@ -55,6 +55,9 @@ def prepare_request(
         # A stored one belongs to an exchange that got no answer, and which this one repeats. An
         # exchange that sends nothing proposes none, so that repeating it late changes nothing.
         link.next_checkpoint = secrets.token_urlsafe(CHECKPOINT_BYTES)
+    if records:
+        # Noted before it is sent: an answer that is lost says nothing of what arrived.
+        link.sent_seq = max(link.sent_seq, *(item.position for item in records))
     _note_step(run, mode, len(records), waiting)
     return Sent(
         Request(

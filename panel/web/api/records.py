@@ -24,6 +24,7 @@ from panel.i18n import say
 from panel.models.base import PRIMARY_SYNC_ID
 from panel.models.records import Record
 from panel.models.settings import Settings
+from panel.status.history import read_delivery
 from panel.status.state import as_facts, read_state
 from panel.sync.store.change_feed import changes
 from panel.sync.store.jsonl import as_line, as_sync_id, as_write
@@ -204,6 +205,23 @@ def delete(table: str, record_id: str) -> Response:
         _check_condition(session, table, record_id)
         delete_record(session, own_sync_id, table, record_id)
     return Response(status=204)
+
+
+@blueprint.get("/deliveries/<table>/<record_id:record_id>", merge_slashes=False)
+def delivery(table: str, record_id: str) -> Response:
+    """Return how far a record or its tombstone has come, and for whom it waits."""
+    found = read_delivery(reading(), table, record_id)
+    return json_answer(
+        {
+            "table": found.record.table_name,
+            "id": found.record.record_id,
+            "version": found.record.version,
+            "deleted": found.record.deleted,
+            "state": found.state,
+            "waits_for": found.waits_for,
+            "more": found.more,
+        }
+    )
 
 
 @blueprint.get("/status")

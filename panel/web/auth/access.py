@@ -31,6 +31,7 @@ PUBLIC = (
     "sign_in.show_set_up",
     # Applications, with bearer tokens.
     "api.delete",
+    "api.delivery",
     "api.describe",
     "api.follow",
     "api.get",
