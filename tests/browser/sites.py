@@ -44,7 +44,10 @@ def serve_https(app: "WSGIApplication") -> Iterator[int]:
 
 
 class HostPages:
-    """The pages of other sites: ``/`` with the line of the README, ``/plain`` with a mere frame."""
+    """The pages of other sites: ``/`` with the line of the documents, ``/plain`` with a mere frame.
+
+    The query of ``/`` holds further attributes of the line.
+    """
 
     def __init__(self) -> None:
         self.panel_url = ""
@@ -53,9 +56,9 @@ class HostPages:
         self.app.add_url_rule("/plain", view_func=self._with_frame)
 
     def _with_script(self) -> str:
-        return self._page(
-            f'<script src="{self.panel_url}static/embed.js" data-title="The panel"></script>'
-        )
+        wanted = {"title": "The panel", **request.args}
+        attributes = "".join(f' data-{name}="{value}"' for name, value in wanted.items())
+        return self._page(f'<script src="{self.panel_url}static/embed.js"{attributes}></script>')
 
     def _with_frame(self) -> str:
         return self._page(f'<iframe src="{self.panel_url}?embed=1" title="The panel"></iframe>')

@@ -187,17 +187,73 @@ def test_in_a_page_of_the_same_site_one_sign_in_is_good_for_both(
     expect(tab.locator("#servers")).to_be_visible()
 
 
-@pytest.mark.usefixtures("framed_panel")
-def test_a_page_that_is_not_listed_gets_nothing(
-    profile: BrowserContext, hosts: tuple[HostPages, int], complaints: list[str]
+@pytest.mark.parametrize("path", ["/", "/plain"])
+def test_a_page_that_is_not_listed_gets_a_sentence_and_a_link(
+    profile: BrowserContext, framed_panel: Panel, hosts: tuple[HostPages, int], path: str
 ) -> None:
     page = profile.new_page()
-    frame = open_host(page, hosts, UNLISTED)
-    page.wait_for_load_state()
+    frame = open_host(page, hosts, UNLISTED, path)
+    expect(frame.get_by_text("The page around this may not show the panel.")).to_be_visible()
     expect(frame.locator("form")).to_have_count(0)
-    expect(page.locator("iframe")).to_have_css("height", "320px")
-    assert any("frame-ancestors" in one for one in complaints)
-    complaints.clear()
+    with page.expect_popup(timeout=PATIENCE_MILLISECONDS) as opened:
+        frame.get_by_role("link", name="Open the panel in a tab").click()
+    expect(opened.value.get_by_role("button", name="Sign in")).to_be_visible()
+    assert opened.value.url.startswith(framed_panel.url)
+
+
+@pytest.mark.usefixtures("framed_panel")
+def test_the_frame_looks_as_the_page_around_whatever_the_system_says(
+    profile: BrowserContext, hosts: tuple[HostPages, int]
+) -> None:
+    page = profile.new_page()
+    page.emulate_media(color_scheme="dark")
+    frame = open_host(page, hosts, LISTED, "/?theme=&accent=%23704&font=monospace")
+    heading = frame.get_by_role("heading", name="Sign in")
+    expect(heading).to_have_css("color", "rgb(17, 34, 51)")
+    expect(frame.get_by_role("button", name="Sign in")).to_have_css(
+        "background-color", "rgb(119, 0, 68)"
+    )
+    assert "monospace" in heading.evaluate("heading => getComputedStyle(heading).fontFamily")
+    # The paper of the host is seen through it, not a slab.
+    assert _colour_in(page) == _colour_beside(page)
+    frame = open_host(page, hosts, LISTED, "/?theme=dark")
+    expect(frame.get_by_role("heading", name="Sign in")).to_have_css("color", "rgb(238, 238, 238)")
+
+
+def _colour_in(page: Page) -> bytes:
+    """Return the pixel at the lower end of the frame, where nothing stands."""
+    box = page.locator("iframe").bounding_box()
+    assert box
+    return _pixel(page, box["x"] + box["width"] - 2, box["y"] + box["height"] - 2)
+
+
+def _colour_beside(page: Page) -> bytes:
+    return _pixel(page, 2, 2)
+
+
+def _pixel(page: Page, x: float, y: float) -> bytes:
+    return page.screenshot(clip={"x": round(x), "y": round(y), "width": 1, "height": 1})
+
+
+@pytest.mark.usefixtures("framed_panel")
+def test_what_a_press_did_is_said_beside_it(
+    profile: BrowserContext, hosts: tuple[HostPages, int]
+) -> None:
+    page = profile.new_page()
+    page.set_viewport_size(ViewportSize(width=1100, height=740))
+    frame = open_host(page, hosts, LISTED)
+    sign_in(frame)
+    expect(frame.locator("#servers")).to_be_visible()
+    expect_whole(page, frame)
+    frame.locator("[name=interval_minutes]").fill("30")
+    button = frame.locator("#save-interval")
+    button.click()
+    said = frame.locator("#said", has_text="Saved.")
+    expect(said).to_be_visible()
+    pressed, told = button.bounding_box(), said.bounding_box()
+    assert pressed
+    assert told
+    assert 0 <= told["y"] - pressed["y"] < 100
 
 
 @pytest.mark.usefixtures("framed_panel")
@@ -243,7 +299,7 @@ def test_where_no_cookie_is_kept_the_panel_says_so_and_opens_in_a_tab(
 ) -> None:
     page = refusing_profile.new_page()
     frame = open_host(page, hosts, LISTED, path)
-    sign_in(frame)
+    # Before anybody typed a password.
     expect(frame.get_by_text("This browser keeps no cookies for the panel")).to_be_visible()
     expect(frame.locator("form")).to_have_count(0)
     with page.expect_popup(timeout=PATIENCE_MILLISECONDS) as opened:

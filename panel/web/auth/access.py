@@ -14,6 +14,7 @@ from panel.activity.log import EventKind
 from panel.errors import NotPermitted
 from panel.i18n import say
 from panel.models.people import Person
+from panel.web.auth.csrf import probe
 from panel.web.auth.session import actor, current_person, ended_by_password
 from panel.web.base.context import hide_name, installation, writing
 from panel.web.base.errors import error_response, wants_json
@@ -131,7 +132,8 @@ def _is_host_allowed() -> bool:
 def _ask_to_sign_in() -> ResponseReturnValue:
     if request.method in ("GET", "HEAD") and not is_fragment() and not wants_json():
         here = request.full_path.rstrip("?")
-        return redirect(url_for("sign_in.show", next=here if here != "/" else None), 303)
+        there = url_for("sign_in.show", next=here if here != "/" else None, **probe())
+        return redirect(there, 303)
     # The page keeps what was typed, so that it can be sent again after signing in.
     reason = _NEW_PASSWORD if ended_by_password() else _SIGNED_OUT
     return error_response(401, "signed_out", reason, "signed_out.html")

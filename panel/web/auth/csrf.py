@@ -7,6 +7,7 @@ the request says, which would reveal it byte by byte (BREACH).
 
 import base64
 import secrets
+from typing import Any
 
 from flask import Flask, current_app, g, request, session
 from flask_wtf.csrf import CSRFError, CSRFProtect
@@ -15,6 +16,7 @@ from markupsafe import Markup
 
 from panel.web.auth.session import CSRF
 from panel.web.base.context import installation_of
+from panel.web.base.embed import PROBED, embed_query, has_cookie
 from panel.web.base.htmx import is_fragment
 
 HEADER = "X-CSRF"
@@ -68,6 +70,17 @@ def masked_token() -> str:
     if token is None:
         token = g.masked_token = _masked()
     return token
+
+
+def probe() -> dict[str, Any]:
+    """Return what the next address has to say so that a frame without cookies is explained there.
+
+    This answer sets the cookie then. Empty outside a frame, and where the browser sent the cookie.
+    """
+    if not embed_query() or has_cookie() or PROBED in request.args:
+        return {}
+    masked_token()
+    return {PROBED: "1"}
 
 
 def _masked() -> str:

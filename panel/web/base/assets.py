@@ -46,10 +46,9 @@ def read_assets() -> Assets:
 
 
 def init_static(app: Flask) -> None:
-    """Serve the built files below /static/; give templates ``script_url()`` and ``style``."""
+    """Serve the built files below /static/; give templates ``script_url()``."""
     assets = read_assets()
     app.extensions["assets"] = assets
-    app.jinja_env.globals["style"] = assets.style
     app.jinja_env.globals["script_url"] = lambda: f"{request.script_root}{PATH}{assets.script}"
     files = WhiteNoise(
         app.wsgi_app,

@@ -9,40 +9,41 @@ from collections.abc import Iterable, Iterator
 from http import HTTPStatus
 
 import brotli
-from flask import Flask, Response, request, stream_with_context
+from flask import Flask, Response, g, request, stream_with_context
 
-from panel.web.base.assets import YEAR_SECONDS, read_assets
+from panel.web.base.assets import YEAR_SECONDS
 from panel.web.base.context import installation_of
+from panel.web.base.embed import page_style
 from panel.web.base.htmx import is_fragment
 
 
 def init_headers(app: Flask) -> None:
     """Add the security headers to every document and download of ``app``."""
-    policy = _policy(app)
-    app.after_request(lambda response: _add_headers(response, policy))
+    framing = " ".join(installation_of(app).config.embed_origins) or "'none'"
+    app.after_request(lambda response: _add_headers(response, framing))
 
 
-def _add_headers(response: Response, policy: str) -> Response:
+def _add_headers(response: Response, framing: str) -> Response:
     if is_fragment() or response.status_code == HTTPStatus.NOT_MODIFIED:
         return response
     response.headers["X-Content-Type-Options"] = "nosniff"
     if response.mimetype == "text/html":
         # Never no-referrer: under https the CSRF check reads the Referer.
         response.headers["Referrer-Policy"] = "same-origin"
-        response.headers["Content-Security-Policy"] = policy
+        framing = "*" if "may_stand_anywhere" in g else framing
+        response.headers["Content-Security-Policy"] = _policy(page_style().hash, framing)
         if request.is_secure:
             # OWASP ASVS 5.0, 3.4.1: a year. Not for subdomains, which are not the panel's.
             response.headers["Strict-Transport-Security"] = f"max-age={YEAR_SECONDS}"
     return response
 
 
-def _policy(app: Flask) -> str:
-    framing = " ".join(installation_of(app).config.embed_origins) or "'none'"
+def _policy(style_hash: str, framing: str) -> str:
     return ";".join(
         (
             "default-src 'none'",
             "script-src 'self'",
-            f"style-src '{read_assets().style_hash}'",
+            f"style-src '{style_hash}'",
             "connect-src 'self'",
             "img-src data:",
             "form-action 'self'",

@@ -28,7 +28,7 @@ from panel.errors import Invalid, NotFound, Refusal
 from panel.i18n import say
 from panel.models.people import Person
 from panel.security.hashes import hash_token
-from panel.web.auth.csrf import protect
+from panel.web.auth.csrf import probe, protect
 from panel.web.auth.lock import end_unlock
 from panel.web.auth.session import (
     actor,
@@ -119,6 +119,8 @@ def show() -> ResponseReturnValue:
     """Show the form, or go on for who is signed in already."""
     if current_person() is not None:
         return leave_for(_next())
+    if probed := probe():
+        return redirect(url_for("sign_in.show", next=request.args.get("next"), **probed), 303)
     return _page(SignInForm())
 
 

@@ -1,8 +1,11 @@
 """Inside another page: what an answer leads to stays there, and cookies fit the place."""
 
+import base64
+import hashlib
 import re
 from ipaddress import ip_network
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from flask import Flask
@@ -11,6 +14,7 @@ from werkzeug.test import TestResponse
 from panel.config import Config, ConfigError, load
 from panel.db import Database
 from panel.paths import BUILT
+from panel.web.base.embed import _PAPERS
 from tests.support.cast import CODE, MANAGER
 from tests.support.web_sites import make_primary, make_satellite, words
 from tests.web.conftest import Browser, MakeApp, signed_in
@@ -25,11 +29,13 @@ PAGES = ("/", "/?find=K", "/unlock", "/activity", "/people", "/runs", "/language
 class Frame(Browser):
     """A browser in which the panel stands in a frame; it goes on as the answers' links say."""
 
-    def __init__(self, app: Flask, site: str = "cross-site", scheme: str = "https") -> None:
+    def __init__(
+        self, app: Flask, site: str = "cross-site", scheme: str = "https", carried: str = "embed=1"
+    ) -> None:
         referer = f"{scheme}://{PANEL}/"
         environ = {"wsgi.url_scheme": scheme, "HTTP_HOST": PANEL, "HTTP_REFERER": referer}
         super().__init__(app, **environ)
-        self.site, self.carried = site, "embed=1"
+        self.site, self.carried = site, carried
 
     def _open(
         self, method: str, path: str, htmx: bool, headers: dict[str, str], **rest: Any
@@ -39,7 +45,7 @@ class Frame(Browser):
         response = super()._open(method, path, htmx, {**fetched, **headers}, **rest)
         self.site = "same-origin"
         if "framed=1" in response.text + (response.location or ""):
-            self.carried = "embed=1&framed=1"
+            self.carried = f"{self.carried.removesuffix('&framed=1')}&framed=1"
         return response
 
 
@@ -120,13 +126,13 @@ def test_every_address_leads_on_inside_the_frame(
     if path != "/unlock":
         frame.unlock()
     page = frame.get(path).text
-    addresses = ADDRESS.findall(page)
+    # A form that is sent with GET has its query in fields, once.
+    forms = re.findall(r"<form(?![^>]*method)[^>]*>.*?</form>", page, re.DOTALL)
+    fields = '<input type="hidden" name="embed" value="1"><input type="hidden" name="framed"'
+    assert [form for form in forms if fields not in form or "embed=1" in form] == []
+    addresses = ADDRESS.findall(re.sub(r"<form(?![^>]*method)[^>]*>", "", page))
     assert addresses
     assert [url for url in addresses if not url.endswith("embed=1&amp;framed=1")] == []
-    # A browser leaves the query out of the address of a form that it sends with GET.
-    forms = re.findall(r"<form(?![^>]*method)[^>]*>(.*?)</form>", page, re.DOTALL)
-    fields = '<input type="hidden" name="embed" value="1"><input type="hidden" name="framed"'
-    assert [form for form in forms if fields not in form] == []
 
 
 def test_redirects_lead_on_inside_the_frame(listed: Flask) -> None:
@@ -159,6 +165,7 @@ def test_a_framed_page_says_whose_it_is(
 ) -> None:
     make_satellite(database, config)
     frame = Frame(listed)
+    frame.token()
     if path != "/sign-in":
         frame.sign_in(MANAGER)
     head = words(frame.get(path).text.partition("<header>")[2].partition("</header>")[0])
@@ -189,6 +196,127 @@ def test_a_browser_that_returns_no_cookie_is_shown_the_way_out(
     assert "This browser keeps no cookies for the panel" in answer.text
     assert '<a class="button" href="/" target="_blank">Open the panel in a tab</a>' in answer.text
     assert "<form" not in answer.text
+
+
+@pytest.mark.parametrize(("scheme", "words"), [("https", "keeps no cookies"), ("http", "https")])
+def test_it_is_told_before_the_password_that_no_cookie_is_kept(
+    listed: Flask, scheme: str, words: str
+) -> None:
+    frame = Frame(listed, scheme=scheme)
+    frame.refuse_cookies()
+    asked = frame.get("/")
+    assert asked.headers.getlist("Set-Cookie")
+    told = frame.get(asked.location.partition("&embed")[0])
+    assert told.status_code == 400
+    assert words in told.text
+    assert "<form" not in told.text
+    assert 'href="/" target="_blank">Open the panel in a tab</a>' in told.text
+
+
+def test_a_browser_that_returns_the_cookie_is_shown_the_sign_in(listed: Flask) -> None:
+    frame = Frame(listed)
+    first = frame.get("/sign-in")
+    assert first.status_code == 303
+    assert "Password" in frame.get(first.location.partition("&embed")[0]).text
+    assert frame.get("/sign-in").status_code == 200
+    assert Browser(listed).get("/sign-in").status_code == 200
+
+
+# --- the look -------------------------------------------------------------------------------------
+
+SCHEME_OF_SYSTEM = "prefers-color-scheme:dark"
+
+
+def style_of(answer: TestResponse) -> str:
+    """The style in the page, which its Content-Security-Policy has to allow."""
+    style = answer.text.partition("<style>")[2].partition("</style>")[0]
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert f"style-src 'sha256-{digest}'" in answer.headers["Content-Security-Policy"]
+    return style
+
+
+@pytest.mark.parametrize("asked", ["1", "light", "dark", "auto"])
+def test_the_page_around_chooses_the_theme(listed: Flask, asked: str) -> None:
+    style = style_of(Frame(listed, carried=f"embed={asked}").get("/nowhere"))
+    assert (SCHEME_OF_SYSTEM in style) == (asked == "auto")
+    assert ("@media screen{:root{--paper" in style) == (asked == "dark")
+    assert ("color-scheme:light dark" in style) == (asked == "auto")
+    assert SCHEME_OF_SYSTEM in style_of(Browser(listed).get("/nowhere"))
+
+
+def test_accent_and_font_are_those_of_the_page_around_and_every_address_carries_them(
+    listed: Flask,
+) -> None:
+    frame = Frame(listed, carried="embed=light,%23704,Source+Sans+3")
+    frame.sign_in(MANAGER)
+    page = frame.get("/")
+    style = style_of(page)
+    assert ":root{--go:#704}" in style
+    assert 'font-family:"Source Sans 3",system-ui,sans-serif' in style
+    assert 'href="/activity?embed=light%2C704%2CSource+Sans+3&amp;framed=1"' in page.text
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "light,red",
+        "light,7040",
+        "light,ff0",  # yellow on white, which nobody can read
+        "dark,704",
+        "light,,a;}body{display:none",
+        'light,,a"b',
+        f"light,,{'a' * 41}",
+        "light,</style><script>",
+    ],
+)
+def test_what_is_no_readable_colour_and_no_name_of_a_font_is_left_out(
+    listed: Flask, asked: str
+) -> None:
+    carried = urlencode({"embed": asked})
+    theme = asked.partition(",")[0]
+    plain = style_of(Frame(listed, carried=f"embed={theme}").get("/nowhere"))
+    assert style_of(Frame(listed, carried=carried).get("/nowhere")) == plain
+
+
+def test_the_paper_of_the_themes_is_what_accents_are_measured_against() -> None:
+    style = (BUILT / "panel.css").read_text("utf-8")
+    light, dark = re.findall(r"--paper:#([0-9a-f]+)", style)
+    assert (light * 2, dark) == (_PAPERS["light"], _PAPERS["dark"])
+
+
+# --- pages that are not listed --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site", ""])
+def test_a_page_that_is_not_listed_gets_a_sentence_and_a_link(
+    listed: Flask, database: Database, config: Config, site: str
+) -> None:
+    make_primary(database, config)
+    around = {"HTTP_REFERER": "https://stranger.example.com/", "HTTP_HOST": PANEL}
+    stranger = Browser(listed, **around)
+    fetched: Any = {"Sec_Fetch_Dest": "iframe", "Sec_Fetch_Site": site} if site else {}
+    refused = stranger.get("/?embed=1", **fetched)
+    assert refused.status_code == 403
+    assert "The page around this may not show the panel." in refused.text
+    assert 'href="/" target="_blank">Open the panel in a tab</a>' in refused.text
+    assert "frame-ancestors *" in refused.headers["Content-Security-Policy"]
+    assert "National Store" not in refused.text
+    assert "<form" not in refused.text
+
+
+@pytest.mark.parametrize(
+    ("referer", "fetched"),
+    [
+        (f"{HOST}/start", {"Sec_Fetch_Dest": "iframe", "Sec_Fetch_Site": "cross-site"}),
+        ("https://other.example.com/", {"Sec_Fetch_Dest": "document"}),
+        ("https://name-of-a-proxy/", {"Sec_Fetch_Dest": "iframe", "Sec_Fetch_Site": "same-origin"}),
+    ],
+)
+def test_other_pages_go_on_to_the_sign_in(listed: Flask, referer: str, fetched: Any) -> None:
+    browser = Browser(listed, HTTP_REFERER=referer, HTTP_HOST=PANEL)
+    answer = browser.get("/?embed=1", **fetched)
+    assert answer.status_code == 303
+    assert "frame-ancestors *" not in answer.headers.get("Content-Security-Policy", "")
 
 
 def test_the_script_for_other_sites_is_small_and_kept_for_a_day(nobody: Browser) -> None:
