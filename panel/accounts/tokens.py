@@ -21,10 +21,11 @@ PREFIX = "sync_"
 LAST_USED_STEP = timedelta(hours=1)
 
 
-def add_token(session: Session, actor: Actor, name: str) -> str:
+def add_token(session: Session, actor: Actor, name: str, *, may_sync: bool = False) -> str:
     """Add a token for the application called ``name`` and return its secret, this once.
 
-    The name of a revoked token may be used again. Raise :class:`Invalid` (field ``name``).
+    With ``may_sync`` it may let a sync begin, beside reading and writing records. The name of a
+    revoked token may be used again. Raise :class:`Invalid` (field ``name``).
     """
     name = _checked_name(name)
     token = session.scalar(select(Token).where(Token.name == name).with_for_update())
@@ -34,7 +35,7 @@ def add_token(session: Session, actor: Actor, name: str) -> str:
         token = Token(name=name)
         session.add(token)
     secret = PREFIX + secrets.token_urlsafe(32)
-    token.token_hash = hash_token(secret)
+    token.token_hash, token.may_sync = hash_token(secret), may_sync
     token.made_at, token.last_used_at, token.revoked_at = clock.now(), None, None
     session.flush()
     _log(session, actor, EventKind.TOKEN_ADDED, token)

@@ -121,7 +121,7 @@ class Actor:
     """Who acts: a signed-in person, a script at the shell, or the sync service.
 
     ``address`` is the network address that the act came from, empty at the shell. ``via`` is "web",
-    "shell", "proxy" or "sync"; ``person_id`` is None unless a signed-in person acts.
+    "shell", "proxy", "api" or "sync"; ``person_id`` is None unless a signed-in person acts.
     """
 
     name: str

@@ -110,10 +110,11 @@ def token() -> None:
 
 @token.command("add")
 @click.argument("name")
-def add_token(name: str) -> None:
+@click.option("--may-sync", is_flag=True, help="It may also let a sync begin.")
+def add_token(name: str, may_sync: bool) -> None:
     """Make a token for the application called NAME and show it, this once."""
     with installation() as here, here.database.writing() as session:
-        secret = tokens.add_token(session, shell_actor(), name)
+        secret = tokens.add_token(session, shell_actor(), name, may_sync=may_sync)
     click.echo(secret)
 
 
@@ -123,12 +124,13 @@ def list_tokens(as_json: bool) -> None:
     """List the tokens, never the secrets themselves."""
     with installation() as here, here.database.reading() as session:
         found = tokens.list_tokens(session)
-    names = ("name", "made_at", "last_used_at", "revoked_at")
+    names = ("name", "may_sync", "made_at", "last_used_at", "revoked_at")
     rows = [[getattr(one, name) for name in names] for one in found]
     if as_json:
         print_json([dict(zip(names, row, strict=True)) for row in rows])
     else:
-        print_table(("Name", "Made", "Last used", "Revoked"), rows)
+        shown = [[name, "yes" if may_sync else "", *moments] for name, may_sync, *moments in rows]
+        print_table(("Name", "May sync", "Made", "Last used", "Revoked"), shown)
 
 
 @token.command("revoke")

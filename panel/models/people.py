@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Float, Index, String
+from sqlalchemy import CheckConstraint, Float, Index, String, false
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from panel.models.base import ADDRESS_LENGTH, NAME_LENGTH, Base
@@ -110,6 +110,7 @@ class Token(Base):
     made_at: Mapped[datetime]
     last_used_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
+    may_sync: Mapped[bool] = mapped_column(default=False, server_default=false())
 
 
 def lock_code(session: Session) -> AuthorisationCode:
@@ -140,7 +141,7 @@ class Activity(Base):
     last_at: Mapped[datetime | None]
     person: Mapped[str] = mapped_column(String(NAME_LENGTH), index=True)
     address: Mapped[str] = mapped_column(String(64))
-    # "web", "shell", "proxy" or "sync".
+    # "web", "shell", "proxy", "api" or "sync".
     via: Mapped[str] = mapped_column(String(8))
     # A panel.activity.log.EventKind, e.g. "interval_changed".
     what: Mapped[str] = mapped_column(String(40))

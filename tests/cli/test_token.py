@@ -27,3 +27,16 @@ def test_what_cannot_be_is_refused_in_words(shell: Shell) -> None:
     shell.do("token", "add", "Dispensary")
     assert "Revoke it first" in shell.refused("token", "add", "Dispensary")
     assert "no token" in shell.refused("token", "revoke", "Ward")
+
+
+def test_a_token_may_start_a_sync_only_where_that_was_said(shell: Shell) -> None:
+    shell.do("token", "add", "Dispensary")
+    shell.do("token", "add", "Ward", "--may-sync")
+    listed = json.loads(shell.do("token", "list", "--json"))
+    assert [(row["name"], row["may_sync"]) for row in listed] == [
+        ("Dispensary", False),
+        ("Ward", True),
+    ]
+    shell.do("token", "revoke", "Ward")
+    shell.do("token", "add", "Ward")
+    assert not any(row["may_sync"] for row in json.loads(shell.do("token", "list", "--json")))

@@ -13,17 +13,20 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from flask import Blueprint, Response, request, url_for
+from flask import Blueprint, Response, g, request, url_for
 from sqlalchemy.orm import Session
 from werkzeug.routing import PathConverter
 
 from panel import clock
 from panel.accounts.tokens import find_token, last_used_is_outdated, update_last_used
-from panel.errors import Invalid, Refusal, for_each
+from panel.activity.log import Actor
+from panel.errors import Invalid, NotPermitted, Refusal, for_each
 from panel.i18n import say
 from panel.models.base import PRIMARY_SYNC_ID
+from panel.models.people import Token
 from panel.models.records import Record
 from panel.models.settings import Settings
+from panel.operations.sync_requests import ask_to_sync
 from panel.status.history import read_delivery
 from panel.status.state import as_facts, read_state
 from panel.sync.store.change_feed import changes
@@ -106,6 +109,7 @@ def _check_token() -> None:
                 "in use."
             )
         )
+    g.token = token
     if last_used_is_outdated(token, clock.now()):
         with writing() as session:
             update_last_used(session, token.id, clock.now())
@@ -229,6 +233,22 @@ def status() -> Response:
     """Return how sync stands, as ``sync-panel status --json`` prints it."""
     facts = as_facts(read_state(reading(), clock.now()))
     return json_answer({name: _as_json(value) for name, value in facts.items()})
+
+
+@blueprint.post("/sync-now")
+def sync_now() -> Response:
+    """Let a satellite's next run begin at once, for a token that may."""
+    token: Token = g.token
+    if not token.may_sync:
+        raise NotPermitted(
+            say(
+                "This token may not start a sync: `sync-panel token add --may-sync` makes one that "
+                "may."
+            )
+        )
+    with writing() as session:
+        ask_to_sync(session, Actor(token.name, request.remote_addr or "", via="api"))
+    return json_answer({"asked": True}, HTTPStatus.ACCEPTED)
 
 
 def _as_json(value: object) -> object:

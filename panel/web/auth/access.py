@@ -39,6 +39,7 @@ PUBLIC = (
     "api.list_",
     "api.put",
     "api.status",
+    "api.sync_now",
     "api.write",
     # Other servers, with the pair or a device token.
     "server.call_v5",

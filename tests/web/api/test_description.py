@@ -26,12 +26,12 @@ OPERATIONS = [
     for name, operation in path.items()
     if name != "parameters"
 ]
-# Nothing can be wrong in asking for the description, or how sync stands.
+# Nothing can be wrong in asking for the description, how sync stands, or for a sync.
 CASES = [
     pytest.param(name, mode, id=f"{name}-{mode.value}")
     for name in OPERATIONS
     for mode in GenerationMode
-    if name not in ("describe", "status") or mode is not GenerationMode.NEGATIVE
+    if name not in ("describe", "status", "sync_now") or mode is not GenerationMode.NEGATIVE
 ]
 # What they take has to be given out before.
 GIVEN_OUT = ("follow", "put", "delete")
