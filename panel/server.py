@@ -68,7 +68,7 @@ _MAINTENANCE_SECONDS = 5
 _ACCEPTED_AT_ONCE = 100
 # Of the connections, one of so many makes room where they are too many.
 _ROOM_SHARE = 30
-_LANE_OF_PROGRAMS = ("/sync/exchange", "/sync/part/", "/sync/v5/", "/api/")
+_LANE_OF_PROGRAMS = ("/sync/exchange", "/sync/join", "/sync/part/", "/sync/v5/", "/api/")
 LOOPBACK_OF = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - replaced, not listened on
 # glibc's malloc.h: blocks of at least so many bytes are mapped apart, and unmapped when freed.
 _M_MMAP_THRESHOLD, _BLOCK_BYTES = -3, 1 << 20

@@ -1,4 +1,4 @@
-"""The throttle of failed attempts at passwords, the authorisation code and satellites' pairs.
+"""The throttle of failed attempts at passwords, the code, satellites' pairs and set-ups.
 
 Failures are counted in the database, so the throttle holds across processes and restarts (OWASP
 ASVS 5.0, 6.3.1). It slows guessing down and locks nobody out: where a person or a satellite has
@@ -36,11 +36,12 @@ _SOURCE_REFRESHED_AFTER = timedelta(days=1)
 
 
 class Purpose(StrEnum):
-    """The secret that an attempt gives: a password, the authorisation code, a satellite's pair."""
+    """The secret that an attempt gives: a password, the authorisation code, a pair, a set-up."""
 
     SIGN_IN = "sign_in"
     CODE = "code"
     PAIR = "pair"
+    SETUP = "setup"
 
 
 class Scope(StrEnum):
@@ -68,12 +69,14 @@ FREE_FAILURES = {
     (Purpose.CODE, Scope.ALL): 20,
     (Purpose.PAIR, Scope.SOURCE): 10,
     (Purpose.PAIR, Scope.ADDRESS): 20,
+    (Purpose.SETUP, Scope.ADDRESS): 20,
 }
 # The counts that matter for an attempt from a source that is not known for its name.
 _SCOPES_OF_UNKNOWN = {
     Purpose.SIGN_IN: (Scope.NAME, Scope.ADDRESS),
     Purpose.CODE: (Scope.NAME, Scope.ALL),
     Purpose.PAIR: (Scope.SOURCE, Scope.ADDRESS),
+    Purpose.SETUP: (Scope.ADDRESS,),
 }
 
 

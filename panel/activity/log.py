@@ -48,6 +48,10 @@ class EventKind(StrEnum):
     SERVER_RESTORED = "server_restored"
     HARDWARE_BOUND = "hardware_bound"
     HARDWARE_CLEARED = "hardware_cleared"
+    SETUP_ISSUED = "setup_issued"
+    SETUP_REVOKED = "setup_revoked"
+    SETUP_USED = "setup_used"
+    JOINED = "joined"
     PERSON_ADDED = "person_added"
     PERSON_CHANGED = "person_changed"
     PERSON_DISABLED = "person_disabled"
@@ -345,6 +349,10 @@ _PHRASES: Mapping[str, Message] = {
     EventKind.SERVER_RESTORED: say("put a removed server back"),
     EventKind.HARDWARE_BOUND: say("was bound to a machine"),
     EventKind.HARDWARE_CLEARED: say("cleared a Hardware ID"),
+    EventKind.SETUP_ISSUED: say("issued a set-up"),
+    EventKind.SETUP_REVOKED: say("revoked a set-up"),
+    EventKind.SETUP_USED: say("joined with a set-up"),
+    EventKind.JOINED: say("joined this server to its primary with a set-up"),
     EventKind.PERSON_ADDED: say("added a person"),
     EventKind.PERSON_CHANGED: say("changed a person's permissions"),
     EventKind.PERSON_DISABLED: say("disabled a person"),

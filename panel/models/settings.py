@@ -168,6 +168,30 @@ class ServerWord(Base):
     )
 
 
+class IssuedSetup(Base):
+    """A set-up that this primary issued for a row of its list: one machine may join with it, once.
+
+    Of the secret only the hash is kept. The target is what the satellite was told to call: the next
+    set-up offers it again.
+    """
+
+    __tablename__ = "setups"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    server_id: Mapped[int] = mapped_column(ForeignKey("servers.id", ondelete="CASCADE"), index=True)
+    code_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    url: Mapped[str] = mapped_column(String(URL_LENGTH))
+    fingerprint: Mapped[str] = mapped_column(String(64), default="")
+    private_ca: Mapped[str] = mapped_column(default="")
+    made_by: Mapped[str] = mapped_column(String(NAME_LENGTH))
+    made_at: Mapped[datetime]
+    ends_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+    # Of the machine that joined with it.
+    hardware_id: Mapped[str | None] = mapped_column(String(64))
+    revoked_at: Mapped[datetime | None]
+
+
 def read_settings(session: Session) -> Settings:
     """Return the settings, which one session reads once."""
     # Every page needs them, and get_one() would make its statement anew each time.

@@ -3,7 +3,8 @@
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
 from panel.activity import log
@@ -29,6 +30,7 @@ from panel.sync.transport.http import HttpTransport, LinkFault, Target, Transpor
 TRIAL_SECONDS = 20.0
 # Each takes a thread that answers requests.
 MOST_TRIALS = 2
+Answer = TypeVar("Answer")
 _trials = threading.BoundedSemaphore(MOST_TRIALS)
 
 
@@ -88,19 +90,28 @@ def try_connection(
     return trial
 
 
-def _in_time(settings: SyncSettings, open_line: Callable[[Target], Transport]) -> Trial:
-    """Return the result of a trial, or at the deadline that there was none in time."""
+def ask_in_time(
+    target: Target,
+    open_line: Callable[[Target], Transport],
+    ask: Callable[[Transport], Answer],
+) -> Answer:
+    """Return what ``ask`` returns, given a connection to ``target``.
+
+    Raise what it raises, and LinkFault: ``timed_out`` after :data:`TRIAL_SECONDS`, however many
+    bytes keep coming, and ``trial_under_way`` while :data:`MOST_TRIALS` others last.
+    """
     if not _trials.acquire(blocking=False):
-        return Trial("trial_under_way")
+        raise LinkFault("trial_under_way")
     try:
-        line, results = open_line(settings.target), list[Trial]()
-    except LinkFault as fault:
+        line = open_line(target)
+    except BaseException:
         _trials.release()
-        return Trial(fault.code, fault.values)
+        raise
+    results: list[Callable[[], Answer]] = []
 
     def run() -> None:
         try:
-            results.append(_try(line, settings))
+            results.append(_outcome(ask, line))
         finally:
             line.close()
             _trials.release()
@@ -110,9 +121,30 @@ def _in_time(settings: SyncSettings, open_line: Callable[[Target], Transport]) -
     thread.start()
     thread.join(TRIAL_SECONDS)
     if not thread.is_alive() and results:
-        return results[0]
+        return results[0]()
     line.abort()
-    return Trial("timed_out", {"host": urlsplit(settings.target.url).hostname or ""})
+    raise LinkFault("timed_out", host=urlsplit(target.url).hostname or "")
+
+
+def _outcome(ask: Callable[[Transport], Answer], line: Transport) -> Callable[[], Answer]:
+    """Return what gives the answer of ``ask``, or raises its refusal, in another thread."""
+    try:
+        answer = ask(line)
+    except (SyncRefusal, LinkFault) as error:
+        return partial(_raise, error)
+    return lambda: answer
+
+
+def _raise(error: Exception) -> NoReturn:
+    raise error
+
+
+def _in_time(settings: SyncSettings, open_line: Callable[[Target], Transport]) -> Trial:
+    """Return the result of a trial, or at the deadline that there was none in time."""
+    try:
+        return ask_in_time(settings.target, open_line, lambda line: _try(line, settings))
+    except LinkFault as fault:
+        return Trial(fault.code, fault.values)
 
 
 def _try(line: Transport, settings: SyncSettings) -> Trial:
@@ -120,8 +152,6 @@ def _try(line: Transport, settings: SyncSettings) -> Trial:
         check_connection(line, settings)
     except SyncRefusal as refusal:
         return Trial(refusal.code, refusal.values, _round_trip_ms(line))
-    except LinkFault as fault:
-        return Trial(fault.code, fault.values)
     return Trial(round_trip_ms=_round_trip_ms(line))
 
 

@@ -10,6 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from panel.models import runs, settings
+from panel.setups import issued
 from panel.status import sentences
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,6 +33,7 @@ ROOMS = (
     "panel.preferences",
     "panel.site_file",
     "panel.accounts",
+    "panel.setups",
     "panel.sync.transport",
     "panel.sync.primary",
     "panel.sync.satellite",
@@ -59,7 +61,7 @@ KNOWS_V5 = {"panel.sync.run", "panel.web.api.server_endpoints"}
 
 STATES: tuple[type[StrEnum], ...] = (
     *(runs.RunResult, runs.RunStep, runs.InitialiseState, runs.SiteInitialisation),
-    *(settings.SyncProtocol, sentences.StateKind, sentences.Severity),
+    *(issued.SetupState, settings.SyncProtocol, sentences.StateKind, sentences.Severity),
 )
 STATE_ATTRIBUTES = {
     *("result", "step", "protocol", "initialise", "initialisation", "kind", "severity"),

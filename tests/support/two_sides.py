@@ -190,6 +190,8 @@ class PrimarySide(Side):
             return Reply(answered.status, encoding, answered.body)
         if (method, path) == ("POST", "/sync/exchange"):
             return self.service.exchange(lambda: content, headers, ADDRESS)
+        if (method, path) == ("POST", "/sync/join"):
+            return self.service.join(lambda: content, headers, ADDRESS)
         piece = PartCall(parts.path.removeprefix("/sync/part/"), query)
         if method == "GET":
             return self.service.give_piece(piece, headers, ADDRESS)

@@ -144,7 +144,7 @@ def admit(session: Session, caller: Caller, actor: Actor) -> tuple[Server, Peer,
         bind(session, server, caller.identity.hardware_id, actor)
         peer.app_name, peer.app_version = "Sync Panel", caller.identity.app_version
     server.has_used_token = not caller.by_password
-    return server, peer, _new_token(server) if caller.by_password else ""
+    return server, peer, new_token(server) if caller.by_password else ""
 
 
 def check_admissible(session: Session, caller: Caller) -> None:
@@ -271,7 +271,8 @@ def _check_identity(settings: Settings, server: Server, identity: Identity) -> N
         raise SyncRefusal("identity_differs", differences=found)
 
 
-def _new_token(server: Server) -> str:
+def new_token(server: Server) -> str:
+    """Return a new device token for a row, whose hash is kept there."""
     token = f"{server.sync_id}.{secrets.token_urlsafe(_TOKEN_BYTES)}"
     server.device_token_hash = hash_token(token)
     return token

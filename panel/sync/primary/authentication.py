@@ -95,17 +95,17 @@ class Authenticator:
             # Names that nobody has are not counted: they would make room for more guesses.
             name = pair.user_name if password_hash else ""
             attempt = Attempt(Purpose.PAIR, name, address, hash_token(device) if device else "")
-            _refuse_throttled(session, attempt)
+            refuse_throttled(session, attempt)
             is_news = bool(password_hash) and is_source_outdated(session, attempt)
         if password_hash is None or not self._is_right(password_hash, pair.wire_password):
-            _count_wrong(database, attempt)
+            count_wrong(database, attempt)
             code = "site_name_not_found" if password_hash is None else "site_incorrect_password"
             raise SyncRefusal(code)
         if is_news:
             with database.writing() as session:
                 lock_code(session)
                 # Of many guesses at the same time others were counted since.
-                _refuse_throttled(session, attempt)
+                refuse_throttled(session, attempt)
                 remember_source(session, attempt)
         return owner
 
@@ -123,18 +123,20 @@ class Authenticator:
         return True
 
 
-def _refuse_throttled(session: Session, attempt: Attempt) -> None:
+def refuse_throttled(session: Session, attempt: Attempt) -> None:
+    """Raise SyncRefusal (too_many_tries) after too many failures."""
     until = throttled_until(session, attempt)
     if until is not None:
         seconds = int((until - clock.now()).total_seconds()) + 1
         raise SyncRefusal("too_many_tries", seconds=seconds)
 
 
-def _count_wrong(database: Database, attempt: Attempt) -> None:
+def count_wrong(database: Database, attempt: Attempt) -> None:
+    """Count a failed attempt. Raise SyncRefusal as :func:`refuse_throttled` does."""
     with database.writing() as session:
         # Locked, so that wrong ones at the same time are counted one by one.
         lock_code(session)
-        _refuse_throttled(session, attempt)
+        refuse_throttled(session, attempt)
         count_failure(session, attempt)
 
 

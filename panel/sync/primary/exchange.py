@@ -15,7 +15,7 @@ from panel.db import Database
 from panel.models.records import ChangeSequence, Key, Quarantined, Record
 from panel.models.runs import Peer
 from panel.models.settings import Server
-from panel.sync.primary import admission, parts
+from panel.sync.primary import admission, joining, parts
 from panel.sync.primary.admission import check_room, claim
 from panel.sync.primary.authentication import Authenticator, read_authorization
 from panel.sync.primary.idle import is_first_of_day, is_idle
@@ -92,6 +92,16 @@ class Primary:
         try:
             with refusals_noted(self.database, address), Turn() as turn:
                 return _reply(200, self._answer(read_content, headers, address, turn))
+        except SyncRefusal as refusal:
+            return _refuse(refusal, headers)
+
+    def join(self, read_content: ReadContent, headers: Mapping[str, str], address: str) -> Reply:
+        """Return the response to a ``POST /sync/join``, as :meth:`exchange` does."""
+        try:
+            with refusals_noted(self.database, address):
+                authorization = headers.get("Authorization", "")
+                answer = joining.join(self.database, authorization, read_content, address)
+                return _reply(200, write_body(answer, headers.get("Accept-Encoding", "")))
         except SyncRefusal as refusal:
             return _refuse(refusal, headers)
 

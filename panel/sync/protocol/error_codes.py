@@ -21,6 +21,11 @@ STATUS = {
     "device_token_ended": 401,
     # The password does not do for this row: it belongs to the machine with its device token.
     "device_token_needed": 401,
+    # Of who joins.
+    "setup_unknown": 401,
+    "setup_ended": 401,
+    "setup_revoked": 401,
+    "setup_used": 401,
     "waiting_to_be_added": 403,
     "sync_disabled": 403,
     "not_a_primary": 403,
@@ -228,6 +233,22 @@ REASONS: Mapping[str, Reason] = {
     "identity_differs": Reason(
         say("The two servers do not agree on who they are."),
         say("Find out which is right, and change the other."),
+    ),
+    "setup_unknown": Reason(
+        say("The primary does not know this set-up."),
+        say("Compare the characters and the URL, or ask for a new set-up at the primary."),
+    ),
+    "setup_ended": Reason(
+        say("This set-up has ended: it was good for 14 days."),
+        say("Ask for a new one at the primary."),
+    ),
+    "setup_revoked": Reason(
+        say("This set-up was revoked: a newer one took its place, or its server was removed."),
+        say("Use the newest one, or ask for a new one at the primary."),
+    ),
+    "setup_used": Reason(
+        say("This set-up was used already: it is good once, for one computer."),
+        say("Ask for a new one at the primary."),
     ),
     "waiting_to_be_added": Reason(
         say(

@@ -75,7 +75,7 @@ def sync_settings_of(
         settings.interval_minutes,
         settings.request_size,
         settings.protocol,
-        _target(settings, installation.vault),
+        target_of(settings, installation.vault),
         own_identity(settings, primary, installation.hardware_id),
         _pair(settings, installation.vault),
         "" if link.token_withheld or not tokens else tokens[0],
@@ -83,7 +83,8 @@ def sync_settings_of(
     )
 
 
-def _target(settings: Settings, vault: Vault) -> Target:
+def target_of(settings: Settings, vault: Vault) -> Target:
+    """Return where ``settings`` say that the primary is, and the way there."""
     try:
         password = PROXY_PASSWORD.open(settings, vault) or ""
     except Unreadable:

@@ -2,16 +2,26 @@
 
 import base64
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any
 
-from panel.preferences.field_checks import without_sync_path
+from panel import __version__
+from panel.models.base import (
+    HIGHEST_SYNC_ID,
+    NAME_LENGTH,
+    PRIMARY_SYNC_ID,
+    STORE_LENGTH,
+    USER_NAME_LENGTH,
+)
+from panel.preferences.field_checks import LONGEST_SECRET, without_sync_path
 from panel.sync.protocol.body_codec import ACCEPTED, Body, Turn, read_body, write_body
 from panel.sync.protocol.error_codes import REASONS, STATUS, TOO_LARGE, SyncRefusal
-from panel.sync.protocol.json_reader import BadMessage, JsonObject, presentable
+from panel.sync.protocol.json_reader import BadMessage, JsonObject, dump_json, presentable
 from panel.sync.protocol.messages import (
     LARGEST_PART_BYTES,
+    TOKEN_LENGTH,
+    VERSION,
     Answer,
     Identity,
     LargeRecord,
@@ -21,7 +31,7 @@ from panel.sync.protocol.messages import (
 )
 from panel.sync.transport.http import LinkFault, Response, Transport
 
-PATH, PART_PATH = "/sync/exchange", "/sync/part/"
+PATH, PART_PATH, JOIN_PATH = "/sync/exchange", "/sync/part/", "/sync/join"
 _CODE_LENGTH = 40
 # What something on the way to the primary says.
 _ON_THE_WAY: dict[int, str] = {
@@ -100,6 +110,43 @@ def get_piece(transport: Transport, token: str, large: LargeRecord, at: int, len
     if len(response.content) != length:
         raise LinkFault("not_a_sync_server")
     return response.content
+
+
+@dataclass(frozen=True)
+class Joined:
+    """What a primary answers to a machine that joins: whose row it takes, and how it calls."""
+
+    sync_id: int
+    name: str
+    store: str
+    primary_name: str
+    primary_store: str
+    user_name: str
+    password: str
+    token: str
+
+
+def join(transport: Transport, code: str, hardware_id: str) -> Joined:
+    """Join with the set-up ``code`` as this machine. Raise SyncRefusal or LinkFault."""
+    body = {"version": VERSION, "hardware_id": hardware_id, "app_version": __version__}
+    headers = {"Authorization": f"Bearer {code}"}
+    response = transport.send("POST", JOIN_PATH, headers, dump_json(body).encode())
+    if response.status != HTTPStatus.OK:
+        raise read_error(response)
+    try:
+        fields = JsonObject(read_json(response))
+        return Joined(
+            fields.whole("sync_id", PRIMARY_SYNC_ID + 1, HIGHEST_SYNC_ID),
+            fields.text("name", NAME_LENGTH),
+            fields.text("store", STORE_LENGTH),
+            fields.text("primary_name", NAME_LENGTH),
+            fields.text("primary_store", STORE_LENGTH),
+            fields.text("user_name", USER_NAME_LENGTH),
+            fields.text("password", LONGEST_SECRET),
+            fields.text("token", TOKEN_LENGTH),
+        )
+    except BadMessage as error:
+        raise LinkFault("not_a_sync_server") from error
 
 
 def basic(pair: Pair) -> str:

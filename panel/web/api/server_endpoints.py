@@ -12,6 +12,7 @@ from panel.models.runs import PASSWORD_UNREADABLE, Loop
 from panel.sync.msupply_v5 import primary as v5
 from panel.sync.msupply_v5.calls import Request
 from panel.sync.primary.exchange import Primary, Reply
+from panel.sync.primary.joining import LARGEST_BODY_BYTES as LARGEST_JOINING_BYTES
 from panel.sync.primary.parts import PartCall
 from panel.sync.protocol import body_codec
 from panel.sync.protocol.error_codes import explain
@@ -38,6 +39,14 @@ def exchange() -> Response:
     """Answer one exchange of our own protocol (panel/sync/protocol/PROTOCOL.md)."""
     request.max_content_length = body_codec.LARGEST_BODY_BYTES
     reply = _primary().exchange(_read_content, dict(request.headers), request.remote_addr or "")
+    return _response(reply)
+
+
+@blueprint.post("/sync/join")
+def join() -> Response:
+    """Let a machine join with a set-up (PROTOCOL.md, *Joining*)."""
+    request.max_content_length = LARGEST_JOINING_BYTES
+    reply = _primary().join(_read_content, dict(request.headers), request.remote_addr or "")
     return _response(reply)
 
 

@@ -45,6 +45,7 @@ PUBLIC = (
     "server.call_v5",
     "server.exchange",
     "server.give_piece",
+    "server.join",
     "server.take_piece",
 )
 # The endpoint for signed-in people without any permission.

@@ -34,7 +34,7 @@ _PROGRAM_HEADERS = {
 # Where the sites of mSupply call.
 V5_PATH = "/sync/v5/"
 # Not all of /sync/: buttons of the page are below it too.
-_PATHS = ("/api/", "/sync/exchange", "/sync/part/", V5_PATH)
+_PATHS = ("/api/", "/sync/exchange", "/sync/join", "/sync/part/", V5_PATH)
 
 
 class BodyTooLarge(Refusal):

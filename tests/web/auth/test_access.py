@@ -38,6 +38,7 @@ FOR_PROGRAMS = {
     "server.call_v5",
     "server.exchange",
     "server.give_piece",
+    "server.join",
     "server.take_piece",
 }
 # What a person may send who can only look: it concerns themselves alone.
