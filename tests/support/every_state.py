@@ -1,5 +1,6 @@
 """Every page and every state of it, for a test that reads them all."""
 
+import re
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
@@ -125,6 +126,7 @@ def alone(site: Site) -> None:
     site.read(("/parameters/password/remove", {}), ("/parameters/password/remove", None))
     site.read(("/servers", {"key": "abc", "sync_id": "7", "name": "Kadavu", "store": "KDV"}))
     site.read(("/lock", {}))
+    site.read(("/join", None), ("/join", {"text": "abc"}), ("/join", {"text": "KDV0107PAPAYA5P"}))
     site.read(*[("/unlock", {"authorisation_code": "wrong"})] * 4)
 
 
@@ -172,6 +174,7 @@ def a_primary(site: Site) -> None:
     for act in ("hardware/clear", "password/remove"):
         confirmed = {"confirmed": "1", "version": "1"}
         site.read((f"{row}/{act}", {}), (f"{row}/{act}", confirmed), (f"{row}/{act}", None))
+    read_setups(site, f"/servers/{rotuma}")
     site.read((f"/servers/{rotuma}/theirs", {}), ("/applicants/31/add", {}))
     site.read(("/applicants", None))
     site.read(("/applicants/31/add", {"hardware_id": "11"}))
@@ -181,6 +184,20 @@ def a_primary(site: Site) -> None:
     site.read(("/servers/undo", ids), ("/servers/undo", ids), (row, None))
     warned = {"sync_id": "9", "name": "Lau", "url": "https://x.example.org", "version": "1"}
     site.read(("/parameters", warned))
+
+
+def read_setups(site: Site, row: str) -> None:
+    target = {"url": "https://x.example.org"}
+    site.read((f"{row}/setups", {"url": "abc d"}), (f"{row}/setups", target))
+    page = site.manager.post(f"{row}/setups", target).text
+    found = re.search('name="typed" value="([^"]*)"', page)
+    assert found
+    typed = {"typed": found[1]}
+    for part in ("file", "picture"):
+        site.read((f"{row}/setups/{part}", typed), (f"{row}/setups/{part}", {}))
+    site.read(
+        (f"{row}/sync", None), (f"{row}/setups/99/revoke", {}), (f"{row}/setups/1/revoke", {})
+    )
 
 
 def a_primary_with_urls(site: Site) -> None:

@@ -90,9 +90,12 @@ def _masked() -> str:
     return base64.urlsafe_b64encode(mask + _xor(mask, secret)).decode().rstrip("=")
 
 
-def csrf_field() -> Markup:
-    """Return the hidden field of a form; empty in a fragment, where ``hx-headers`` sends it."""
-    if is_fragment():
+def csrf_field(*, always: bool = False) -> Markup:
+    """Return the hidden field of a form; empty in a fragment, where ``hx-headers`` sends it.
+
+    A form that htmx does not send has it ``always``.
+    """
+    if is_fragment() and not always:
         return Markup()
     # Base64 has nothing to escape, and Markup.format takes ten times as long.
     return Markup(f'<input type="hidden" name="{CSRF}" value="{masked_token()}">')  # noqa: S704

@@ -1,20 +1,26 @@
-"""The sync time interval, and the synchronise parameters: fields while the lock is open."""
+"""The interval, the parameters as fields while the lock is open, and what fills them at once."""
 
-from flask import Blueprint, request
+from flask import Blueprint, Response, make_response, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from sqlalchemy.orm import Session
+from wtforms import StringField
 
 from panel.accounts.people import Permission
+from panel.errors import Invalid, Refusal
 from panel.models.settings import Settings
+from panel.operations import join as joining
 from panel.preferences.interval import check_interval, set_interval
 from panel.preferences.parameters import check_parameters, save_parameters
+from panel.setups.setup_text import LARGEST_FILE_BYTES, read_setup
 from panel.web.auth.access import permitted
-from panel.web.auth.lock import locked
+from panel.web.auth.lock import locked, open_input
 from panel.web.auth.session import actor
-from panel.web.base.context import installation, reading
+from panel.web.base.context import close_reading, installation, reading
+from panel.web.base.errors import wants_json
+from panel.web.base.htmx import back_to_page
 from panel.web.page.data import PageData
-from panel.web.page.forms import IntervalForm, ParametersForm, attempt
+from panel.web.page.forms import IntervalForm, PanelForm, ParametersForm, attempt
 from panel.web.page.fragments import Changed, after_change, full_page, show_part, whole_page
 
 blueprint = Blueprint("parameters", __name__)
@@ -54,6 +60,69 @@ def _sent() -> tuple[ParametersForm, int | None]:
     """Return the form that was sent, and the Sync ID from before it."""
     settings = reading().get_one(Settings, 1)
     return ParametersForm(request.form, settings), settings.sync_id
+
+
+class JoinForm(PanelForm):
+    """A set-up: its file, its characters with the URL, or its link; one that was read is kept."""
+
+    text = StringField()
+    url = StringField()
+    typed = StringField()
+
+    def setup_text(self) -> str:
+        """Return what was chosen or typed now, else what the form kept."""
+        file = request.files.get("file")
+        content = file.read(LARGEST_FILE_BYTES) if file else b""
+        # Windows editors write a byte order mark.
+        now = content.decode("utf-8-sig", errors="replace") or self.text.data or ""
+        return now or open_input(self.typed.data or "") or ""
+
+
+@blueprint.get("/join")
+@permitted(Permission.EDIT)
+def show_join() -> ResponseReturnValue:
+    """Show the form that takes a set-up."""
+    return render_template("join.html", form=JoinForm(), kept="")
+
+
+@blueprint.post("/join")
+@locked(lambda: _join_again(*_sent_join()).get_data(as_text=True))
+def join() -> ResponseReturnValue:
+    """Join the primary of the set-up that was sent."""
+    form, text = _sent_join()
+    try:
+        setup = read_setup(text, form.url.data or "")
+        who = actor()
+        # It waits for the line.
+        close_reading()
+        joining.join(installation(), who, setup, form.confirmed)
+    except Refusal as refusal:
+        if wants_json():
+            raise
+        form.refuse(refusal)
+        return _join_again(form, text)
+    return back_to_page(_anchor="status")
+
+
+def _sent_join() -> tuple[JoinForm, str]:
+    form = JoinForm(request.form)
+    return form, form.setup_text()
+
+
+def _join_again(form: JoinForm, text: str) -> Response:
+    """Show the form again. A set-up that can be read is kept sealed; what is mistyped stays."""
+    kept = text if _is_setup(text, form.url.data or "") else ""
+    if kept:
+        form.text.data = ""
+    return make_response(render_template("join.html", form=form, kept=kept), form.status)
+
+
+def _is_setup(text: str, url: str) -> bool:
+    try:
+        read_setup(text, url)
+    except Invalid as refusal:
+        return "text" not in refusal.problems
+    return True
 
 
 @blueprint.get("/interval")
