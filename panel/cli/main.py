@@ -22,6 +22,7 @@ COMMANDS = {
     "worker": "panel.cli.serve:worker",
     "init": "panel.cli.people:init",
     "settings": "panel.cli.settings:group",
+    "join": "panel.cli.settings:join_command",
     "servers": "panel.cli.servers:group",
     "person": "panel.cli.people:person",
     "code": "panel.cli.people:code",

@@ -14,6 +14,7 @@ from panel.cli.terminal import (
     print_json,
     print_table,
     read_secret,
+    read_text,
     shell_actor,
     yes_option,
 )
@@ -30,6 +31,16 @@ from panel.preferences.server_list import (
     every_server,
 )
 from panel.preferences.servers import add_server, edit_server, remove_servers
+from panel.setups.issued import (
+    SetupState,
+    SetupTarget,
+    issue_setup,
+    last_target,
+    list_setups,
+    revoke_setup,
+    state_of,
+)
+from panel.setups.setup_text import grouped
 
 COLUMNS = ("sync_id", "name", "store", "user_name", "url", "hardware_id", "last_success_at")
 
@@ -166,6 +177,55 @@ def clear_hardware_(number: int, yes: bool) -> None:
         with here.database.writing() as session:
             clear_hardware(session, shell_actor(), server.id, server.version)
     click.echo("Cleared.")
+
+
+@group.command("setup")
+@click.argument("number", type=int, metavar="SYNC_ID")
+@click.option("--url", help="At which the satellite reaches this server, if not as the last one.")
+@click.option("--fingerprint", help="Of this server's certificate, if no authority signed it.")
+@click.option("--ca-file", help="File with the certificate of a private authority.")
+@click.option(
+    "--as",
+    "form",
+    type=click.Choice(("file", "link", "characters")),
+    default="file",
+    show_default=True,
+    help="What is printed.",
+)
+def setup_(
+    number: int, url: str | None, fingerprint: str | None, ca_file: str | None, form: str
+) -> None:
+    """Print a set-up, with which a satellite joins: sync-panel servers setup 7 > kadavu.setup.
+
+    It is good for one machine, once, for 14 days, and takes the place of one that was not used.
+    """
+    private_ca = None if ca_file is None else read_text(ca_file)
+    given = {"url": url, "fingerprint": fingerprint, "private_ca": private_ca}
+    with installation() as here, here.database.writing() as session:
+        known = last_target(session) or SetupTarget()
+        target = replace(known, **{name: one for name, one in given.items() if one is not None})
+        setup = issue_setup(session, shell_actor(), _find(session, number).id, target)
+    match form:
+        case "characters":
+            click.echo(grouped(setup.code))
+        case "link":
+            click.echo(setup.as_link())
+        case _:
+            click.echo(setup.as_file(), nl=False)
+
+
+@group.command("revoke-setup")
+@click.argument("number", type=int, metavar="SYNC_ID")
+def revoke_setup_(number: int) -> None:
+    """Revoke a set-up that was not used."""
+    with installation() as here, here.database.writing() as session:
+        server = _find(session, number)
+        for issued in list_setups(session, server.id):
+            if state_of(issued, clock.now()) is SetupState.OPEN:
+                revoke_setup(session, shell_actor(), server.id, issued.id)
+                click.echo("Revoked.")
+                return
+    raise NotFound(say("This server has no set-up that is not used yet."))
 
 
 def _find(session: Session, sync_id: int) -> Server:

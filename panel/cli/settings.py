@@ -1,5 +1,6 @@
-"""``sync-panel settings``: the interval and the parameters of this server."""
+"""``sync-panel settings`` and ``join``: the interval and the parameters, one by one or at once."""
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,19 +8,23 @@ import click
 from sqlalchemy.orm import Session
 
 from panel.cli.terminal import (
+    STANDARD_INPUT,
     installation,
     print_json,
     print_table,
+    read_bytes,
     read_secret,
     read_text,
     shell_actor,
 )
 from panel.installation import Installation
 from panel.models.settings import Settings
+from panel.operations.join import join
 from panel.preferences.interval import set_interval
 from panel.preferences.parameter_kinds import Parameter
 from panel.preferences.parameter_table import INTERVAL, parameters_of, preferences, secrets
 from panel.preferences.parameters import remove_secret, save_parameters
+from panel.setups.setup_text import LARGEST_FILE_BYTES, read_setup
 
 
 class _WithKeys(click.Command):
@@ -109,3 +114,22 @@ def _change(
             remove_secret(session, shell_actor(), secret, settings.parameters_version)
     if with_interval:
         set_interval(session, shell_actor(), minutes, settings.interval_version)
+
+
+@click.command("join")
+@click.argument("source", default=STANDARD_INPUT, metavar="FILE")
+@click.option("--url", default="", help="Of the primary, where the characters are typed.")
+@click.option("--confirm", "confirmed", multiple=True, metavar="ACT", help="What a refusal named.")
+def join_command(source: str, url: str, confirmed: tuple[str, ...]) -> None:
+    """Join a primary with the set-up in FILE, or on standard input.
+
+    At a terminal its characters, or its link, are asked for.
+    """
+    if source == STANDARD_INPUT and sys.stdin.isatty():
+        text = read_secret(source, "Characters or link", twice=False)
+    else:
+        text = read_bytes(source, LARGEST_FILE_BYTES).decode("utf-8-sig", errors="replace")
+    with installation() as here:
+        joined = join(here, shell_actor(), read_setup(text, url), confirmed)
+        click.echo(f"Joined {joined.url} as {joined.sync_id} {joined.name}.")
+    click.echo("The first sync begins by itself where `sync-panel up` or `worker` runs.")
