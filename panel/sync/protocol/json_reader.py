@@ -6,8 +6,9 @@ numbers stay Python's own, so that usual data is read and written by the C code 
 
 import json
 import math
+import secrets
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -23,6 +24,9 @@ _SHOWN_CHARACTERS = 40
 _COMPACT = (",", ":")
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=_COMPACT)
 _ASCII_ENCODER = json.JSONEncoder(allow_nan=False, separators=_COMPACT)
+# What stands for a WrittenNumber until the rest is encoded. It is random, so that no message has it
+# by chance; one that has it all the same is refused.
+_PLACE = 10**15 + secrets.randbelow(10**15)
 
 
 class BadMessage(Exception):
@@ -87,8 +91,32 @@ def load_json(text: str | bytes, *, unique: bool = False, constants: bool = True
 
 def dump_json(value: Any, *, ascii_only: bool = False) -> str:
     """Return ``value`` as JSON without spaces. Raise TypeError, ValueError or RecursionError."""
-    encode = (_ASCII_ENCODER if ascii_only else _ENCODER).encode
-    return _written(value, encode)
+    try:
+        return (_ASCII_ENCODER if ascii_only else _ENCODER).encode(value)
+    except TypeError:
+        # There is a WrittenNumber inside.
+        return _written(value, ascii_only)
+
+
+def _written(value: Any, ascii_only: bool) -> str:
+    """Return ``value`` as JSON in one pass: a part encoded again for each level may be enormous."""
+    numbers: list[str] = []
+
+    def place(inner: Any) -> int:
+        if not isinstance(inner, WrittenNumber):
+            raise TypeError(f"{type(inner).__name__} is no JSON")
+        numbers.append(inner.text)
+        return _PLACE
+
+    encoder = json.JSONEncoder(
+        ensure_ascii=ascii_only, allow_nan=False, separators=_COMPACT, default=place
+    )
+    pieces = encoder.encode(value).split(str(_PLACE))
+    if len(pieces) != len(numbers) + 1:
+        raise ValueError("the number that stands for others is in a text")
+    written = [""] * (len(pieces) + len(numbers))
+    written[::2], written[1::2] = pieces, numbers
+    return "".join(written)
 
 
 @cache
@@ -120,32 +148,12 @@ def _int_or_written(text: str) -> int | WrittenNumber:
 
 
 def _unique_object(members: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    values = dict(members)
-    if len(values) < len(members):
-        names = [name for name, _ in members]
-        raise DuplicateKey(next(name for name in names if names.count(name) > 1))
+    values: dict[str, Any] = {}
+    for name, value in members:
+        if name in values:
+            raise DuplicateKey(name)
+        values[name] = value
     return values
-
-
-def _written(value: Any, encode: Callable[[Any], str]) -> str:
-    if isinstance(value, WrittenNumber):
-        return value.text
-    try:
-        return encode(value)
-    except TypeError:
-        # There is a WrittenNumber inside: the parts without one are still encoded at once.
-        if isinstance(value, dict):
-            members = (f"{_name(n, encode)}:{_written(v, encode)}" for n, v in value.items())
-            return f"{{{','.join(members)}}}"
-        if isinstance(value, list | tuple):
-            return f"[{','.join([_written(item, encode) for item in value])}]"
-        raise
-
-
-def _name(name: Any, encode: Callable[[Any], str]) -> str:
-    if not isinstance(name, str):
-        raise TypeError("the names of an object are texts")
-    return encode(name)
 
 
 def is_plain(text: str) -> bool:

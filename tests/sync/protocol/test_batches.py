@@ -1,6 +1,7 @@
 """Batches: whatever records go in come out, and nothing else is understood."""
 
 import json
+import time
 import tracemalloc
 from typing import Any
 
@@ -9,10 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from panel.sync.protocol import batch_codec
+from panel.sync.protocol import batch_codec, json_reader
 from panel.sync.protocol.batch_codec import Item, pack, unpack
 from panel.sync.protocol.body_codec import Turn, read_body, write_body
-from panel.sync.protocol.json_reader import BadMessage
+from panel.sync.protocol.json_reader import (
+    BadMessage,
+    DuplicateKey,
+    WrittenNumber,
+    dump_json,
+    load_json,
+)
 from tests.support.records_api import WRITTEN_NUMBERS
 
 UUID = "01890a5d-ac96-774b-bcce-b302099a8057"
@@ -153,3 +160,30 @@ def test_columns_are_shorter_than_objects() -> None:
     objects = "\n".join(to_text(vars(one)) for one in sent).encode()
     columns = to_text(pack(sent)).encode()
     assert len(brotli.compress(columns, quality=5)) < 0.8 * len(brotli.compress(objects, quality=5))
+
+
+def test_a_deep_record_costs_one_pass_though_a_number_in_it_is_kept_as_written() -> None:
+    wide = ",".join(["0"] * 20_000)
+    flat, deep = (load_json(f'{{"n":{"[" * depth}{wide},1.50{"]" * depth}}}') for depth in (1, 90))
+    seconds = []
+    for data in (flat, deep):
+        begun = time.process_time()
+        for _ in range(5):
+            dump_json(data)
+        seconds.append(time.process_time() - begun)
+    # With a pass for each level it is 60 times as much.
+    assert seconds[1] < 20 * seconds[0]
+
+
+def test_what_stands_for_a_written_number_is_no_number_of_anybody() -> None:
+    with pytest.raises(ValueError, match="stands for"):
+        dump_json([WrittenNumber("1.50"), str(json_reader._PLACE)])
+
+
+def test_a_name_twice_among_many_is_found_in_one_pass() -> None:
+    members = ",".join(f'"n{number}":0' for number in range(20_000))
+    begun = time.process_time()
+    with pytest.raises(DuplicateKey, match="n19999"):
+        load_json(f'{{{members},"n19999":1}}', unique=True)
+    # With a pass for each name it takes ten seconds.
+    assert time.process_time() - begun < 1
