@@ -27,6 +27,7 @@ from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.server import TcpWSGIServer
 from waitress.task import ErrorTask, ThreadedTaskDispatcher, WSGITask
+from waitress.utilities import BadRequest
 
 from panel.errors import Refusal
 from panel.i18n import say
@@ -61,6 +62,8 @@ UNPROVEN_BYTES = 64 * 1024
 _LARGEST_HEADER_BYTES = 32 * 1024
 # What is larger waits in a temporary file.
 _BUFFERED_BYTES = 64 * 1024
+# The line with the size of a chunk, and the fields after the last chunk; nobody needs either.
+_LARGEST_CHUNK_HEAD_BYTES = 4 * 1024
 # Of one answer, in a temporary file: with less, a slow reader would hold a thread.
 _LARGEST_ANSWER_BYTES = 1 << 30
 _MAINTENANCE_SECONDS = 5
@@ -132,6 +135,22 @@ class _StrictParser(HTTPRequestParser):  # type: ignore[misc]
     A proxy before the panel may go by the other one, and take what follows for the next request
     (RFC 9112, 6.1 and 11.2).
     """
+
+    def received(self, data: bytes) -> int:
+        """Take in ``data``; return how many bytes of it belong to this request.
+
+        waitress keeps the size of a chunk and what follows the last one in memory, however long,
+        also of a body that is dropped.
+        """
+        taken: int = super().received(data)
+        receiver = self.body_rcv
+        kept = getattr(receiver, "control_line", b"") + getattr(receiver, "trailer", b"")
+        if len(kept) > _LARGEST_CHUNK_HEAD_BYTES:
+            self.error, self.completed = BadRequest("A chunk's size is too long"), True
+        if self.error is not None:
+            # Else a dropped body would be forgotten, and what follows be the next request.
+            self.empty = False
+        return taken
 
     def parse_header(self, header_plus: bytes) -> None:
         """Take in the head."""

@@ -56,3 +56,16 @@ def test_one_of_the_two_is_enough(primary: ForkedPanel) -> None:
         "Connection: close\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
     )
     assert b"site_name_not_found" in received
+
+
+@pytest.mark.parametrize("before", ["", f"{70_000:x}\r\n{'a' * 70_000}\r\n"], ids=["", "refused"])
+@pytest.mark.parametrize("endless", ["1;a=", "0\r\nA: "], ids=["size", "trailer"])
+def test_a_size_of_a_chunk_without_an_end_is_not_kept(
+    primary: ForkedPanel, before: str, endless: str
+) -> None:
+    received = answers_to(
+        primary,
+        "POST /sync/exchange HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+        f"{before}{endless}{'a' * 5_000}",
+    )
+    assert b" 400 bad request" in received.lower()
