@@ -3,7 +3,10 @@
 import atexit
 import os
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from panel.config import ConfigError, load
+from panel.db import first_line
 from panel.errors import Refusal
 from panel.installation import open_installation
 from panel.server import tune_malloc
@@ -16,5 +19,7 @@ try:
 except (ConfigError, Refusal) as error:
     # One clear line, not a traceback.
     raise SystemExit(str(error)) from error
+except SQLAlchemyError as error:
+    raise SystemExit(f"The database failed: {first_line(error)}") from error
 # What it remembers is written when the server ends.
 atexit.register(installation.close)

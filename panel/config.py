@@ -185,15 +185,32 @@ def _database_url(url: str, data_dir: Path) -> str:
             f"{PREFIX}DATABASE_URL must begin with sqlite:/// or postgresql+psycopg://."
         )
     try:
-        make_url(url)
+        options = make_url(url).query
     except (ArgumentError, ValueError) as error:
         # Neither the value nor the parser's message is shown: both may hold a password.
         raise ConfigError(f"{PREFIX}DATABASE_URL is not a URL of SQLAlchemy.") from error
-    if url.startswith("postgresql") and find_spec("psycopg") is None:
+    if url.startswith("postgresql"):
+        _check_driver(options)
+    return url
+
+
+def _check_driver(options: Mapping[str, object]) -> None:
+    if find_spec("psycopg") is None:
         raise ConfigError(
             f"{PREFIX}DATABASE_URL needs the package psycopg: pip install 'sync-panel[postgresql]'"
         )
-    return url
+    # Imported late: an installation on SQLite does without it.
+    from psycopg import ProgrammingError
+    from psycopg.conninfo import make_conninfo
+
+    for name in options:
+        try:
+            make_conninfo(**{name: ""})
+        except ProgrammingError as error:
+            raise ConfigError(
+                f"{PREFIX}DATABASE_URL: PostgreSQL knows no option {name!r} behind the question "
+                "mark. It knows those of libpq, such as sslmode and target_session_attrs."
+            ) from error
 
 
 def _secret_keys(source: _Source, data_dir: Path, make: bool) -> tuple[str, ...]:

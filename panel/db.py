@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
+    URL,
     Connection,
     DateTime,
     Dialect,
@@ -22,6 +23,7 @@ from sqlalchemy import (
     create_engine,
     event,
     make_url,
+    text,
 )
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
@@ -40,10 +42,18 @@ _PROBE = {
     "sqlite": "PRAGMA user_version = {number}",
     "postgresql": "CREATE TEMP TABLE room ON COMMIT DROP AS SELECT generate_series(1, 5000)",
 }
+# Of what may not be written or opened.
+_READ_ONLY_CODES = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN}
 _DISK_CODES = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
 _DAMAGED_CODES = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 # The SQLSTATE disk_full of PostgreSQL (its manual, Appendix A).
 _DISK_FULL = "53100"
+# read_only_sql_transaction, as on a standby, and insufficient_privilege.
+_READ_ONLY, _NOT_OWNER = "25006", "42501"
+_IS_WRITABLE = text(
+    "SELECT current_setting('transaction_read_only') = 'off'"
+    " AND coalesce(has_table_privilege(to_regclass('settings')::oid, 'UPDATE'), true)"
+)
 # The bits of an SQLite error code that say its kind; the others only add detail.
 _PRIMARY_CODE_BITS = 0xFF
 # What every SQLite file begins with (SQLite, *Database File Format*, 1.3).
@@ -84,7 +94,26 @@ def make_engine(url: str) -> Engine:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    return create_engine(url, pool_pre_ping=True, hide_parameters=True)
+    engine = create_engine(url, pool_pre_ping=True, hide_parameters=True)
+    event.listen(engine, "connect", _prepare_postgresql)
+    return engine
+
+
+def _prepare_postgresql(connection: Any, _record: Any) -> None:
+    if is_pooled(connection):
+        # The next transaction may run on a server that has not prepared the statement.
+        connection.prepare_threshold = None
+
+
+def is_pooled(connection: Any) -> bool:
+    """Say whether a pooler, such as PgBouncer, stands between ``connection`` and PostgreSQL.
+
+    The process that a pooler names at the start is none of PostgreSQL's.
+    """
+    was_autocommit, connection.autocommit = connection.autocommit, True
+    (served_by,) = connection.execute("SELECT pg_backend_pid()").fetchone()
+    connection.autocommit = was_autocommit
+    return bool(served_by != connection.info.backend_pid)
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
@@ -117,6 +146,20 @@ def is_disk_full(error: BaseException | None) -> bool:
     return getattr(cause, "sqlstate", None) == _DISK_FULL or os.strerror(errno.ENOSPC) in str(cause)
 
 
+def first_line(error: SQLAlchemyError) -> str:
+    """Return what the driver says, in a line: SQLAlchemy adds the statement and its values."""
+    words = str(error.orig if isinstance(error, DBAPIError) else error)
+    return words.strip().partition("\n")[0]
+
+
+def is_read_only(error: BaseException) -> bool:
+    """Say whether ``error`` is about a database that this process may not write."""
+    cause = error.orig if isinstance(error, DBAPIError) else None
+    if isinstance(cause, sqlite3.Error):
+        return _sqlite_code(cause) in _READ_ONLY_CODES
+    return getattr(cause, "sqlstate", None) in (_READ_ONLY, _NOT_OWNER)
+
+
 def is_statement_error(error: BaseException) -> bool:
     """Say whether SQLite refused the statement itself, such as one about a missing table.
 
@@ -140,6 +183,21 @@ def damage_refusal(url: str) -> Refusal:
             file=make_url(url).database,
         )
     )
+
+
+def unwritable_path(url: str | URL) -> Path | None:
+    """Return what this process may not write of an SQLite database: a file, or its folder.
+
+    None for a database that it may write, and for one of PostgreSQL.
+    """
+    parts = make_url(url)
+    if parts.get_backend_name() != "sqlite" or not parts.database:
+        return None
+    file = Path(parts.database).absolute()
+    # SQLite makes the other two beside it, and whoever made them may be somebody else.
+    beside = [file.with_name(f"{file.name}-{end}") for end in ("wal", "shm")]
+    needed = [path for path in (file.parent, file, *beside) if path.exists()]
+    return next((path for path in needed if not os.access(path, os.R_OK | os.W_OK)), None)
 
 
 def check_sqlite_file(url: str) -> None:
@@ -261,6 +319,15 @@ class Database:
         self._full_at = None
         return self._can_write(int(now * 1_000) % 1_000_000)
 
+    def is_writable(self) -> bool:
+        """Say whether this process may write the database; nothing is written to find out.
+
+        Raise SQLAlchemyError if PostgreSQL does not answer.
+        """
+        if self.engine.dialect.name == "sqlite":
+            return unwritable_path(self.engine.url) is None
+        return bool(self.read_row(_IS_WRITABLE, {})[0])
+
     def close(self) -> None:
         """Write what is only remembered so far, and close every connection of the pool."""
         self.write_memories(_LAST_PATIENCE_SECONDS)
@@ -291,6 +358,9 @@ class Database:
     def _note_error(self, context: ExceptionContext) -> None:
         if is_disk_full(context.original_exception):
             self._full_at = time.monotonic()
+        if getattr(context.original_exception, "sqlstate", None) == _READ_ONLY:
+            # Another server of a multi-host URL may be the one to write to by now.
+            context.is_disconnect = True
 
 
 @contextmanager

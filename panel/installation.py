@@ -3,7 +3,10 @@
 The web, the command line and the sync all work on it.
 """
 
+import getpass
+import os
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +16,14 @@ from sqlalchemy.orm import Session
 
 from panel import clock
 from panel.config import Config
-from panel.db import Database, check_sqlite_file, damage_refusal, is_damaged, make_engine
+from panel.db import (
+    Database,
+    check_sqlite_file,
+    damage_refusal,
+    is_damaged,
+    make_engine,
+    unwritable_path,
+)
 from panel.errors import Refusal
 from panel.i18n import say
 from panel.migrate import present_revision, upgrade_if_needed
@@ -52,25 +62,64 @@ class Installation:
         self.database.close()
 
 
+class NotMade(Refusal):
+    """There is no installation where one is looked for."""
+
+    code = "not_made"
+
+
+READ_ONLY_SERVER = say(
+    "The server of PostgreSQL takes no writes, or the role of SYNC_PANEL_DATABASE_URL does not own "
+    "the tables. Name the server that takes them, and the role that made them."
+)
+
+
+def check_writable_file(url: str) -> None:
+    """Raise :class:`Refusal` if this process may not write the SQLite database of ``url``."""
+    path = unwritable_path(url)
+    if path is not None:
+        raise Refusal(
+            say(
+                "The user %(user)s cannot write %(path)s, which belongs to %(owner)s: run this as "
+                "the user of the service, or give that user the folder (chown -R).",
+                user=_name_or_number(getpass.getuser, os.getuid),
+                path=path,
+                owner=_name_or_number(path.owner, lambda: path.stat().st_uid),
+            )
+        )
+
+
+def _name_or_number(name: Callable[[], str], number: Callable[[], int]) -> str:
+    try:
+        return name()
+    except (KeyError, OSError):
+        # A user without a name, in a container for example.
+        return str(number())
+
+
 def open_installation(config: Config, *, make: bool = True) -> Installation:
     """Return the installation of ``config``: migrate its database and reseal its secrets first.
 
     A database that was restored from a backup begins a new generation of its history.
     With ``make`` a missing database is created. Without it a missing one is refused, because
     creating it would hide that ``SYNC_PANEL_DATA_DIR`` was forgotten. Raise :class:`Refusal` for
-    that, for a database of a newer version, and for an SQLite file that is empty or damaged.
+    that (:class:`NotMade`), for a database that cannot be written, for one of a newer version, and
+    for an SQLite file that is empty or damaged.
     """
+    check_writable_file(config.database_url)
     check_sqlite_file(config.database_url)
     database = Database(make_engine(config.database_url))
     try:
         if not make and not (config.secret_keys and _exists(database)):
-            raise Refusal(
+            raise NotMade(
                 say(
                     "There is no panel in %(folder)s yet. Set SYNC_PANEL_DATA_DIR if it is "
                     "elsewhere; `sync-panel up` or `sync-panel init` begins one.",
                     folder=config.data_dir,
                 )
             )
+        if not database.is_writable():
+            raise Refusal(READ_ONLY_SERVER)
         upgrade_if_needed(config.database_url)
         witness = Witness(config.data_dir)
         database.after_commit = witness.note_commit

@@ -9,11 +9,12 @@ from importlib import import_module
 from typing import Any
 
 import click
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from panel import __version__
 from panel.cli.terminal import refusal_text
 from panel.config import ConfigError
+from panel.db import first_line
 from panel.errors import Refusal
 
 # A module is imported only for its own command, so that no command waits for another's imports.
@@ -69,13 +70,7 @@ class Commands(click.Group):
         except Refusal as refusal:
             raise click.ClickException(refusal_text(refusal)) from refusal
         except SQLAlchemyError as error:
-            raise click.ClickException(f"The database failed: {_first_line(error)}") from error
-
-
-def _first_line(error: SQLAlchemyError) -> str:
-    # The driver's message: SQLAlchemy's own adds the statement and its values.
-    text = str(error.orig if isinstance(error, DBAPIError) else error)
-    return text.strip().partition("\n")[0]
+            raise click.ClickException(f"The database failed: {first_line(error)}") from error
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 from types import FrameType
 from typing import NoReturn
 from urllib.error import HTTPError, URLError
@@ -10,12 +11,13 @@ from urllib.request import ProxyHandler, build_opener
 
 import click
 
-from panel.cli import terminal
 from panel.config import load
-from panel.installation import Installation, open_installation
+from panel.installation import Installation, NotMade, open_installation
 from panel.server import exit_on_sigterm, open_listener, serve, tune_malloc, url_of
 
 TIME_OUT_SECONDS = 10
+# How often a worker looks whether there is an installation by now.
+MADE_AGAIN_SECONDS = 2
 # Windows has no SIGHUP.
 _STOP_SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
@@ -58,18 +60,20 @@ def up() -> None:
 def worker() -> None:
     """Synchronise until SIGTERM or Ctrl-C, beside web workers that do not.
 
-    Any number may run: a lease in the database lets one at a time.
+    Any number may run: a lease in the database lets one at a time. Where there is no installation
+    yet, it waits for one.
     """
     from panel.sync.loop import SyncLoop
 
     exit_on_sigterm()
     tune_malloc()
-    with terminal.installation() as installation:
-        loop = SyncLoop(installation)
-        try:
-            loop.run()
-        finally:
-            loop.stop()
+    installation = _when_made()
+    loop = SyncLoop(installation)
+    try:
+        loop.run()
+    finally:
+        loop.stop()
+        installation.close()
 
 
 @click.command("healthcheck")
@@ -99,6 +103,19 @@ def demo() -> None:
     for number in _STOP_SIGNALS:
         signal.signal(number, _end_demo)
     run(click.echo)
+
+
+def _when_made() -> Installation:
+    """Return the installation of the environment, once there is one; tell once that it waits."""
+    is_told = False
+    while True:
+        try:
+            return open_installation(load(os.environ, make=False), make=False)
+        except NotMade as refusal:
+            if not is_told:
+                click.echo(f"{refusal} Waiting for that.", err=True)
+            is_told = True
+        time.sleep(MADE_AGAIN_SECONDS)
 
 
 def _is_empty(installation: Installation) -> bool:

@@ -1,13 +1,21 @@
 """The command as a whole: what it is given, what it answers when the installation is not right."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import DBAPIError
 
+from panel.cli import serve
 from panel.cli.main import COMMANDS, commands
+from panel.db import Database, make_engine
+from panel.security.vault import read_or_make_key
+from panel.sync.loop import SyncLoop
+from tests.cli.conftest import SYSTEM_USER
+from tests.conftest import NewDatabase
 from tests.support.cast import CODE, PASSWORD
 from tests.support.shell import Shell
 
@@ -66,6 +74,7 @@ def test_without_a_panel_nothing_is_made(tmp_path: Path) -> None:
         ("COLOUR", "red", "is not a setting"),
         ("DATABASE_URL", "mysql://u:hunter2@h/n", "must begin with sqlite:/// or"),
         ("DATABASE_URL", "postgresql+psycopg://u:hunter2@h:port/n", "is not a URL of SQLAlchemy"),
+        ("DATABASE_URL", "postgresql+psycopg://u:hunter2@h/n?prepare=0", "no option 'prepare'"),
         ("SECRET_KEY", "hunter2", "at least 32 characters"),
     ],
 )
@@ -84,6 +93,66 @@ def test_a_database_that_does_not_answer_is_one_line(shell: Shell, tmp_path: Pat
     shell.environment["SYNC_PANEL_DATABASE_URL"] = f"sqlite:///{tmp_path}/missing/panel.sqlite3"
     error = shell.refused("settings", "show")
     assert error == "Error: The database failed: unable to open database file\n"
+
+
+def test_a_file_of_somebody_else_is_one_line(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = Path(str(shell.database.engine.url.database))
+    monkeypatch.setattr(os, "access", lambda path, _mode: path != file)
+    for words in (("status",), ("worker",)):
+        reason = shell.refused(*words)
+        assert reason.startswith(f"Error: The user {SYSTEM_USER} cannot write {file}, which")
+        assert reason.count("\n") == 1
+
+
+def test_a_server_that_takes_no_writes_is_one_line(
+    tmp_path: Path, new_postgresql: NewDatabase, postgresql_administration: Engine
+) -> None:
+    shell = Shell(tmp_path, new_postgresql(True))
+    read_or_make_key(tmp_path)
+    name = shell.database.engine.url.database
+    with postgresql_administration.connect() as connection:
+        setting = f"ALTER DATABASE {name} SET default_transaction_read_only"
+        connection.exec_driver_sql(f"{setting} = on")
+        assert "takes no writes" in shell.refused("status")
+        connection.exec_driver_sql(f"{setting} = off")
+    shell.do("status")
+    shell.close()
+
+
+def test_a_connection_that_takes_no_writes_any_more_is_given_up(
+    new_postgresql: NewDatabase,
+) -> None:
+    database = Database(make_engine(new_postgresql(True)))
+    with database.engine.connect() as connection:
+        connection.exec_driver_sql("SET default_transaction_read_only = on")
+        connection.commit()
+    # As after a failover, when the server that this connection leads to became the standby.
+    with pytest.raises(DBAPIError, match="read-only"), database.writing() as session:
+        session.execute(text("UPDATE settings SET name = 'Lau'"))
+    with database.writing() as session:
+        session.execute(text("UPDATE settings SET name = 'Lau'"))
+    database.close()
+
+
+def test_a_worker_waits_for_the_first_start(
+    tmp_path: Path, new_sqlite: NewDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shell = Shell(tmp_path, new_sqlite(False))
+    slept: list[float] = []
+    ran: list[bool] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 2:
+            shell.do("init", "--user", "Asha", stdin=f"{PASSWORD}\n{CODE}\n")
+
+    monkeypatch.setattr("panel.cli.serve.time.sleep", sleep)
+    monkeypatch.setattr(serve, "exit_on_sigterm", lambda: None)
+    monkeypatch.setattr(SyncLoop, "run", lambda _: ran.append(True))
+    told = shell.run("worker").stderr
+    assert told.count("Waiting") == told.count("\n") == 1
+    assert (slept, ran) == ([serve.MADE_AGAIN_SECONDS] * 2, [True])
+    shell.close()
 
 
 def test_a_newer_database_is_left_alone(shell: Shell) -> None:

@@ -19,7 +19,7 @@ from panel.sync.protocol.error_codes import explain
 from panel.sync.protocol.messages import LARGEST_PART_BYTES
 from panel.web.auth.csrf import protect
 from panel.web.base.context import installation, installation_of
-from panel.web.base.errors import DISK_FULL, error_json
+from panel.web.base.errors import DISK_FULL, READ_ONLY, error_json
 
 _PRIMARY = "panel.primary"
 
@@ -109,10 +109,13 @@ def health() -> Response:
         with database.reading() as session:
             refusal = session.get_one(Loop, 1).refusal
         revision = present_revision(database.engine)
+        is_writable = database.is_writable()
     except SQLAlchemyError:
         return error_json(503, "database_unreachable", say("The database does not answer."))
     if revision != newest_revision():
         return error_json(503, "not_migrated", say("The database is not at this version's tables."))
+    if not is_writable:
+        return error_json(503, "database_read_only", READ_ONLY)
     if not database.has_room():
         return error_json(503, "disk_full", DISK_FULL)
     if refusal == PASSWORD_UNREADABLE:

@@ -6,12 +6,12 @@ from http import HTTPStatus
 
 from flask import Flask, Response, g, jsonify, make_response, render_template, request
 from flask_wtf.csrf import CSRFError
-from sqlalchemy.exc import DataError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
 from werkzeug.exceptions import BadHost, HTTPException, InternalServerError, MethodNotAllowed
 
 from panel import clock
-from panel.db import is_disk_full, is_statement_error
+from panel.db import is_disk_full, is_read_only, is_statement_error
 from panel.errors import Invalid, Refusal, Throttled
 from panel.i18n import Message, say
 from panel.web.base.bodies import V5_PATH, is_for_programs
@@ -59,6 +59,10 @@ DISK_FULL = say(
     "The disk of this server is full: nothing can be saved until there is room. What was saved "
     "before is whole."
 )
+READ_ONLY = say(
+    "The database of this server cannot be written, so nothing can be saved. Whoever looks after "
+    "the server finds out why with `sync-panel doctor`."
+)
 _BUSY = say("The database is too busy at this moment. Try again in a minute.")
 
 
@@ -68,7 +72,7 @@ def init_errors(app: Flask) -> None:
     app.register_error_handler(CSRFError, _on_csrf)
     app.register_error_handler(HTTPException, _on_http)
     app.register_error_handler(DataError, _on_data)
-    for error in (OperationalError, NoConnection, OSError):
+    for error in (DBAPIError, NoConnection, OSError):
         app.register_error_handler(error, _on_database)
 
 
@@ -163,9 +167,14 @@ def _on_data(_error: DataError) -> Response:
 
 
 def _on_database(error: Exception) -> Response:
-    """Tell a full disk from a busy database; raise any other ``error`` again."""
-    words = ("disk_full", DISK_FULL) if is_disk_full(error) else ("database_busy", _BUSY)
-    if is_statement_error(error) or (isinstance(error, OSError) and not is_disk_full(error)):
+    """Tell a full disk and a read-only database from a busy one; raise any other ``error``."""
+    if is_disk_full(error):
+        words = ("disk_full", DISK_FULL)
+    elif is_read_only(error):
+        words = ("database_read_only", READ_ONLY)
+    elif isinstance(error, (OperationalError, NoConnection)) and not is_statement_error(error):
+        words = ("database_busy", _BUSY)
+    else:
         raise error
     log.warning("A request could not be answered: %s", error)
     _spare_database()
