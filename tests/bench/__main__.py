@@ -1,7 +1,7 @@
 """``make bench``: prints the tables of docs/measurements.md, measured now, on this machine.
 
-``python -m tests.bench pages`` (or ``peers``, ``line``, ``idle``, ``crowd``) measures one part
-alone, and ``rates`` the requests a second of the panel and its peers, with nothing else.
+``python -m tests.bench pages`` (or ``peers``, ``line``, ``idle``, ``storing``, ``crowd``) measures
+one part alone, and ``rates`` the requests a second of the panel and its peers, with nothing else.
 """
 
 import sys
@@ -17,10 +17,11 @@ from tests.bench.crowd import Borne, measure_crowd
 from tests.bench.exchange import measure_exchanges, memory_of, sizes_of_whole
 from tests.bench.idle import LEAST_OF_REFERENCE, MOST_MILLISECONDS, Asked, measure_idle
 from tests.bench.pages import PEERS, measure_panel, measure_peer, measure_rates
+from tests.bench.storing import BATCHES, LEAST_PER_SECOND, Stored, measure_storing
 from tests.browser import chromium
 from tests.browser.conftest import ARGUMENTS
 
-PARTS = ("pages", "peers", "line", "idle", "crowd")
+PARTS = ("pages", "peers", "line", "idle", "storing", "crowd")
 
 
 def main(parts: list[str]) -> None:
@@ -36,6 +37,8 @@ def main(parts: list[str]) -> None:
             _line(folder)
         if "idle" in wanted:
             _idle(folder)
+        if "storing" in wanted:
+            _storing(folder)
         if "crowd" in wanted:
             _crowds(folder)
 
@@ -105,6 +108,29 @@ def _print_idle(database: str, measured: Iterator[tuple[str, Asked]]) -> None:
             f"  {what}: {asked.server_ms:.2f} ms of CPU (at most {MOST_MILLISECONDS}),"
             f" {reference.server_ms / asked.server_ms:.2f} of the reference"
             f" (at least {LEAST_OF_REFERENCE}), {asked.per_second:.0f}/s from one client",
+            flush=True,
+        )
+
+
+def _storing(folder: Path) -> None:
+    _print_storing("SQLite", measure_storing(folder / "storing-sqlite"))
+    servers = [get_server(folder / f"storing-pg{n}", cleanup_mode="delete") for n in range(2)]
+    try:
+        urls = [server.get_uri(driver="psycopg") for server in servers]
+        _print_storing("PostgreSQL", measure_storing(folder / "storing-postgresql", *urls))
+    finally:
+        for server in servers:
+            server.cleanup()
+
+
+def _print_storing(database: str, measured: Iterator[Stored]) -> None:
+    least = dict(zip(BATCHES, LEAST_PER_SECOND[database], strict=True))
+    for stored in measured:
+        print(
+            f"{database}, {stored.in_store:,} in the store, batches of {stored.batch:,}:"
+            f" {stored.per_second:,.0f} records/s (at least {least[stored.batch]:,}),"
+            f" {stored.per_second / stored.raw_per_second:.2f} of the bare driver's"
+            f" {stored.raw_per_second:,.0f}",
             flush=True,
         )
 
