@@ -1,6 +1,7 @@
 """What may stand in no file of the repository."""
 
 import re
+from itertools import count
 
 # In pieces, so that this file is not its own first finding.
 REGISTRIES = (
@@ -36,3 +37,12 @@ def test_no_file_names_a_folder_of_the_machine_it_was_written_on(texts: dict[str
 def test_nothing_built_is_tracked(texts: dict[str, str]) -> None:
     built = re.compile(r"panel/static/built/|\.mo$|(^|/)htmx[^/]*\.js$|__pycache__|^instance/")
     assert [name for name in texts if built.search(name)] == []
+
+
+def test_each_migration_follows_the_one_before_it(texts: dict[str, str]) -> None:
+    # Two that were written at the same time may have the same number.
+    names = sorted(name for name in texts if re.fullmatch(r"migrations/versions/\d+_\w+\.py", name))
+    for name, number in zip(names, count(1), strict=False):
+        follows = f'"{number - 1:04}"' if number > 1 else "None"
+        assert name.startswith(f"migrations/versions/{number:04}_")
+        assert f'\nrevision = "{number:04}"\ndown_revision = {follows}\n' in texts[name]
