@@ -1,4 +1,7 @@
-"""Bearer tokens (RFC 6750) of applications for the API: shown once, stored as a hash."""
+"""Secrets of programs, shown once and stored as a hash.
+
+Bearer tokens (RFC 6750) of applications for the API, and the key in the address of the status line.
+"""
 
 import secrets
 from datetime import datetime, timedelta
@@ -13,12 +16,15 @@ from panel.errors import Invalid, NotFound
 from panel.i18n import say
 from panel.models.base import NAME_LENGTH
 from panel.models.people import Token
-from panel.security.hashes import hash_token
+from panel.models.settings import lock_settings, read_settings
+from panel.security.hashes import equal_in_constant_time, hash_token
 
 # A known prefix lets secret scanners find a leaked token.
 PREFIX = "sync_"
 # "Last used" is updated at most once in this time, so that few reads cause a write.
 LAST_USED_STEP = timedelta(hours=1)
+# Of the key of the status line: nobody guesses so many.
+_STATUS_KEY_BYTES = 24
 
 
 def add_token(session: Session, actor: Actor, name: str, *, may_sync: bool = False) -> str:
@@ -79,6 +85,29 @@ def update_last_used(session: Session, token_id: int, moment: datetime) -> None:
         .where(Token.id == token_id, Token.revoked_at.is_(None))
         .values(last_used_at=moment)
     )
+
+
+def make_status_key(session: Session, actor: Actor) -> str:
+    """Return a new key for the address of the status line, this once; an older one ends."""
+    key = secrets.token_urlsafe(_STATUS_KEY_BYTES)
+    lock_settings(session).status_key_hash = hash_token(key)
+    log.add_entry(session, actor, EventKind.STATUS_ADDRESS_MADE)
+    return key
+
+
+def revoke_status_key(session: Session, actor: Actor) -> None:
+    """End the address of the status line. Raise :class:`NotFound` if there is none."""
+    settings = lock_settings(session)
+    if settings.status_key_hash is None:
+        raise NotFound(say("The status line has no address."))
+    settings.status_key_hash = None
+    log.add_entry(session, actor, EventKind.STATUS_ADDRESS_REVOKED)
+
+
+def opens_status(session: Session, key: str) -> bool:
+    """Say whether ``key`` is that of the status line."""
+    expected = read_settings(session).status_key_hash
+    return expected is not None and equal_in_constant_time(hash_token(key), expected)
 
 
 def _checked_name(name: str) -> str:

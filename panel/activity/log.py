@@ -61,6 +61,8 @@ class EventKind(StrEnum):
     EXPORTED_SECRETS = "exported_secrets"
     TOKEN_ADDED = "token_added"  # noqa: S105 - a kind of act, not a token
     TOKEN_REVOKED = "token_revoked"  # noqa: S105 - a kind of act, not a token
+    STATUS_ADDRESS_MADE = "status_address_made"
+    STATUS_ADDRESS_REVOKED = "status_address_revoked"
     SYNC_ASKED = "sync_asked"
     SYNC_STOPPED = "sync_stopped"
     INITIALISE_ASKED = "initialise_asked"
@@ -362,6 +364,8 @@ _PHRASES: Mapping[str, Message] = {
     EventKind.EXPORTED_SECRETS: say("exported preferences with secrets"),
     EventKind.TOKEN_ADDED: say("added an application's token"),
     EventKind.TOKEN_REVOKED: say("revoked an application's token"),
+    EventKind.STATUS_ADDRESS_MADE: say("made an address of the status line"),
+    EventKind.STATUS_ADDRESS_REVOKED: say("revoked the address of the status line"),
     EventKind.SYNC_ASKED: say("asked to sync now"),
     EventKind.SYNC_STOPPED: say("stopped a sync"),
     EventKind.INITIALISE_ASKED: say("asked to initialise"),

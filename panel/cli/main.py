@@ -30,6 +30,7 @@ COMMANDS = {
     "export": "panel.cli.transfer:export_command",
     "import": "panel.cli.transfer:import_command",
     "token": "panel.cli.records:token",
+    "status-line": "panel.cli.records:status_line",
     "records": "panel.cli.records:records",
     "status": "panel.cli.sync:status",
     "sync": "panel.cli.sync:sync",

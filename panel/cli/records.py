@@ -1,4 +1,4 @@
-"""``sync-panel records`` and ``token``: records as JSON Lines, and the tokens of the API."""
+"""``sync-panel records``, ``token`` and ``status-line``: records, and secrets of programs."""
 
 import sys
 from typing import BinaryIO
@@ -154,3 +154,27 @@ def _show_progress(lines: int) -> None:
     # Progress is for people; a log gets only the result.
     if sys.stderr.isatty():
         click.echo(f"\r{lines} lines stored ", err=True, nl=False)
+
+
+@click.group("status-line")
+def status_line() -> None:
+    """The address of the status line, for the home page of an intranet."""
+
+
+@status_line.command("make")
+def make_status_line() -> None:
+    """Make an address and show it, this once. An older one ends.
+
+    The address is what is printed, behind that of the panel.
+    """
+    with installation() as here, here.database.writing() as session:
+        key = tokens.make_status_key(session, shell_actor())
+    click.echo(f"/status/{key}/")
+
+
+@status_line.command("revoke")
+def revoke_status_line() -> None:
+    """End the address."""
+    with installation() as here, here.database.writing() as session:
+        tokens.revoke_status_key(session, shell_actor())
+    click.echo("The status line has no address any more.")

@@ -85,6 +85,8 @@ class Settings(Base):
     )
     proxy_password_sealed: Mapped[str | None]
     parameters_version: Mapped[int] = mapped_column(default=1)
+    # Of the key in the address of the status line; None while there is none.
+    status_key_hash: Mapped[str | None] = mapped_column(String(64))
 
     @property
     def is_primary(self) -> bool:

@@ -87,6 +87,11 @@ class State:
         return self.verdict.parts
 
     @property
+    def nameless(self) -> Message:
+        """Return the state in words that name neither a person nor a server."""
+        return self.sentence if self.kind is StateKind.OPEN else self.words
+
+    @property
     def words(self) -> Message:
         """Return the state in one or two words, as a row of the list has it."""
         return KIND_WORDS[self.kind]

@@ -10,6 +10,7 @@ from panel.installation import Installation
 from panel.paths import TEMPLATES
 from panel.web.api import records
 from panel.web.api.server_endpoints import init_server_endpoints
+from panel.web.api.status_line import init_status_line
 from panel.web.auth.access import init_access
 from panel.web.auth.csrf import init_csrf
 from panel.web.auth.lock import init_lock
@@ -87,6 +88,7 @@ def create_app(installation: Installation) -> Flask:
         init_lock,
         init_static,
         init_server_endpoints,
+        init_status_line,
     ):
         initialise(app)
     for module in _VIEWS:

@@ -46,14 +46,15 @@ def serve_https(app: "WSGIApplication") -> Iterator[int]:
 class HostPages:
     """The pages of other sites: ``/`` with the line of the documents, ``/plain`` with a mere frame.
 
-    The query of ``/`` holds further attributes of the line.
+    The query of ``/`` holds further attributes of the line. ``/status`` has the status line.
     """
 
     def __init__(self) -> None:
-        self.panel_url = ""
+        self.panel_url = self.status_url = ""
         self.app = Flask("host pages")
         self.app.add_url_rule("/", view_func=self._with_script)
         self.app.add_url_rule("/plain", view_func=self._with_frame)
+        self.app.add_url_rule("/status", view_func=self._with_status_line)
 
     def _with_script(self) -> str:
         wanted = {"title": "The panel", **request.args}
@@ -62,6 +63,13 @@ class HostPages:
 
     def _with_frame(self) -> str:
         return self._page(f'<iframe src="{self.panel_url}?embed=1" title="The panel"></iframe>')
+
+    def _with_status_line(self) -> str:
+        look = request.query_string.decode()
+        return self._page(
+            f'<iframe src="{self.status_url}?{look}" title="Synchronisation" height="32"></iframe>'
+            f'<p><img src="{self.status_url}status.svg?{look}" alt="Synchronisation"></p>'
+        )
 
     def _page(self, panel: str) -> str:
         return (

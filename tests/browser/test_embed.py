@@ -16,13 +16,14 @@ from playwright.sync_api import (
     expect,
 )
 
+from panel.accounts.tokens import make_status_key
 from panel.config import Config
 from tests.browser import firefox
 from tests.browser.conftest import ARGUMENTS, PATIENCE_MILLISECONDS, listen
 from tests.browser.serving import Panel
 from tests.browser.sites import LISTED, NAMES, PANEL, SAME_SITE, UNLISTED, HostPages, serve_https
 from tests.browser.steps import add_server, row, unlock
-from tests.support.cast import PASSWORD, USER
+from tests.support.cast import OPERATOR, PASSWORD, USER
 from tests.support.real_site import wait_until
 
 BROWSERS = ("chromium", "firefox") if firefox.find() else ("chromium",)
@@ -308,3 +309,31 @@ def test_where_no_cookie_is_kept_the_panel_says_so_and_opens_in_a_tab(
     expect(opened.value.locator("#servers")).to_be_visible()
     expect(opened.value).to_have_url(framed_panel.url)
     expect(row(opened.value, 7)).to_contain_text("Kadavu")
+
+
+@pytest.mark.parametrize("scripting", [True, False])
+def test_the_status_line_stands_in_any_page(
+    any_browser: Browser,
+    framed_panel: Panel,
+    hosts: tuple[HostPages, int],
+    complaints: list[str],
+    scripting: bool,
+) -> None:
+    with framed_panel.database.writing() as session:
+        key = make_status_key(session, OPERATOR)
+    hosts[0].status_url = f"{framed_panel.url}status/{key}/"
+    context = any_browser.new_context(ignore_https_errors=True, java_script_enabled=scripting)
+    listen(context, complaints)
+    page = context.new_page()
+    frame = open_host(page, hosts, UNLISTED, "/status")
+    expect(frame.get_by_text("0 of 1 satellite up to date")).to_be_visible()
+    page.wait_for_load_state()
+    picture = page.get_by_role("img", name="Synchronisation").bounding_box()
+    assert picture
+    assert picture["width"] > 300
+    if scripting:
+        facts = page.evaluate(
+            "url => fetch(url).then((answer) => answer.json())", f"{hosts[0].status_url}status.json"
+        )
+        assert facts["state"] == "open"
+    context.close()

@@ -1,4 +1,4 @@
-"""``sync-panel token``: made, listed without secrets, revoked."""
+"""``sync-panel token`` and ``status-line``: made, listed without secrets, revoked."""
 
 import json
 
@@ -40,3 +40,13 @@ def test_a_token_may_start_a_sync_only_where_that_was_said(shell: Shell) -> None
     shell.do("token", "revoke", "Ward")
     shell.do("token", "add", "Ward")
     assert not any(row["may_sync"] for row in json.loads(shell.do("token", "list", "--json")))
+
+
+def test_the_address_of_the_status_line_is_made_and_ended(shell: Shell) -> None:
+    first, second = (shell.do("status-line", "make").strip() for _ in range(2))
+    assert first != second
+    assert first.startswith("/status/")
+    shell.do("status-line", "revoke")
+    assert "no address" in shell.refused("status-line", "revoke")
+    made, ended = "status_address_made", "status_address_revoked"
+    assert [row.what for row in shell.activity()] == [ended, made, made]

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.both_databases
 REVISIONS = sorted(path.name[:4] for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
 ONLY_INDEXES = ("0003", "0009")
 # Columns that are empty until a sync fills them.
-ONLY_COLUMNS = ("0007", "0009", "0010", "0012", "0013", "0014", "0015")
+ONLY_COLUMNS = ("0007", "0009", "0010", "0012", "0013", "0014", "0015", "0017")
 SERVER = (
     "INSERT INTO servers (sync_id, name, store, url, user_name, version, name_key, store_key,"
     " user_name_key) VALUES (:sync_id, :name, 'a', '', '', 1, :name, 'a', '')"

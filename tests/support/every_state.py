@@ -10,6 +10,7 @@ from flask import Flask, request
 from werkzeug.test import TestResponse
 
 from panel.accounts import authorisation_code
+from panel.accounts.tokens import make_status_key
 from panel.config import Config
 from panel.db import Database
 from panel.models.records import Quarantined
@@ -164,7 +165,13 @@ def a_primary(site: Site) -> None:
         "/set-aside?server=7",
     )
     site.read(*at("/", *lists, *facts), (f"/servers/{kadavu}", {"sync_id": "7"}))
+    line = "/sync/status-line"
+    site.read((line, None), (line, {}), (f"{line}/revoke", {}))
     site.manager.unlock()
+    site.read((line, {}), (line, None), (f"{line}/revoke", {}), (f"{line}/revoke", {}))
+    with site.database.writing() as session:
+        path = f"/status/{make_status_key(session, OPERATOR)}/"
+    site.read(*at(path, f"{path}status.json", f"{path}status.svg"), by=site.nobody)
     row = f"/servers/{kadavu}"
     site.read(*at("/", row, f"{row}/edit", "/servers/new", "/servers/none", "/servers/remove"))
     site.read(("/servers", {"key": "abc"}), (row, {"sync_id": "1", "user_name": "lau"}))

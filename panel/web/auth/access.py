@@ -30,6 +30,10 @@ PUBLIC = (
     "sign_in.set_up",
     "sign_in.show",
     "sign_in.show_set_up",
+    # Whoever knows the key in the address.
+    "status_line.show_facts",
+    "status_line.show_line",
+    "status_line.show_picture",
     # Applications, with bearer tokens.
     "api.delete",
     "api.delivery",

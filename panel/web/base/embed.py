@@ -120,7 +120,7 @@ def page_style() -> Style:
     asked = embed_query().get(EMBED)
     if asked is None:
         return Style(assets.style, assets.style_hash)
-    return _styled(assets.style, _look(asked))
+    return _styled(assets.style, parse_look(asked))
 
 
 # The accent has to be readable on the paper of the style, as WCAG 2.2 AA wants it.
@@ -133,10 +133,10 @@ _FONT = re.compile("[A-Za-z0-9][A-Za-z0-9 -]{0,39}")
 
 def _asked(text: str) -> str:
     """Return ``text`` without what is no look; "" if the page is not embedded."""
-    return text if text == "1" else str(_look(text) or "")
+    return text if text == "1" else str(parse_look(text) or "")
 
 
-def _look(text: str) -> Look | None:
+def parse_look(text: str) -> Look | None:
     """Return the look of which an address says ``text``; None if it says none."""
     if text == "1":
         return Look("light")
@@ -165,8 +165,12 @@ def _styled(style: Markup, look: Look) -> Style:
         text += f"@media(prefers-color-scheme:light){{{rule}}}" if look.theme == "auto" else rule
     if look.font:
         text += f'body{{font-family:"{look.font}",system-ui,sans-serif}}'
-    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-    return Style(Markup(text), f"sha256-{digest}")  # noqa: S704 - ours, but for what was checked
+    return Style(Markup(text), hash_source(text))  # noqa: S704 - ours, but for what was checked
+
+
+def hash_source(style: str) -> str:
+    """Return the hash that allows ``style`` in a page, as its CSP writes it, without quotes."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
 
 
 # As they stand in the built style.

@@ -31,7 +31,9 @@ def _add_headers(response: Response, framing: str) -> Response:
         # Never no-referrer: under https the CSRF check reads the Referer.
         response.headers["Referrer-Policy"] = "same-origin"
         framing = "*" if "may_stand_anywhere" in g else framing
-        response.headers["Content-Security-Policy"] = _policy(page_style().hash, framing)
+        # The status line has one of its own.
+        policy = _policy(page_style().hash, framing)
+        response.headers.setdefault("Content-Security-Policy", policy)
         if request.is_secure:
             # OWASP ASVS 5.0, 3.4.1: a year. Not for subdomains, which are not the panel's.
             response.headers["Strict-Transport-Security"] = f"max-age={YEAR_SECONDS}"

@@ -1,16 +1,17 @@
-"""How the sync stands and goes, and what a person may ask of a satellite's."""
+"""How the sync stands and goes, what a person may ask of a satellite's, and the status line."""
 
 from typing import Any
 
-from flask import Blueprint, Response, make_response, render_template, request
+from flask import Blueprint, Response, make_response, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from sqlalchemy.orm import Session
 
 from panel.accounts.people import Permission
+from panel.accounts.tokens import make_status_key, revoke_status_key
 from panel.errors import Invalid, NeedsConfirmation
 from panel.i18n import Message
-from panel.models.settings import Settings
+from panel.models.settings import Settings, read_settings
 from panel.operations.adopt_identity import adopt_from_primary
 from panel.operations.connection_test import Trial, try_connection
 from panel.operations.sync_requests import ask_to_initialise, ask_to_stop, ask_to_sync
@@ -165,3 +166,44 @@ def _show_refused(form: ParametersForm, refusal: Invalid) -> Response:
     if not is_fragment():
         return shown
     return retarget(shown.get_data(as_text=True), "#parameters", WHOLE, form.status)
+
+
+# --- the status line ------------------------------------------------------------------------------
+
+
+@blueprint.get("/status-line")
+@permitted(Permission.MANAGE)
+def show_status_line() -> ResponseReturnValue:
+    """Say whether the status line has an address, and offer to make or to end it."""
+    return _status_line()
+
+
+@blueprint.post("/status-line")
+@permitted(Permission.MANAGE)
+@locked(lambda: _status_line(asked="make"))
+def make_status_line() -> ResponseReturnValue:
+    """Make an address for the status line and show it, this once; an older one ends."""
+    with writing() as session:
+        key = make_status_key(session, actor())
+    response = make_response(_status_line(key))
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+@blueprint.post("/status-line/revoke")
+@permitted(Permission.MANAGE)
+@locked(lambda: _status_line(asked="revoke"))
+def revoke_status_line() -> ResponseReturnValue:
+    """End the address of the status line."""
+    with writing() as session:
+        revoke_status_key(session, actor())
+    return back_to_page("sync_page.show_status_line")
+
+
+def _status_line(key: str = "", asked: str = "") -> str:
+    address = ""
+    if key:
+        outside = {"embed": None, "framed": None}
+        address = url_for("status_line.show_line", key=key, _external=True, **outside)
+    exists = read_settings(reading()).status_key_hash is not None
+    return render_template("status_address.html", address=address, exists=exists, asked=asked)

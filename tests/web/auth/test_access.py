@@ -28,6 +28,7 @@ FOR_ANYBODY = {
 # They ask for a token or a pair instead; see tests/api and tests/v5.
 FOR_PROGRAMS = {
     "api.delete",
+    "api.delivery",
     "api.describe",
     "api.follow",
     "api.get",
@@ -40,6 +41,10 @@ FOR_PROGRAMS = {
     "server.give_piece",
     "server.join",
     "server.take_piece",
+    # With the key in the address.
+    "status_line.show_facts",
+    "status_line.show_line",
+    "status_line.show_picture",
 }
 # What a person may send who can only look: it concerns themselves alone.
 FOR_VIEWERS = {SIGN_OUT, "unlock.close", "sign_in.change_password", "sign_in.end"}
