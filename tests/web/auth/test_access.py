@@ -35,6 +35,7 @@ FOR_PROGRAMS = {
     "api.list_",
     "api.put",
     "api.status",
+    "api.sync_now",
     "api.write",
     "server.call_v5",
     "server.exchange",
