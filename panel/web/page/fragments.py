@@ -15,9 +15,8 @@ from panel.operations.connection_test import Trial
 from panel.web.auth.lock import unlocked_now
 from panel.web.base.context import reading
 from panel.web.base.htmx import INSIDE, back_to_page, is_fragment, retarget
-from panel.web.page.data import PageData, due, named, protocols
+from panel.web.page.data import PageData, current_place, due, named, protocols, url_pattern
 from panel.web.page.forms import IntervalForm, PanelForm, ParametersForm, ServerForm
-from panel.web.page.list_place import current_place, url_pattern
 
 blueprint = Blueprint("page", __name__)
 

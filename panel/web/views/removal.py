@@ -19,10 +19,9 @@ from panel.web.auth.session import actor
 from panel.web.base.context import reading, writing
 from panel.web.base.errors import wants_json
 from panel.web.base.htmx import back_to_page, is_fragment
-from panel.web.page.data import find_server, find_servers, read_ids
+from panel.web.page.data import current_place, find_server, find_servers, read_ids
 from panel.web.page.forms import PanelForm, attempt
 from panel.web.page.fragments import Changed, after_change, full_page, show_part
-from panel.web.page.list_place import current_place
 from panel.web.views.parameters import saved_parameters
 from panel.web.views.servers import opened_row
 

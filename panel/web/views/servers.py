@@ -21,10 +21,9 @@ from panel.web.auth.lock import locked, open_unlock
 from panel.web.auth.session import actor
 from panel.web.base.context import reading
 from panel.web.base.htmx import WHOLE, back_to_page, is_fragment, retarget
-from panel.web.page.data import find_server
+from panel.web.page.data import current_place, find_server
 from panel.web.page.forms import PanelForm, ServerForm, attempt
 from panel.web.page.fragments import Changed, after_change, full_page, show_part
-from panel.web.page.list_place import current_place
 from panel.web.views.activity import BYTE_ORDER_MARK, csv_cell, csv_line
 
 blueprint = Blueprint("servers", __name__)
