@@ -67,7 +67,7 @@ def test_transactions_run_on_whatever_server_the_pooler_gives(pooled_url: str) -
             # Both are open at once, and the first one gets the server that was given back last.
             for session in (one, other) if number % 2 else (other, one):
                 word = "one" if session is one else "other"
-                said = text(f"SELECT '{word} ' || CAST(:number AS text)")  # noqa: S608 - ours
+                said = text(f"SELECT '{word} ' || CAST(:number AS text)")
                 assert session.scalar(said, {"number": number}) == f"{word} {number}"
             other.rollback()
             one.rollback()
