@@ -7,11 +7,15 @@ from functools import partial
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
 from panel.activity import log
 from panel.activity.log import Actor, EventKind
 from panel.errors import Invalid
 from panel.i18n import say
 from panel.installation import Installation
+from panel.models.people import Activity
 from panel.models.runs import InitialiseState, Link, Loop
 from panel.models.settings import Settings
 from panel.preferences.parameter_table import PROXY_PASSWORD, Parameters
@@ -88,6 +92,13 @@ def try_connection(
             became={"code": trial.code} if trial.code else None,
         )
     return trial
+
+
+def was_tested_well(session: Session) -> bool:
+    """Say whether the last test of the connection that Activity has went well."""
+    tests = select(Activity.became).where(Activity.what == EventKind.CONNECTION_TESTED)
+    newest = session.execute(tests.order_by(Activity.id.desc()).limit(1)).first()
+    return newest is not None and not newest.became
 
 
 def ask_in_time(

@@ -1,6 +1,6 @@
-"""What prevents a server from syncing: URLs on a primary, missing parameters on a satellite."""
+"""What prevents a server from syncing: URLs on a primary, what is missing, the first steps."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
@@ -8,9 +8,9 @@ from typing import Literal
 from sqlalchemy import exists, select, text
 from sqlalchemy.orm import Session
 
-from panel.i18n import Message, say
+from panel.i18n import Message, join, say
 from panel.models.base import PRIMARY_SYNC_ID
-from panel.models.settings import Server, Settings
+from panel.models.settings import IssuedSetup, Server, Settings
 
 MOST_URLS = 50
 
@@ -58,7 +58,7 @@ _IS_BLOCKED = select(HAS_URL)
 
 
 class Missing(StrEnum):
-    """What a satellite lacks to sync: a field, or the row of its primary."""
+    """What a server lacks to sync: a field, or the row of a satellite's primary."""
 
     URL = "url"
     PAIR = "pair"
@@ -70,38 +70,99 @@ _WHY: Mapping[Missing, Message] = {
     Missing.PAIR: say("Not ready: no user name and password yet."),
     Missing.PRIMARY: say("Not ready: the primary is not in the list of servers."),
 }
+_THINGS: Mapping[Missing, Message] = {
+    Missing.URL: say("the URL of the primary"),
+    Missing.PAIR: say("a user name and password"),
+    Missing.PRIMARY: say("the primary in the list of servers"),
+}
 
 
-def missing_on_satellite(settings: Settings, primary_name: str | None) -> Missing | None:
-    """Return what this satellite lacks; ``primary_name`` is that of its list, None without."""
-    if not settings.url:
-        return Missing.URL
-    if not settings.user_name or not settings.has_password:
-        return Missing.PAIR
-    return Missing.PRIMARY if primary_name is None else None
+def missing_on_satellite(settings: Settings, primary_name: str | None) -> Sequence[Missing]:
+    """Return all that this satellite lacks; ``primary_name`` is that of its list, None without."""
+    has_pair = bool(settings.user_name) and settings.has_password
+    has = {
+        Missing.URL: bool(settings.url),
+        Missing.PAIR: has_pair,
+        Missing.PRIMARY: primary_name is not None,
+    }
+    return [one for one in Missing if not has[one]]
 
 
-def missing_on_primary(session: Session, settings: Settings) -> Missing | None:
+def missing_on_primary(session: Session, settings: Settings) -> Sequence[Missing]:
     """Return what this primary lacks, so that a satellite of its list could sign in."""
     if settings.user_name and settings.has_password:
-        return None
+        return []
     has_row = session.scalar(_LISTED.limit(1)) is not None
-    without_own = session.scalar(_LISTED.where(Server.password_hash.is_(None)).limit(1))
-    return Missing.PAIR if not has_row or without_own is not None else None
+    return [] if has_row and row_without_pair(session) is None else [Missing.PAIR]
+
+
+def row_without_pair(session: Session) -> int | None:
+    """Return the id of a row that has neither a pair of its own nor a set-up to get one by."""
+    return session.scalar(_WITHOUT_PAIR)
 
 
 _LISTED = select(Server.id).where(Server.removed_at.is_(None))
+_SET_UP = (
+    exists(IssuedSetup.id)
+    .where(IssuedSetup.server_id == Server.id, IssuedSetup.revoked_at.is_(None))
+    .correlate(Server)
+)
+_WITHOUT_PAIR = _LISTED.where(Server.password_hash.is_(None), ~_SET_UP).limit(1)
 
 
-def why_not(missing: Missing) -> Message:
-    """Return the sentence about what is missing."""
-    return _WHY[missing]
+def why_not(missing: Sequence[Missing]) -> Message:
+    """Return the sentence about all that is missing."""
+    if len(missing) == 1:
+        return _WHY[missing[0]]
+    return say("Not ready. Missing: %(things)s.", things=join([_THINGS[m] for m in missing], ", "))
 
 
 def why_not_ready(session: Session, settings: Settings) -> Message | None:
     """Return why this satellite cannot sync with its preferences; None if it can."""
     missing = missing_on_satellite(settings, primary_name(session))
     return why_not(missing) if missing else None
+
+
+class Step(StrEnum):
+    """The first steps of a server: a parameter by its name, or what else there is to do."""
+
+    SYNC_ID = "sync_id"
+    NAME = "name"
+    STORE = "store"
+    USER_NAME = "user_name"
+    PASSWORD = "password"  # noqa: S105 - the name of a field
+    URL = "url"
+    PRIMARY = "primary"
+    SATELLITE = "satellite"
+    SETUP = "setup"
+    TEST = "test"
+
+
+def steps_of_satellite(
+    settings: Settings, primary_name: str | None, *, is_tested: bool
+) -> dict[Step, bool]:
+    """Map each first step of a satellite to whether it is done."""
+    return {
+        **_own_steps(settings),
+        Step.USER_NAME: bool(settings.user_name),
+        Step.PASSWORD: settings.has_password,
+        Step.URL: bool(settings.url),
+        Step.PRIMARY: primary_name is not None,
+        Step.TEST: is_tested,
+    }
+
+
+def steps_of_primary(settings: Settings, *, has_row: bool, is_missing: bool) -> dict[Step, bool]:
+    """Map each first step of a primary to whether it is done; ``is_missing`` of what signs in."""
+    return {**_own_steps(settings), Step.SATELLITE: has_row, Step.SETUP: not is_missing}
+
+
+def _own_steps(settings: Settings) -> dict[Step, bool]:
+    return {
+        Step.SYNC_ID: settings.sync_id is not None,
+        Step.NAME: bool(settings.name),
+        Step.STORE: bool(settings.store),
+    }
 
 
 def primary_name(session: Session) -> str | None:

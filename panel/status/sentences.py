@@ -80,9 +80,9 @@ class Acts(StrEnum):
 # In the place of a field: what puts it right is an initialise.
 INITIALISE = "initialise"
 _REMEDIES = {
-    StateKind.STANDALONE: say("Start synchronising"),
     StateKind.SET_ASIDE: say("Look"),
 }
+_ENTER = {"user_name": say("Enter them"), "url": say("Enter it")}
 # A state in one or two words, as the list has it.
 KIND_WORDS: Mapping[StateKind, Message] = {
     StateKind.STANDALONE: say("stand-alone"),
@@ -150,7 +150,8 @@ class Verdict:
         if self.kind in _REMEDIES:
             return _REMEDIES[self.kind]
         if self.kind is StateKind.NOT_READY:
-            return say("Enter them") if self.field == "user_name" else say("Enter it")
+            # Of several the first steps have a link each.
+            return _ENTER.get(self.field)
         if self.field == INITIALISE:
             return say("Initialise")
         field = PARAMETERS.get(self.field)
@@ -180,10 +181,10 @@ def paused(person: str | None) -> Verdict:
     return Verdict(StateKind.PAUSED, Severity.OFF, words)
 
 
-def not_ready(missing: Missing) -> Verdict:
+def not_ready(missing: Sequence[Missing]) -> Verdict:
     """Return the verdict on a server that lacks something to begin with."""
     fields = {Missing.URL: "url", Missing.PAIR: "user_name"}
-    words, name = why_not(missing), fields.get(missing, "")
+    words, name = why_not(missing), fields.get(missing[0], "") if len(missing) == 1 else ""
     return Verdict(StateKind.NOT_READY, Severity.LATE, words, Acts.HERE, name)
 
 

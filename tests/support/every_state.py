@@ -17,7 +17,7 @@ from panel.models.records import Quarantined
 from panel.models.runs import Applicant, InitialiseState, Link, Loop, Peer, Run, RunStep
 from panel.models.settings import Server
 from panel.preferences.interval import set_interval
-from panel.web.base.context import installation_of
+from panel.web.base.context import set_up_link_of
 from tests.support.cast import CODE, MANAGER, OPERATOR, PASSWORD, VIEWER
 from tests.support.clock import Clock
 from tests.support.web_sites import URL, make_primary, make_satellite
@@ -113,12 +113,18 @@ def signing_in(site: Site) -> None:
 
 
 def setting_up(site: Site) -> None:
-    path = f"/set-up/{installation_of(site.app).set_up_token}"
-    site.read((path, None), (path, {"name": "", "password": "abc", "code": ""}), by=site.nobody)
+    path = f"/set-up/{set_up_link_of(site.app).token}"
+    site.read(
+        ("/sign-in", None),
+        (path, None),
+        (path, {"name": "", "password": "abc", "code": ""}),
+        by=site.nobody,
+    )
 
 
 def alone(site: Site) -> None:
     site.read(*at("/", "/unlock", "/bar", "/parameters", "/interval", "/runs", "/set-aside"))
+    site.read(*at("/?first=primary", "/?first=satellite"))
     site.read(("/unlock", {"authorisation_code": "wrong"}), ("/interval", {"version": "1"}))
     bad = {"sync_id": "one", "name": "", "url": "ftp://x", "request_size": "3", "version": "1"}
     site.read(("/parameters", bad))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 from flask import current_app, request, session, url_for
 from flask_babel import get_locale
@@ -25,7 +25,9 @@ from panel.models.records import Record
 from panel.models.runs import Loop
 from panel.models.settings import Server, Settings, read_settings
 from panel.operations.adopt_identity import Waiting, list_applicants
+from panel.operations.connection_test import was_tested_well
 from panel.preferences.parameter_table import PROTOCOL
+from panel.preferences.readiness import Step, row_without_pair, steps_of_primary, steps_of_satellite
 from panel.preferences.server_list import (
     BY_STATE,
     SORTS,
@@ -129,6 +131,21 @@ _SAY_WHAT_WAITS = (
     *(StateKind.UNREACHABLE, StateKind.UP_TO_DATE, StateKind.LATE, StateKind.VERY_LATE),
     StateKind.FULL,
 )
+
+
+# What a server without a Sync ID can become.
+ROLES = ("primary", "satellite")
+# Where each is done that has no field of its own name.
+_PLACES = {
+    Step.PASSWORD: "#f-user_name",
+    Step.URL: "#p-url",
+    Step.PRIMARY: "#servers",
+    Step.SATELLITE: "#servers",
+    Step.SETUP: "#f-user_name",
+    Step.TEST: "#parameters",
+}
+# A satellite before its first success.
+_NEW = (StateKind.STANDALONE, StateKind.NOT_READY, StateKind.NEVER)
 
 
 class SyncData:
@@ -344,6 +361,37 @@ class PageData:
         """The servers that the address says were removed just now, as they can be put back."""
         ids = read_ids(request.args.get("removed", "").split(","))
         return find_servers(self._session, ids, removed=True) if ids else []
+
+    @cached_property
+    def role(self) -> str:
+        """What a server without a Sync ID is to become, as the address of the page says."""
+        here = request.args.get("first", "")
+        page = urlsplit(request.headers.get("HX-Current-URL", "")).query
+        chosen = here or parse_qs(page).get("first", [""])[0]
+        return chosen if chosen in ROLES else ""
+
+    @cached_property
+    def first_steps(self) -> dict[Step, bool] | None:
+        """The first steps of a new server, and whether each is done; None once all are."""
+        settings, kind = self.settings, self.state.kind
+        if settings.is_primary or (settings.sync_id is None and self.role == "primary"):
+            is_missing = kind in (StateKind.NOT_READY, StateKind.STANDALONE)
+            has_row = self.state.counts.total > 0
+            steps = steps_of_primary(settings, has_row=has_row, is_missing=is_missing)
+        elif kind in _NEW:
+            is_tested = was_tested_well(self._session)
+            steps = steps_of_satellite(settings, self.state.there, is_tested=is_tested)
+        else:
+            return None
+        # Once nothing else is missing, the first sync is the test.
+        is_done = all(done for step, done in steps.items() if step is not Step.TEST)
+        return None if is_done else steps
+
+    def place_of(self, step: Step) -> str:
+        """Return the address of where a first step is done."""
+        if step is Step.SETUP and (row := row_without_pair(self._session)) is not None:
+            return url_for("runs.show_server", server_id=row, _anchor="setups")
+        return _PLACES.get(step, f"#f-{step}")
 
     @property
     def takes_servers(self) -> bool:

@@ -146,6 +146,11 @@ def _on_satellite(screen: PageData) -> bool:
     return screen.settings.is_satellite
 
 
+def _is_new(screen: PageData) -> bool:
+    """Say whether the verdict has first steps, whose links follow the lock."""
+    return screen.first_steps is not None
+
+
 def _as_fields(_screen: PageData) -> bool:
     """Say whether the reader's page has the parameters as fields, in which somebody may type."""
     return request.values.get("parameters") != "text"
@@ -223,6 +228,8 @@ _PARTS = (
     _Part(
         "state.html",
         {
+            Changed.UNLOCKED: _is_new,
+            Changed.LOCKED: _is_new,
             Changed.INTERVAL: _always,
             Changed.PARAMETERS: _always,
             Changed.ROW: _always,

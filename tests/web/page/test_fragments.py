@@ -61,5 +61,5 @@ def test_every_change_has_a_row_above() -> None:
 
 def _page(role: str) -> PageData:
     settings = SimpleNamespace(is_primary=role == "primary", is_satellite=role == "satellite")
-    screen: Any = SimpleNamespace(settings=settings)
+    screen: Any = SimpleNamespace(first_steps=None, settings=settings)
     return cast(PageData, screen)

@@ -386,7 +386,7 @@ def test_a_server_of_its_own(manager: Browser, shell: Shell, site: Site) -> None
     sentence = "This server synchronises with nobody. These preferences can be ignored."
     assert (facts["state"], facts["sentence"]) == ("standalone", sentence)
     assert headline(page) == (GREY, sentence)
-    assert "Start synchronising" in page
+    assert "This is the primary" in page
 
 
 # --- what there is to do --------------------------------------------------------------------------
