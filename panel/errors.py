@@ -131,6 +131,14 @@ class NotFound(Refusal):
     code = "not_found"
 
 
+class TooManyWaiting(Refusal):
+    """As many as may wait for something to happen do so; one may ask again after ``seconds``."""
+
+    status = 503
+    code = "too_many_waiting"
+    seconds = 30
+
+
 class Throttled(Refusal):
     """Too many attempts failed; until ``until`` (UTC) others are refused without being checked."""
 

@@ -3,7 +3,9 @@
 The web, the command line and the sync all work on it.
 """
 
+import base64
 import getpass
+import hmac
 import os
 import secrets
 from collections.abc import Callable
@@ -37,6 +39,8 @@ from panel.sync.store.sequence import Witness, heal_numbers, notice_restore
 _APPLICATION = "sync-panel"
 _HARDWARE_ID_FILE = "hardware_id"
 _HARDWARE_ID_DIGITS = 32
+# So many that its text needs no padding.
+_TOKEN_BYTES = 24
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,16 @@ class Installation:
         """
         hardware_id = own_hardware_id(config.hardware_id, config.data_dir)
         return cls(config, database, Vault(config.secret_keys), hardware_id)
+
+    @property
+    def set_up_token(self) -> str:
+        """The end of the set-up link, which is good until there is a first person.
+
+        It follows from the secret key, so that every process of the installation knows it.
+        """
+        key = self.config.secret_keys[0].encode()
+        digest = hmac.digest(key, b"set-up link", "sha256")[:_TOKEN_BYTES]
+        return base64.urlsafe_b64encode(digest).decode()
 
     def close(self) -> None:
         """Close every connection to the database."""

@@ -12,6 +12,7 @@ the panel keeps it open.
 import contextlib
 import ctypes
 import logging
+import re
 import select
 import signal
 import socket
@@ -29,6 +30,7 @@ from waitress.server import TcpWSGIServer
 from waitress.task import ErrorTask, ThreadedTaskDispatcher, WSGITask
 from waitress.utilities import BadRequest
 
+from panel.config import MOST_WAITING, STILL_WANTED
 from panel.errors import Refusal
 from panel.i18n import say
 
@@ -71,6 +73,7 @@ _MAINTENANCE_SECONDS = 5
 _ACCEPTED_AT_ONCE = 100
 # Of the connections, one of so many makes room where they are too many.
 _ROOM_SHARE = 30
+_WAITS_AT, _WAITS = "/api/v1/changes", re.compile(r"(^|&)wait=")
 _LANE_OF_PROGRAMS = ("/sync/exchange", "/sync/join", "/sync/part/", "/sync/v5/", "/api/")
 LOOPBACK_OF = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - replaced, not listened on
 # glibc's malloc.h: blocks of at least so many bytes are mapped apart, and unmapped when freed.
@@ -121,6 +124,11 @@ def url_of(host: str, port: int, path_prefix: str) -> str:
 
 class KeepAliveTask(WSGITask):  # type: ignore[misc]
     """One request; closes the connection only after a body, for HTTP/1.0 or if asked to."""
+
+    def get_environment(self) -> "WSGIEnvironment":
+        """Return the environment, which says whether an answer is still wanted."""
+        environ: WSGIEnvironment = super().get_environment()
+        return {**environ, STILL_WANTED: self.channel.is_answer_wanted}
 
     def set_close_on_finish(self) -> None:
         """Close the connection after this answer, unless it can stay open."""
@@ -272,6 +280,16 @@ class GuardedChannel(HTTPChannel):  # type: ignore[misc]
         return str(getattr(request, "path", ""))
 
     @property
+    def waits(self) -> bool:
+        """Say whether the answer to the request may wait for something to happen."""
+        query = str(getattr(self.requests[0], "query", "")) if self.requests else ""
+        return self.lane_path.endswith(_WAITS_AT) and bool(_WAITS.search(query))
+
+    def is_answer_wanted(self) -> bool:
+        """Say whether the client is there and the server goes on."""
+        return not (self.server.task_dispatcher.is_stopping or self._has_gone())
+
+    @property
     def has_large_body(self) -> bool:
         """Say whether a body waits for a thread that was let in: not while that is asked."""
         return bool(self.requests) and self.requests[0].body_bytes_received > UNPROVEN_BYTES
@@ -393,26 +411,34 @@ class _Lanes:
     """The threads that answer: half for pages and supervisors, the others for programs.
 
     However many satellites push at once, a page finds a thread. One thread is for large bodies,
-    which are answered one after another anyway: no small one waits behind all of them.
+    which are answered one after another anyway: no small one waits behind all of them. Answers that
+    wait for something to happen have threads that nobody else needs.
     """
+
+    is_stopping = False
 
     def __init__(self, threads: int) -> None:
         self._pages, self._programs = ThreadedTaskDispatcher(), ThreadedTaskDispatcher()
-        self._large = ThreadedTaskDispatcher()
+        self._large, self._waiting = ThreadedTaskDispatcher(), ThreadedTaskDispatcher()
         self._pages.set_thread_count(max(threads - threads // 2, 1))
         self._programs.set_thread_count(max(threads // 2 - 1, 1))
         self._large.set_thread_count(1)
+        # One more, for those that are too many.
+        self._waiting.set_thread_count(MOST_WAITING + 1)
 
     def add_task(self, channel: GuardedChannel) -> None:
         """Let a thread of the right lane run ``channel.service``."""
         if not any(part in channel.lane_path for part in _LANE_OF_PROGRAMS):
             self._pages.add_task(channel)
+        elif channel.waits:
+            self._waiting.add_task(channel)
         else:
             (self._large if channel.has_large_body else self._programs).add_task(channel)
 
     def shutdown(self) -> None:
-        """Finish what is being answered."""
-        for lane in (self._large, self._programs, self._pages):
+        """Finish what is being answered; nobody waits any longer for something to happen."""
+        self.is_stopping = True
+        for lane in (self._waiting, self._large, self._programs, self._pages):
             lane.shutdown()
 
 

@@ -1,6 +1,8 @@
 """``sync-panel records``, ``token`` and ``status-line``: records, and secrets of programs."""
 
-import sys
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import BinaryIO
 
 import click
@@ -10,19 +12,29 @@ from panel.accounts import tokens
 from panel.cli.terminal import (
     ask,
     installation,
+    is_terminal,
     print_json,
     print_table,
+    progress,
     shell_actor,
+    show_progress,
     yes_option,
 )
 from panel.errors import Refusal
 from panel.i18n import say
 from panel.installation import Installation
+from panel.models.records import Record
 from panel.models.settings import Server, Settings
 from panel.preferences.server_changes import give_back_records
 from panel.sync.protocol.json_reader import dump_json
 from panel.sync.store.change_feed import changes as changes_since
-from panel.sync.store.jsonl import as_line, export_records, put_lines, write_lines
+from panel.sync.store.jsonl import (
+    as_line,
+    count_records,
+    export_records,
+    put_lines,
+    write_lines,
+)
 from panel.sync.store.records import list_records
 
 PAGE_RECORDS = 1_000
@@ -38,7 +50,9 @@ def records() -> None:
 def put(file: BinaryIO) -> None:
     """Put (and delete) what each line of FILE says: {"table": …, "id": …, "data": {…}}."""
     with installation() as here:
-        lines, changed = put_lines(here.database, _own_sync_id(here), file, _show_progress)
+        own_sync_id = _own_sync_id(here)
+        with _telling(file) as tell:
+            lines, changed = put_lines(here.database, own_sync_id, file, tell)
     click.echo(f"{lines} lines, {changed} records changed.")
 
 
@@ -68,7 +82,11 @@ def list_table(table: str, after: str, limit: int, as_json: bool) -> None:
 def export(file: BinaryIO, table: str | None, archived: bool) -> None:
     """Write every record that is not deleted to FILE."""
     with installation() as here, here.database.reading() as session:
-        count = write_lines(export_records(session, table, archived=archived), file)
+        # Only who looks on has to know how many there will be.
+        total = count_records(session, table, archived=archived) if is_terminal() else 0
+        with progress(total, "Writing records") as tell:
+            found = export_records(session, table, archived=archived)
+            count = write_lines(_told(found, tell), file)
     click.echo(f"{count} records.", err=True)
 
 
@@ -150,10 +168,31 @@ def _own_sync_id(here: Installation) -> int:
     return sync_id
 
 
-def _show_progress(lines: int) -> None:
-    # Progress is for people; a log gets only the result.
-    if sys.stderr.isatty():
-        click.echo(f"\r{lines} lines stored ", err=True, nl=False)
+@contextmanager
+def _telling(file: BinaryIO) -> Iterator[Callable[[int], None]]:
+    """Yield a function that shows how much of ``file`` was put, from the number of lines so far."""
+    if not file.seekable():
+        # The end of a pipe is not known.
+        yield lambda lines: show_progress(f"{lines} lines stored")
+        show_progress("")
+        return
+    size_bytes, shown = file.seek(0, os.SEEK_END), 0
+    file.seek(0)
+
+    with progress(size_bytes, "Storing records") as tell:
+
+        def tell_bytes(_lines: int) -> None:
+            nonlocal shown
+            tell(file.tell() - shown)
+            shown = file.tell()
+
+        yield tell_bytes
+
+
+def _told(found: Iterator[Record], tell: Callable[[int], None]) -> Iterator[Record]:
+    for record in found:
+        yield record
+        tell(1)
 
 
 @click.group("status-line")

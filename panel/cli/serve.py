@@ -36,7 +36,6 @@ def up() -> None:
     from panel.sync.loop import start_loop
     from panel.web.app import create_app
     from panel.web.base.assets import compile_templates
-    from panel.web.base.context import set_up_link_of
 
     installation = open_installation(config)
     app = create_app(installation)
@@ -44,7 +43,7 @@ def up() -> None:
     url = url_of(host, port, config.path_prefix)
     click.echo(f"Sync Panel is at {url}")
     if _is_empty(installation):
-        link = f"{url}set-up/{set_up_link_of(app).token}"
+        link = f"{url}set-up/{installation.set_up_token}"
         click.echo(f"Nobody can sign in yet. Set it up, once, at {link}")
     loop = start_loop(installation)
     # Otherwise the first reader of each part of the page waits for its template.

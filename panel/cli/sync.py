@@ -1,11 +1,14 @@
 """``sync-panel sync``, ``restored``, ``test-connection`` and ``status``."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import click
+from sqlalchemy.orm import Session
 
 from panel import clock
+from panel.activity.log import Actor
 from panel.cli.terminal import (
     installation,
     print_json,
@@ -53,24 +56,37 @@ def sync() -> None:
     """The sync of a satellite."""
 
 
+def _waits(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of a command that lets a run begin and waits for its end."""
+    for option in (
+        click.option("--here", "in_here", is_flag=True, help="Run it in this very command."),
+        click.option("--no-wait", is_flag=True, help="Ask for it, and do not wait for its end."),
+    ):
+        command = option(command)
+    return click.pass_context(command)
+
+
 @sync.command("now")
-@click.option("--no-wait", is_flag=True, help="Ask for it, and do not wait for its end.")
-@click.option("--here", "in_here", is_flag=True, help="Run it in this very command.")
-@click.pass_context
+@_waits
 def now(context: click.Context, no_wait: bool, in_here: bool) -> None:
     """Let a run begin at once, in the "sync-panel up" or "worker" that runs here, and wait for it.
 
     Exit codes: 0 it went well; 3 it failed, and is tried again; 4 it was refused, or it is very
     late: somebody has to see to it; 1 nothing began.
     """
+    context.exit(_begin_run(ask_to_sync, no_wait, in_here))
+
+
+def _begin_run(ask: Callable[[Session, Actor], int], no_wait: bool, in_here: bool) -> int:
+    """Let the run begin that ``ask`` asks for, wait for its end, and return the exit code."""
     if no_wait and in_here:
         raise click.UsageError("--here waits for the run that it does.")
     with installation() as here:
         with here.database.writing() as session:
-            asked = ask_to_sync(session, shell_actor())
+            asked = ask(session, shell_actor())
         if no_wait:
             click.echo("Asked: it begins in a moment. `sync-panel status` says how it goes.")
-            return
+            return EXIT_WELL
         # Where another process was quicker, that one runs.
         loop = start_loop(here) if in_here else None
         try:
@@ -79,7 +95,7 @@ def now(context: click.Context, no_wait: bool, in_here: bool) -> None:
             show_progress("")
             if loop is not None:
                 loop.stop()
-        context.exit(_print_result(here, run))
+        return _print_result(here, run)
 
 
 def _await_end(here: Installation, asked: int) -> Run:
@@ -125,11 +141,19 @@ def stop() -> None:
 
 @sync.command("initialise")
 @click.option("--confirm", "confirmed", multiple=True, metavar="ACT", help="What a refusal named.")
-def initialise(confirmed: tuple[str, ...]) -> None:
-    """Get everything again from the primary; agree to what that would remove here."""
-    with installation() as here, here.database.writing() as session:
-        ask_to_initialise(session, shell_actor(), confirmed)
-    click.echo("Asked: it begins in a moment. `sync-panel status` says how it goes.")
+@_waits
+def initialise(
+    context: click.Context, confirmed: tuple[str, ...], no_wait: bool, in_here: bool
+) -> None:
+    """Get everything again from the primary, and wait for it; agree to what that would remove.
+
+    The exit codes are those of `sync now`.
+    """
+
+    def ask(session: Session, actor: Actor) -> int:
+        return ask_to_initialise(session, actor, confirmed)
+
+    context.exit(_begin_run(ask, no_wait, in_here))
 
 
 @click.command("restored")
@@ -206,6 +230,9 @@ def _print(state: State, facts: dict[str, Any]) -> None:
         run = state.run
         moved = f"pushed {run.pushed} of {run.to_push}, pulled {run.pulled} of {run.to_pull}"
         click.echo(f"Now: {run.step.replace('_', ' ')}; {moved}.")
+    if differences := facts["differences"]:
+        rows = [[one["field"], one["here"], one["there"]] for one in differences]
+        print_table(("field", "here", "at the primary"), rows)
     names = ("last_success_at", "last_attempt_at", "next_try_at", "waiting", "set_aside")
     print_table(("fact", "value"), [(name, facts[name]) for name in names])
 

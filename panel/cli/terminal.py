@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -25,6 +25,7 @@ from panel.models.base import NAME_LENGTH
 from panel.preferences.parameter_table import preferences
 
 STANDARD_INPUT = "-"
+_STEPS_SHOWN = 500
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
@@ -114,6 +115,23 @@ def show_progress(line: str) -> None:
     columns = shutil.get_terminal_size().columns
     # Erases the line (ECMA-48), which a Windows console understands too.
     click.echo(f"\r\x1b[K{line[: columns - 1]}", nl=False, err=True)
+
+
+@contextmanager
+def progress(length: int, what: str) -> Iterator[Callable[[int], None]]:
+    """Show on a terminal how far ``what`` has come, and how long it will take.
+
+    ``length`` is all of it, in any unit. Yield a function that is told what has been done since.
+    """
+    steps = max(length // _STEPS_SHOWN, 1)
+    with click.progressbar(
+        length=length,
+        label=what,
+        file=sys.stderr,
+        hidden=not is_terminal(),
+        update_min_steps=steps,
+    ) as bar:
+        yield bar.update
 
 
 def read_secret(source: str, what: str, twice: bool = True) -> str:

@@ -35,11 +35,11 @@ def ask_to_sync(session: Session, actor: Actor) -> int:
     _require_ready_satellite(session)
     session.get_one(Loop, 1, with_for_update=True).asked_at = clock.now()
     log.add_entry(session, actor, EventKind.SYNC_ASKED)
-    return session.scalar(select(func.max(Run.id))) or 0
+    return _newest_run(session)
 
 
 def asked_run(session: Session, asked: int) -> Run | None:
-    """Return the run that :func:`ask_to_sync` asked for, None while it has not begun."""
+    """Return the run that was asked for, by what the request returned; None before it begins."""
     return session.scalar(select(Run).where(Run.id > asked).order_by(Run.id).limit(1))
 
 
@@ -53,17 +53,18 @@ def ask_to_stop(session: Session, actor: Actor) -> bool:
     return True
 
 
-def ask_to_initialise(session: Session, actor: Actor, confirmed: Collection[str] = ()) -> None:
+def ask_to_initialise(session: Session, actor: Actor, confirmed: Collection[str] = ()) -> int:
     """Make an initialise due at once: it receives this satellite's own records and central data.
 
     An initialise under way goes on, since a new one would receive everything again. One that waits
     for consent to what it would remove goes on with it: raise :class:`NeedsConfirmation` without.
-    Raise :class:`NotNow`.
+    Return what :func:`asked_run` finds its run by. Raise :class:`NotNow`.
     """
     _require_ready_satellite(session)
     link = session.get_one(Link, 1, with_for_update=True)
+    newest = _newest_run(session)
     if link.initialise == InitialiseState.RUNNING and _is_running(session):
-        return
+        return newest - 1
     loop = session.get_one(Loop, 1, with_for_update=True)
     if loop.refusal == REMOVAL:
         link.removal_consent = _consent(loop, confirmed)
@@ -71,6 +72,7 @@ def ask_to_initialise(session: Session, actor: Actor, confirmed: Collection[str]
         link.initialise = InitialiseState.NEEDED
     loop.asked_at = clock.now()
     log.add_entry(session, actor, EventKind.INITIALISE_ASKED)
+    return newest
 
 
 def _consent(loop: Loop, confirmed: Collection[str]) -> int:
@@ -99,6 +101,10 @@ def note_restored(session: Session, actor: Actor) -> Message:
             "what it lost, and sends what the primary lacks."
         )
     return say("Noted. Applications that follow changes begin anew.")
+
+
+def _newest_run(session: Session) -> int:
+    return session.scalar(select(func.max(Run.id))) or 0
 
 
 def _is_running(session: Session) -> bool:

@@ -22,7 +22,7 @@ from panel.preferences.readiness import (
 )
 from panel.preferences.server_list import Counts, ServerState, count_servers
 from panel.status import sentences
-from panel.status.history import count_applicants, count_set_aside
+from panel.status.history import count_applicants, count_set_aside, disagreements
 from panel.status.sentences import KIND_WORDS, Acts, Facts, Part, Severity, StateKind, Verdict
 from panel.sync.protocol.error_codes import PASSING, explain
 from panel.sync.satellite.schedule import due_at
@@ -120,6 +120,9 @@ def as_facts(state: State) -> dict[str, Any]:
         "reason": state.reason or None,
         "what": str(reason.what) if state.reason else None,
         "next": str(reason.next) if state.reason else None,
+        "differences": [
+            vars(one) for one in disagreements(state.reason, state.reason_values, at_primary=False)
+        ],
         "last_success_at": state.last_success_at,
         "last_attempt_at": state.last_attempt_at,
         "next_try_at": state.next_try_at,

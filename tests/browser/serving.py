@@ -27,7 +27,7 @@ from panel.preferences.server_fields import ServerFields
 from panel.preferences.server_list import ListedServer, Look, list_servers
 from panel.security.vault import Vault
 from panel.web.app import create_app
-from panel.web.base.context import set_up_link_of
+from panel.web.base.context import installation_of
 from tests.support.cast import CODE, OPERATOR, OTHER, PASSWORD, USER, VIEWER
 from tests.support.clock import RunningClock
 
@@ -65,7 +65,7 @@ class Panel:
     @property
     def set_up_link(self) -> str:
         """The link that ``sync-panel up`` prints while nobody can sign in yet."""
-        return f"{self.url}set-up/{set_up_link_of(self.app).token}"
+        return f"{self.url}set-up/{installation_of(self.app).set_up_token}"
 
     # --- the server -------------------------------------------------------------------------------
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from panel.cli import records as records_commands
+from panel.cli import terminal
 from tests.support.shell import Shell
 
 
@@ -84,3 +86,16 @@ def test_archived_records_are_given_back(primary: Shell) -> None:
     assert primary.do("records", "unarchive", "8", "--yes").startswith("1 records.")
     assert ids(primary.do("records", "export", "-", "--archived")) == []
     assert "no archived records" in primary.refused("records", "unarchive", "8", "--yes")
+
+
+@pytest.mark.parametrize("watched", [True, False])
+def test_long_work_shows_its_progress_to_who_looks_on(
+    primary: Shell, monkeypatch: pytest.MonkeyPatch, watched: bool
+) -> None:
+    monkeypatch.setattr(terminal, "is_terminal", lambda: watched)
+    monkeypatch.setattr(records_commands, "is_terminal", lambda: watched)
+    monkeypatch.setattr("click._termui_impl.isatty", lambda _stream: watched)
+    put = primary.run("records", "put", "-", stdin=item("a") + item("b"))
+    export = primary.run("records", "export", str(primary.folder / "all"))
+    for result, what in ((put, "Storing records"), (export, "Writing records")):
+        assert (what in result.stderr, "100%" in result.stderr) == (watched, watched)

@@ -1,6 +1,7 @@
 """``sync-panel status``, ``sync now`` and ``test-connection``: facts and exit codes for scripts."""
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,9 +15,11 @@ from sqlalchemy import select
 from panel import clock
 from panel.cli import sync as sync_commands
 from panel.cli import terminal
-from panel.models.runs import Link, Loop, Run, RunResult
+from panel.models.runs import InitialiseState, Link, Loop, Run, RunResult
 from panel.models.settings import Server
+from panel.operations.sync_requests import ask_to_initialise, asked_run
 from panel.sync.satellite.schedule import LEASE
+from tests.support.cast import ASHA
 from tests.support.real_site import wait_until
 from tests.support.shell import Shell
 
@@ -185,6 +188,38 @@ def test_sync_now_shows_on_a_terminal_how_it_goes(
     # The line is cleared once it is over.
     assert result.stderr.startswith("\rSyncing now: 3 of 8 records sent.")
     assert result.stderr.endswith("\r")
+
+
+def test_initialise_waits_for_the_end_too(complete: Shell) -> None:
+    with another_process(complete, {"result": "well"}):
+        result = complete.run("sync", "initialise")
+    assert (result.exit_code, "3 records sent" in result.stdout) == (0, True)
+    assert complete.activity()[0].what == "initialise_asked"
+
+
+def test_initialise_need_not_wait(complete: Shell) -> None:
+    assert "it begins in a moment" in complete.do("sync", "initialise", "--no-wait")
+
+
+def test_an_initialise_that_goes_on_is_waited_for(complete: Shell) -> None:
+    with complete.database.writing() as session:
+        session.get_one(Link, 1).initialise = InitialiseState.RUNNING
+        session.add(Run(other=1, started_at=clock.now()))
+    with complete.database.writing() as session:
+        asked = ask_to_initialise(session, ASHA)
+        running = asked_run(session, asked)
+        assert running is not None
+        assert running.ended_at is None
+
+
+def test_the_fields_that_differ_are_listed(complete: Shell) -> None:
+    with complete.database.writing() as session:
+        loop = session.get_one(Loop, 1)
+        loop.refusal = "identity_differs"
+        loop.refusal_values = {"differences": [["store", "KDV-01", "KDV-9"]]}
+    (one,) = status(complete, NEEDS_SOMEBODY)["differences"]
+    assert one == {"field": "store", "here": "KDV-9", "there": "KDV-01"}
+    assert re.search(r"^store +KDV-9 +KDV-01$", complete.run("status").stdout, re.MULTILINE)
 
 
 def test_sync_now_says_that_no_process_hears_it(

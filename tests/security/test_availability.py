@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from panel.activity.log import Actor
+from panel.config import MOST_WAITING, STILL_WANTED
 from panel.db import Database
 from panel.operations import connection_test
 from panel.operations.connection_test import try_connection
@@ -167,8 +168,11 @@ def test_a_large_body_of_a_satellite_is_read_whole(primary: ForkedPanel, more: s
 class Request:
     """A request that waits for a thread, as the dispatcher sees it."""
 
-    def __init__(self, path: str, work: Any, *, has_large_body: bool = False) -> None:
+    def __init__(
+        self, path: str, work: Any, *, has_large_body: bool = False, waits: bool = False
+    ) -> None:
         self.lane_path, self.service, self.has_large_body = path, work, has_large_body
+        self.waits = waits
 
     def cancel(self) -> None:
         """The lanes close while it waits."""
@@ -194,6 +198,39 @@ def test_small_messages_find_a_thread_while_large_ones_are_answered() -> None:
     assert answered.wait(WAIT_SECONDS)
     may_end.set()
     lanes.shutdown()
+
+
+def test_satellites_find_a_thread_while_applications_wait() -> None:
+    lanes: Any = _Lanes(4)
+    may_end, answered = threading.Event(), threading.Event()
+    for _ in range(MOST_WAITING + 5):
+        lanes.add_task(Request("/api/v1/changes", may_end.wait, waits=True))
+    lanes.add_task(Request("/sync/exchange", answered.set))
+    assert answered.wait(WAIT_SECONDS)
+    may_end.set()
+    lanes.shutdown()
+
+
+def test_who_waits_is_let_go_when_the_server_stops() -> None:
+    is_waiting, let_go = threading.Event(), threading.Event()
+
+    def app(environ: "WSGIEnvironment", start_response: "StartResponse") -> list[bytes]:
+        while environ[STILL_WANTED]():
+            is_waiting.set()
+        let_go.set()
+        start_response("200 OK", [("Content-Length", "0")])
+        return []
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = make_server(app, listener, threads=1)
+    running = threading.Thread(target=server.run, daemon=True)
+    running.start()
+    with socket.create_connection(listener.getsockname(), timeout=WAIT_SECONDS) as client:
+        client.sendall(b"GET /api/v1/changes?wait=30 HTTP/1.1\r\nHost: panel\r\n\r\n")
+        assert is_waiting.wait(WAIT_SECONDS)
+        server.task_dispatcher.shutdown()
+        assert let_go.wait(WAIT_SECONDS)
+    server.close()
 
 
 def test_a_request_whose_client_hung_up_is_not_answered() -> None:

@@ -17,7 +17,7 @@ from panel.models.records import Quarantined
 from panel.models.runs import Applicant, InitialiseState, Link, Loop, Peer, Run, RunStep
 from panel.models.settings import Server
 from panel.preferences.interval import set_interval
-from panel.web.base.context import set_up_link_of
+from panel.web.base.context import installation_of
 from tests.support.cast import CODE, MANAGER, OPERATOR, PASSWORD, VIEWER
 from tests.support.clock import Clock
 from tests.support.web_sites import URL, make_primary, make_satellite
@@ -113,7 +113,7 @@ def signing_in(site: Site) -> None:
 
 
 def setting_up(site: Site) -> None:
-    path = f"/set-up/{set_up_link_of(site.app).token}"
+    path = f"/set-up/{installation_of(site.app).set_up_token}"
     site.read(
         ("/sign-in", None),
         (path, None),

@@ -6,6 +6,10 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
+from sqlalchemy import func, select, text
+from sqlalchemy.orm import Session
+
+from panel.db import Database
 from panel.i18n import say
 from panel.models.settings import Server
 from panel.sync.msupply_v5 import sites
@@ -125,7 +129,7 @@ def _answer(service: Primary, request: Request) -> Answer:
     with _trials_marked(caller):
         server_id = sites.recognise(service.database, service.authenticator, caller)
     if (request.method, request.name) == STATUS:
-        return Answer(200, to_bytes(_status_of(server_id)))
+        return Answer(200, to_bytes(_status_of(service.database, server_id)))
     if (request.method, request.name) == FIRST and caller.is_trial:
         with service.database.reading() as session:
             site_id = session.get_one(Server, server_id).sync_id
@@ -141,6 +145,7 @@ def _answer(service: Primary, request: Request) -> Answer:
             content = request.read_body()
             sent = _read(content, request.headers.get("content-encoding", ""), turn)
         with service.database.writing() as session:
+            _show_to_others(session, server_id, request.name)
             # A person may have typed the pair of another site: its machine then asks who it is,
             # finds the id of another site, and goes no further.
             goes_on = (request.method, request.name) != FIRST
@@ -186,7 +191,6 @@ _under_way_lock = Lock()
 
 @contextmanager
 def _alone(server_id: int, name: str) -> Iterator[None]:
-    # Calls in other processes are not seen here: the row locks make them wait.
     with _under_way_lock:
         if server_id in _under_way:
             raise SyncRefusal("sync_is_running")
@@ -198,12 +202,43 @@ def _alone(server_id: int, name: str) -> Iterator[None]:
             del _under_way[server_id]
 
 
-def _status_of(server_id: int) -> dict[str, Any]:
+def _show_to_others(session: Session, server_id: int, name: str) -> None:
+    """Let other processes know of the call until the transaction ends. Raise SyncRefusal.
+
+    SQLite needs none of it: its other writers wait.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        lock = func.pg_try_advisory_xact_lock(_LOCKS.get(name, _OTHER_LOCK), server_id)
+        if not session.scalar(select(lock)):
+            raise SyncRefusal("sync_is_running")
+
+
+def _elsewhere(database: Database, server_id: int) -> str | None:
+    """Return the name of the call of a site that another process answers, None if none does."""
+    if database.engine.dialect.name != "postgresql":
+        return None
+    with database.reading() as session:
+        held = session.scalar(_HELD, {"site": server_id, "locks": [*_LOCKS.values(), _OTHER_LOCK]})
+    return {lock: name for name, lock in _LOCKS.items()}.get(held, "other") if held else None
+
+
+# Arbitrary numbers, which no other program on the same PostgreSQL is likely to use.
+_LOCKS = {"initialise": 1_306_851_241, "queued_records": 1_306_851_242}
+_OTHER_LOCK = 1_306_851_243
+_HELD = text(
+    "SELECT classid::bigint FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 2"
+    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    " AND objid::bigint = :site AND classid::bigint = ANY(:locks) LIMIT 1"
+)
+
+
+def _status_of(database: Database, server_id: int) -> dict[str, Any]:
     codes = {
         None: ("idle", "Nothing is under way."),
         "initialise": ("initialisation_in_progress", "The records of this site are being queued."),
         "queued_records": ("integration_in_progress", "A batch is being stored."),
     }
     other = ("sync_is_running", "A call of this site is under way.")
-    code, message = codes.get(_under_way.get(server_id), other)
+    name = _under_way.get(server_id) or _elsewhere(database, server_id)
+    code, message = codes.get(name, other)
     return {"code": code, "message": message, "data": None}

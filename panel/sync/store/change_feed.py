@@ -191,6 +191,10 @@ def changes(session: Session, since: str = "", limit: int = 500) -> Changes:
     return Changes(page.records, _cursor(page.cursor, sequence), page.more)
 
 
+# What moves with each change, and with each past that is lost.
+CHANGE_MARK = select(ChangeSequence.seq, ChangeSequence.generation)
+
+
 def _cut(
     session: Session, query: Select[Record], limit: int, room_bytes: int
 ) -> tuple[int | None, bool, int]:

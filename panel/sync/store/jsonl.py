@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO, NoReturn
 
-from sqlalchemy import or_, select
+from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import Session
 
 from panel.db import Database
@@ -112,12 +112,24 @@ def export_records(
 
     With ``archived`` only those of earlier servers, whose Sync ID another one has now.
     """
-    query = select(Record).where(~Record.deleted).order_by(Record.table_name, Record.record_id)
-    if table is not None:
-        query = query.where(Record.table_name == table)
-    if archived:
-        query = query.where(or_(Record.owner < 0, Record.to < 0))
+    query = select(Record).where(*_exported(table, archived))
+    query = query.order_by(Record.table_name, Record.record_id)
     yield from session.scalars(query.execution_options(yield_per=_ROWS_AT_ONCE))
+
+
+def count_records(session: Session, table: str | None = None, *, archived: bool = False) -> int:
+    """Return how many records :func:`export_records` yields."""
+    query = select(func.count()).select_from(Record).where(*_exported(table, archived))
+    return session.scalars(query).one()
+
+
+def _exported(table: str | None, archived: bool) -> list[ColumnElement[bool]]:
+    conditions = [~Record.deleted]
+    if table is not None:
+        conditions.append(Record.table_name == table)
+    if archived:
+        conditions.append(or_(Record.owner < 0, Record.to < 0))
+    return conditions
 
 
 def write_lines(records: Iterable[Record], file: BinaryIO) -> int:

@@ -6,7 +6,11 @@ beside this file describes the API; tests compare the two.
 
 import json
 import re
+import threading
+import time
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
 from http import HTTPStatus
@@ -20,7 +24,8 @@ from werkzeug.routing import PathConverter
 from panel import clock
 from panel.accounts.tokens import find_token, last_used_is_outdated, update_last_used
 from panel.activity.log import Actor
-from panel.errors import Invalid, NotPermitted, Refusal, for_each
+from panel.config import MOST_WAITING, STILL_WANTED
+from panel.errors import Invalid, NotPermitted, Refusal, TooManyWaiting, for_each
 from panel.i18n import say
 from panel.models.base import PRIMARY_SYNC_ID
 from panel.models.people import Token
@@ -29,7 +34,7 @@ from panel.models.settings import Settings
 from panel.operations.sync_requests import ask_to_sync
 from panel.status.history import read_delivery
 from panel.status.state import as_facts, read_state
-from panel.sync.store.change_feed import changes
+from panel.sync.store.change_feed import CHANGE_MARK, Changes, changes
 from panel.sync.store.jsonl import as_line, as_sync_id, as_write
 from panel.sync.store.records import (
     Write,
@@ -41,7 +46,7 @@ from panel.sync.store.records import (
 )
 from panel.web.auth.csrf import protect
 from panel.web.base.bodies import BodyNotUnderstood, json_answer, read_json
-from panel.web.base.context import close_reading, reading, writing
+from panel.web.base.context import close_reading, installation, reading, writing
 from panel.web.base.errors import refusal_json
 
 LARGEST_REQUEST_BYTES = 16 * 1024 * 1024
@@ -50,7 +55,11 @@ ONE_RECORD = "/records/<table>/<record_id:record_id>"
 _PUBLIC = "api.describe"
 # What an application calls a part of the path.
 _FIELDS = {"record_id": "id"}
-_QUERY = {"api.list_": {"after", "limit"}, "api.follow": {"since", "limit"}}
+_QUERY = {"api.list_": {"after", "limit"}, "api.follow": {"since", "limit", "wait"}}
+
+# An application that waits asks the database so often, whatever process changed it.
+LONGEST_WAIT_SECONDS, LOOK_SECONDS = 30, 0.5
+_waiters = threading.BoundedSemaphore(MOST_WAITING)
 
 blueprint = Blueprint("api", __name__, url_prefix="/api/v1")
 protect.exempt(blueprint)
@@ -261,8 +270,13 @@ def _as_json(value: object) -> object:
 
 @blueprint.get("/changes")
 def follow() -> Response:
-    """Return the changes after the cursor ``since``, oldest first, and the next cursor."""
-    page = changes(reading(), request.args.get("since", ""), _limit())
+    """Return the changes after the cursor ``since``, oldest first, and the next cursor.
+
+    Where there is none, it waits for one for up to ``wait`` seconds.
+    """
+    since, limit = request.args.get("since", ""), _limit()
+    wait = _number("wait", 0, 0, LONGEST_WAIT_SECONDS)
+    page = _wait_for_changes(since, limit, wait) if wait else changes(reading(), since, limit)
     lines = [as_line(record) for record in page.records]
     return json_answer({"changes": lines, "cursor": page.cursor, "more": page.more})
 
@@ -299,12 +313,50 @@ def _description() -> dict[str, Any]:
     return description
 
 
+def _wait_for_changes(since: str, limit: int, wait_seconds: int) -> Changes:
+    """Return the changes after ``since``, as soon as there are any, or the time is over."""
+    until = time.monotonic() + wait_seconds
+    still_wanted = request.environ.get(STILL_WANTED, lambda: True)
+    database = installation().database
+    with _as_waiter():
+        while True:
+            mark = database.read_row(CHANGE_MARK, {})
+            page = changes(reading(), since, limit)
+            # It holds nothing of the database while it waits.
+            close_reading()
+            if page.records:
+                return page
+            while database.read_row(CHANGE_MARK, {}) == mark:
+                if time.monotonic() >= until or not still_wanted():
+                    return page
+                time.sleep(LOOK_SECONDS)
+
+
+@contextmanager
+def _as_waiter() -> Iterator[None]:
+    if not _waiters.acquire(blocking=False):
+        raise TooManyWaiting(
+            say("Too many wait for changes at this moment: ask again later, or without `wait`.")
+        )
+    try:
+        yield
+    finally:
+        _waiters.release()
+
+
 def _limit() -> int:
-    text = request.args.get("limit", str(DEFAULT_LIMIT))
-    number = int(text) if re.fullmatch(r"[0-9]{1,8}", text) else 0
-    if not 1 <= number <= HIGHEST_LIMIT:
-        reason = say("Must be a whole number from 1 to %(highest)s.", highest=HIGHEST_LIMIT)
-        raise Invalid({"limit": reason})
+    return _number("limit", DEFAULT_LIMIT, 1, HIGHEST_LIMIT)
+
+
+def _number(name: str, default: int, lowest: int, highest: int) -> int:
+    """Return the whole number that the query has under ``name``. Raise Invalid."""
+    text = request.args.get(name, str(default))
+    number = int(text) if re.fullmatch(r"[0-9]{1,8}", text) else -1
+    if not lowest <= number <= highest:
+        reason = say(
+            "Must be a whole number from %(lowest)s to %(highest)s.", lowest=lowest, highest=highest
+        )
+        raise Invalid({name: reason})
     return number
 
 

@@ -1,6 +1,5 @@
 """The installation and the set-up link of a Flask app, and the database sessions of a request."""
 
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import cast
@@ -11,37 +10,19 @@ from sqlalchemy.orm import Session
 from panel.db import Database
 from panel.installation import Installation
 from panel.models.settings import read_settings
-from panel.security.hashes import equal_in_constant_time
 
 # How long a page waits for the write of what it shows, where the database is busy.
 _PATIENCE_SECONDS = 0.2
-_INSTALLATION, _SET_UP_LINK = "panel", "panel.set_up_link"
-
-
-class SetUpLink:
-    """The one-time token of the set-up link. It is in memory only: a restart makes a new one."""
-
-    def __init__(self) -> None:
-        self.token = secrets.token_urlsafe(24)
-        self._used = False
-
-    def fits(self, token: str) -> bool:
-        """Say whether ``token`` opens the set-up page, in a time that does not depend on it."""
-        return equal_in_constant_time(token, self.token) and not self._used
-
-    def use_up(self) -> None:
-        """Make the link invalid, after it was used."""
-        self._used = True
+_INSTALLATION = "panel"
 
 
 def init_context(app: Flask, installation: Installation) -> None:
-    """Store ``installation`` and a new set-up link on ``app``; close the sessions of its requests.
+    """Store ``installation`` on ``app``; close the sessions of its requests.
 
     Call it before other modules add an ``after_request``: Flask runs the first one last, and the
     others may still read the database.
     """
     app.extensions[_INSTALLATION] = installation
-    app.extensions[_SET_UP_LINK] = SetUpLink()
     app.jinja_env.globals["own_name"] = own_name
     app.after_request(_end_answer)
     app.teardown_request(_end_request)
@@ -50,11 +31,6 @@ def init_context(app: Flask, installation: Installation) -> None:
 def installation_of(app: Flask) -> Installation:
     """Return the installation of ``app``, outside a request."""
     return cast(Installation, app.extensions[_INSTALLATION])
-
-
-def set_up_link_of(app: Flask) -> SetUpLink:
-    """Return the set-up link of ``app``."""
-    return cast(SetUpLink, app.extensions[_SET_UP_LINK])
 
 
 def installation() -> Installation:

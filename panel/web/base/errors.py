@@ -12,7 +12,7 @@ from werkzeug.exceptions import BadHost, HTTPException, InternalServerError, Met
 
 from panel import clock
 from panel.db import is_disk_full, is_read_only, is_statement_error
-from panel.errors import Invalid, Refusal, Throttled
+from panel.errors import Invalid, Refusal, Throttled, TooManyWaiting
 from panel.i18n import Message, say
 from panel.web.base.bodies import V5_PATH, is_for_programs
 from panel.web.base.context import close_reading, hide_name
@@ -142,7 +142,9 @@ def wants_json() -> bool:
 
 
 def with_retry_after(response: Response, refusal: Refusal) -> Response:
-    """Return ``response``, for a throttle with Retry-After in seconds (RFC 6585, 4)."""
+    """Return ``response``, where it is only for now with Retry-After in seconds (RFC 6585, 4)."""
+    if isinstance(refusal, TooManyWaiting):
+        response.headers["Retry-After"] = str(refusal.seconds)
     if isinstance(refusal, Throttled):
         seconds = max(1, round((refusal.until - clock.now()).total_seconds()))
         response.headers["Retry-After"] = str(seconds)

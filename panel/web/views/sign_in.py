@@ -8,7 +8,6 @@ from http import HTTPStatus
 from flask import (
     Blueprint,
     Response,
-    current_app,
     make_response,
     redirect,
     render_template,
@@ -27,7 +26,7 @@ from panel.activity.log import Actor, EventKind
 from panel.errors import Invalid, NotFound, Refusal
 from panel.i18n import say
 from panel.models.people import Person
-from panel.security.hashes import hash_token
+from panel.security.hashes import equal_in_constant_time, hash_token
 from panel.web.auth.csrf import probe, protect
 from panel.web.auth.lock import end_unlock
 from panel.web.auth.session import (
@@ -40,7 +39,7 @@ from panel.web.auth.session import (
     sign_in,
     sign_out,
 )
-from panel.web.base.context import lend_database, reading, set_up_link_of, writing
+from panel.web.base.context import installation, lend_database, reading, writing
 from panel.web.base.embed import is_framed, with_embed_query
 from panel.web.base.errors import OLD_PAGE, wants_json, with_retry_after
 from panel.web.base.htmx import is_fragment, leave_for
@@ -95,7 +94,6 @@ def set_up(token: str) -> ResponseReturnValue:
     except Invalid as invalid:
         form.refuse(invalid)
         return make_response(render_template("set_up.html", form=form), form.status)
-    set_up_link_of(current_app).use_up()
     sign_in(person)
     return leave_for(url_for("page.show"))
 
@@ -105,11 +103,11 @@ def _check_link(token: str) -> None:
     if taken:
         # Who sent the form twice reads the second answer.
         raise NotFound(say("This panel is set up already. Sign in."))
-    if not set_up_link_of(current_app).fits(token):
+    if not equal_in_constant_time(token, installation().set_up_token):
         raise NotFound(
             say(
-                "This set-up link was used, or the panel has been started again since. "
-                "If nobody can sign in yet, the next start prints a new link."
+                "This is not the set-up link of this panel. If nobody can sign in yet, its next "
+                "start prints the link."
             )
         )
 

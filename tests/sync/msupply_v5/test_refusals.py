@@ -22,6 +22,8 @@ from panel.models.settings import Server, Settings
 from panel.preferences.shared_password import wire_password
 from panel.security.hashes import hash_secret, verify_secret
 from panel.sync.msupply_v5 import primary, sites
+from panel.sync.msupply_v5.calls import CALLS as ANSWERED
+from panel.sync.msupply_v5.calls import Calls
 from panel.sync.primary import run_log
 from panel.web.app import create_app
 from panel.web.base.context import installation_of
@@ -382,3 +384,27 @@ def test_a_removed_row_is_not_found(site: RemoteSite, database: Database) -> Non
     with database.writing() as session:
         session.query(Server).one().removed_at = datetime(2026, 1, 1, tzinfo=UTC)
     assert try_call(site, "GET", "site") == (401, "site_name_not_found")
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"])
+def test_what_one_process_answers_is_under_way_for_every_other(
+    site: RemoteSite, app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.meet()
+    told: list[tuple[str, str]] = []
+    initialise = ANSWERED["POST", "initialise"]
+
+    def ask_meanwhile(calls: Calls) -> dict[str, Any] | None:
+        # What another process remembers of this call: nothing.
+        with monkeypatch.context() as patch, app.test_client() as client:
+            patch.setattr(primary, "_under_way", {})
+            other = replace(site, client=client)
+            told.append(
+                (other.get("site_status")["code"], try_call(other, "POST", "initialise")[1])
+            )
+        return initialise(calls)
+
+    monkeypatch.setitem(ANSWERED, ("POST", "initialise"), ask_meanwhile)
+    site.post("initialise", {})
+    assert told == [("initialisation_in_progress", "sync_is_running")]
+    assert site.get("site_status")["code"] == "idle"

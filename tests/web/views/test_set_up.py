@@ -5,7 +5,7 @@ import re
 import pytest
 from flask import Flask
 
-from panel.web.base.context import set_up_link_of
+from panel.web.base.context import installation_of
 from tests.support.cast import CODE, PASSWORD
 from tests.web.conftest import Browser, Happened, MakeApp
 
@@ -20,7 +20,7 @@ def empty_app(make_app: MakeApp) -> Flask:
 
 @pytest.fixture
 def link(empty_app: Flask) -> str:
-    return f"/set-up/{set_up_link_of(empty_app).token}"
+    return f"/set-up/{installation_of(empty_app).set_up_token}"
 
 
 @pytest.fixture
@@ -47,8 +47,17 @@ def test_the_link_works_once(operator: Browser, link: str, empty_app: Flask) -> 
     assert second.sign_in("eve").status_code == 422
 
 
-def test_a_restart_makes_another_link(link: str, make_app: MakeApp) -> None:
-    assert Browser(make_app(peopled=False)).get(link).status_code == 404
+def test_every_process_with_the_same_key_knows_the_link(link: str, make_app: MakeApp) -> None:
+    other = Browser(make_app(peopled=False))
+    assert other.get(link).status_code == 200
+    assert other.post(link, VALUES).status_code == 303
+
+
+def test_with_another_key_it_is_another_link(link: str, make_app: MakeApp) -> None:
+    other = Browser(make_app(peopled=False, secret_keys=("another key of 32 letters or more",)))
+    refused = other.post(link, VALUES)
+    assert refused.status_code == 404
+    assert "This is not the set-up link of this panel." in refused.text
 
 
 @pytest.mark.parametrize("token", ["x", "ä", "a" * 32])
