@@ -1,6 +1,7 @@
 """Error answers: a page or a notice for people, ``{"error": …}`` for programs."""
 
 import logging
+import secrets
 from collections.abc import Mapping
 from http import HTTPStatus
 
@@ -63,6 +64,8 @@ READ_ONLY = say(
     "The database of this server cannot be written, so nothing can be saved. Whoever looks after "
     "the server finds out why with `sync-panel doctor`."
 )
+# Up to twice as long, so that not all come back at once.
+_RETRY_AFTER_SECONDS = 10
 _BUSY = say("The database is too busy at this moment. Try again in a minute.")
 
 
@@ -178,9 +181,13 @@ def _on_database(error: Exception) -> Response:
         words = ("database_busy", _BUSY)
     else:
         raise error
-    log.warning("A request could not be answered: %s", error)
+    # The statement and where to read about it would be further lines.
+    log.warning("A request could not be answered: %s", str(error).partition("\n")[0])
     _spare_database()
-    return error_response(503, *words)
+    response = error_response(503, *words)
+    seconds = _RETRY_AFTER_SECONDS + secrets.randbelow(_RETRY_AFTER_SECONDS)
+    response.headers["Retry-After"] = str(seconds)
+    return response
 
 
 def _on_http(error: HTTPException) -> Response | HTTPException:
