@@ -21,7 +21,7 @@ from panel.sync.protocol.json_reader import LARGEST_RECORD_BYTES, dump_json, loa
 from panel.sync.store.records import Write, write_records
 
 # A transaction has at most this many records, and ends with the line that reaches these bytes.
-BATCH_LINES, BATCH_BYTES = 500, 4 * 1024 * 1024
+BATCH_LINES, BATCH_BYTES = 5_000, 4 * 1024 * 1024
 # Rows in memory during an export, each of at most 1 MiB.
 _ROWS_AT_ONCE = 50
 # JSON may write a character of one byte in six ("\u0041").
