@@ -43,9 +43,12 @@ _FILL = """
 WITH RECURSIVE counted (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < :stored)
 INSERT INTO records (table_name, record_id, owner, version, deleted, data, size, waiting, seq,
     changed_at)
-SELECT 'stock_line', 'stored-' || n, :owner, n, FALSE, '{"n":0}', 7, FALSE, n, :changed_at
+SELECT 'stock_line', 'stored-' || n, :owner, n, FALSE, '{"n": 0}', 8, FALSE, :after + n,
+    :changed_at
 FROM counted
 """
+# More than what is pushed here takes.
+_NUMBERS_GIVEN_OUT = 10_000_000
 _CHANGED_AT = "2026-01-01 00:00:00.000000"
 
 
@@ -131,7 +134,8 @@ def _row(item: Item) -> tuple[object, ...]:
 
 def _fill(database: Database, stored: int) -> None:
     """Let the store hold so many records of another satellite."""
-    values = {"stored": stored, "owner": ROTUMA.sync_id, "changed_at": _CHANGED_AT}
+    numbers = {"stored": stored, "after": _NUMBERS_GIVEN_OUT}
+    values = {**numbers, "owner": ROTUMA.sync_id, "changed_at": _CHANGED_AT}
     with database.writing() as session:
         session.execute(text(_FILL), values)
-        session.execute(text("UPDATE clock SET seq = seq + :stored"), {"stored": stored})
+        session.execute(text("UPDATE clock SET seq = :after + :stored"), numbers)
