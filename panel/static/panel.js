@@ -80,6 +80,13 @@
         ? at.toLocaleString(root.lang, style)
         : ago ? ago.format(Math.trunc(minutes / size), unit) : time.title;
     }
+    // What each row of the list would repeat, at a weight: labels on a card, and names of the links.
+    const [, ...heads] = document.querySelectorAll("#head th");
+    for (const { cells } of document.querySelectorAll("#rows tr, #self tr")) {
+      const edit = cells[cells.length - 1].querySelector(".edit");
+      if (edit) edit.ariaLabel = `${edit.text} ${cells[2].firstChild.data}`;
+      for (const at of heads.slice(1, -1).keys()) if (cells[at + 3]) cells[at + 3].dataset.is = heads[at + 1].textContent.replace(/ [▲▼]/, "");
+    }
     // When the bar says "Locked" again, the toolbar is disabled: only an unlock brings a new one.
     for (const elt of document.querySelectorAll("#bar:not(.open) ~ #servers #toolbar :is(button, .help)"))
       elt.type ? (elt.disabled = true) : elt.remove();
@@ -105,6 +112,14 @@
   listen("htmx:load", () => tick());
   ononline = document.onvisibilitychange = () => tick(true);
 
+  // A page that is left asks while a form has typed text that is not saved, or that was refused. A
+  // form that is being sent is not left.
+  onbeforeunload = (event) => {
+    for (const form of document.querySelectorAll("[method=post]:not(.htmx-request)"))
+      for (const { defaultValue, name, type, value } of form.elements)
+        if (defaultValue != null && !/hidden|checkbox|radio/.test(type) && name != "authorisation_code" && (value != defaultValue || form.querySelector(".bad"))) return event.preventDefault();
+  };
+
   // A missing answer, or one that is not the panel's: a message beside the element that asked. What
   // was not sent is not saved; once some of it was, nobody knows.
   const complain = ({ detail: { elt, requestConfig } }) => {
@@ -118,7 +133,7 @@
   listen("htmx:beforeRequest", ({ detail: { elt } }) => {
     elt.sent = false;
     // What an earlier press did would lie over the reason why this one is refused.
-    elt.dataset.due || said.replaceChildren();
+    if (!elt.dataset.due) for (const told of document.querySelectorAll("#said, #tested")) told.replaceChildren();
     document.querySelectorAll(".lost").forEach((words) => words.remove());
   });
   listen("htmx:xhr:progress", ({ target, detail }) => (target.sent = detail.loaded));
@@ -132,6 +147,8 @@
     } else if (due) {
       seen = Date.now();
       document.querySelector(".old")?.remove();
+      // Nothing but the verdict, which is lighter than headers that tell its place.
+      if (/^\s*<h2/.test(serverResponse)) Object.assign(event.detail, { target: document.getElementById("state"), swapOverride: "innerHTML" });
     }
   });
 

@@ -7,10 +7,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Dialog, Locator, Page, expect
 
 from panel import clock
 from panel.models.runs import Link, Loop, Run
+from panel.models.settings import Settings
 from tests.browser.conftest import forgive_lost_line
 from tests.browser.serving import Panel
 from tests.browser.steps import begin, fill, save, sign_in
@@ -250,7 +251,7 @@ def test_what_a_press_did_is_said_beside_it(page: Page, satellite: Panel, width:
     begin(page, satellite)
     said = page.locator("#said")
     page.get_by_label("Sync time interval", exact=True).fill("15")
-    interval = page.locator("#interval").get_by_role("button", name="Save")
+    interval = page.locator("#interval").get_by_role("button", name="Save interval")
     interval.click()
     expect(said).to_have_text("Saved.")
     assert 0 < gap(page, interval) < 8
@@ -301,3 +302,58 @@ def test_what_may_have_been_saved_is_not_called_unsaved(
         save(form)
         expect(alert).to_have_text("Not saved: no connection. Try again.")
     forgive_lost_line(complaints)
+
+
+# --- a connection test, and what was typed --------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", [1100, 360])
+def test_the_answer_of_a_test_stands_below_its_button_until_the_next_press(
+    page: Page, satellite: Panel, nowhere: str, width: int
+) -> None:
+    with satellite.database.writing() as session:
+        session.get_one(Settings, 1).url = nowhere
+    page.set_viewport_size({"width": width, "height": 740})
+    begin(page, satellite)
+    test = page.get_by_role("button", name="Test connection")
+    test.click()
+    answer = page.locator("#tested .bad")
+    expect(answer).to_contain_text("nothing listens there")
+    told, pressed = answer.bounding_box(), test.bounding_box()
+    assert told
+    assert pressed
+    assert 0 <= told["y"] - pressed["y"] - pressed["height"] < 20
+    assert told["x"] + told["width"] > pressed["x"]
+    page.get_by_role("link", name="Edit National Store").click()
+    expect(answer).to_have_count(0)
+
+
+def test_a_page_with_typed_text_asks_before_it_is_left(page: Page, satellite: Panel) -> None:
+    begin(page, satellite)
+    questions: list[str] = []
+
+    def answer(dialog: Dialog) -> None:
+        questions.append(dialog.type)
+        dialog.accept()
+
+    page.on("dialog", answer)
+    store = page.get_by_label("Store", exact=True)
+    saved = store.input_value()
+    fill(page.locator("#parameters-form"), {"Store": "KDV-02"})
+    page.reload()
+    assert questions == ["beforeunload"]
+    # As it was saved, or saved: nothing is lost.
+    store.fill("KDV-02")
+    store.fill(saved)
+    page.reload()
+    fill(page.locator("#parameters-form"), {"Store": "KDV-02"})
+    save(page.locator("#parameters-form"))
+    expect(page.locator("#said")).to_have_text("Saved. Trying now…")
+    page.reload()
+    assert questions == ["beforeunload"]
+    # What was refused is not saved.
+    fill(page.locator("#parameters-form"), {"URL": "no address"})
+    save(page.locator("#parameters-form"))
+    expect(page.locator("[aria-invalid]")).to_be_visible()
+    page.reload()
+    assert questions == ["beforeunload"] * 2

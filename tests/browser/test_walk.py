@@ -71,11 +71,11 @@ def _set_up(page: Page, panel: Panel) -> None:
 
 def _change_interval(page: Page, panel: Panel) -> None:
     page.get_by_label("Sync time interval", exact=True).fill("a while")
-    page.locator("#interval").get_by_role("button", name="Save").click()
+    page.locator("#interval").get_by_role("button", name="Save interval").click()
     expect(page.get_by_text("A whole number, in digits.")).to_be_visible()
     expect(page.get_by_label("Sync time interval", exact=True)).to_have_value("a while")
     page.get_by_label("Sync time interval", exact=True).fill("30")
-    page.locator("#interval").get_by_role("button", name="Save").click()
+    page.locator("#interval").get_by_role("button", name="Save interval").click()
     expect(page.get_by_text("A whole number, in digits.")).to_be_hidden()
     expect(page.get_by_label("Sync time interval", exact=True)).to_have_value("30")
     assert panel.settings().interval_minutes == 30

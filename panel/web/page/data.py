@@ -22,7 +22,7 @@ from panel.errors import NotFound
 from panel.i18n import Message, say, say_count
 from panel.models.base import NAME_LENGTH
 from panel.models.records import Record
-from panel.models.runs import Loop
+from panel.models.runs import Loop, Run
 from panel.models.settings import Server, Settings, read_settings
 from panel.operations.adopt_identity import Waiting, list_applicants
 from panel.operations.connection_test import was_tested_well
@@ -247,7 +247,16 @@ class SyncData:
             settings.interval_minutes,
             hour,
         )
-        return _mark(shown, _STATE_MARK_BYTES)
+        return self._around() + _mark(shown, _STATE_MARK_BYTES)
+
+    def is_alone_changed(self, was: str) -> bool:
+        """Say whether the verdict is not what it ``was``, but what stands beside it is."""
+        return was != self.mark() and was[:1] == self._around()
+
+    def _around(self) -> str:
+        """Return a letter that changes with what stands beside the verdict: acts, warnings."""
+        shown = (self.may_begin, self.is_unheard, self.is_empty)
+        return "abcdefgh"[sum(2**number for number, yes in enumerate(shown) if yes)]
 
     def next_question_at(self) -> datetime | None:
         """When the page asks by itself how sync stands; None if nothing is to be expected.
@@ -272,16 +281,23 @@ def due(url: str, at: datetime) -> str:
     return f"{url} {seconds}" if is_fragment() else f"{url} {seconds} {at.timestamp():.0f}"
 
 
+def bar_height(run: PlottedRun | Run) -> int:
+    """Return how high a run's bar is: one unit, and more with its records' logarithm."""
+    return min(HIGHEST_BAR, 1 + round(2 * math.log10(1 + run.pushed + run.pulled)))
+
+
 def _mark(shown: object, size_bytes: int) -> str:
     mark = hashlib.sha256(repr(shown).encode()).digest()[:size_bytes]
     return base64.urlsafe_b64encode(mark).decode()
 
 
 def _facts(state: State, settings: Settings, success: str) -> Iterator[str]:
+    # A fragment is only read where the script writes the times.
+    brief = is_fragment()
     if state.refused_at:
-        yield _("Refused since %(at)s", at=moment(state.refused_at, "at"))
+        yield _("Refused since %(at)s", at=moment(state.refused_at, "at", brief=brief))
     elif state.kind is StateKind.UNREACHABLE and state.waiting_since:
-        yield _("Waiting since %(at)s", at=moment(state.waiting_since, "at"))
+        yield _("Waiting since %(at)s", at=moment(state.waiting_since, "at", brief=brief))
     if state.waiting and state.kind not in _SAY_WHAT_WAITS:
         yield show(
             say_count(
@@ -295,9 +311,9 @@ def _facts(state: State, settings: Settings, success: str) -> Iterator[str]:
     at, tried = state.last_success_at, state.last_attempt_at
     yield success
     if tried and (at is None or tried > at):
-        yield _("last attempt %(at)s", at=moment(tried))
+        yield _("last attempt %(at)s", at=moment(tried, brief=brief))
     if state.severity is not Severity.WELL and state.next_try_at:
-        yield _("next try %(at)s", at=moment(state.next_try_at, "at"))
+        yield _("next try %(at)s", at=moment(state.next_try_at, "at", brief=brief))
     elif state.severity is Severity.WELL and settings.is_satellite:
         minutes = settings.interval_minutes
         yield show(say_count("syncs every minute", "syncs every %(num)s minutes", minutes))
@@ -418,10 +434,6 @@ class PageData:
             at = server.last_success_at
             one = server_state(at, self._now, is_refused=is_refused)
             yield Standing(server, SEVERITIES[one].value, word_of[one], at)
-
-    def bar_height(self, run: PlottedRun) -> int:
-        """Return how high a run's bar is: one unit, and more with its records' logarithm."""
-        return min(HIGHEST_BAR, 1 + round(2 * math.log10(1 + run.pushed + run.pulled)))
 
     def filter_words(self) -> Message | None:
         """Return which servers alone are listed, None where all are."""

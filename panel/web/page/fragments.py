@@ -15,7 +15,15 @@ from panel.operations.connection_test import Trial
 from panel.web.auth.lock import unlocked_now
 from panel.web.base.context import reading
 from panel.web.base.htmx import INSIDE, back_to_page, is_fragment, retarget
-from panel.web.page.data import PageData, current_place, due, named, protocols, url_pattern
+from panel.web.page.data import (
+    PageData,
+    bar_height,
+    current_place,
+    due,
+    named,
+    protocols,
+    url_pattern,
+)
 from panel.web.page.forms import IntervalForm, PanelForm, ParametersForm, ServerForm
 
 blueprint = Blueprint("page", __name__)
@@ -23,6 +31,7 @@ blueprint = Blueprint("page", __name__)
 # What is different once the list was sorted, searched or turned; a question was about rows gone.
 _LIST = ("rows.html", "head.html", "count.html", "pager.html", "question.html")
 
+blueprint.add_app_template_global(bar_height)
 blueprint.add_app_template_global(due)
 blueprint.add_app_template_global(named)
 blueprint.add_app_template_global(protocols)
@@ -151,6 +160,11 @@ def _is_new(screen: PageData) -> bool:
     return screen.first_steps is not None
 
 
+def _has_finder(screen: PageData) -> bool:
+    """Say whether the list can be searched: a satellite's has one server at most."""
+    return not _on_satellite(screen)
+
+
 def _as_fields(_screen: PageData) -> bool:
     """Say whether the reader's page has the parameters as fields, in which somebody may type."""
     return request.values.get("parameters") != "text"
@@ -248,10 +262,10 @@ _PARTS = (
     _Part(
         "count.html",
         {
-            Changed.ROW_ADDED: _always,
-            Changed.ROWS_REMOVED: _always,
-            Changed.ROWS_RESTORED: _always,
-            Changed.APPLICANT_ADDED: _always,
+            Changed.ROW_ADDED: _has_finder,
+            Changed.ROWS_REMOVED: _has_finder,
+            Changed.ROWS_RESTORED: _has_finder,
+            Changed.APPLICANT_ADDED: _has_finder,
         },
         within="toolbar.html",
     ),
@@ -308,8 +322,14 @@ def show() -> ResponseReturnValue:
     return page
 
 
-def draw_verdict(screen: PageData, said: str) -> str:
-    """Return what shows the verdict, as it takes the place of an older one; announce ``said``."""
+def draw_verdict(screen: PageData) -> str:
+    """Return the verdict, as it takes the place of an older one (panel.js), and the list's word."""
+    other = "rows.html" if screen.settings.is_primary else "row_state.html"
+    return _drawn(screen, ("verdict.html", other), Shown(focus="", brief=True))
+
+
+def draw_status(screen: PageData, said: str) -> str:
+    """Return the block of the verdict, as it takes the place of an older one; announce ``said``."""
     others = ("rows.html", "said.html") if said else ("rows.html",)
     return _drawn(screen, ("status.html", *others), Shown(said=said, focus="", brief=True))
 

@@ -41,6 +41,9 @@ from panel.web.base.htmx import back_to_page, is_fragment, number_in_address
 from panel.web.page.data import find_server
 from panel.web.page.forms import PanelForm, attempt
 
+# Of the plot: two lines of them on a telephone.
+_MOST_BARS = 24
+
 blueprint = Blueprint("runs", __name__)
 
 
@@ -57,6 +60,7 @@ def show() -> ResponseReturnValue:
         runs=shown,
         older=shown[-1].id if len(runs) > PAGE_SIZE else None,
         other=other,
+        most_bars=_MOST_BARS,
         names=names_of(session, known),
         settings=session.get_one(Settings, 1),
         present=read_state(session, clock.now()).run,

@@ -5,6 +5,7 @@ from typing import Any
 from flask import Blueprint, Response, make_response, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
+from markupsafe import Markup
 from sqlalchemy.orm import Session
 
 from panel.accounts.people import Permission
@@ -28,6 +29,7 @@ from panel.web.page.forms import PanelForm, ParametersForm, attempt
 from panel.web.page.fragments import (
     Changed,
     after_change,
+    draw_status,
     draw_verdict,
     full_page,
     show_part,
@@ -44,19 +46,21 @@ blueprint.add_app_template_global(explain)
 def progress(was: str = "") -> ResponseReturnValue:
     """Answer the page that asks how sync stands.
 
-    While a run lasts, how far it is; where the verdict is as it ``was``, the last success; else all
-    that shows the verdict.
+    While a run lasts, how far it is; where the verdict is as it ``was``, the last success; else the
+    verdict, or with what stands beside it all of its block.
     """
     if not is_fragment():
         return back_to_page(_anchor="status")
     screen = PageData(reading())
     if was == screen.sync.mark():
         return Response(render_template("success.html", screen=screen))
+    if screen.sync.is_alone_changed(was):
+        return Response(draw_verdict(screen))
     goes_on = screen.sync.goes_on
     if goes_on and not was and ("silent" in request.args) == screen.sync.is_silent:
         return Response(render_template("run.html", screen=screen))
     said = "" if was or goes_on else _("Sync: %(state)s.", state=show(screen.state.words))
-    return retarget(draw_verdict(screen, said), "#status", WHOLE)
+    return retarget(draw_status(screen, said), "#status", WHOLE)
 
 
 @blueprint.post("/now")
@@ -150,9 +154,13 @@ def _tried(typed: Parameters | None = None) -> Trial:
 
 
 def _show_trial(trial: Trial, form: ParametersForm | None = None) -> Response:
-    if is_fragment():
-        return make_response(render_template("tested.html", trial=trial, as_typed=form is not None))
-    return make_response(full_page(trial=trial, as_typed=form is not None, parameters_form=form))
+    as_typed = form is not None
+    if not is_fragment():
+        return make_response(full_page(trial=trial, as_typed=as_typed, parameters_form=form))
+    told = render_template("tested.html", trial=trial, as_typed=as_typed)
+    if trial.is_well:
+        told = f"<template>{render_template('said.html', said=Markup(told))}</template>"  # noqa: S704
+    return make_response(told)
 
 
 def _sent_parameters() -> ParametersForm:

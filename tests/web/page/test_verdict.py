@@ -248,7 +248,8 @@ SATELLITE: dict[str, Case] = {
     "a proxy that refuses": (
         *(fault("proxy_refuses", status=407), "unreachable", AMBER, HERE, "no connection"),
         "The proxy central.example.org does not let this server through (HTTP 407). Check the "
-        "proxy, and HTTPS_PROXY, HTTP_PROXY and NO_PROXY of the service.",
+        "Proxy in the parameters, or if it is empty HTTPS_PROXY, HTTP_PROXY and NO_PROXY of the "
+        "service.",
     ),
     "wrong address": (
         *(wrong_address, "unreachable", AMBER, HERE, "no connection"),

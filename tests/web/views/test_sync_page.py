@@ -26,6 +26,8 @@ from tests.web.page.test_weight import weight
 POLL, SELDOM = 'data-due="/sync/run 5"', 'data-due="/sync/run 30"'
 # What one answer of the poll may weigh, headers and all.
 MOST_POLL_BYTES = 300
+# And one with a new sentence, and what to do.
+MOST_CHANGED_BYTES = 480
 # Field, what the primary says, what this satellite says.
 DIFFERENCES = [["store", "KDV-10", "KDV-01"], ["primary_name", "NMS", "National Store"]]
 
@@ -275,7 +277,7 @@ def test_a_page_asks_once_a_run_was_due_and_the_usual_answer_is_light(
         assert 9 * 60 < next_question(answer)[1] < 12 * 60
 
 
-def test_a_verdict_that_changed_comes_with_the_rows(
+def test_a_verdict_that_changed_comes_alone_with_the_rows_word(
     manager: Browser, database: Database, time: Clock
 ) -> None:
     synchronised(database, time())
@@ -284,10 +286,24 @@ def test_a_verdict_that_changed_comes_with_the_rows(
         loop = session.get_one(Loop, 1)
         loop.refusal, loop.refused_at = "site_incorrect_password", time()
     answer = manager.get(path, htmx=True)
-    assert answer.headers["HX-Retarget"] == "#status"
     assert "does not accept the Password" in answer.text
     assert '<span class="very_late">refused</span>' in answer.text
-    assert "said" not in answer.text
+    assert not {"HX-Retarget", "HX-Reswap"} & set(answer.headers)
+    assert weight(manager.get(path, htmx=True, Accept_Encoding="br")) < MOST_CHANGED_BYTES
+    # The script finds its place by this.
+    assert answer.text.strip().startswith("<h2")
+
+
+def test_what_stands_beside_the_verdict_comes_once_it_changed(
+    manager: Browser, database: Database, time: Clock
+) -> None:
+    synchronised(database, time())
+    path, _ = next_question(manager.get("/"))
+    with database.writing() as session:
+        session.get_one(Settings, 1).interval_minutes = 0
+    answer = manager.get(path, htmx=True)
+    assert answer.headers["HX-Retarget"] == "#status"
+    assert '<button id="now" disabled>' in answer.text
 
 
 def test_a_run_that_is_due_and_lasts_is_shown(manager: Browser, run: Run) -> None:
