@@ -1,8 +1,10 @@
-"""A person's acts on a quarantined record: retry it, or leave it out."""
+"""A person's acts on quarantined records: retry them, or leave them out."""
 
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from enum import Enum
 
-from sqlalchemy import update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from panel import clock
@@ -15,9 +17,13 @@ from panel.models.settings import Settings
 from panel.sync.protocol.batch_codec import Item
 from panel.sync.protocol.json_reader import load_json
 from panel.sync.store.apply import Verdict, apply_items, pulled_by, pushed_by
+from panel.sync.store.change_feed import LARGEST_BATCH_BYTES
 from panel.sync.store.quarantine import KEPT_SOURCE, UNREADABLE, apply_or_quarantine, item_of
 from panel.sync.store.records import StoredRecord, Write, server_lookup, write_records
 from panel.sync.store.sequence import lock_sequence
+
+# Of records that are decided on together: other writers wait meanwhile.
+MOST_AT_ONCE = 200
 
 
 class RetryResult(Enum):
@@ -53,6 +59,60 @@ def retry_record(session: Session, actor: Actor, quarantined_id: int) -> RetryRe
         rule = pulled_by(own_sync_id)
     refused = apply_or_quarantine(session, row.source, [item_of(row)], rule).refused
     return RetryResult.REFUSED if refused else RetryResult.TAKEN
+
+
+def retry_many(session: Session, actor: Actor, ids: Sequence[int]) -> Counter[RetryResult]:
+    """Retry these records in their order, and return how many came to each result.
+
+    At most :data:`MOST_AT_ONCE` are, and as many bytes as a batch has; who is gone is left out.
+    """
+    lock_sequence(session)
+    results = Counter[RetryResult]()
+    for quarantined_id in _fitting(session, ids):
+        results[retry_record(session, actor, quarantined_id)] += 1
+    return results
+
+
+def leave_out_many(session: Session, actor: Actor, ids: Sequence[int]) -> int:
+    """Stop retrying these records, at most :data:`MOST_AT_ONCE`; return how many there are."""
+    here = _sizes(session, ids)
+    for quarantined_id in here:
+        leave_out(session, actor, quarantined_id)
+    return len(here)
+
+
+def find_of_reason(session: Session, reason: str, source: int | None = None) -> Sequence[int]:
+    """Return the ids of the records that were refused for ``reason`` and wait for a decision.
+
+    The longest known come first, at most :data:`MOST_AT_ONCE`; ``source`` is who sent them.
+    """
+    query = select(Quarantined.id).where(
+        Quarantined.reason == reason, Quarantined.left_out_at.is_(None)
+    )
+    if source is not None:
+        query = query.where(Quarantined.source == source)
+    return session.scalars(
+        query.order_by(Quarantined.last_at, Quarantined.id).limit(MOST_AT_ONCE)
+    ).all()
+
+
+def _sizes(session: Session, ids: Sequence[int]) -> dict[int, int]:
+    """Return the length of the data of each of these records that is quarantined still."""
+    length = func.coalesce(func.length(Quarantined.data), 0).label("length")
+    wanted = list(ids)[:MOST_AT_ONCE]
+    query = select(Quarantined.id, length).where(Quarantined.id.in_(wanted))
+    sizes = {row.id: row.length for row in session.execute(query)}
+    return {one: sizes[one] for one in wanted if one in sizes}
+
+
+def _fitting(session: Session, ids: Sequence[int]) -> Iterator[int]:
+    """Yield the first of these records, as many as a batch takes and at least one."""
+    total = 0
+    for quarantined_id, size in _sizes(session, ids).items():
+        total += size
+        if total > LARGEST_BATCH_BYTES and total != size:
+            return
+        yield quarantined_id
 
 
 def leave_out(session: Session, actor: Actor, quarantined_id: int) -> None:

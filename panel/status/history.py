@@ -1,9 +1,11 @@
 """Past runs, quarantined records, one satellite's status and one record's way, page by page."""
 
+import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, and_, exists, false, func, or_, select
 from sqlalchemy.orm import Session
@@ -19,6 +21,8 @@ from panel.sync.store.change_feed import central_records, count
 from panel.sync.store.quarantine import held_back
 
 PAGE_SIZE = 50
+# Of a comparison, which a page shows: bytes of a version, fields, and characters of a value.
+_LARGEST_COMPARED_BYTES, _MOST_COMPARED_FIELDS, _LONGEST_VALUE = 256 * 1024, 60, 200
 _SECONDS_PER_MINUTE = 60
 # The code of a refusal that names the fields in which two identities differ.
 CODE = "identity_differs"
@@ -71,6 +75,82 @@ def count_set_aside(session: Session, source: int | None = None) -> int:
 # Of the table: every page asks, and without the ORM it takes half the time.
 _set_aside = Quarantined.__table__
 _SET_ASIDE = select(func.count()).select_from(_set_aside).where(_set_aside.c.left_out_at.is_(None))
+
+
+def set_aside_reasons(session: Session, source: int | None = None) -> Sequence[tuple[str, int]]:
+    """Return each reason of records that wait for a decision, with their number, most first."""
+    number = func.count()
+    query = select(_set_aside.c.reason, number).where(_set_aside.c.left_out_at.is_(None))
+    if source is not None:
+        query = query.where(_set_aside.c.source == source)
+    query = query.group_by(_set_aside.c.reason).order_by(number.desc(), _set_aside.c.reason)
+    return [(reason, found) for reason, found in session.execute(query)]
+
+
+class ComparedField(NamedTuple):
+    """A field of a record in two versions, as text; None where a version does not have it."""
+
+    name: str
+    here: str | None
+    set_aside: str | None
+
+    @property
+    def differs(self) -> bool:
+        """Say whether the versions differ in it."""
+        return self.here != self.set_aside
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A record as it is in use here, and as it is set aside: those fields first that differ.
+
+    ``has_here`` and ``has_set_aside`` say whether that version has content. ``more`` is the number
+    of fields that are not in ``fields``; ``is_too_large`` that none was read.
+    """
+
+    fields: Sequence[ComparedField]
+    has_here: bool
+    has_set_aside: bool
+    more: int = 0
+    is_too_large: bool = False
+
+
+def compare_set_aside(session: Session, quarantined_id: int) -> Comparison:
+    """Return both versions of a quarantined record. Raise :class:`NotFound`."""
+    aside, record = Quarantined, Record
+    same = (record.table_name == aside.table_name) & (record.record_id == aside.record_id)
+    data_bytes = func.coalesce(func.length(aside.data), 0), func.coalesce(record.size, 0)
+    query = select(*data_bytes).select_from(aside).outerjoin(record, same)
+    sizes = session.execute(query.where(aside.id == quarantined_id)).one_or_none()
+    if sizes is None:
+        raise NotFound(say("This record is no longer set aside."))
+    if max(sizes) > _LARGEST_COMPARED_BYTES:
+        return Comparison([], bool(sizes[1]), bool(sizes[0]), is_too_large=True)
+    both = select(record.data, aside.data).select_from(aside).outerjoin(record, same)
+    here, there = session.execute(both.where(aside.id == quarantined_id)).one()
+    mine, other = _fields(here), _fields(there)
+    fields = [ComparedField(name, mine.get(name), other.get(name)) for name in {**mine, **other}]
+    fields.sort(key=lambda field: not field.differs)
+    shown = fields[:_MOST_COMPARED_FIELDS]
+    return Comparison(shown, here is not None, there is not None, len(fields) - len(shown))
+
+
+def _fields(data: str | None) -> dict[str, str]:
+    """Return the fields of a record's content as texts, each of a length that a page takes."""
+    content = json.loads(data) if data else {}
+    texts = {
+        name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        for name, value in content.items()
+    }
+    return {name: _shortened(text) for name, text in texts.items()}
+
+
+def _shortened(text: str) -> str:
+    if len(text) <= _LONGEST_VALUE:
+        return text
+    # Two long texts that differ only in what is not shown are told apart by it.
+    mark = hashlib.sha256(text.encode(errors="replace")).hexdigest()[:8]
+    return f"{text[:_LONGEST_VALUE]}… ({len(text)}, {mark})"
 
 
 def names_of(session: Session, sync_ids: Iterable[int]) -> dict[int, str]:

@@ -92,7 +92,7 @@ def set_aside(site: Site, source: int, **values: Any) -> None:
         **{"first_at": site.time(), "last_at": site.time()},
     }
     with site.database.writing() as session:
-        session.add(Quarantined(**row, **values))
+        session.add(Quarantined(**row | values))
 
 
 def signing_in(site: Site) -> None:
@@ -231,7 +231,9 @@ def a_satellite(site: Site) -> None:
         make_run(site, other=1, ended_at=site.time(), result=result, reason="timed_out")
     set_aside(site, 7)
     set_aside(site, 1, left_out_at=site.time())
-    site.read(*at("/", "/runs", "/set-aside"))
+    set_aside(site, 2, data='{"1": 2}', deleted=False)
+    site.read(*at("/", "/runs", "/set-aside", "/set-aside/1", "/set-aside/3"))
+    site.read(("/set-aside", {"ids": "1", "act": "again"}), ("/set-aside", {"act": "leave-out"}))
     site.read(*((f"/set-aside/{aside}/again", {}) for aside in (1, 2, 99)))
     site.read(("/set-aside/1/leave-out", {}), ("/sync/initialise", {}), ("/sync/theirs", {}))
     site.manager.unlock()

@@ -1,19 +1,30 @@
 """Records set aside: why each could not be taken, tried again or left out, and always shown."""
 
-from flask import Blueprint, render_template
+from collections.abc import Sequence
+
+from flask import Blueprint, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
+from flask_babel import ngettext
+from sqlalchemy.orm import Session
 
 from panel.accounts.people import Permission
 from panel.models.records import Quarantined
 from panel.models.settings import Settings
 from panel.operations import quarantine_acts
 from panel.operations.quarantine_acts import RetryResult
-from panel.status.history import PAGE_SIZE, list_set_aside, names_of
+from panel.status.history import (
+    PAGE_SIZE,
+    compare_set_aside,
+    list_set_aside,
+    names_of,
+    set_aside_reasons,
+)
 from panel.web.auth.access import permitted
 from panel.web.auth.session import actor
-from panel.web.base.context import reading, writing
+from panel.web.base.context import close_reading, reading, writing
 from panel.web.base.htmx import back_to_page, is_fragment, number_in_address
+from panel.web.page.data import read_ids
 
 blueprint = Blueprint("set_aside", __name__, url_prefix="/set-aside")
 
@@ -21,6 +32,10 @@ blueprint = Blueprint("set_aside", __name__, url_prefix="/set-aside")
 @blueprint.get("")
 def show() -> ResponseReturnValue:
     """Show a page of records set aside, on a primary those of one satellite if it is named."""
+    return _page()
+
+
+def _page(said: str = "") -> str:
     source = number_in_address("server")
     session = reading()
     rows = list_set_aside(session, source, number_in_address("before"), PAGE_SIZE + 1)
@@ -31,9 +46,55 @@ def show() -> ResponseReturnValue:
         older=shown[-1].id if len(rows) > PAGE_SIZE else None,
         source=source,
         names=names_of(session, {row.source for row in shown}),
-        said="",
+        said=said,
+        reasons=set_aside_reasons(session, source),
         settings=session.get_one(Settings, 1),
     )
+
+
+@blueprint.get("/<int:aside_id>")
+def compare(aside_id: int) -> ResponseReturnValue:
+    """Show one record as it is in use here and as it is set aside, side by side."""
+    return render_template(
+        "set_aside_versions.html" if is_fragment() else "set_aside_compared.html",
+        comparison=compare_set_aside(reading(), aside_id),
+        row=reading().get_one(Quarantined, aside_id),
+    )
+
+
+@blueprint.post("")
+@permitted(Permission.EDIT)
+def decide() -> ResponseReturnValue:
+    """Do one act with several records: those selected, or all of a reason."""
+    reason, act = request.form.get("reason", ""), request.form.get("act", "")
+    source = number_in_address("server")
+    with writing() as session:
+        ids: Sequence[int] = read_ids(request.form.getlist("ids"))
+        if reason:
+            ids = quarantine_acts.find_of_reason(session, reason, source)
+        said = _leave_out_many(session, ids) if act == "leave-out" else _retry_many(session, ids)
+    if not is_fragment():
+        return back_to_page("set_aside.show", server=source)
+    close_reading()
+    return _page(said)
+
+
+def _leave_out_many(session: Session, ids: Sequence[int]) -> str:
+    number = quarantine_acts.leave_out_many(session, actor(), ids)
+    return str(ngettext("%(num)s record left out.", "%(num)s records left out.", number))
+
+
+def _retry_many(session: Session, ids: Sequence[int]) -> str:
+    results = quarantine_acts.retry_many(session, actor(), ids)
+    taken, refused = results[RetryResult.TAKEN], results[RetryResult.REFUSED]
+    said = _(
+        "Taken: %(taken)s. Still not taken: %(refused)s. With the next sync: %(queued)s.",
+        taken=taken,
+        refused=refused,
+        queued=results[RetryResult.QUEUED],
+    )
+    left = len(ids) - results.total()
+    return f"{said} {_('Not tried yet: %(left)s.', left=left)}" if left else said
 
 
 @blueprint.post("/<int:aside_id>/again")

@@ -35,6 +35,7 @@ UNLOCKED_WRITES = {
     # They open what only this person was shown just now.
     "runs.download_setup",
     "runs.show_picture",
+    "set_aside.decide",
     "set_aside.leave_out",
     "set_aside.try_again",
     # Into a server that has no records yet; else it asks for the code.
