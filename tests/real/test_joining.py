@@ -30,12 +30,13 @@ def test_a_file_joins_two_servers_and_they_synchronise(
     primary = new_site(NATIONAL, new_sqlite(True), others=(KADAVU,))
     with primary.api() as api:
         api.put_many([{"table": "items", "id": "a", "data": {"name": "from above"}}])
-    url, file = primary.process.url, tmp_path / "kadavu.setup"
-    file.write_text(primary.process.shell("servers", "setup", "7", "--url", url), encoding="utf-8")
+    url, file, number = primary.process.url, tmp_path / "kadavu.setup", str(KADAVU.sync_id)
+    setup = primary.process.shell("servers", "setup", number, "--url", url)
+    file.write_text(setup, encoding="utf-8")
 
     told = empty.process.shell("join", str(file))
 
-    assert f"Joined {url} as 7 {KADAVU.name}." in told
+    assert f"Joined {url} as {number} {KADAVU.name}." in told
     wait_until(lambda: has_synchronised(empty), "the first sync")
     assert empty.rows() == primary.rows()
 
