@@ -103,6 +103,7 @@ def _prepare_postgresql(connection: Any, _record: Any) -> None:
     if is_pooled(connection):
         # The next transaction may run on a server that has not prepared the statement.
         connection.prepare_threshold = None
+    connection.rollback()
 
 
 def is_pooled(connection: Any) -> bool:
@@ -110,9 +111,7 @@ def is_pooled(connection: Any) -> bool:
 
     The process that a pooler names at the start is none of PostgreSQL's.
     """
-    was_autocommit, connection.autocommit = connection.autocommit, True
     (served_by,) = connection.execute("SELECT pg_backend_pid()").fetchone()
-    connection.autocommit = was_autocommit
     return bool(served_by != connection.info.backend_pid)
 
 

@@ -124,7 +124,7 @@ def open_installation(config: Config, *, make: bool = True) -> Installation:
     check_sqlite_file(config.database_url)
     database = Database(make_engine(config.database_url))
     try:
-        if not make and not (config.secret_keys and _exists(database)):
+        if not make and not (config.secret_keys and exists(database)):
             raise NotMade(
                 say(
                     "There is no panel in %(folder)s yet. Set SYNC_PANEL_DATA_DIR if it is "
@@ -202,7 +202,8 @@ def _resealed(vault: Vault, sealed: str | None) -> str | None:
         return sealed
 
 
-def _exists(database: Database) -> bool:
+def exists(database: Database) -> bool:
+    """Say whether there is an installation in ``database``; nothing is made to find out."""
     url = database.engine.url
     file = Path(url.database or "")
     # Connecting to a missing SQLite file would create it.

@@ -36,7 +36,8 @@ COMMANDS = {
     "sync": "panel.cli.sync:sync",
     "restored": "panel.cli.sync:restored",
     "test-connection": "panel.cli.sync:test_connection",
-    "healthcheck": "panel.cli.serve:healthcheck",
+    "healthcheck": "panel.cli.doctor:healthcheck",
+    "doctor": "panel.cli.doctor:doctor",
     "demo": "panel.cli.serve:demo",
 }
 

@@ -1,4 +1,4 @@
-"""``sync-panel up``, ``worker`` and ``demo``, which run until stopped, and ``healthcheck``."""
+"""``sync-panel up``, ``worker`` and ``demo``, which run until stopped."""
 
 import os
 import signal
@@ -6,8 +6,6 @@ import threading
 import time
 from types import FrameType
 from typing import NoReturn
-from urllib.error import HTTPError, URLError
-from urllib.request import ProxyHandler, build_opener
 
 import click
 
@@ -15,7 +13,6 @@ from panel.config import load
 from panel.installation import Installation, NotMade, open_installation
 from panel.server import exit_on_sigterm, open_listener, serve, tune_malloc, url_of
 
-TIME_OUT_SECONDS = 10
 # How often a worker looks whether there is an installation by now.
 MADE_AGAIN_SECONDS = 2
 # Windows has no SIGHUP.
@@ -73,22 +70,6 @@ def worker() -> None:
     finally:
         loop.stop()
         installation.close()
-
-
-@click.command("healthcheck")
-def healthcheck() -> None:
-    """Ask the running panel if it is well."""
-    config = load(os.environ, make=False)
-    url = f"{url_of(config.host, config.port, config.path_prefix)}healthz"
-    try:
-        # Without the proxy of the environment, which does not lead to this machine.
-        with build_opener(ProxyHandler({})).open(url, timeout=TIME_OUT_SECONDS) as answer:
-            click.echo(answer.read().decode().strip())
-    except HTTPError as error:
-        raise click.ClickException(error.read().decode(errors="replace").strip()) from error
-    except (URLError, OSError) as error:
-        reason = error.reason if isinstance(error, URLError) else error
-        raise click.ClickException(f"Nothing answers at {url}: {reason}") from error
 
 
 @click.command("demo")
