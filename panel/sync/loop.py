@@ -4,13 +4,16 @@ import logging
 import threading
 from datetime import datetime, timedelta
 
-from sqlalchemy import update
+from sqlalchemy import case, delete, func, select, text, update
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from panel import clock
 from panel.activity.log import remove_old
 from panel.installation import Installation
-from panel.models.runs import Link, Loop, Run
+from panel.models.records import Quarantined, Record
+from panel.models.runs import Acknowledged, Applicant, Link, Loop, Peer, Run
+from panel.models.settings import Server, SyncProtocol
 from panel.sync.run import OpenLine, SatelliteRun
 from panel.sync.satellite.schedule import (
     Lease,
@@ -20,7 +23,9 @@ from panel.sync.satellite.schedule import (
     note_crash,
     note_start,
 )
-from panel.sync.store.retention import purge, purge_clock
+from panel.sync.store import parts
+from panel.sync.store.quarantine import KEPT_SOURCE
+from panel.sync.store.sequence import lock_sequence
 from panel.sync.transport.http import HttpTransport
 
 log = logging.getLogger(__name__)
@@ -33,6 +38,10 @@ _STOP_SECONDS = 5.0
 _WATCH_SECONDS = 1.0
 # A primary that answers nothing for so long is spoken of.
 _SILENCE_SECONDS = 20.0
+
+# Bounded, since writers of records wait for the lock of the sequence meanwhile.
+_TOMBSTONES_AT_ONCE = 2_000
+_LONGEST_STEP = timedelta(days=2)
 
 
 def start_loop(installation: Installation) -> "SyncLoop":
@@ -199,3 +208,80 @@ class _Watch:
 def _has_passed(span: timedelta, since: datetime | None, now: datetime) -> bool:
     # A moment in the future comes from a clock that was set back since.
     return since is None or not timedelta(0) <= now - since <= span
+
+
+# --- what is removed by age -----------------------------------------------------------------------
+
+
+def purge(session: Session, keep_days: int) -> bool:
+    """Delete what is older than ``keep_days`` days; say whether tombstones are left to delete.
+
+    A reader that has not read a purged tombstone has to initialise (``ChangeSequence.purged_seq``).
+    """
+    before = purge_clock(session) - timedelta(days=keep_days)
+    session.execute(delete(Run).where(Run.started_at < before))
+    session.execute(delete(Applicant).where(Applicant.last_at < before))
+    session.execute(delete(Quarantined).where(Quarantined.left_out_at < before))
+    kept = Quarantined.source == KEPT_SOURCE, Quarantined.last_at < before
+    session.execute(delete(Quarantined).where(*kept))
+    parts.drop_old(session)
+    _purge_servers(session, before)
+    session.execute(
+        delete(Acknowledged).where(
+            Acknowledged.position
+            <= select(Peer.addressed_cursor)
+            .where(Peer.server_id == Acknowledged.server_id)
+            .scalar_subquery()
+        )
+    )
+    return _purge_tombstones(session, before)
+
+
+def purge_clock(session: Session) -> datetime:
+    """Return the time that ages are counted by: it goes on by two days from purge to purge.
+
+    So a clock that stands years ahead for an hour does not age everything that is kept.
+    """
+    now, purged_at = clock.now(), session.scalar(select(Loop.purged_at))
+    return now if purged_at is None or purged_at > now else min(now, purged_at + _LONGEST_STEP)
+
+
+def _purge_tombstones(session: Session, before: datetime) -> bool:
+    # A tombstone that waits to be pushed is kept.
+    sequence = lock_sequence(session)
+    passed = passed_by_v5_sites(session)
+    # Nobody tells such a site to initialise but a person, who deletes its data there.
+    until = sequence.seq if passed is None else passed
+    old = (
+        text("records.deleted AND NOT records.waiting"),
+        Record.changed_at < before,
+        Record.seq <= until,
+    )
+    query = select(Record.seq).where(*old).order_by(Record.seq).limit(_TOMBSTONES_AT_ONCE)
+    seqs = session.scalars(query).all()
+    if seqs:
+        sequence.purged_seq = max(sequence.purged_seq, seqs[-1])
+        purged = select(func.max(Record.remote_seq)).where(*old, Record.seq <= seqs[-1])
+        link = session.get_one(Link, 1)
+        link.purged_remote_seq = max(link.purged_remote_seq, session.scalar(purged) or 0)
+        session.execute(delete(Record).where(*old, Record.seq <= seqs[-1]))
+    return len(seqs) == _TOMBSTONES_AT_ONCE
+
+
+def passed_by_v5_sites(session: Session) -> int | None:
+    """Return the number up to which every v5 site has read; None if no such site has read any."""
+    both = case(
+        (Peer.central_cursor < Peer.addressed_cursor, Peer.central_cursor),
+        else_=Peer.addressed_cursor,
+    )
+    query = select(func.min(both)).join(Server, Server.id == Peer.server_id)
+    # One that has not asked from beyond the beginning has nothing that could be deleted.
+    reads = Peer.protocol == SyncProtocol.V5, Peer.asked_cursor > 0, Server.removed_at.is_(None)
+    passed: int | None = session.scalar(query.where(*reads))
+    return passed
+
+
+def _purge_servers(session: Session, before: datetime) -> None:
+    gone = select(Server.id).where(Server.removed_at < before)
+    session.execute(delete(Peer).where(Peer.server_id.in_(gone)))
+    session.execute(delete(Server).where(Server.removed_at < before))

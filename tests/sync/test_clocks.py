@@ -13,7 +13,7 @@ from panel.models.runs import Link, Loop
 from panel.models.settings import Server
 from panel.status.history import read_peer_status
 from panel.status.state import read_state
-from panel.sync.store.retention import purge
+from panel.sync.loop import purge
 from tests.conftest import NewDatabase
 from tests.support.clock import Clock
 from tests.support.two_sides import PrimarySide, SatelliteSide, Side, Tamper

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from panel.models.runs import Peer
 from panel.models.settings import Server, Settings
 from panel.preferences.interval import set_interval
-from panel.sync.store.retention import purge
+from panel.sync.loop import purge
 from tests.support.cast import ASHA
 from tests.support.clock import Clock
 from tests.support.two_sides import PrimarySide, SatelliteSide, Tamper

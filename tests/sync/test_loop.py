@@ -20,11 +20,11 @@ from panel.models.settings import Server, Settings
 from panel.operations.sync_requests import ask_to_stop, ask_to_sync
 from panel.status.state import read_state
 from panel.sync import loop as loop_module
+from panel.sync import loop as purge_module
 from panel.sync.loop import SyncLoop, run_once
 from panel.sync.run import SatelliteRun
 from panel.sync.satellite import schedule
 from panel.sync.satellite.schedule import LEASE, Lease, LeaseLost, Progress
-from panel.sync.store import retention as purge_module
 from panel.sync.store.records import Write, write_records
 from panel.sync.transport.http import LinkFault, Target
 from tests.conftest import NewDatabase

@@ -28,7 +28,7 @@ from panel.models.base import PRIMARY_SYNC_ID
 from panel.models.runs import InitialiseState, Link
 from panel.models.settings import SyncProtocol
 from panel.preferences.server_changes import clear_hardware
-from panel.sync.store.retention import purge
+from panel.sync.loop import purge
 from tests.conftest import NewDatabase
 from tests.support.cast import ASHA
 from tests.support.search import SEARCHING, examples

@@ -14,10 +14,10 @@ from panel.models.runs import Loop, Peer
 from panel.operations.quarantine_acts import RetryResult, retry_record
 from panel.operations.sync_requests import ask_to_initialise
 from panel.preferences.server_changes import clear_hardware
+from panel.sync.loop import purge
 from panel.sync.protocol.body_codec import Body, Turn, read_body
 from panel.sync.protocol.error_codes import PASSING
 from panel.sync.protocol.json_reader import WrittenNumber
-from panel.sync.store.retention import purge
 from panel.sync.store.sequence import begin_generation
 from tests.conftest import NewDatabase
 from tests.support.cast import ASHA

@@ -1,1 +1,1 @@
-"""The store of records: writes, ordered reads, applying, quarantine and retention."""
+"""The store of records: writes, ordered reads, applying and quarantine."""

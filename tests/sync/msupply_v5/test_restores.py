@@ -12,8 +12,8 @@ from panel.db import Database
 from panel.models.base import PRIMARY_SYNC_ID, Base
 from panel.models.records import ChangeSequence, HistoryReason, Quarantined, Record
 from panel.models.runs import Peer, Run
+from panel.sync.loop import purge
 from panel.sync.store.records import delete_record, put_record
-from panel.sync.store.retention import purge
 from panel.sync.store.sequence import begin_generation, present_seq
 from tests.support.remote_site import SITE_ID, RemoteSite, change_of, error_of, message_of
 from tests.sync.msupply_v5.test_both_ours import Satellite, contents, new_satellite, put, satellite

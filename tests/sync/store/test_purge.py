@@ -10,9 +10,9 @@ from panel.db import Database
 from panel.models.records import ChangeSequence, Record
 from panel.models.runs import Applicant, Peer, Run
 from panel.models.settings import Server
+from panel.sync.loop import purge
 from panel.sync.store import records
 from panel.sync.store.records import Write
-from panel.sync.store.retention import purge
 
 pytestmark = pytest.mark.both_databases
 
