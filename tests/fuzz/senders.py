@@ -25,10 +25,12 @@ from panel.preferences.server_fields import ServerFields
 from panel.preferences.servers import add_server
 from panel.preferences.shared_password import wire_password
 from panel.security.vault import Vault
+from panel.setups.issued import SetupTarget, issue_setup
 from panel.sync.protocol.batch_codec import Item
 from panel.sync.protocol.error_codes import SyncRefusal
 from panel.sync.protocol.messages import LargeRecord, Mode, Pair, Request, Stream
 from panel.sync.store.records import Write, write_records
+from panel.sync.transport import exchange_client
 from panel.sync.transport.batch_size import Meter
 from panel.sync.transport.exchange_client import exchange, get_piece, put_piece
 from panel.sync.transport.http import LinkFault, Response
@@ -209,10 +211,14 @@ class Programs:
 
     served: Served
     token: str
+    setup_code: str
 
     @classmethod
     def make(cls, folder: Path) -> "Programs":
-        """Return a primary with satellite 7, which has a pair of its own, and 8, which has not."""
+        """Return a primary with satellite 7, which has a pair of its own, and 8, which has not.
+
+        For 9 there is a set-up.
+        """
         served = Served.make(folder / "programs")
         vault = Vault([SECRET_KEY])
         shared = Parameters(
@@ -223,18 +229,21 @@ class Programs:
             save_parameters(session, ASHA, vault, shared, 1)
             add_server(session, ASHA, ServerFields(7, "Kadavu", "KDV-01", "", *own))
             add_server(session, ASHA, ServerFields(8, LEVUKA.name, LEVUKA.store))
+            joins = add_server(session, ASHA, ServerFields(9, "Rotuma", "ROT-01"))
+            setup = issue_setup(session, ASHA, joins.id, SetupTarget("https://nat.example.org"))
             addressed = [Write("transfer", f"t{n}", {"n": n}, 7 + n % 2) for n in range(20)]
             central = [Write("item", f"i{n}", {"n": n, "name": "Amoxicillin"}) for n in range(50)]
             write_records(session, 1, central + addressed)
-            token = add_token(session, ASHA, "fuzz")
+            token = add_token(session, ASHA, "fuzz", may_sync=True)
         served.keep()
-        return cls(served, token)
+        return cls(served, token, setup.code)
 
     def send(self, judge: Judge, spoiler: Spoiler, chance: random.Random, count: int) -> None:
-        """Send ``count`` spoilt messages, a third of each kind."""
+        """Send ``count`` spoilt messages, as many of each kind."""
         self.served.put_back()
-        for speak in (self._exchange, self._call_v5, self._apply):
-            door = Door(self.served.app, judge, spoiler, count // 3)
+        kinds = (self._exchange, self._call_v5, self._apply, self._join)
+        for speak in kinds:
+            door = Door(self.served.app, judge, spoiler, count // len(kinds))
             while door.is_open:
                 # A spoilt message before may have changed what a valid one is.
                 with suppress(SyncRefusal, LinkFault, AssertionError, KeyError, ValueError):
@@ -303,8 +312,16 @@ class Programs:
             with suppress(AssertionError, KeyError, ValueError):
                 chance.choice(steps)()
 
+    def _join(self, door: Door, _chance: random.Random) -> None:
+        while door.is_open:
+            exchange_client.join(DoorLine(door), self.setup_code, "9f2c-11ab")
+
     def _apply(self, door: Door, chance: random.Random) -> None:
-        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": JSON}
+        headers = {
+            "Authorization": f"Bearer {self.token}",
+            "Content-Type": JSON,
+            "If-None-Match": '"1"',
+        }
         one = b'{"data":{"n":1,"name":"Amoxicillin","price":2.50},"to":7}'
         many = (
             b'{"records":[{"table":"stock","id":"a","data":{"n":1}},'
@@ -316,6 +333,9 @@ class Programs:
             ("GET", "/records/stock?limit=3&after=a", None),
             ("GET", "/records/stock/a", None),
             ("GET", "/changes?limit=3&since=", None),
+            ("GET", "/deliveries/stock/a", None),
+            ("GET", "/status", None),
+            ("POST", "/sync-now", None),
             ("GET", "/openapi.json", None),
             ("DELETE", "/records/stock/a", None),
         ]
