@@ -27,9 +27,16 @@ from panel.sync.store.records import find_records
 from panel.sync.store.sequence import lock_sequence
 
 # In the place of a checkpoint, which v5 lacks: the primary lost its present past, so that what was
-# written here is right; and the central server has queued the initialise, after that or not.
-_AGAIN, _QUEUE_REQUESTED, _QUEUE_REQUESTED_AGAIN = "v5 again", "v5 asked", "v5 re-asked"
-_AFTER_REQUEST = {"": _QUEUE_REQUESTED, _AGAIN: _QUEUE_REQUESTED_AGAIN}
+# written here is right, or both sides lost theirs, so that nobody knows which is newer; and the
+# central server has queued the initialise, after that or not.
+_AGAIN, _BOTH_LOST = "v5 again", "v5 both"
+_QUEUE_REQUESTED, _QUEUE_REQUESTED_AGAIN = "v5 asked", "v5 re-asked"
+_QUEUE_REQUESTED_BOTH_LOST = "v5 both-ask"
+_AFTER_REQUEST = {
+    "": _QUEUE_REQUESTED,
+    _AGAIN: _QUEUE_REQUESTED_AGAIN,
+    _BOTH_LOST: _QUEUE_REQUESTED_BOTH_LOST,
+}
 # What has as many digits is no number of a primary.
 _MARK_DIGITS = 19
 
@@ -42,7 +49,7 @@ def begin_initialise(session: Session) -> None:
     link = session.get_one(Link, 1)
     if link.initialise == InitialiseState.NEEDED:
         link.initialise, link.next_checkpoint = InitialiseState.RUNNING, ""
-        link.checkpoint = _AGAIN if link.checkpoint == _AGAIN else ""
+        link.checkpoint = link.checkpoint if link.checkpoint in _AFTER_REQUEST else ""
         link.central_cursor = link.addressed_cursor = link.removal_consent = 0
         for stream in Stream:
             inbox.clear_stream(session, stream)
@@ -58,10 +65,11 @@ def came_from_central(link: Link) -> bool:
     return link.checkpoint in (*_AFTER_REQUEST, *_AFTER_REQUEST.values())
 
 
-def note_other_history(link: Link, site_id: str) -> None:
+def note_other_history(link: Link, site_id: str, *, is_restored: bool) -> None:
     """Initialise again if ``site_id`` says that the primary lost the past that is known here.
 
-    Its numbers mean other records then, and it may lack what it had acknowledged.
+    Its numbers mean other records then, and it may lack what it had acknowledged. ``is_restored``
+    says that this satellite lost its own past too.
     """
     known, _, known_generation = link.site_uuid.partition(ID_SEPARATOR)
     told, _, generation = site_id.partition(ID_SEPARATOR)
@@ -70,7 +78,9 @@ def note_other_history(link: Link, site_id: str) -> None:
     if known != told or is_same or not known_generation:
         return
     if link.initialise != InitialiseState.NEEDED:
-        link.initialise, link.checkpoint = InitialiseState.NEEDED, _AGAIN
+        both_lost = is_restored or link.checkpoint in (_BOTH_LOST, _QUEUE_REQUESTED_BOTH_LOST)
+        link.initialise = InitialiseState.NEEDED
+        link.checkpoint = _BOTH_LOST if both_lost else _AGAIN
 
 
 def is_same_site(link: Link, site_id: str) -> bool:
@@ -175,9 +185,10 @@ def finish_initialise(session: Session, own_sync_id: int) -> int:
     for stream in inbox.FOREIGN:
         inbox.delete_missing(session, stream, own_sync_id)
     link = session.get_one(Link, 1)
-    went_back = link.checkpoint == _QUEUE_REQUESTED_AGAIN
+    both_lost = link.checkpoint == _QUEUE_REQUESTED_BOTH_LOST
+    went_back = both_lost or link.checkpoint == _QUEUE_REQUESTED_AGAIN
     _mark_lacking_as_waiting(session, own_sync_id, went_back)
-    refused += _apply_queued(session, own_sync_id, keeps_other=not went_back)
+    refused += _apply_queued(session, own_sync_id, keeps_other=both_lost or not went_back)
     link.initialise, link.checkpoint = InitialiseState.DONE, ""
     link.removal_consent = 0
     return refused

@@ -104,7 +104,7 @@ class _V5Run:
             run.protocol = SyncProtocol.V5
             link = session.get_one(Link, 1)
             _check_site(site, sync_settings)
-            received.note_other_history(link, site.uuid)
+            received.note_other_history(link, site.uuid, is_restored=site.is_restored)
             is_known = link.initialise == InitialiseState.NEEDED
             if not is_known and not received.is_same_site(link, site.uuid):
                 raise SyncRefusal("initialise_needed")

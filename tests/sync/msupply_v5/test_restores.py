@@ -330,6 +330,32 @@ def test_what_a_restored_primary_wrote_since_is_kept_beside_what_the_site_has(
     assert (aside.reason, aside.data) == ("replaced", '{"name":"the primary\'s"}')
 
 
+@pytest.mark.parametrize("noticed", [False, True])
+@pytest.mark.parametrize("cut_after", [2, 4, 100])
+def test_where_both_sides_were_restored_neither_content_is_lost(
+    satellite: Satellite, database: Database, noticed: bool, cut_after: int
+) -> None:
+    satellite.sync()
+    change(satellite.database, SITE_ID, "s1", "before the backup of the satellite")
+    satellites = Backup(satellite.database)
+    change(satellite.database, SITE_ID, "s1", "pushed before the backup of the primary")
+    satellite.sync()
+    primarys = Backup(database)
+    put(database, PRIMARY_SYNC_ID, "lost")
+    satellites.restore(noticed)
+    primarys.restore()
+
+    satellite.sync(exchanges=cut_after)
+    assert satellite.sync().result == "well"
+    assert contents(satellite.database) == contents(database)
+    with satellite.database.reading() as session:
+        aside = session.query(Quarantined).one()
+    assert {contents(database)["s1"], aside.data} == {
+        '{"name":"before the backup of the satellite"}',
+        '{"name":"pushed before the backup of the primary"}',
+    }
+
+
 # --- tombstones -----------------------------------------------------------------------------------
 
 
