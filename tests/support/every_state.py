@@ -133,7 +133,11 @@ def alone(site: Site) -> None:
     site.read(("/parameters/password/remove", {}), ("/parameters/password/remove", None))
     site.read(("/servers", {"key": "abc", "sync_id": "7", "name": "Kadavu", "store": "KDV"}))
     site.read(("/lock", {}))
-    site.read(("/join", None), ("/join", {"text": "abc"}), ("/join", {"text": "KDV0107PAPAYA5P"}))
+    site.read(
+        ("/parameters/join", None),
+        ("/parameters/join", {"text": "abc"}),
+        ("/parameters/join", {"text": "KDV0107PAPAYA5P"}),
+    )
     site.read(*[("/unlock", {"authorisation_code": "wrong"})] * 4)
 
 

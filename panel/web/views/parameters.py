@@ -78,14 +78,14 @@ class JoinForm(PanelForm):
         return now or open_input(self.typed.data or "") or ""
 
 
-@blueprint.get("/join")
+@blueprint.get("/parameters/join")
 @permitted(Permission.EDIT)
 def show_join() -> ResponseReturnValue:
     """Show the form that takes a set-up."""
     return render_template("join.html", form=JoinForm(), kept="")
 
 
-@blueprint.post("/join")
+@blueprint.post("/parameters/join")
 @locked(lambda: _join_again(*_sent_join()).get_data(as_text=True))
 def join() -> ResponseReturnValue:
     """Join the primary of the set-up that was sent."""

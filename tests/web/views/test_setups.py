@@ -128,7 +128,7 @@ def joined(monkeypatch: pytest.MonkeyPatch) -> list[Setup]:
 
 
 def send(browser: Browser, **values: Any) -> Any:
-    return browser.post("/join", values)
+    return browser.post("/parameters/join", values)
 
 
 def test_the_file_is_chosen(unlocked: Browser, joined: list[Setup]) -> None:
@@ -173,5 +173,5 @@ def test_a_primary_that_is_not_reached_is_told(
 
 
 def test_who_may_only_look_does_not_join(viewer: Browser) -> None:
-    assert viewer.get("/join").status_code == 403
+    assert viewer.get("/parameters/join").status_code == 403
     assert send(viewer, text=WHOLE.code, url=URL).status_code == 403
