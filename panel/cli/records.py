@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from typing import BinaryIO
 
 import click
-from sqlalchemy import select
 
 from panel.accounts import tokens
 from panel.cli.terminal import (
@@ -24,7 +23,7 @@ from panel.errors import Refusal
 from panel.i18n import say
 from panel.installation import Installation
 from panel.models.records import Record
-from panel.models.settings import Server, Settings
+from panel.models.settings import Settings, find_listed
 from panel.preferences.server_changes import give_back_records
 from panel.sync.protocol.json_reader import dump_json
 from panel.sync.store.change_feed import changes as changes_since
@@ -97,8 +96,7 @@ def unarchive(sync_id: int, yes: bool) -> None:
     """Give the archived records of SYNC_ID back to the server that has this number now."""
     with installation() as here:
         with here.database.reading() as session:
-            present = Server.sync_id == sync_id, Server.removed_at.is_(None)
-            server = session.scalar(select(Server).where(*present))
+            server = find_listed(session, sync_id)
         who = server.label if server else f"Sync ID {sync_id}, which no server has now"
         ask(f"Give the archived records back to {who}", yes)
         with here.database.writing() as session:

@@ -4,7 +4,6 @@ from dataclasses import replace
 from typing import Any
 
 import click
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from panel import clock
@@ -20,7 +19,7 @@ from panel.cli.terminal import (
 )
 from panel.errors import NotFound
 from panel.i18n import say
-from panel.models.settings import Server, Settings
+from panel.models.settings import Server, Settings, find_listed
 from panel.preferences.server_changes import clear_hardware, clear_server_password, shown_url
 from panel.preferences.server_fields import ServerFields, fields_of
 from panel.preferences.server_list import (
@@ -229,8 +228,7 @@ def revoke_setup_(number: int) -> None:
 
 
 def _find(session: Session, sync_id: int) -> Server:
-    query = select(Server).where(Server.sync_id == sync_id, Server.removed_at.is_(None))
-    server = session.scalar(query)
+    server = find_listed(session, sync_id)
     if server is None:
         raise NotFound(say("No server here has Sync ID %(sync_id)s.", sync_id=sync_id))
     return server

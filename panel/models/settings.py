@@ -212,6 +212,12 @@ def lock_settings(session: Session) -> Settings:
     return session.get_one(Settings, 1, with_for_update=True, populate_existing=True)
 
 
+def find_listed(session: Session, sync_id: int) -> Server | None:
+    """Return the row of the list that has this Sync ID, None if there is none."""
+    query = select(Server).where(Server.sync_id == sync_id, Server.removed_at.is_(None))
+    return session.scalar(query)
+
+
 def lock_server(session: Session, server_id: int) -> Server:
     """Return the current row of the server with this id, locked until the caller's commit.
 

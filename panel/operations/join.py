@@ -3,7 +3,6 @@
 from collections.abc import Callable, Collection
 from dataclasses import replace
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from panel.activity import log
@@ -13,7 +12,7 @@ from panel.i18n import Message, say
 from panel.installation import Installation
 from panel.models.base import PRIMARY_SYNC_ID
 from panel.models.runs import Link
-from panel.models.settings import Server, Settings
+from panel.models.settings import Settings, find_listed
 from panel.operations.connection_test import ask_in_time
 from panel.operations.sync_requests import ask_to_sync
 from panel.preferences.parameter_table import Parameters, parameters_of
@@ -134,8 +133,7 @@ def _names(joined: Joined) -> tuple[str, str]:
 
 
 def _list_primary(session: Session, actor: Actor, fields: ServerFields) -> None:
-    known = select(Server).where(Server.sync_id == PRIMARY_SYNC_ID, Server.removed_at.is_(None))
-    server = session.scalar(known)
+    server = find_listed(session, PRIMARY_SYNC_ID)
     if server is None:
         add_server(session, actor, fields)
     else:

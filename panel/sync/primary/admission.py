@@ -15,10 +15,10 @@ from panel.activity.log import Actor, EventKind
 from panel.db import Database
 from panel.models.base import PRIMARY_SYNC_ID
 from panel.models.runs import Applicant, Peer
-from panel.models.settings import Server, Settings
+from panel.models.settings import Server, Settings, find_listed
 from panel.preferences.readiness import is_blocked
 from panel.security.hashes import hash_token
-from panel.sync.primary.authentication import Authenticator, DeviceToken, find_server
+from panel.sync.primary.authentication import Authenticator, DeviceToken
 from panel.sync.primary.idle import Device, read_device
 from panel.sync.protocol.error_codes import SyncRefusal
 from panel.sync.protocol.messages import Identity, Pair
@@ -94,7 +94,7 @@ def identify(database: Database, proof: Proof, identity: Identity | str, address
     if device is not None:
         return Caller(device.id, identity, device.token_hash)
     with database.reading() as session:
-        row = proof.row or find_server(session, identity.sync_id)
+        row = proof.row or find_listed(session, identity.sync_id)
     if row is None:
         raise UnknownSite(identity, address)
     if proof.row is None and row.password_hash is not None:

@@ -64,12 +64,6 @@ def read_authorization(header: str) -> Pair | DeviceToken:
     raise SyncRefusal("site_name_not_found")
 
 
-def find_server(session: Session, sync_id: int) -> Server | None:
-    """Return the row with this Sync ID that is not removed, None if there is none."""
-    query = select(Server).where(Server.sync_id == sync_id, Server.removed_at.is_(None))
-    return session.scalar(query)
-
-
 class Authenticator:
     """Checks pairs, and slows guessing down (PROTOCOL.md, *Who calls*).
 

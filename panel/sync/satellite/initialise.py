@@ -8,13 +8,13 @@ was restored from a backup, what came after the last number that both sides have
 
 from collections.abc import Iterable
 
-from sqlalchemy import select, text, update
+from sqlalchemy import text, update
 from sqlalchemy.orm import Session
 
 from panel.models.base import PRIMARY_SYNC_ID
 from panel.models.records import ChangeSequence, HistoryReason, Key, Record
 from panel.models.runs import InitialiseState, Link
-from panel.models.settings import Server
+from panel.models.settings import find_listed
 from panel.sync.protocol.error_codes import SyncRefusal
 from panel.sync.protocol.messages import MOST_DOUBTS, Cursors, Disagreement, Stream
 from panel.sync.satellite.push import common_of
@@ -133,10 +133,8 @@ def check_consent(
     is_small = missing <= max(FEWEST_ASKED, LEAST_SHARE_ASKED * present)
     if is_small or missing <= session.get_one(Link, 1).removal_consent:
         return
-    primary = select(Server.name).where(
-        Server.sync_id == PRIMARY_SYNC_ID, Server.removed_at.is_(None)
-    )
-    name = session.scalar(primary) or ""
+    primary = find_listed(session, PRIMARY_SYNC_ID)
+    name = primary.name if primary else ""
     raise SyncRefusal("removal_needs_consent", records=missing, primary=name)
 
 
