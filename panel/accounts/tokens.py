@@ -65,6 +65,12 @@ def revoke_token(session: Session, actor: Actor, name: str) -> Token:
     return token
 
 
+def read_bearer(authorization: str) -> str:
+    """Return the token in an ``Authorization`` header (RFC 6750, 2.1); "" if it has none."""
+    scheme, _, token = authorization.strip().partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
 def find_token(session: Session, secret: str) -> Token | None:
     """Return the token with this ``secret``; None if it is unknown or revoked."""
     # Looked up by its hash, so that the time reveals nothing about the token's 256 bits.

@@ -19,11 +19,8 @@ from panel.cli.terminal import (
     show_progress,
     yes_option,
 )
-from panel.errors import Refusal
-from panel.i18n import say
-from panel.installation import Installation
 from panel.models.records import Record
-from panel.models.settings import Settings, find_listed
+from panel.models.settings import find_listed
 from panel.preferences.server_changes import give_back_records
 from panel.sync.protocol.json_reader import dump_json
 from panel.sync.store.change_feed import changes as changes_since
@@ -34,7 +31,7 @@ from panel.sync.store.jsonl import (
     put_lines,
     write_lines,
 )
-from panel.sync.store.records import list_records
+from panel.sync.store.records import list_records, require_sync_id
 
 PAGE_RECORDS = 1_000
 
@@ -49,7 +46,8 @@ def records() -> None:
 def put(file: BinaryIO) -> None:
     """Put (and delete) what each line of FILE says: {"table": …, "id": …, "data": {…}}."""
     with installation() as here:
-        own_sync_id = _own_sync_id(here)
+        with here.database.reading() as session:
+            own_sync_id = require_sync_id(session)
         with _telling(file) as tell:
             lines, changed = put_lines(here.database, own_sync_id, file, tell)
     click.echo(f"{lines} lines, {changed} records changed.")
@@ -156,14 +154,6 @@ def revoke_token(name: str) -> None:
     with installation() as here, here.database.writing() as session:
         revoked = tokens.revoke_token(session, shell_actor(), name)
     click.echo(f"The token of {revoked.name} is revoked.")
-
-
-def _own_sync_id(here: Installation) -> int:
-    with here.database.reading() as session:
-        sync_id = session.get_one(Settings, 1).sync_id
-    if sync_id is None:
-        raise Refusal(say("Give this server a Sync ID first."))
-    return sync_id
 
 
 @contextmanager

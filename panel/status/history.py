@@ -19,6 +19,7 @@ from panel.models.settings import Server, Settings
 from panel.preferences.server_list import is_row_refused
 from panel.sync.store.change_feed import central_records, count
 from panel.sync.store.quarantine import held_back
+from panel.sync.store.records import get_record
 
 PAGE_SIZE = 50
 # Of a comparison, which a page shows: bytes of a version, fields, and characters of a value.
@@ -263,12 +264,7 @@ class Delivery:
 
 def read_delivery(session: Session, table: str, record_id: str) -> Delivery:
     """Return how far a record or its tombstone has come. Raise NotFound if there is none."""
-    query = select(Record).where(Record.table_name == table, Record.record_id == record_id)
-    record = session.scalar(query)
-    if record is None:
-        raise NotFound(
-            say("There is no record %(table)s/%(record_id)s.", table=table, record_id=record_id)
-        )
+    record = get_record(session, table, record_id, deleted_too=True)
     if session.get_one(Settings, 1).is_primary:
         return _from_primary(session, record)
     if not record.waiting:

@@ -6,9 +6,8 @@ from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any
 
-from panel import __version__
+from panel import APP_NAME, __version__
 from panel.sync.msupply_v5.codec import (
-    OWN_APP_NAME,
     SPOKEN_VERSION,
     STATE_HEADER,
     TRIAL,
@@ -67,7 +66,7 @@ class Central:
             "Authorization": basic(sync_settings.pair),
             "msupply-site-uuid": sync_settings.identity.hardware_id,
             "version": str(SPOKEN_VERSION),
-            "app-name": OWN_APP_NAME,
+            "app-name": APP_NAME,
             "app-version": __version__,
             "Accept-Encoding": "gzip",
         }

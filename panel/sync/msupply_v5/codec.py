@@ -34,8 +34,6 @@ from panel.sync.store.quarantine import apply_or_quarantine
 from panel.sync.store.records import StoredRecord, find_records
 from panel.sync.store.sequence import lock_sequence
 
-# How our satellite names itself: what it gets back has to be what it sent.
-OWN_APP_NAME = "Sync Panel"
 # The header in which our satellite tells how far it is (:class:`SatelliteState`).
 STATE_HEADER = "sync-panel-state"
 # In its place: our satellite tests its connection, and nothing is to be written for it.

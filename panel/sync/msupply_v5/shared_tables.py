@@ -13,11 +13,12 @@ from typing import Any
 from sqlalchemy import Row, delete, insert, select
 from sqlalchemy.orm import Session
 
+from panel import APP_NAME
 from panel.models.base import PRIMARY_SYNC_ID
 from panel.models.records import Key, Record
 from panel.models.runs import Peer, SiteCopy
 from panel.models.settings import Server, SyncProtocol
-from panel.sync.msupply_v5.codec import OWN_APP_NAME, Change
+from panel.sync.msupply_v5.codec import Change
 from panel.sync.protocol.batch_codec import Item
 from panel.sync.protocol.json_reader import LARGEST_RECORD_BYTES, dump_json, load_json
 from panel.sync.store.apply import Outcome
@@ -124,7 +125,7 @@ def _v5_sites(session: Session, sync_ids: Iterable[int]) -> dict[int, int]:
     """Return the rows' ids of those Sync IDs that are sites of mSupply, and not ours."""
     query = select(Server.sync_id, Server.id).join(Peer, Peer.server_id == Server.id)
     query = query.where(Server.sync_id.in_(sync_ids), Server.removed_at.is_(None))
-    query = query.where(Peer.protocol == SyncProtocol.V5, Peer.app_name != OWN_APP_NAME)
+    query = query.where(Peer.protocol == SyncProtocol.V5, Peer.app_name != APP_NAME)
     return {row.sync_id: row.id for row in session.execute(query)}
 
 

@@ -5,14 +5,13 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from panel import clock
+from panel import APP_NAME, clock
 from panel.activity.log import Actor
 from panel.db import Database
 from panel.models.records import ChangeSequence
 from panel.models.runs import Peer, Run, RunResult, RunStep, SiteInitialisation
 from panel.models.settings import Server, SyncProtocol
 from panel.sync.msupply_v5.codec import (
-    OWN_APP_NAME,
     STATE_HEADER,
     TRIAL,
     SatelliteState,
@@ -49,7 +48,7 @@ class Caller:
     @property
     def is_ours(self) -> bool:
         """Say whether it is a satellite of ours."""
-        return self.app_name == OWN_APP_NAME
+        return self.app_name == APP_NAME
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from panel import clock
+from panel import APP_NAME, clock
 from panel.activity import log
 from panel.activity.log import Actor, EventKind
 from panel.db import Database
@@ -142,7 +142,7 @@ def admit(session: Session, caller: Caller, actor: Actor) -> tuple[Server, Peer,
     peer = find_peer(session, server)
     if caller.identity is not None:
         bind(session, server, caller.identity.hardware_id, actor)
-        peer.app_name, peer.app_version = "Sync Panel", caller.identity.app_version
+        peer.app_name, peer.app_version = APP_NAME, caller.identity.app_version
     server.has_used_token = not caller.by_password
     return server, peer, new_token(server) if caller.by_password else ""
 

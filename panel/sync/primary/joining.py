@@ -8,8 +8,9 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from panel import clock
+from panel import APP_NAME, clock
 from panel.accounts.throttle import Attempt, Purpose
+from panel.accounts.tokens import read_bearer
 from panel.activity.log import Actor, EventKind
 from panel.db import Database
 from panel.errors import Invalid
@@ -86,13 +87,12 @@ def join(
 
 def _prove(database: Database, authorization: str, address: str) -> str:
     """Return the secret of a known set-up. Raise SyncRefusal, and count what is unknown."""
-    scheme, _, typed = authorization.strip().partition(" ")
     attempt = Attempt(Purpose.SETUP, "", address)
     with database.reading() as session:
         if not session.get_one(Settings, 1).is_primary:
             raise SyncRefusal("not_a_primary")
         refuse_throttled(session, attempt)
-        code = _read(typed) if scheme.lower() == "bearer" else ""
+        code = _read(read_bearer(authorization))
         if code and find_by_code(session, code) is not None:
             return code
     count_wrong(database, attempt)
@@ -140,7 +140,7 @@ def _take(
     }
     write_changes(session, actor, EventKind.SERVER_CHANGED, settings, server, dict(pair))
     peer = find_peer(session, server)
-    peer.app_name, peer.app_version = "Sync Panel", joining.app_version
+    peer.app_name, peer.app_version = APP_NAME, joining.app_version
     server.last_contact_at, server.has_used_token = clock.now(), False
     return {
         "sync_id": server.sync_id,

@@ -35,7 +35,7 @@ from panel.i18n import Message, say
 from panel.models.base import HIGHEST_SYNC_ID, PRIMARY_SYNC_ID
 from panel.models.records import RECORD_ID_LENGTH, TABLE_NAME_LENGTH, Key, Record
 from panel.models.runs import Loop, Peer, SiteCopy
-from panel.models.settings import Server, SyncProtocol
+from panel.models.settings import Server, Settings, SyncProtocol
 from panel.sync.protocol.json_reader import is_plain, to_text
 from panel.sync.store.change_feed import LARGEST_BATCH_BYTES
 from panel.sync.store.sequence import lock_sequence, next_seqs
@@ -96,6 +96,13 @@ class OwnedByAnother(Refusal):
     code = "owned_by_another"
 
 
+class NoSyncId(Refusal):
+    """This server has no Sync ID yet, so a record written here would have no owner."""
+
+    status = 409
+    code = "no_sync_id"
+
+
 class OwnerUnknown(Refusal):
     """The server for which a record is made is not in the list of this primary."""
 
@@ -149,11 +156,21 @@ def delete_record(session: Session, own_sync_id: int, table: str, record_id: str
     write_records(session, own_sync_id, [Write(table, record_id, None)])
 
 
-def get_record(session: Session, table: str, record_id: str) -> Record:
-    """Return a record. Raise NotFound if there is none or it is deleted."""
+def require_sync_id(session: Session) -> int:
+    """Return the Sync ID of this server, which owns what is written here. Raise NoSyncId."""
+    sync_id = session.get_one(Settings, 1).sync_id
+    if sync_id is None:
+        raise NoSyncId(say("Give this server a Sync ID first."))
+    return sync_id
+
+
+def get_record(
+    session: Session, table: str, record_id: str, *, deleted_too: bool = False
+) -> Record:
+    """Return a record, with ``deleted_too`` also a tombstone. Raise NotFound if there is none."""
     query = select(Record).where(Record.table_name == table, Record.record_id == record_id)
-    record = session.scalar(query.where(~Record.deleted), execution_options=_AS_IT_IS)
-    if record is None:
+    record = session.scalar(query, execution_options=_AS_IT_IS)
+    if record is None or (record.deleted and not deleted_too):
         raise _not_found(table, record_id)
     return record
 

@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 from werkzeug.routing import PathConverter
 
 from panel import clock
-from panel.accounts.tokens import find_token, last_used_is_outdated, update_last_used
+from panel.accounts.tokens import find_token, last_used_is_outdated, read_bearer, update_last_used
 from panel.activity.log import Actor
 from panel.config import MOST_WAITING, STILL_WANTED
 from panel.errors import Invalid, NotPermitted, Refusal, TooManyWaiting, for_each
@@ -30,7 +30,6 @@ from panel.i18n import say
 from panel.models.base import PRIMARY_SYNC_ID
 from panel.models.people import Token
 from panel.models.records import Record
-from panel.models.settings import Settings
 from panel.operations.sync_requests import ask_to_sync
 from panel.status.history import read_delivery
 from panel.status.state import as_facts, read_state
@@ -41,6 +40,7 @@ from panel.sync.store.records import (
     delete_record,
     get_record,
     list_records,
+    require_sync_id,
     require_version,
     write_records,
 )
@@ -93,19 +93,11 @@ class NotForOthers(Refusal):
     code = "not_for_others"
 
 
-class NoSyncId(Refusal):
-    """This server has no Sync ID yet, so a record written here would have no owner."""
-
-    status = 409
-    code = "no_sync_id"
-
-
 @blueprint.before_request
 def _check_token() -> None:
     if request.endpoint == _PUBLIC:
         return
-    scheme, _, rest = request.headers.get("Authorization", "").partition(" ")
-    secret = rest.strip() if scheme.lower() == "bearer" else ""
+    secret = read_bearer(request.headers.get("Authorization", ""))
     if not secret:
         raise TokenNeeded(say("Send a token: `sync-panel token add` makes one."))
     token = find_token(reading(), secret)
@@ -182,7 +174,7 @@ def write() -> Response:
     try:
         writes = for_each(as_write, lines)
         with writing() as session:
-            changed = write_records(session, _own_sync_id(session), writes)
+            changed = write_records(session, require_sync_id(session), writes)
     except Refusal as refusal:
         return refusal_json(refusal, refusal.line)
     return json_answer({"changed": changed})
@@ -201,7 +193,7 @@ def put(table: str, record_id: str) -> Response:
     if not isinstance(body.get("data"), dict):
         raise Invalid({"data": say("Must be a JSON object.")})
     with writing() as session:
-        own_sync_id, to = _own_sync_id(session), as_sync_id(body.get("to"))
+        own_sync_id, to = require_sync_id(session), as_sync_id(body.get("to"))
         owner = as_sync_id(body.get("owner"))
         if owner not in (None, own_sync_id) and own_sync_id != PRIMARY_SYNC_ID:
             raise NotForOthers(say("Only a primary makes records for other servers."))
@@ -214,7 +206,7 @@ def put(table: str, record_id: str) -> Response:
 def delete(table: str, record_id: str) -> Response:
     """Delete one record; a repeat changes nothing, nor does another version than If-Match has."""
     with writing() as session:
-        own_sync_id = _own_sync_id(session)
+        own_sync_id = require_sync_id(session)
         _check_condition(session, table, record_id)
         delete_record(session, own_sync_id, table, record_id)
     return Response(status=204)
@@ -366,10 +358,3 @@ def _read_object(names: set[str]) -> dict[str, Any]:
         fields = ", ".join(sorted(names))
         raise BodyNotUnderstood(say("The body must be an object of %(fields)s.", fields=fields))
     return body
-
-
-def _own_sync_id(session: Session) -> int:
-    sync_id = session.get_one(Settings, 1).sync_id
-    if sync_id is None:
-        raise NoSyncId(say("Give this server a Sync ID first."))
-    return sync_id
