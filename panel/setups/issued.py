@@ -1,4 +1,4 @@
-"""The set-ups of a primary's satellites: issued, listed, revoked, and found by who joins."""
+"""The set-ups of a primary's satellites: issued, listed, revoked, and found by their secret."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,14 +20,15 @@ from panel.preferences.parameter_table import PARAMETERS
 from panel.security.hashes import hash_token
 from panel.setups.setup_text import Setup, new_code
 
-LASTS = timedelta(days=14)
-# An answer can be lost: for so long the machine that joined may do it again.
-REPEATED_FOR = timedelta(hours=1)
+LIFETIME = timedelta(days=14)
+# An answer can be lost: for so long the machine that joined may join again.
+REPEATABLE_FOR = timedelta(hours=1)
 _MOST_LISTED = 5
+_UNUSED = (IssuedSetup.used_at.is_(None), IssuedSetup.revoked_at.is_(None))
 
 
 class SetupState(StrEnum):
-    """The states of a set-up."""
+    """What a set-up is: not used yet, used, past its end, or revoked."""
 
     OPEN = "open"
     USED = "used"
@@ -37,7 +38,10 @@ class SetupState(StrEnum):
 
 @dataclass(frozen=True)
 class SetupTarget:
-    """Where a satellite finds this primary, and by which certificate."""
+    """The URL at which a satellite reaches this primary, and what tells its certificate.
+
+    ``fingerprint`` and ``private_ca`` are as in the parameters; empty for a public authority.
+    """
 
     url: str = ""
     fingerprint: str = ""
@@ -59,14 +63,16 @@ def issue_setup(session: Session, actor: Actor, server_id: int, target: SetupTar
     target = _checked(target)
     now, code = clock.now(), new_code()
     session.execute(
-        update(IssuedSetup).where(IssuedSetup.server_id == server.id, *_OPEN).values(revoked_at=now)
+        update(IssuedSetup)
+        .where(IssuedSetup.server_id == server.id, *_UNUSED)
+        .values(revoked_at=now)
     )
     issued = IssuedSetup(
         server_id=server.id,
         code_hash=_hash(code),
         made_by=actor.name[:NAME_LENGTH],
         made_at=now,
-        ends_at=now + LASTS,
+        ends_at=now + LIFETIME,
         **vars(target),
     )
     session.add(issued)
@@ -75,13 +81,10 @@ def issue_setup(session: Session, actor: Actor, server_id: int, target: SetupTar
     return setup_of(settings, server, issued, code)
 
 
-_OPEN = (IssuedSetup.used_at.is_(None), IssuedSetup.revoked_at.is_(None))
-
-
 def setup_of(settings: Settings, server: Server, issued: IssuedSetup, code: str) -> Setup:
-    """Return the set-up ``issued`` for ``server``, whose secret is ``code``, as it is handed out.
+    """Return what is handed out of the set-up ``issued`` for ``server``, whose secret is ``code``.
 
-    Its names are those of now.
+    It has the names that both servers have now, which may have changed since it was issued.
     """
     return Setup(
         issued.url,
@@ -114,7 +117,7 @@ def revoke_setup(session: Session, actor: Actor, server_id: int, setup_id: int) 
 
 
 def list_setups(session: Session, server_id: int) -> Sequence[IssuedSetup]:
-    """Return the last set-ups of a row, the newest first."""
+    """Return the newest set-ups of a row, at most five, the newest first."""
     query = select(IssuedSetup).where(IssuedSetup.server_id == server_id)
     return session.scalars(query.order_by(IssuedSetup.id.desc()).limit(_MOST_LISTED)).all()
 

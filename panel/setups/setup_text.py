@@ -29,13 +29,14 @@ from panel.sync.protocol.json_reader import BadMessage, JsonObject, dump_json, l
 _DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _BASE = len(_DIGITS)
 CODE_LENGTH = 15
-# The largest prime that two digits can count up to: 13 of them are random, 65 bits.
-_PRIME, _END = 1_021, _BASE**2
-_RANDOM = _BASE ** (CODE_LENGTH - 2)
-# As a voice groups them.
-_GROUP = 5
-_ALIKE = str.maketrans({"O": "0", "I": "1", "L": "1"})
-_BETWEEN = re.compile(r"[\s\-‐-―−_.]+")
+# The last two digits are for the check, whose prime is the largest that they can count up to. The
+# other 13 are random: 65 bits.
+_CHECK_PRIME, _CHECK_VALUES = 1_021, _BASE**2
+_RANDOM_VALUES = _BASE ** (CODE_LENGTH - 2)
+# How many are read out in one go.
+_GROUP_LENGTH = 5
+_LOOK_ALIKE = str.maketrans({"O": "0", "I": "1", "L": "1"})
+_SEPARATORS = re.compile(r"[\s\-‐-―−_.]+")
 
 VERSION = 1
 LINK_SCHEME = "sync-panel:"
@@ -46,8 +47,8 @@ _LONGEST_CA, _FINGERPRINT_LENGTH, _MOMENT_LENGTH = 20_000, 64, 40
 
 def new_code() -> str:
     """Return new characters that nobody can guess."""
-    random = secrets.randbelow(_RANDOM) * _END
-    number = random + -random % _PRIME
+    random = secrets.randbelow(_RANDOM_VALUES) * _CHECK_VALUES
+    number = random + -random % _CHECK_PRIME
     digits = [_DIGITS[number // _BASE**place % _BASE] for place in range(CODE_LENGTH)]
     return "".join(reversed(digits))
 
@@ -57,7 +58,7 @@ def read_code(typed: str) -> str:
 
     Raise :class:`Invalid` (field ``text``) with what is wrong with them.
     """
-    code = _BETWEEN.sub("", typed.upper()).translate(_ALIKE)
+    code = _SEPARATORS.sub("", typed.upper()).translate(_LOOK_ALIKE)
     if unknown := next((one for one in code if one not in _DIGITS), ""):
         raise _invalid(say("“%(character)s” is in no set-up.", character=unknown))
     if len(code) != CODE_LENGTH:
@@ -68,22 +69,22 @@ def read_code(typed: str) -> str:
         )
         raise _invalid(reason)
     number = sum(_DIGITS.index(digit) * _BASE**place for place, digit in enumerate(code[::-1]))
-    if number % _PRIME or number % _END >= _PRIME:
+    if number % _CHECK_PRIME or number % _CHECK_VALUES >= _CHECK_PRIME:
         raise _invalid(say("One of the characters is wrong: compare them again."))
     return code
 
 
 def grouped(code: str) -> str:
     """Return ``code`` as it is read out: in groups of five."""
-    return "-".join(code[start : start + _GROUP] for start in range(0, CODE_LENGTH, _GROUP))
+    starts = range(0, CODE_LENGTH, _GROUP_LENGTH)
+    return "-".join(code[start : start + _GROUP_LENGTH] for start in starts)
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What a satellite joins its primary with; of typed characters only ``url`` and ``code``.
+    """What a satellite joins its primary with; from typed characters only ``url`` and ``code``.
 
-    The certificate of the primary is known by ``fingerprint`` or ``private_ca``, as the parameters
-    have them, where no public authority signed it.
+    ``fingerprint`` and ``private_ca`` are as in the parameters; empty for a public authority.
     """
 
     url: str
@@ -131,7 +132,7 @@ class Setup:
                 primary_store=members.text("primary_store", STORE_LENGTH),
                 protocol=SyncProtocol(members.text("protocol", 8)),
                 fingerprint=members.text("fingerprint", _FINGERPRINT_LENGTH, ""),
-                private_ca=_read_lines(members.get("private_ca")),
+                private_ca=_read_pem(members.get("private_ca")),
                 ends_at=datetime.fromisoformat(ends_at) if ends_at else None,
             )
         except (BadMessage, ValueError, RecursionError) as error:
@@ -176,8 +177,9 @@ def _read_url(text: str) -> str:
     return url
 
 
-def _read_lines(value: object) -> str:
-    """Return certificates, which have lines; "" without."""
+def _read_pem(value: object) -> str:
+    """Return the text of certificates, "" for None. Raise BadMessage."""
+    # Other texts of a message may have no line ends.
     if value is None:
         return ""
     if not isinstance(value, str) or len(value) > _LONGEST_CA:

@@ -1,4 +1,4 @@
-"""A satellite joins with a set-up (PROTOCOL.md, *Joining*), in one transaction of its primary."""
+"""The primary's side of joining with a set-up (PROTOCOL.md, *Joining*), in one transaction."""
 
 import secrets
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from panel.errors import Invalid
 from panel.models.base import searchable
 from panel.models.settings import IssuedSetup, Server, Settings, lock_settings
 from panel.preferences.server_changes import write_changes
-from panel.setups.issued import REPEATED_FOR, SetupState, find_by_code, note_used, state_of
+from panel.setups.issued import REPEATABLE_FOR, SetupState, find_by_code, note_used, state_of
 from panel.setups.setup_text import read_code
 from panel.sync.primary.admission import bind, check_hardware, check_open, find_peer, new_token
 from panel.sync.primary.authentication import count_wrong, refuse_throttled
@@ -38,7 +38,7 @@ _PASSWORD_BYTES = 18
 
 @dataclass(frozen=True)
 class Joining:
-    """What the joining machine says of itself."""
+    """The body of a request to join: the Hardware ID and the version of the satellite."""
 
     hardware_id: str
     app_version: str
@@ -68,12 +68,12 @@ class Joining:
 def join(
     database: Database, authorization: str, read_content: Callable[[], bytes], address: str
 ) -> dict[str, Any]:
-    """Return the answer to a machine that joins from ``address``: whose row it takes, and how.
+    """Bind the row of a set-up to the machine at ``address``; return the answer's fields.
 
     ``authorization`` is the header, and ``read_content`` is called once the set-up is known. Raise
     SyncRefusal: then nothing is changed, and the set-up not used.
     """
-    code = _prove(database, authorization, address)
+    code = _authenticate(database, authorization, address)
     joining = Joining.from_json(read_content())
     with database.writing() as session:
         settings = lock_settings(session)
@@ -82,24 +82,25 @@ def join(
             raise SyncRefusal("setup_unknown")
         server = session.get_one(Server, issued.server_id, with_for_update=True)
         _check(session, server, issued, joining)
-        return _take(session, settings, server, issued, joining, Actor("", address, "sync"))
+        return _bind(session, settings, server, issued, joining, Actor("", address, "sync"))
 
 
-def _prove(database: Database, authorization: str, address: str) -> str:
+def _authenticate(database: Database, authorization: str, address: str) -> str:
     """Return the secret of a known set-up. Raise SyncRefusal, and count what is unknown."""
     attempt = Attempt(Purpose.SETUP, "", address)
     with database.reading() as session:
         if not session.get_one(Settings, 1).is_primary:
             raise SyncRefusal("not_a_primary")
         refuse_throttled(session, attempt)
-        code = _read(read_bearer(authorization))
+        code = _read_code(read_bearer(authorization))
         if code and find_by_code(session, code) is not None:
             return code
     count_wrong(database, attempt)
     raise SyncRefusal("setup_unknown")
 
 
-def _read(typed: str) -> str:
+def _read_code(typed: str) -> str:
+    """Return the secret, "" if no set-up can have it: a slip needs no look into the database."""
     try:
         return read_code(typed)
     except Invalid:
@@ -113,7 +114,7 @@ def _check(session: Session, server: Server, issued: IssuedSetup, joining: Joini
     if state is SetupState.USED:
         is_same = issued.hardware_id == joining.hardware_id
         used_at = issued.used_at or now
-        if not is_same or not now - REPEATED_FOR <= used_at <= now:
+        if not is_same or not now - REPEATABLE_FOR <= used_at <= now:
             raise SyncRefusal("setup_used")
     elif state is not SetupState.OPEN:
         raise SyncRefusal(f"setup_{state}")
@@ -123,7 +124,7 @@ def _check(session: Session, server: Server, issued: IssuedSetup, joining: Joini
         raise SyncRefusal("two_machines", sync_id=server.sync_id)
 
 
-def _take(
+def _bind(
     session: Session,
     settings: Settings,
     server: Server,
@@ -131,6 +132,7 @@ def _take(
     joining: Joining,
     actor: Actor,
 ) -> dict[str, Any]:
+    """Note the set-up as used, give the row to the machine, and return the answer's fields."""
     note_used(session, actor, server, issued, joining.hardware_id)
     bind(session, server, joining.hardware_id, actor)
     # The shared password is known here as its hash only: the machine gets a pair of its own.
