@@ -19,11 +19,11 @@ from panel.security.vault import has_key, read_or_make_key
 PREFIX = "SYNC_PANEL_"
 # In characters.
 SHORTEST_SECRET_KEY, SHORTEST_PROXY_SECRET = 32, 24
-# The ports that browsers leave out of an Origin.
 # How many answers of a process may wait for something to happen, each in a thread of its own.
 MOST_WAITING = 8
 # The key in the WSGI environment: a function that says whether to go on waiting.
 STILL_WANTED = "panel.still_wanted"
+# The ports that browsers leave out of an Origin.
 DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network

@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 # The key in the WSGI environment: whether the peer of the connection is a trusted proxy.
-TRUSTED_PEER = "panel.believed_proxy"
+TRUSTED_PEER = "panel.trusted_peer"
 
 
 class TrustedProxies:
     """WSGI middleware that sets the browser's address, the scheme and the path prefix.
 
     It reads ``X-Forwarded-For``, ``X-Forwarded-Proto`` and ``X-Forwarded-Prefix`` of trusted
-    proxies. ``path_prefix`` goes before that header. The proxy may strip the prefix or not: a path
-    that still makes sense without it had it, and ``routes`` say what makes sense. So a site of
+    proxies. ``path_prefix`` goes before that header. The proxy may strip the prefix or not:
+    ``routes`` say which of the two paths, with it or without, is one of the panel. So a site of
     mSupply is answered too, which drops the path of its URL and calls ``/sync/v5/``.
     """
 
@@ -69,10 +69,11 @@ class TrustedProxies:
         return nearest if _address(nearest) else str(environ["REMOTE_ADDR"])
 
     def _path_below(self, prefix: str, received: str) -> str:
+        """Return the path within the panel, whether the proxy stripped ``prefix`` or not."""
         # `location /sync { proxy_pass http://127.0.0.1:8000/; }` leaves two slashes.
         path = f"/{received.lstrip('/')}"
         if path == prefix:
-            # The proxy may have taken the same off already, from /people/people for example.
+            # It may be stripped already: /people is what is left of /people/people.
             return path if self._is_known(path) else "/"
         below = path.removeprefix(prefix) if path.startswith(f"{prefix}/") else path
         return path if not self._is_known(below) and self._is_known(path) else below
