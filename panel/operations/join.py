@@ -1,4 +1,4 @@
-"""A satellite joins its primary with a set-up: one act fills, tests, binds and begins to sync."""
+"""Joining a primary with a set-up: sets the parameters, binds the row and begins to sync."""
 
 from collections.abc import Callable, Collection
 from dataclasses import replace
@@ -26,10 +26,10 @@ from panel.sync.transport import exchange_client
 from panel.sync.transport.exchange_client import Joined
 from panel.sync.transport.http import HttpTransport, LinkFault, Target, Transport
 
-# The primary may have heard what it gave no answer to.
+# With these the primary may have got the request, and the answer was lost.
 _ANSWER_LOST = frozenset({"timed_out", "cut_off"})
-# In the place of what the primary says: a number that no server here has, and a pair.
-_SOME_SYNC_ID, _SOME_PAIR = 2, ("site", "known once the primary has answered")
+# They stand for what only the answer tells, so that the rest can be checked before.
+_ANY_SYNC_ID, _ANY_USER_NAME, _ANY_PASSWORD = 2, "site", "known once the primary has answered"
 
 
 class NotJoined(Refusal):
@@ -56,7 +56,8 @@ def join(
     :func:`save_parameters`. Raise what that and :func:`add_server` raise, and :class:`NotJoined`.
     """
     with installation.database.reading() as session:
-        settings = _check(session, installation, setup, confirmed)
+        settings = session.get_one(Settings, 1)
+        _check(session, settings, installation, setup, confirmed)
         target = replace(
             target_of(settings, installation.vault),
             url=setup.url,
@@ -76,21 +77,29 @@ def join(
 
 
 def _check(
-    session: Session, installation: Installation, setup: Setup, confirmed: Collection[str]
-) -> Settings:
-    settings = session.get_one(Settings, 1)
+    session: Session,
+    settings: Settings,
+    installation: Installation,
+    setup: Setup,
+    confirmed: Collection[str],
+) -> None:
+    """Raise what keeping an answer would raise, as far as ``setup`` tells what that will be."""
     if settings.is_primary:
         raise Refusal(say("This server is a primary: only a satellite joins one."))
-    sync_id = setup.sync_id or settings.sync_id or _SOME_SYNC_ID
     expected = Joined(
-        *(sync_id, setup.name or settings.name, setup.store or settings.store),
-        *(setup.primary_name, setup.primary_store, *_SOME_PAIR, ""),
+        sync_id=setup.sync_id or settings.sync_id or _ANY_SYNC_ID,
+        name=setup.name or settings.name,
+        store=setup.store or settings.store,
+        primary_name=setup.primary_name,
+        primary_store=setup.primary_store,
+        user_name=_ANY_USER_NAME,
+        password=_ANY_PASSWORD,
+        token="",
     )
     wanted = _parameters(settings, setup, expected)
     acts = check_parameters(session, installation.vault, wanted).acts
     if missing := {act: warning for act, warning in acts.items() if act not in confirmed}:
         raise NeedsConfirmation(missing)
-    return settings
 
 
 def _parameters(settings: Settings, setup: Setup, joined: Joined) -> Parameters:
@@ -118,7 +127,7 @@ def _keep(
     settings, vault = session.get_one(Settings, 1), installation.vault
     wanted, version = _parameters(settings, setup, joined), settings.parameters_version
     settings = save_parameters(session, actor, vault, wanted, version, confirmed)
-    _list_primary(session, actor, ServerFields(PRIMARY_SYNC_ID, *_names(joined)))
+    _list_primary(session, actor, joined)
     link = session.get_one(Link, 1, with_for_update=True)
     keep_token(link, vault, joined.token)
     link.token_withheld = False
@@ -128,11 +137,9 @@ def _keep(
     return settings
 
 
-def _names(joined: Joined) -> tuple[str, str]:
-    return joined.primary_name, joined.primary_store
-
-
-def _list_primary(session: Session, actor: Actor, fields: ServerFields) -> None:
+def _list_primary(session: Session, actor: Actor, joined: Joined) -> None:
+    """Add the primary to the list, or give its row the names that it has now."""
+    fields = ServerFields(PRIMARY_SYNC_ID, joined.primary_name, joined.primary_store)
     server = find_listed(session, PRIMARY_SYNC_ID)
     if server is None:
         add_server(session, actor, fields)
