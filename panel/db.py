@@ -42,7 +42,7 @@ _PROBE = {
     "sqlite": "PRAGMA user_version = {number}",
     "postgresql": "CREATE TEMP TABLE room ON COMMIT DROP AS SELECT generate_series(1, 5000)",
 }
-# Of what may not be written or opened.
+# For a file that this process may not write, or not even open.
 _READ_ONLY_CODES = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN}
 _DISK_CODES = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
 _DAMAGED_CODES = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -109,7 +109,7 @@ def _prepare_postgresql(connection: Any, _record: Any) -> None:
 def is_pooled(connection: Any) -> bool:
     """Say whether a pooler, such as PgBouncer, stands between ``connection`` and PostgreSQL.
 
-    The process that a pooler names at the start is none of PostgreSQL's.
+    A pooler names another process than the one of PostgreSQL that answers.
     """
     (served_by,) = connection.execute("SELECT pg_backend_pid()").fetchone()
     return bool(served_by != connection.info.backend_pid)
@@ -146,7 +146,7 @@ def is_disk_full(error: BaseException | None) -> bool:
 
 
 def first_line(error: SQLAlchemyError) -> str:
-    """Return what the driver says, in a line: SQLAlchemy adds the statement and its values."""
+    """Return the first line of the driver's message; SQLAlchemy's has the values of a statement."""
     words = str(error.orig if isinstance(error, DBAPIError) else error)
     return words.strip().partition("\n")[0]
 
@@ -346,6 +346,7 @@ class Database:
         return disk.f_bavail * disk.f_frsize
 
     def _can_write(self, number: int) -> bool:
+        """Try a small write; ``number`` has to be a new one, or SQLite would write nothing."""
         try:
             with self.engine.begin() as connection:
                 connection.exec_driver_sql(_PROBE[self.engine.dialect.name].format(number=number))

@@ -1,4 +1,4 @@
-"""Past runs, quarantined records, one satellite's status and one record's way, page by page."""
+"""Past runs, quarantined records, one satellite's status and the delivery of one record."""
 
 import hashlib
 import json
@@ -25,8 +25,8 @@ PAGE_SIZE = 50
 # Of a comparison, which a page shows: bytes of a version, fields, and characters of a value.
 _LARGEST_COMPARED_BYTES, _MOST_COMPARED_FIELDS, _LONGEST_VALUE = 256 * 1024, 60, 200
 _SECONDS_PER_MINUTE = 60
-# The code of a refusal that names the fields in which two identities differ.
-CODE = "identity_differs"
+# The code of the refusal that names the fields in which two identities differ.
+_IDENTITY_DIFFERS = "identity_differs"
 # The fields in which a satellite describes its primary, and the field of the list for each.
 OF_PRIMARY = {"primary_name": "name", "primary_store": "store"}
 OF_SATELLITE = {"sync_id", "name", "store"}
@@ -69,22 +69,26 @@ def list_set_aside(
 
 def count_set_aside(session: Session, source: int | None = None) -> int:
     """Return how many records are quarantined and not left out, of one ``source`` or of all."""
-    query = _SET_ASIDE if source is None else _SET_ASIDE.where(Quarantined.source == source)
+    query = _COUNT_SET_ASIDE
+    if source is not None:
+        query = query.where(Quarantined.source == source)
     return session.scalar(query) or 0
 
 
 # Of the table: every page asks, and without the ORM it takes half the time.
-_set_aside = Quarantined.__table__
-_SET_ASIDE = select(func.count()).select_from(_set_aside).where(_set_aside.c.left_out_at.is_(None))
+_quarantined = Quarantined.__table__
+_COUNT_SET_ASIDE = (
+    select(func.count()).select_from(_quarantined).where(_quarantined.c.left_out_at.is_(None))
+)
 
 
 def set_aside_reasons(session: Session, source: int | None = None) -> Sequence[tuple[str, int]]:
     """Return each reason of records that wait for a decision, with their number, most first."""
     number = func.count()
-    query = select(_set_aside.c.reason, number).where(_set_aside.c.left_out_at.is_(None))
+    query = select(_quarantined.c.reason, number).where(_quarantined.c.left_out_at.is_(None))
     if source is not None:
-        query = query.where(_set_aside.c.source == source)
-    query = query.group_by(_set_aside.c.reason).order_by(number.desc(), _set_aside.c.reason)
+        query = query.where(_quarantined.c.source == source)
+    query = query.group_by(_quarantined.c.reason).order_by(number.desc(), _quarantined.c.reason)
     return [(reason, found) for reason, found in session.execute(query)]
 
 
@@ -178,7 +182,7 @@ def disagreements(
     ``at_primary`` says which of the two values is the one here. Every code but
     ``identity_differs`` gives none.
     """
-    if code != CODE:
+    if code != _IDENTITY_DIFFERS:
         return []
     named = (values or {}).get("differences")
     found = filter(_is_difference, named if isinstance(named, list) else [])
@@ -251,9 +255,10 @@ class DeliveryState(StrEnum):
 
 @dataclass(frozen=True)
 class Delivery:
-    """How far ``record`` has come, and the first Sync IDs for which it waits.
+    """How far ``record`` has come.
 
-    ``more`` says that it waits for more of them.
+    ``waits_for`` has the Sync IDs of servers that have not got it, at most :data:`PAGE_SIZE`;
+    ``more`` says that there are others.
     """
 
     record: Record
@@ -277,19 +282,20 @@ def read_delivery(session: Session, table: str, record_id: str) -> Delivery:
 
 def _from_primary(session: Session, record: Record) -> Delivery:
     """Return for which satellites ``record`` waits, first those to which it was not sent yet."""
-    waits, is_sent = _ways(record)
-    sent = func.coalesce(is_sent, false())
+    waits, is_sent = _delivery_conditions(record)
+    sent = func.coalesce(is_sent, false()).label("is_sent")
     query = select(Server.sync_id, sent).outerjoin(Peer, Peer.server_id == Server.id)
     query = query.where(Server.removed_at.is_(None), Server.sync_id != record.owner, waits)
     rows = session.execute(query.order_by(sent, Server.sync_id).limit(PAGE_SIZE + 1)).all()
     if not rows:
         return Delivery(record, DeliveryState.ARRIVED)
-    state = DeliveryState.SENT if rows[0][1] else DeliveryState.WAITING
-    return Delivery(record, state, [row[0] for row in rows[:PAGE_SIZE]], len(rows) > PAGE_SIZE)
+    state = DeliveryState.SENT if rows[0].is_sent else DeliveryState.WAITING
+    waits_for = [row.sync_id for row in rows[:PAGE_SIZE]]
+    return Delivery(record, state, waits_for, more=len(rows) > PAGE_SIZE)
 
 
-def _ways(record: Record) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-    """Return the conditions that a satellite has not got ``record``, and that it was sent it."""
+def _delivery_conditions(record: Record) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """Return two conditions: ``record`` waits for a satellite; it was sent to that satellite."""
     if record.owner == PRIMARY_SYNC_ID and record.to is None:
         waits = func.coalesce(Peer.central_cursor, 0) < record.seq
         return waits, Peer.central_offered >= record.seq
