@@ -1,4 +1,4 @@
-"""The web server: waitress, guarded against who would keep it from answering others.
+"""The web server: waitress, with bounds that keep one client from holding up the others.
 
 waitress runs on Windows too. It reads and writes every connection in one thread, so a slow client
 takes none of those that answer. What it leaves open is here: deadlines, room for new connections,
@@ -12,7 +12,6 @@ the panel keeps it open.
 import contextlib
 import ctypes
 import logging
-import re
 import select
 import signal
 import socket
@@ -22,6 +21,7 @@ from collections import Counter
 from heapq import nsmallest
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import parse_qs
 
 from waitress.adjustments import Adjustments
 from waitress.channel import HTTPChannel
@@ -73,7 +73,8 @@ _MAINTENANCE_SECONDS = 5
 _ACCEPTED_AT_ONCE = 100
 # Of the connections, one of so many makes room where they are too many.
 _ROOM_SHARE = 30
-_WAITS_AT, _WAITS = "/api/v1/changes", re.compile(r"(^|&)wait=")
+# The one request whose answer may wait for something to happen, and the parameter that says so.
+_WAITING_PATH, _WAITING_PARAMETER = "/api/v1/changes", "wait"
 _LANE_OF_PROGRAMS = ("/sync/exchange", "/sync/join", "/sync/part/", "/sync/v5/", "/api/")
 LOOPBACK_OF = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - replaced, not listened on
 # glibc's malloc.h: blocks of at least so many bytes are mapped apart, and unmapped when freed.
@@ -283,7 +284,7 @@ class GuardedChannel(HTTPChannel):  # type: ignore[misc]
     def waits(self) -> bool:
         """Say whether the answer to the request may wait for something to happen."""
         query = str(getattr(self.requests[0], "query", "")) if self.requests else ""
-        return self.lane_path.endswith(_WAITS_AT) and bool(_WAITS.search(query))
+        return may_wait(self.lane_path, query)
 
     def is_answer_wanted(self) -> bool:
         """Say whether the client is there and the server goes on."""
@@ -405,6 +406,13 @@ class GuardedChannel(HTTPChannel):  # type: ignore[misc]
             return now - self._began_at > allowed
         is_new = not self.is_known_client and not self.total_outbufs_len
         return bool(now - self.last_activity > (HEADER_SECONDS if is_new else KEEP_ALIVE_SECONDS))
+
+
+def may_wait(path: str, query: str) -> bool:
+    """Say whether the answer to a request may wait for something to happen."""
+    # Parsed as the application does it: a name may be written with percent signs.
+    parameters = parse_qs(query, keep_blank_values=True)
+    return path.endswith(_WAITING_PATH) and _WAITING_PARAMETER in parameters
 
 
 class _Lanes:

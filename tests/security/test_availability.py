@@ -15,7 +15,7 @@ from panel.config import MOST_WAITING, STILL_WANTED
 from panel.db import Database
 from panel.operations import connection_test
 from panel.operations.connection_test import try_connection
-from panel.server import UNPROVEN_BYTES, _Lanes, make_server
+from panel.server import UNPROVEN_BYTES, _Lanes, make_server, may_wait
 from panel.sync.transport.http import HttpTransport, LinkFault, Target
 from tests.security.attacked import basic, dribbling_server, make_primary, open_files
 from tests.support.installations import installation_on
@@ -209,6 +209,20 @@ def test_satellites_find_a_thread_while_applications_wait() -> None:
     assert answered.wait(WAIT_SECONDS)
     may_end.set()
     lanes.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "may"),
+    [
+        ("/api/v1/changes", "since=7&wait=30", True),
+        ("/sync/api/v1/changes", "wait=30", True),
+        ("/api/v1/changes", "%77ait=30", True),
+        ("/api/v1/changes", "since=wait", False),
+        ("/api/v1/records/item", "wait=30", False),
+    ],
+)
+def test_only_who_may_wait_gets_a_thread_for_that(path: str, query: str, may: bool) -> None:
+    assert may_wait(path, query) is may
 
 
 def test_who_waits_is_let_go_when_the_server_stops() -> None:
