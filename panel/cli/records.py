@@ -48,7 +48,7 @@ def put(file: BinaryIO) -> None:
     with installation() as here:
         with here.database.reading() as session:
             own_sync_id = require_sync_id(session)
-        with _telling(file) as tell:
+        with _put_progress(file) as tell:
             lines, changed = put_lines(here.database, own_sync_id, file, tell)
     click.echo(f"{lines} lines, {changed} records changed.")
 
@@ -79,11 +79,11 @@ def list_table(table: str, after: str, limit: int, as_json: bool) -> None:
 def export(file: BinaryIO, table: str | None, archived: bool) -> None:
     """Write every record that is not deleted to FILE."""
     with installation() as here, here.database.reading() as session:
-        # Only who looks on has to know how many there will be.
+        # Counting takes a while, and only a terminal shows the progress.
         total = count_records(session, table, archived=archived) if is_terminal() else 0
         with progress(total, "Writing records") as tell:
             found = export_records(session, table, archived=archived)
-            count = write_lines(_told(found, tell), file)
+            count = write_lines(_counted(found, tell), file)
     click.echo(f"{count} records.", err=True)
 
 
@@ -157,10 +157,10 @@ def revoke_token(name: str) -> None:
 
 
 @contextmanager
-def _telling(file: BinaryIO) -> Iterator[Callable[[int], None]]:
-    """Yield a function that shows how much of ``file`` was put, from the number of lines so far."""
+def _put_progress(file: BinaryIO) -> Iterator[Callable[[int], None]]:
+    """Yield a function that shows how much of ``file`` was put; it takes the lines put so far."""
     if not file.seekable():
-        # The end of a pipe is not known.
+        # How much a pipe will bring is not known.
         yield lambda lines: show_progress(f"{lines} lines stored")
         show_progress("")
         return
@@ -177,7 +177,8 @@ def _telling(file: BinaryIO) -> Iterator[Callable[[int], None]]:
         yield tell_bytes
 
 
-def _told(found: Iterator[Record], tell: Callable[[int], None]) -> Iterator[Record]:
+def _counted(found: Iterator[Record], tell: Callable[[int], None]) -> Iterator[Record]:
+    """Yield the records; tell after each one that was written."""
     for record in found:
         yield record
         tell(1)
@@ -190,9 +191,9 @@ def status_line() -> None:
 
 @status_line.command("make")
 def make_status_line() -> None:
-    """Make an address and show it, this once. An older one ends.
+    """Make an address and print its path, this once. An older address ends.
 
-    The address is what is printed, behind that of the panel.
+    The path follows the address of the panel: https://panel.example.org/status/KEY/
     """
     with installation() as here, here.database.writing() as session:
         key = tokens.make_status_key(session, shell_actor())
