@@ -29,10 +29,10 @@ from panel.web.base.language import show
 
 blueprint = Blueprint("status_line", __name__, url_prefix="/status/<key>")
 
-_MEMORY = "panel.status_line"
+_LAST_LINE = "panel.status_line"
 # However many pages ask: within this time the state is read once.
-_REMEMBERED = timedelta(seconds=5)
-# Where caches may keep it, and how often the line asks by itself.
+_READ_AGAIN_AFTER = timedelta(seconds=5)
+# How long caches may keep an answer, and how often the page of the line loads itself again.
 _CACHE_SECONDS, _REFRESH_SECONDS = 60, 300
 _HEADERS = {
     "Access-Control-Allow-Origin": "*",
@@ -41,7 +41,7 @@ _HEADERS = {
     "Vary": "Accept-Language",
 }
 _NOTHING = say("There is nothing at this address.")
-# The shapes and the colours of the page (panel.css), by the names of the latter.
+# The shape of each, as the page has it, and the name of its colour in panel.css.
 _SHAPES: Mapping[Severity, tuple[str, str]] = {
     Severity.WELL: ("●", "good"),
     Severity.LATE: ("▲", "warn"),
@@ -56,7 +56,10 @@ _LETTER_PIXELS, _MARGIN_PIXELS = 8, 30
 
 
 class Line(NamedTuple):
-    """What the line says: the state in words that name nobody, and how bad it is."""
+    """What the line says: the state in words that name nobody, how bad it is, and who acts.
+
+    ``state``, ``severity`` and ``acts`` are as in :class:`panel.status.state.State`.
+    """
 
     state: str
     words: Message
@@ -65,8 +68,8 @@ class Line(NamedTuple):
     last_success_at: datetime | None
 
 
-class Memory:
-    """The line as it was read last, for whoever asks within some seconds."""
+class LastLine:
+    """The line as this process read it last, for whoever asks within some seconds."""
 
     def __init__(self) -> None:
         self._read_at: datetime | None = None
@@ -75,8 +78,10 @@ class Memory:
     def line(self, session: Session) -> Line:
         """Return the line, read in ``session`` if the last one is too old."""
         now = clock.now()
-        is_new = self._read_at is not None and timedelta() <= now - self._read_at < _REMEMBERED
-        if self._line is None or not is_new:
+        age = None if self._read_at is None else now - self._read_at
+        # The clock may have been set back.
+        is_fresh = age is not None and timedelta() <= age < _READ_AGAIN_AFTER
+        if self._line is None or not is_fresh:
             state = read_state(session, now)
             self._line = Line(
                 state.kind, state.nameless, state.severity, state.acts, state.last_success_at
@@ -87,7 +92,7 @@ class Memory:
 
 def init_status_line(app: Flask) -> None:
     """Register the addresses on ``app``."""
-    app.extensions[_MEMORY] = Memory()
+    app.extensions[_LAST_LINE] = LastLine()
     app.register_blueprint(blueprint)
 
 
@@ -151,9 +156,10 @@ def show_picture(key: str) -> Response:
 
 def _read(key: str) -> Line | None:
     """Return the line, None if ``key`` is not the one in its address."""
-    memory: Memory = current_app.extensions[_MEMORY]
+    last: LastLine = current_app.extensions[_LAST_LINE]
+    # Not reading(), which would first write what this process remembers, for every page that asks.
     with installation().database.reading() as session:
-        return memory.line(session) if opens_status(session, key) else None
+        return last.line(session) if opens_status(session, key) else None
 
 
 def _answer(text: str, media_type: str, headers: Mapping[str, str] | None = None) -> Response:

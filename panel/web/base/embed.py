@@ -56,7 +56,7 @@ class Look:
     font: str = ""
 
     def __str__(self) -> str:
-        """Return what an address says of it."""
+        """Return it as an address has it, such as "dark,7be,Noto Sans"."""
         return ",".join((self.theme, self.accent, self.font)).rstrip(",")
 
 
@@ -107,8 +107,8 @@ def embed_query() -> dict[str, str]:
     known: dict[str, str] | None = g.get("embed_query")
     if known is None:
         known = g.embed_query = {}
-        if asked := _asked(request.args.get(EMBED, "")):
-            known[EMBED] = asked
+        if look := _known_look(request.args.get(EMBED, "")):
+            known[EMBED] = look
         if is_framed():
             known[FRAMED] = "1"
     return known
@@ -117,10 +117,10 @@ def embed_query() -> dict[str, str]:
 def page_style() -> Style:
     """Return the style of this page: the panel's own, or as the page around it wants it."""
     assets: Assets = current_app.extensions["assets"]
-    asked = embed_query().get(EMBED)
-    if asked is None:
+    look = parse_look(embed_query().get(EMBED, ""))
+    if look is None:
         return Style(assets.style, assets.style_hash)
-    return _styled(assets.style, parse_look(asked))
+    return _styled(assets.style, look)
 
 
 # The accent has to be readable on the paper of the style, as WCAG 2.2 AA wants it.
@@ -131,13 +131,16 @@ _ACCENT = re.compile("[0-9a-fA-F]{3}|[0-9a-fA-F]{6}")
 _FONT = re.compile("[A-Za-z0-9][A-Za-z0-9 -]{0,39}")
 
 
-def _asked(text: str) -> str:
-    """Return ``text`` without what is no look; "" if the page is not embedded."""
+def _known_look(text: str) -> str:
+    """Return ``text`` without a colour or font that cannot be; "" if it is no look at all."""
     return text if text == "1" else str(parse_look(text) or "")
 
 
 def parse_look(text: str) -> Look | None:
-    """Return the look of which an address says ``text``; None if it says none."""
+    """Return the look that ``text`` of an address is, as in "dark,#7be,Noto Sans"; None if none.
+
+    A colour or font that cannot be is left out.
+    """
     if text == "1":
         return Look("light")
     theme, accent, font = (*text.split(",", 2), "", "")[:3]
@@ -149,6 +152,10 @@ def parse_look(text: str) -> Look | None:
         accent if _ACCENT.fullmatch(accent) else "",
         font.strip() if _FONT.fullmatch(font.strip()) else "",
     )
+
+
+# As they stand in the built style.
+_DARK, _SCHEMES = "@media screen and (prefers-color-scheme:dark)", "color-scheme:light dark"
 
 
 @lru_cache(maxsize=32)
@@ -171,10 +178,6 @@ def _styled(style: Markup, look: Look) -> Style:
 def hash_source(style: str) -> str:
     """Return the hash that allows ``style`` in a page, as its CSP writes it, without quotes."""
     return "sha256-" + base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-
-
-# As they stand in the built style.
-_DARK, _SCHEMES = "@media screen and (prefers-color-scheme:dark)", "color-scheme:light dark"
 
 
 def _contrast(one: str, other: str) -> float:
@@ -259,8 +262,8 @@ _FRAMES = ("", "iframe", "frame", "embed", "object")
 def _refuse_unlisted() -> Response | None:
     """Explain to a page that may not show the panel why it does not.
 
-    The browser itself would show a sign that nobody understands. This answer alone may stand in any
-    page: it holds nothing but the sentence, and a link that leaves the frame.
+    The browser would show only that it refused to connect. This answer alone may stand in any page:
+    it holds nothing but the sentence, and a link that leaves the frame.
     """
     if request.method != "GET" or not is_embedded() or is_fragment() or not _is_asked_by_host():
         return None
