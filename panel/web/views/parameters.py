@@ -9,7 +9,7 @@ from wtforms import StringField
 from panel.accounts.people import Permission
 from panel.errors import Invalid, Refusal
 from panel.models.settings import Settings
-from panel.operations import join as joining
+from panel.operations.join import join as join_primary
 from panel.preferences.interval import check_interval, set_interval
 from panel.preferences.parameters import check_parameters, save_parameters
 from panel.setups.setup_text import LARGEST_FILE_BYTES, read_setup
@@ -63,19 +63,22 @@ def _sent() -> tuple[ParametersForm, int | None]:
 
 
 class JoinForm(PanelForm):
-    """A set-up: its file, its characters with the URL, or its link; one that was read is kept."""
+    """A set-up: its file, its characters with the URL, or its link.
+
+    ``typed`` is one that could be read, sealed, so that nobody has to choose or type it again.
+    """
 
     text = StringField()
     url = StringField()
     typed = StringField()
 
     def setup_text(self) -> str:
-        """Return what was chosen or typed now, else what the form kept."""
+        """Return what was chosen, else what was typed, else what the form kept sealed."""
         file = request.files.get("file")
         content = file.read(LARGEST_FILE_BYTES) if file else b""
         # Windows editors write a byte order mark.
-        now = content.decode("utf-8-sig", errors="replace") or self.text.data or ""
-        return now or open_input(self.typed.data or "") or ""
+        chosen = content.decode("utf-8-sig", errors="replace")
+        return chosen or self.text.data or open_input(self.typed.data or "") or ""
 
 
 @blueprint.get("/parameters/join")
@@ -93,9 +96,9 @@ def join() -> ResponseReturnValue:
     try:
         setup = read_setup(text, form.url.data or "")
         who = actor()
-        # It waits for the line.
+        # Joining waits for the primary, and no transaction is to be open meanwhile.
         close_reading()
-        joining.join(installation(), who, setup, form.confirmed)
+        join_primary(installation(), who, setup, form.confirmed)
     except Refusal as refusal:
         if wants_json():
             raise
@@ -118,6 +121,7 @@ def _join_again(form: JoinForm, text: str) -> Response:
 
 
 def _is_setup(text: str, url: str) -> bool:
+    """Say whether ``text`` can be read as a set-up, though ``url`` may be wrong or missing."""
     try:
         read_setup(text, url)
     except Invalid as refusal:
@@ -134,7 +138,7 @@ def show_interval() -> ResponseReturnValue:
 @blueprint.post("/interval")
 @permitted(Permission.EDIT)
 def save_interval() -> ResponseReturnValue:
-    """Sync every so many minutes from now on."""
+    """Save the interval."""
     form = IntervalForm(request.form)
     minutes, version = form.interval_minutes.data or 0, form.version.data or 0
 

@@ -12,8 +12,8 @@ from panel.activity.log import EventKind
 from panel.config import Config
 from panel.db import Database
 from panel.models.settings import IssuedSetup, Settings
-from panel.operations import join as joining
 from panel.setups.setup_text import Setup, read_setup
+from panel.web.views import parameters
 from tests.support.cast import CODE
 from tests.support.web_sites import make_primary, words
 from tests.web.conftest import Browser, Happened
@@ -123,7 +123,7 @@ def joined(monkeypatch: pytest.MonkeyPatch) -> list[Setup]:
     def join(_installation: Any, _actor: Any, setup: Setup, _confirmed: Any = ()) -> None:
         setups.append(setup)
 
-    monkeypatch.setattr(joining, "join", join)
+    monkeypatch.setattr(parameters, "join_primary", join)
     return setups
 
 
