@@ -56,6 +56,12 @@ def retarget(html: str, target: str, swap: str = INSIDE, status: int = 200) -> R
     return Response(html, status, {"HX-Retarget": target, "HX-Reswap": swap})
 
 
+def not_kept(response: Response) -> Response:
+    """Return ``response``, which shows or sends a secret once, so that no browser keeps it."""
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
 def _tell_caches(response: Response) -> Response:
     response.vary.add("HX-Request")
     if "Cache-Control" not in response.headers:

@@ -37,7 +37,7 @@ from panel.web.auth.access import permitted
 from panel.web.auth.lock import locked, open_input
 from panel.web.auth.session import actor
 from panel.web.base.context import reading, writing
-from panel.web.base.htmx import back_to_page, is_fragment, number_in_address
+from panel.web.base.htmx import back_to_page, is_fragment, not_kept, number_in_address
 from panel.web.page.data import find_server
 from panel.web.page.forms import PanelForm, attempt
 
@@ -76,7 +76,7 @@ def show_server(server_id: int) -> ResponseReturnValue:
 @blueprint.post("/servers/<int:server_id>/theirs")
 @locked(lambda server_id: _server_page(server_id))
 def use_theirs(server_id: int) -> ResponseReturnValue:
-    """Take the satellite's word for what it is called."""
+    """Save the names that the satellite gives itself, in the place of those in its row."""
     form = PanelForm(request.form)
 
     def keep(session: Session) -> ResponseReturnValue:
@@ -93,6 +93,7 @@ def use_theirs(server_id: int) -> ResponseReturnValue:
 def _server_page(
     server_id: int, theirs_form: PanelForm | None = None, *, saved: bool = False, **opened: Any
 ) -> str:
+    """Return the page of a satellite, in a fragment its facts; ``opened`` as in :func:`_setups`."""
     standing = read_peer_status(reading(), server_id)
     shown = {} if is_fragment() else _setups(standing.server, **opened)
     return render_template(
@@ -129,8 +130,8 @@ _SETUP_WORDS: Mapping[SetupState, Message] = {
     SetupState.ENDED: say("ended"),
     SetupState.REVOKED: say("revoked"),
 }
-# More than that no camera reads from a screen.
-_LONGEST_PICTURE = 1_500
+# A camera reads no more than so many characters from a screen.
+_MOST_PICTURED_CHARACTERS = 1_500
 # As wide as a telephone shows.
 _PICTURE_PIXELS = 320
 
@@ -143,10 +144,7 @@ def issue(server_id: int) -> ResponseReturnValue:
 
     def keep(session: Session) -> ResponseReturnValue:
         setup = issue_setup(session, actor(), server_id, form.target())
-        response = make_response(_setups_part(server_id, setup=setup))
-        # What it shows is shown once.
-        response.headers["Cache-Control"] = "no-store"
-        return response
+        return not_kept(make_response(_setups_part(server_id, setup=setup)))
 
     return attempt(form, keep) or make_response(_setups_part(server_id, form=form), form.status)
 
@@ -168,9 +166,8 @@ def download_setup(server_id: int) -> ResponseReturnValue:
     """Send the file of the set-up that the page showed just now."""
     setup = _shown_setup(server_id)
     name = re.sub(r"[^a-z0-9]+", "-", folded(setup.name)).strip("-") or str(setup.sync_id)
-    disposition = {"Content-Disposition": f'attachment; filename="{name}.setup"'}
-    headers = {**disposition, "Cache-Control": "no-store"}
-    return Response(setup.as_file(), mimetype="application/json", headers=headers)
+    headers = {"Content-Disposition": f'attachment; filename="{name}.setup"'}
+    return not_kept(Response(setup.as_file(), mimetype="application/json", headers=headers))
 
 
 @blueprint.post("/servers/<int:server_id>/setups/picture")
@@ -178,22 +175,21 @@ def download_setup(server_id: int) -> ResponseReturnValue:
 def show_picture(server_id: int) -> ResponseReturnValue:
     """Show the link of the set-up that the page showed just now as a picture."""
     link = _shown_setup(server_id).as_link()
-    picture = _picture(link) if len(link) <= _LONGEST_PICTURE else None
+    picture = _picture(link) if len(link) <= _MOST_PICTURED_CHARACTERS else None
     server = find_server(server_id)
     page = render_template("setup_picture.html", server=server, picture=picture)
-    response = make_response(page)
-    response.headers["Cache-Control"] = "no-store"
-    return response
+    return not_kept(make_response(page))
 
 
 def _picture(text: str) -> Markup:
-    # Imported where it is needed: few processes ever draw one.
+    """Return ``text`` as a QR code, in SVG."""
+    # Imported late: few processes ever draw one.
     import segno
 
     drawn = segno.make(text, error="l", micro=False)
     scale = max(2, _PICTURE_PIXELS // drawn.symbol_size()[0])
-    # Light in dark colours too, since a camera wants it so. There is nothing of ours in it but
-    # where the squares are.
+    # Dark on light in every theme, as cameras need it. Safe as markup: the text is in it as squares
+    # only.
     picture = drawn.svg_inline(scale=scale, light="#fff", svgclass=None, lineclass=None)
     return Markup(picture)  # noqa: S704
 
@@ -209,14 +205,21 @@ def _shown_setup(server_id: int) -> Setup:
 
 
 def _setups_part(server_id: int, **opened: Any) -> str:
-    """Return the set-ups of a satellite, or its page, without scripting."""
+    """Return the set-ups of a satellite; without scripting the whole page of it.
+
+    ``opened`` is what the template is given beside :func:`_setups`.
+    """
     if not is_fragment():
         return _server_page(server_id, **opened)
     return render_template("setups.html", **_setups(find_server(server_id), **opened))
 
 
 def _setups(server: Server, **opened: Any) -> dict[str, Any]:
-    """Return what the template of the set-ups knows; nothing on a server that is no primary."""
+    """Return the context of the template of the set-ups; only a primary has any.
+
+    ``opened`` replaces values: ``setup`` is one issued just now, ``asked`` the act that asks for
+    the code ("issue", or the id of a set-up to revoke), ``form`` what was typed.
+    """
     session, now = reading(), clock.now()
     if not read_settings(session).is_primary:
         return {"setups": None}

@@ -22,7 +22,7 @@ from panel.web.auth.access import permitted
 from panel.web.auth.lock import locked, open_unlock
 from panel.web.auth.session import actor
 from panel.web.base.context import close_reading, installation, reading, writing
-from panel.web.base.htmx import WHOLE, back_to_page, is_fragment, retarget
+from panel.web.base.htmx import WHOLE, back_to_page, is_fragment, not_kept, retarget
 from panel.web.base.language import show
 from panel.web.page.data import PageData
 from panel.web.page.forms import PanelForm, ParametersForm, attempt
@@ -193,9 +193,7 @@ def make_status_line() -> ResponseReturnValue:
     """Make an address for the status line and show it, this once; an older one ends."""
     with writing() as session:
         key = make_status_key(session, actor())
-    response = make_response(_status_line(key))
-    response.headers["Cache-Control"] = "no-store"
-    return response
+    return not_kept(make_response(_status_line(key)))
 
 
 @blueprint.post("/status-line/revoke")
