@@ -202,6 +202,11 @@ class SyncData:
             self._settings.is_satellite and self._session.scalar(select(Record.id).limit(1)) is None
         )
 
+    @property
+    def offers_initialise(self) -> bool:
+        """Say whether nothing is here, and it is not so that this is all there is."""
+        return self.is_empty and self.may_begin and self._state.severity is not Severity.WELL
+
     @cached_property
     def applicants(self) -> Waiting:
         """Who waits to be added to this primary: the page of them that the address names."""
@@ -226,7 +231,7 @@ class SyncData:
                 for one in waiting.rows
             ],
         )
-        return (self.goes_on, self.saves_data, self.is_unheard, self.is_empty, applicants)
+        return (self.goes_on, self.saves_data, self.is_unheard, self.offers_initialise, applicants)
 
     def mark(self) -> str:
         """Return a mark that changes with the verdict, but not with the last success alone.
@@ -243,7 +248,7 @@ class SyncData:
             state,
             self.goes_on,
             self.is_unheard,
-            self.is_empty,
+            self.offers_initialise,
             settings.interval_minutes,
             hour,
         )
@@ -255,7 +260,7 @@ class SyncData:
 
     def _around(self) -> str:
         """Return a letter that changes with what stands beside the verdict: acts, warnings."""
-        shown = (self.may_begin, self.is_unheard, self.is_empty)
+        shown = (self.may_begin, self.is_unheard, self.offers_initialise)
         return "abcdefgh"[sum(2**number for number, yes in enumerate(shown) if yes)]
 
     def next_question_at(self) -> datetime | None:

@@ -411,6 +411,17 @@ class TestInitialise:
         assert manager.post("/sync/initialise").status_code == 303
         assert initialise_of(database) == "needed"
 
+    def test_it_is_not_offered_where_no_records_are_all_there_is(
+        self, manager: Browser, database: Database, time: Clock
+    ) -> None:
+        with database.writing() as session:
+            session.execute(delete(Record))
+            link = session.get_one(Link, 1)
+            link.device_token_sealed, link.last_success_at = "token", time()
+        page = manager.get("/").text
+        assert "All well." in page
+        assert "This server has no records." not in page
+
 
 # --- who is who -----------------------------------------------------------------------------------
 
