@@ -20,7 +20,7 @@ PREFIX = "SYNC_PANEL_"
 # In characters.
 SHORTEST_SECRET_KEY, SHORTEST_PROXY_SECRET = 32, 24
 # How many answers of a process may wait for something to happen, each in a thread of its own.
-MOST_WAITING = 8
+MOST_WAITING_ANSWERS = 8
 # The key in the WSGI environment: a function that says whether to go on waiting.
 STILL_WANTED = "panel.still_wanted"
 # The ports that browsers leave out of an Origin.

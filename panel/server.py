@@ -30,7 +30,7 @@ from waitress.server import TcpWSGIServer
 from waitress.task import ErrorTask, ThreadedTaskDispatcher, WSGITask
 from waitress.utilities import BadRequest
 
-from panel.config import MOST_WAITING, STILL_WANTED
+from panel.config import MOST_WAITING_ANSWERS, STILL_WANTED
 from panel.errors import Refusal
 from panel.i18n import say
 
@@ -432,7 +432,7 @@ class _Lanes:
         self._programs.set_thread_count(max(threads // 2 - 1, 1))
         self._large.set_thread_count(1)
         # One more, for those that are too many.
-        self._waiting.set_thread_count(MOST_WAITING + 1)
+        self._waiting.set_thread_count(MOST_WAITING_ANSWERS + 1)
 
     def add_task(self, channel: GuardedChannel) -> None:
         """Let a thread of the right lane run ``channel.service``."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from panel.activity.log import Actor
-from panel.config import MOST_WAITING, STILL_WANTED
+from panel.config import MOST_WAITING_ANSWERS, STILL_WANTED
 from panel.db import Database
 from panel.operations import connection_test
 from panel.operations.connection_test import try_connection
@@ -203,7 +203,7 @@ def test_small_messages_find_a_thread_while_large_ones_are_answered() -> None:
 def test_satellites_find_a_thread_while_applications_wait() -> None:
     lanes: Any = _Lanes(4)
     may_end, answered = threading.Event(), threading.Event()
-    for _ in range(MOST_WAITING + 5):
+    for _ in range(MOST_WAITING_ANSWERS + 5):
         lanes.add_task(Request("/api/v1/changes", may_end.wait, waits=True))
     lanes.add_task(Request("/sync/exchange", answered.set))
     assert answered.wait(WAIT_SECONDS)

@@ -24,7 +24,7 @@ from werkzeug.routing import PathConverter
 from panel import clock
 from panel.accounts.tokens import find_token, last_used_is_outdated, read_bearer, update_last_used
 from panel.activity.log import Actor
-from panel.config import MOST_WAITING, STILL_WANTED
+from panel.config import MOST_WAITING_ANSWERS, STILL_WANTED
 from panel.errors import Invalid, NotPermitted, Refusal, TooManyWaiting, for_each
 from panel.i18n import say
 from panel.models.base import PRIMARY_SYNC_ID
@@ -59,7 +59,7 @@ _QUERY = {"api.list_": {"after", "limit"}, "api.follow": {"since", "limit", "wai
 
 # An application that waits asks the database so often, whatever process changed it.
 LONGEST_WAIT_SECONDS, LOOK_SECONDS = 30, 0.5
-_waiters = threading.BoundedSemaphore(MOST_WAITING)
+_waiters = threading.BoundedSemaphore(MOST_WAITING_ANSWERS)
 
 blueprint = Blueprint("api", __name__, url_prefix="/api/v1")
 protect.exempt(blueprint)

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from flask import Flask
 
-from panel.config import MOST_WAITING, STILL_WANTED
+from panel.config import MOST_WAITING_ANSWERS, STILL_WANTED
 from panel.db import Database
 from panel.sync.store.records import put_record
 from panel.web.api import records as api
@@ -67,8 +67,8 @@ def test_a_wait_that_is_none(application: Application, wait: str) -> None:
 
 
 def test_no_more_wait_than_may(application: Application, monkeypatch: pytest.MonkeyPatch) -> None:
-    full = threading.BoundedSemaphore(MOST_WAITING)
-    for _ in range(MOST_WAITING):
+    full = threading.BoundedSemaphore(MOST_WAITING_ANSWERS)
+    for _ in range(MOST_WAITING_ANSWERS):
         full.acquire()
     monkeypatch.setattr(api, "_waiters", full)
     response = application.call("GET", f"/changes?wait={LONG_SECONDS}")
