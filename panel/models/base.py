@@ -29,6 +29,8 @@ SMALLEST_REQUEST, LARGEST_REQUEST = 10, 5_000
 # The longest texts, in characters.
 NAME_LENGTH, STORE_LENGTH, USER_NAME_LENGTH, URL_LENGTH = 80, 40, 80, 500
 ADDRESS_LENGTH = 64
+# A SHA-256 in hex digits, and the certificates of an authority.
+FINGERPRINT_LENGTH, PEM_LENGTH = 64, 20_000
 
 
 class Base(DeclarativeBase):

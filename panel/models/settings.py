@@ -15,6 +15,7 @@ from sqlalchemy.orm.util import identity_key
 from panel.errors import NotFound
 from panel.i18n import say
 from panel.models.base import (
+    FINGERPRINT_LENGTH,
     LARGEST_REQUEST,
     LONGEST_INTERVAL_MINUTES,
     NAME_LENGTH,
@@ -75,7 +76,7 @@ class Settings(Base):
     # What a satellite trusts besides the public authorities: certificates of an authority as PEM
     # text, or the SHA-256 of the primary's certificate in hex digits.
     private_ca: Mapped[str] = mapped_column(default="")
-    fingerprint: Mapped[str] = mapped_column(String(64), default="")
+    fingerprint: Mapped[str] = mapped_column(String(FINGERPRINT_LENGTH), default="")
     # Who is called where somebody elsewhere has to act.
     contact: Mapped[str] = mapped_column(String(NAME_LENGTH), default="", server_default=text("''"))
     # What a satellite goes through on its way to the primary; the environment's proxy if empty.
@@ -183,7 +184,7 @@ class IssuedSetup(Base):
     server_id: Mapped[int] = mapped_column(ForeignKey("servers.id", ondelete="CASCADE"), index=True)
     code_hash: Mapped[str] = mapped_column(String(64), unique=True)
     url: Mapped[str] = mapped_column(String(URL_LENGTH))
-    fingerprint: Mapped[str] = mapped_column(String(64), default="")
+    fingerprint: Mapped[str] = mapped_column(String(FINGERPRINT_LENGTH), default="")
     private_ca: Mapped[str] = mapped_column(default="")
     made_by: Mapped[str] = mapped_column(String(NAME_LENGTH))
     made_at: Mapped[datetime]

@@ -16,8 +16,10 @@ from typing import Any, Self
 from panel.errors import Invalid
 from panel.i18n import Message, say
 from panel.models.base import (
+    FINGERPRINT_LENGTH,
     HIGHEST_SYNC_ID,
     NAME_LENGTH,
+    PEM_LENGTH,
     PRIMARY_SYNC_ID,
     STORE_LENGTH,
     URL_LENGTH,
@@ -42,7 +44,7 @@ VERSION = 1
 LINK_SCHEME = "sync-panel:"
 # In bytes, far above those of any set-up with the certificates of an authority.
 LARGEST_FILE_BYTES = 64 * 1024
-_LONGEST_CA, _FINGERPRINT_LENGTH, _MOMENT_LENGTH = 20_000, 64, 40
+_MOMENT_LENGTH, _HIGHEST_VERSION = 40, 1_000_000
 
 
 def new_code() -> str:
@@ -118,7 +120,7 @@ class Setup:
         """Return the set-up in the text of a file. Raise :class:`Invalid` (field ``text``)."""
         try:
             members = JsonObject(load_json(text))
-            version = members.whole("sync_panel_setup", 1, HIGHEST_SYNC_ID)
+            version = members.whole("sync_panel_setup", 1, _HIGHEST_VERSION)
             if version > VERSION:
                 raise _invalid(say("It is of a newer version. Bring this server up to date."))
             ends_at = members.text("ends_at", _MOMENT_LENGTH, "")
@@ -131,7 +133,7 @@ class Setup:
                 primary_name=members.text("primary_name", NAME_LENGTH),
                 primary_store=members.text("primary_store", STORE_LENGTH),
                 protocol=SyncProtocol(members.text("protocol", 8)),
-                fingerprint=members.text("fingerprint", _FINGERPRINT_LENGTH, ""),
+                fingerprint=members.text("fingerprint", FINGERPRINT_LENGTH, ""),
                 private_ca=_read_pem(members.get("private_ca")),
                 ends_at=datetime.fromisoformat(ends_at) if ends_at else None,
             )
@@ -182,7 +184,7 @@ def _read_pem(value: object) -> str:
     # Other texts of a message may have no line ends.
     if value is None:
         return ""
-    if not isinstance(value, str) or len(value) > _LONGEST_CA:
+    if not isinstance(value, str) or len(value) > PEM_LENGTH:
         raise BadMessage("private_ca: not a text")
     return value
 
