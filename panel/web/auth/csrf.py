@@ -32,7 +32,11 @@ class MaskedProtect(CSRFProtect):  # type: ignore[misc]
 
     def protect(self, apply_exemptions: bool = False) -> None:
         """Raise ``CSRFError`` for a post that does not come from one of our pages."""
-        super().protect(apply_exemptions)
+        try:
+            super().protect(apply_exemptions)
+        except ValueError as error:
+            # Flask-WTF takes the Referer apart, which may be no URL.
+            raise CSRFError("The Referer is no URL.") from error
         exempt = apply_exemptions and (not request.endpoint or self._is_exempt())
         if request.method == "POST" and not exempt:
             self._refuse_other_sites()

@@ -267,7 +267,11 @@ def _refuse_unlisted() -> Response | None:
     """
     if request.method != "GET" or not is_embedded() or is_fragment() or not _is_asked_by_host():
         return None
-    around = urlsplit(request.headers.get("Referer", ""))
+    try:
+        around = urlsplit(request.headers.get("Referer", ""))
+    except ValueError:
+        # No browser sends such a one. As without any, the policy of the page decides.
+        return None
     listed = installation().config.embed_origins
     if around.netloc in ("", request.host) or f"{around.scheme}://{around.netloc}" in listed:
         return None

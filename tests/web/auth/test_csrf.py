@@ -64,6 +64,8 @@ def test_what_the_browser_calls_cross_site_is_refused(manager: Browser) -> None:
         ("https://evil.example.org/", 400),
         ("http://panel.example.org/", 400),
         ("", 400),
+        ("https://[", 400),
+        ("https://panel.example.org:port/", 400),
     ],
 )
 def test_under_https_the_referer_counts_too(app: Flask, referer: str, status: int) -> None:

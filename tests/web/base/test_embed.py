@@ -313,6 +313,8 @@ def test_a_page_that_is_not_listed_gets_a_sentence_and_a_link(
         (f"{HOST}/start", {"Sec_Fetch_Dest": "iframe", "Sec_Fetch_Site": "cross-site"}),
         ("https://other.example.com/", {"Sec_Fetch_Dest": "document"}),
         ("https://name-of-a-proxy/", {"Sec_Fetch_Dest": "iframe", "Sec_Fetch_Site": "same-origin"}),
+        ("https://[", {"Sec_Fetch_Dest": "iframe", "Sec_Fetch_Site": "cross-site"}),
+        ("https://a]b/", {}),
     ],
 )
 def test_other_pages_go_on_to_the_sign_in(listed: Flask, referer: str, fetched: Any) -> None:
