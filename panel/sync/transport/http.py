@@ -388,7 +388,12 @@ def _proxy_pool(target: Target, proxy: Url, options: dict[str, Any]) -> HTTPConn
     if proxy.scheme not in ("http", "https"):
         raise LinkFault("proxy_unreachable", host=proxy.host)
     headers = {"proxy-authorization": _basic(unquote(proxy.auth))} if proxy.auth else None
-    manager = ProxyManager(str(proxy), proxy_headers=headers, **options, **_trust(target))
+    # The proxy's own certificate is always checked: a pinned fingerprint is that of the primary,
+    # and urllib3 would check none of the proxy's beside it.
+    context = _authorities(target) if proxy.scheme == "https" else None
+    if target.url.startswith("https"):
+        options |= _trust(target)
+    manager = ProxyManager(str(proxy), proxy_headers=headers, proxy_ssl_context=context, **options)
     return manager.connection_from_url(target.url)
 
 
@@ -425,6 +430,14 @@ def _trust(target: Target) -> dict[str, Any]:
     if target.fingerprint:
         # Only the pinned certificate is trusted, whoever signed it.
         return {"cert_reqs": "CERT_NONE", "assert_fingerprint": target.fingerprint}
+    return {"ssl_context": _authorities(target)}
+
+
+def _authorities(target: Target) -> ssl.SSLContext:
+    """Return what checks certificates by the public authorities and the private one of ``target``.
+
+    Raise :class:`LinkFault`.
+    """
     context = ssl.create_default_context()
     if target.private_ca:
         try:
@@ -433,7 +446,7 @@ def _trust(target: Target) -> dict[str, Any]:
             # Saved by a release that kept what stands around the certificates.
             host, why = urlsplit(target.url).hostname, "the private authority cannot be read"
             raise LinkFault("certificate", host=host, why=why) from error
-    return {"ssl_context": context}
+    return context
 
 
 def _patient(base: type[Any], meter: Meter, sockets: _Sockets) -> Any:

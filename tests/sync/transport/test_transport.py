@@ -470,6 +470,31 @@ def test_tls_goes_through_a_tunnel_of_the_proxy(
     assert b"proxy-authorization" not in seen[1].lower()
 
 
+@pytest.mark.parametrize("url", ["https://central.example.org", "http://central.example.org"])
+@pytest.mark.parametrize("is_pinned", [True, False])
+def test_a_proxy_with_a_certificate_of_its_own_has_to_prove_who_it_is(
+    authority: trustme.CA, secure: ssl.SSLContext, url: str, is_pinned: bool
+) -> None:
+    seen: list[bytes] = []
+
+    def talk(connection: socket.socket) -> None:
+        seen.append(_read_request(connection))
+        connection.sendall(
+            b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"
+        )
+
+    def code(private_ca: str) -> str:
+        with _server(talk, context=secure) as port:
+            proxy = proxy_url(f"https://127.0.0.1:{port}", "clinic", "reef and palm")
+            # That of the primary says nothing about the proxy.
+            return _fault(Target(url, private_ca, "ab" * 32 if is_pinned else "", proxy)).code
+
+    assert code("") == "proxy_unreachable"
+    assert not seen
+    assert code(authority.cert_pem.bytes().decode()) == "proxy_refuses"
+    assert b"proxy-authorization" in seen[0].lower()
+
+
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_proxy_that_refuses_is_named(scheme: str, through: Callable[[int], None]) -> None:
     refusal = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"
