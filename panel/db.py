@@ -96,6 +96,7 @@ def make_engine(url: str) -> Engine:
         return engine
     engine = create_engine(url, pool_pre_ping=True, hide_parameters=True)
     event.listen(engine, "connect", _prepare_postgresql)
+    event.listen(engine, "begin", _begin_postgresql)
     return engine
 
 
@@ -122,6 +123,14 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
     # FULL: a record acknowledged to an application must survive a power cut.
     for pragma in ("journal_mode=WAL", "foreign_keys=ON", "synchronous=FULL"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_postgresql(connection: Connection) -> None:
+    # By itself it waits without end for a row that somebody holds. Within the transaction, since a
+    # pooler gives the connection to others.
+    options = connection.get_execution_options()
+    if not options.get("reading") and options.get("isolation_level") != "AUTOCOMMIT":
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {BUSY_TIMEOUT_SECONDS * 1_000:.0f}")
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -74,6 +74,8 @@ def present_revision(engine: Engine) -> str | None:
 def _wait_for_others(connection: Connection) -> None:
     # On SQLite, BEGIN IMMEDIATE already admits one process at a time.
     if connection.dialect.name == "postgresql":
+        # However long the migrations of another take.
+        connection.execute(text("SET LOCAL lock_timeout = 0"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
 
 

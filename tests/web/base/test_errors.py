@@ -12,6 +12,7 @@ from panel.accounts.people import Permission
 from panel.config import Config
 from panel.db import Database, make_engine
 from panel.installation import Installation
+from panel.models.settings import lock_settings
 from panel.web.app import create_app
 from tests.conftest import NewDatabase
 from tests.support.cast import MANAGER, OPERATOR, PASSWORD
@@ -128,3 +129,22 @@ def test_odd_values_break_nothing_on_postgresql_either(
 
 def test_nul_in_a_form_is_refused_like_any_other_bad_value(nobody: Browser) -> None:
     assert nobody.sign_in("nu\x00l").status_code == 422
+
+
+@pytest.mark.both_databases
+def test_a_row_that_another_program_holds_is_not_waited_for_without_end(
+    config: Config, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("panel.db.BUSY_TIMEOUT_SECONDS", 0.1)
+    url = database_url
+    with closing(Database(make_engine(url))) as database, closing(Database(make_engine(url))) as it:
+        with database.writing() as session:
+            people.add_person(session, OPERATOR, MANAGER, PASSWORD, tuple(Permission))
+        browser = Browser(create_app(Installation.on(replace(config, database_url=url), database)))
+        browser.sign_in(MANAGER)
+        with it.writing() as held:
+            lock_settings(held)
+            answer = browser.post("/interval", {"interval_minutes": "5"})
+        assert answer.status_code == 503
+        assert "The database is too busy at this moment." in answer.text
+        assert browser.post("/interval", {"interval_minutes": "5"}).status_code != 503
