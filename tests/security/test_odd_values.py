@@ -3,6 +3,7 @@
 import json
 from base64 import b64encode
 from typing import Any
+from unittest.mock import create_autospec
 
 import pytest
 import trustme
@@ -14,7 +15,8 @@ from panel.site_file import document
 from panel.site_file.document import read_site
 from panel.sync.protocol.json_reader import BadMessage
 from panel.sync.protocol.messages import Answer
-from panel.sync.transport.http import HttpTransport, LinkFault, Target
+from panel.sync.transport import exchange_client
+from panel.sync.transport.http import HttpTransport, LinkFault, Response, Target, Transport
 
 PASSPHRASE = "a passphrase of the tests"
 AUTHORITY = trustme.CA().cert_pem.bytes().decode()
@@ -25,6 +27,17 @@ KEY = trustme.CA().private_key_pem.bytes().decode()
 def test_a_device_token_that_no_header_takes_is_refused(token: str) -> None:
     with pytest.raises(BadMessage):
         Answer.from_json({"version": 1, "token": token})
+
+
+@pytest.mark.parametrize("token", ["7.€uro", "7.a b"])
+def test_so_is_one_that_a_machine_gets_as_it_joins(token: str) -> None:
+    names = ("name", "store", "primary_name", "primary_store", "user_name", "password")
+    answer = {**dict.fromkeys(names, "x"), "sync_id": 7, "token": token}
+    line = create_autospec(Transport, instance=True)
+    line.send.return_value = Response(200, {}, json.dumps(answer).encode(), 0.1)
+    with pytest.raises(LinkFault) as refused:
+        exchange_client.join(line, "a code", "a machine")
+    assert refused.value.code == "not_a_sync_server"
 
 
 WHOLE: dict[str, Any] = {"password": "x", "password_hash": None, "servers": {}}

@@ -300,7 +300,7 @@ class Answer:
             Stream(more) if more else None,
             fields.whole("to_pull", 0, MOST_WAITING, 0),
             [_refused(value) for value in fields.list("refused")],
-            _token(fields.text("token", TOKEN_LENGTH, "")),
+            check_token(fields.text("token", TOKEN_LENGTH, "")),
             fields.text("begun", CHECKPOINT_LENGTH, ""),
             fields.whole("count", 0, HIGHEST_NUMBER, 0),
             fields.text("generation", GENERATION_LENGTH, ""),
@@ -424,7 +424,8 @@ def _unpack_batch(batch: Any, highest_version: int = HIGHEST_VERSION) -> list[It
     return [] if batch is None else batch_codec.unpack(batch, highest_version)
 
 
-def _token(text: str) -> str:
+def check_token(text: str) -> str:
+    """Return the device token ``text``. Raise BadMessage if no header takes it."""
     # It goes into a header of every request.
     if not re.fullmatch(r"[!-~]*", text):
         raise BadMessage("token: has other characters than a header takes")

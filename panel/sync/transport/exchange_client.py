@@ -28,6 +28,7 @@ from panel.sync.protocol.messages import (
     Mode,
     Pair,
     Request,
+    check_token,
 )
 from panel.sync.transport.http import LinkFault, Response, Transport
 
@@ -143,7 +144,7 @@ def join(transport: Transport, code: str, hardware_id: str) -> Joined:
             fields.text("primary_store", STORE_LENGTH),
             fields.text("user_name", USER_NAME_LENGTH),
             fields.text("password", LONGEST_SECRET),
-            fields.text("token", TOKEN_LENGTH),
+            check_token(fields.text("token", TOKEN_LENGTH)),
         )
     except BadMessage as error:
         raise LinkFault("not_a_sync_server") from error
