@@ -7,11 +7,11 @@ count. What is too old, or more than is kept, is removed, and a row says so.
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, NoReturn
 
-from sqlalchemy import ColumnElement, delete, func, or_, select
+from sqlalchemy import ColumnElement, delete, func, or_, select, tuple_
 from sqlalchemy.orm import Session
 
 from panel import clock
@@ -114,6 +114,8 @@ _HARMLESS = frozenset(
 )
 # A row counts what comes within an hour of the last time, and within a day in all.
 _REPEATS_WITHIN, _COUNTS_FOR = timedelta(hours=1), timedelta(days=1)
+# There is no moment before the first day.
+_SECOND_DAY = datetime.min.replace(tzinfo=UTC) + _COUNTS_FOR
 # Rows of refused strangers, a kind and an hour; beyond them one row counts for every address.
 _MOST_STRANGERS = 100
 # Providers give a subscriber no less than such a network of IPv6 (RFC 6177).
@@ -280,19 +282,25 @@ def search(
     """Return at most ``limit`` entries, the newest first, which fulfil every condition given.
 
     ``person`` is a name, ``what`` a kind. The entries are from ``begin`` (included) to ``end`` (not
-    included). ``before_id`` is the id of the last entry of the previous page.
+    included). ``before_id`` is the id of the last entry of the previous page; after one that is
+    gone there is nothing.
     """
-    query = select(Activity).order_by(Activity.id.desc()).limit(limit)
+    query = select(Activity).order_by(Activity.at.desc(), Activity.id.desc()).limit(limit)
     if person:
         query = query.where(Activity.person == person)
     if what:
         query = query.where(Activity.what == what)
     if begin is not None:
+        # An index has ``at`` alone: no row counts for longer than this.
+        query = query.where(Activity.at >= max(begin, _SECOND_DAY) - _COUNTS_FOR)
         query = query.where(or_(Activity.at >= begin, Activity.last_at >= begin))
     if end is not None:
         query = query.where(Activity.at < end)
     if before_id is not None:
-        query = query.where(Activity.id < before_id)
+        before = session.scalar(select(Activity.at).where(Activity.id == before_id))
+        if before is None:
+            return []
+        query = query.where(tuple_(Activity.at, Activity.id) < (before, before_id))
     return list(session.scalars(query))
 
 

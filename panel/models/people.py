@@ -130,16 +130,20 @@ class Activity(Base):
 
     __tablename__ = "activity"
     __table_args__ = (
-        Index("ix_activity_what_at", "what", "at"),
+        # One for each filter of the page, in the order of its rows.
+        Index("ix_activity_at_id", "at", "id"),
+        Index("ix_activity_what_at_id", "what", "at", "id"),
+        Index("ix_activity_person_at_id", "person", "at", "id"),
+        Index("ix_activity_person_what_at_id", "person", "what", "at", "id"),
         Index("ix_activity_subject_subject_id_version", "subject", "subject_id", "version"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    at: Mapped[datetime] = mapped_column(index=True)
+    at: Mapped[datetime]
     # How often, and when for the last time; None where it was once.
     count: Mapped[int] = mapped_column(default=1, server_default="1")
     last_at: Mapped[datetime | None]
-    person: Mapped[str] = mapped_column(String(NAME_LENGTH), index=True)
+    person: Mapped[str] = mapped_column(String(NAME_LENGTH))
     address: Mapped[str] = mapped_column(String(64))
     # "web", "shell", "proxy", "api" or "sync".
     via: Mapped[str] = mapped_column(String(8))

@@ -1,9 +1,10 @@
 """Activity: a page of it, a filter, and that every kind has words."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
-from sqlalchemy import String, delete
+from sqlalchemy import String, delete, event, text
 from sqlalchemy.exc import DBAPIError
 
 from panel import clock
@@ -105,6 +106,61 @@ def test_changes_are_told_since_a_version_and_of_one_subject_only(
         ("name", "v2", "v3"),
         ("name", "v3", "v4"),
     ]
+
+
+@pytest.mark.both_databases
+def test_pages_follow_one_another_after_a_clock_was_set_back(kept: Database, time: Clock) -> None:
+    time.pass_by(minutes=-4)
+    with kept.writing() as session:
+        add_entry(session, Actor("Ravi"), EventKind.CODE_SET, label="late")
+    with kept.reading() as session:
+        first = search(session, limit=4)
+        second = search(session, limit=4, before_id=first[-1].id)
+    assert [row.label for row in first + second] == ["5", "4", "3", "late", "2", "1", "0"]
+
+
+@pytest.mark.parametrize("person", ["", "Asha"])
+@pytest.mark.parametrize("what", ["", "signed_in"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        {},
+        {"begin": datetime(2026, 1, 1, tzinfo=UTC)},
+        {"end": datetime(2026, 1, 1, tzinfo=UTC)},
+        {"before_id": 2},
+    ],
+    ids=["newest", "begin", "end", "older"],
+)
+@pytest.mark.both_databases
+def test_a_page_of_each_filter_is_read_from_an_index_in_its_order(
+    kept: Database, person: str, what: str, how: dict[str, Any]
+) -> None:
+    sent: list[tuple[str, Any]] = []
+    event.listen(
+        kept.engine,
+        "before_cursor_execute",
+        lambda _c, _cursor, statement, parameters, *_: sent.append((statement, parameters)),
+    )
+    with kept.reading() as session:
+        search(session, person=person, what=what, **how)
+    plan = _plan(kept, *sent[-1])
+    index = "_".join(["activity", *["person"] * bool(person), *["what"] * bool(what), "at_id"])
+    assert f"ix_{index}" in plan, plan
+    assert "TEMP B-TREE" not in plan, plan
+    assert "Sort" not in plan, plan
+
+
+def _plan(database: Database, statement: str, parameters: Any) -> str:
+    is_sqlite = database.engine.dialect.name == "sqlite"
+    with database.engine.begin() as connection:
+        if not is_sqlite:
+            # It would rather read and sort a table as small as this one.
+            connection.execute(text("SET LOCAL enable_seqscan = off"))
+            connection.execute(text("SET LOCAL enable_sort = off"))
+            connection.execute(text("SET LOCAL enable_bitmapscan = off"))
+        explain = "EXPLAIN QUERY PLAN" if is_sqlite else "EXPLAIN"
+        rows = connection.exec_driver_sql(f"{explain} {statement}", parameters)
+        return "\n".join(str(row) for row in rows)
 
 
 # --- what repeats itself --------------------------------------------------------------------------
