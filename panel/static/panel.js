@@ -83,7 +83,7 @@
     // What each row of the list would repeat, at a weight: labels on a card, and names of the links.
     const [, ...heads] = document.querySelectorAll("#head th");
     for (const { cells } of document.querySelectorAll("#rows tr, #self tr")) {
-      const edit = cells[cells.length - 1].querySelector(".edit");
+      const edit = cells[cells.length - 1]?.querySelector(".edit");
       if (edit) edit.ariaLabel = `${edit.text} ${cells[2].firstChild.data}`;
       for (const at of heads.slice(1, -1).keys()) if (cells[at + 3]) cells[at + 3].dataset.is = heads[at + 1].textContent.replace(/ [▲▼]/, "");
     }

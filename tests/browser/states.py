@@ -166,7 +166,7 @@ def lock_ran_out(page: Page, panel: Panel) -> None:
 def removal_asked(page: Page, panel: Panel) -> None:
     unlocked(page, panel)
     page.get_by_label("Rotuma Hospital", exact=True).check()
-    page.get_by_label("Taveuni").check()
+    page.get_by_role("checkbox", name="Taveuni").check()
     page.get_by_role("button", name="Remove the selected servers").click()
     expect(page.locator("#question")).to_contain_text("Remove 8 Rotuma Hospital, 11 Taveuni")
 
