@@ -15,6 +15,7 @@ from panel import clock
 from panel.db import Database, make_engine
 from panel.models.runs import Loop, Run
 from tests.bench import peers
+from tests.bench.exchange import new_process
 from tests.bench.rate import (
     Always,
     AnotherEachTime,
@@ -28,6 +29,7 @@ from tests.bench.rate import (
 from tests.bench.visits import Cost, Visitor
 from tests.support.cast import CODE, PASSWORD, USER
 from tests.support.processes import PanelProcess, free_port
+from tests.support.real_site import NATIONAL, Place, Site
 
 # By the module that serves each.
 PEERS = {"Django admin": "django_admin", "Flask-Admin": "flask_admin"}
@@ -86,11 +88,9 @@ def measure_rates(browser: Browser, folder: Path) -> Iterator[tuple[str, Rate]]:
 
 @contextmanager
 def _primary(folder: Path) -> Iterator[PanelProcess]:
-    panel = PanelProcess(folder)
-    panel.init()
-    panel.shell("settings", "set", "sync_id=1", "name=National Store", "store=NAT-01")
-    for sync_id, name, store in peers.SERVERS:
-        panel.shell("servers", "add", f"--sync-id={sync_id}", f"--name={name}", f"--store={store}")
+    panel = new_process(folder)
+    # With a pair: one that is not ready says what is missing, in more bytes.
+    Site(NATIONAL, panel).configure(others=[Place(*server) for server in peers.SERVERS])
     panel.start()
     try:
         yield panel
