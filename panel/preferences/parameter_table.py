@@ -100,7 +100,7 @@ PASSWORD = SharedPassword(
 PROXY_PASSWORD = Secret(
     name="proxy_password",
     label=say("Password at the proxy"),
-    help=say("If it asks for one."),
+    help=say("Never shown. Empty leaves the one that is set."),
     concerns=Concerns.SATELLITE,
     part=_PROXY,
 )
@@ -184,7 +184,7 @@ _ENTRIES: tuple[Parameter, ...] = (
         label=say("Proxy"),
         help=say("On the way to the primary. Empty: that of the service's environment."),
         concerns=Concerns.SATELLITE,
-        example="http://proxy.example.org:3128",
+        example="http://proxy:3128",
         part=_PROXY,
         brief=Message("%(value)s"),
     ),
