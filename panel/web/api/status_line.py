@@ -38,7 +38,8 @@ _HEADERS = {
     "Access-Control-Allow-Origin": "*",
     "Cache-Control": f"public, max-age={_CACHE_SECONDS}",
     "Cross-Origin-Resource-Policy": "cross-origin",
-    "Vary": "Accept-Language",
+    # The language is that of the cookie, where the browser has one.
+    "Vary": "Accept-Language, Cookie",
 }
 _NOTHING = say("There is nothing at this address.")
 # The shape of each, as the page has it, and the name of its colour in panel.css.
