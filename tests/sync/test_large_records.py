@@ -189,13 +189,13 @@ def runs_until_well(satellite: SatelliteSide, tamper: Callable[[], Tamper], most
 def test_large_records_pass_a_line_that_breaks(
     primary: PrimarySide, kadavu: SatelliteSide, upwards: bool, request_size: int | None
 ) -> None:
-    """30 seconds of 400 kbit/s: two of the six at once."""
+    """30 seconds of 400 kbit/s: two of the twelve at once."""
     kadavu.sync()
     kadavu.set_request_size(request_size)
-    put_noise(kadavu if upwards else primary, [773_000] * 6 + [200] * 50)
-    runs_until_well(kadavu, lambda: BreaksAfter(1_500_000), 7)
+    put_noise(kadavu if upwards else primary, [773_000] * 12 + [200] * 50)
+    runs_until_well(kadavu, lambda: BreaksAfter(1_500_000), 14)
     assert primary.versions() == kadavu.versions()
-    assert len(kadavu.contents()) == 56
+    assert len(kadavu.contents()) == 62
 
 
 @pytest.mark.both_databases
