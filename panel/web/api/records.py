@@ -37,6 +37,7 @@ from panel.sync.store.change_feed import CHANGE_MARK, Changes, changes
 from panel.sync.store.jsonl import as_line, as_sync_id, as_write
 from panel.sync.store.records import (
     Write,
+    check_write,
     delete_record,
     get_record,
     list_records,
@@ -197,8 +198,9 @@ def put(table: str, record_id: str) -> Response:
         owner = as_sync_id(body.get("owner"))
         if owner not in (None, own_sync_id) and own_sync_id != PRIMARY_SYNC_ID:
             raise NotForOthers(say("Only a primary makes records for other servers."))
-        _check_condition(session, table, record_id)
-        write_records(session, own_sync_id, [Write(table, record_id, body["data"], to, owner)])
+        wanted = Write(table, record_id, body["data"], to, owner)
+        _check_condition(session, own_sync_id, wanted)
+        write_records(session, own_sync_id, [wanted])
         return _record_answer(get_record(session, table, record_id))
 
 
@@ -207,7 +209,7 @@ def delete(table: str, record_id: str) -> Response:
     """Delete one record; a repeat changes nothing, nor does another version than If-Match has."""
     with writing() as session:
         own_sync_id = require_sync_id(session)
-        _check_condition(session, table, record_id)
+        _check_condition(session, own_sync_id, Write(table, record_id, None))
         delete_record(session, own_sync_id, table, record_id)
     return Response(status=204)
 
@@ -283,10 +285,14 @@ def _has_condition() -> bool:
     return "If-Match" in request.headers or "If-None-Match" in request.headers
 
 
-def _check_condition(session: Session, table: str, record_id: str) -> None:
-    """Refuse a write that is meant for another version of the record (RFC 9110, 13.1)."""
+def _check_condition(session: Session, own_sync_id: int, wanted: Write) -> None:
+    """Refuse a write that is meant for another version of the record (RFC 9110, 13.1).
+
+    One that is wrong in itself is refused for that: it could not be sent again (13.2.1).
+    """
     if _has_condition():
-        require_version(session, table, record_id, _fits)
+        check_write(wanted, own_sync_id)
+        require_version(session, *wanted.key, _fits)
 
 
 def _fits(version: int | None) -> bool:

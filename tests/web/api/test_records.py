@@ -220,6 +220,16 @@ def test_a_record_is_deleted_in_the_version_that_was_read(application: Applicati
     assert error_of(delete(newer)) == (412, "version_differs")
 
 
+def test_a_wrong_write_is_refused_for_that_in_whatever_version(application: Application) -> None:
+    application.put("item/a", {})
+    wrong = {"data": {}, "to": 1.5}
+    response = application.call(
+        "PUT", "/records/item/a", json=wrong, headers={"If-Match": '"another"'}
+    )
+    assert response.status_code == HTTPStatus.UNPROCESSABLE_ENTITY
+    assert set(response.get_json()["error"]["problems"]) == {"to"}
+
+
 def test_many_are_not_written_under_a_condition(application: Application) -> None:
     lines = {"records": [{"table": "item", "id": "a", "data": {}}]}
     response = application.call("POST", "/records", json=lines, headers={"If-Match": '"1"'})
